@@ -50,29 +50,21 @@ def snapshot(path: Path, looked_up: str = "") -> Snapshot:
 
 def opened(path: Path, looked_up: str = "") -> tuple[int, Snapshot]:
     """Open a file; return it and its identity. Raises `SourceError`, including for a symbolic link in the path."""
-    file = _opened(path, looked_up)
-    with on_error(partial(os.close, file)):
-        return file, _snapshot(path, file)
-
-
-def _opened(path: Path, looked_up: str) -> int:
     try:
-        return no_links.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO would wait for its writer
+        file = no_links.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO would wait for its writer
     except FileNotFoundError:
         raise SourceError(
             f"there is no file {path}{looked_up}: put it there, then submit the run again"
         ) from None
     except OSError as error:
         raise SourceError(f"{path} can't be read: {error.strerror or error}") from None
-
-
-def _snapshot(path: Path, file: int) -> Snapshot:
-    found = os.fstat(file)
-    if stat.S_ISDIR(found.st_mode):
-        raise SourceError(f"{path} is a folder: name one file in it")
-    if not stat.S_ISREG(found.st_mode):
-        raise SourceError(f"{path} is not a regular file: name a file that can be read twice")
-    return Snapshot(found.st_size, found.st_mtime_ns, found.st_ino)
+    with on_error(partial(os.close, file)):
+        found = os.fstat(file)
+        if stat.S_ISDIR(found.st_mode):
+            raise SourceError(f"{path} is a folder: name one file in it")
+        if not stat.S_ISREG(found.st_mode):
+            raise SourceError(f"{path} is not a regular file: name a file that can be read twice")
+        return file, Snapshot(found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 def blocks(path: Path, pause: Callable[[], None]) -> Iterator[bytes]:

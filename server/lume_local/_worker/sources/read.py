@@ -119,13 +119,9 @@ def _parts(reading: Reading, format: str) -> Generator[_Part, None, None]:
             yield reading, read_rejects
             return
         _refuse_binary(reading, format)
-    if format == "excel":
-        yield from _sheets(reading)
-    else:
+    if format != "excel":
         yield reading, lambda: FORMATS[format](in_utf8(reading))
-
-
-def _sheets(reading: Reading) -> Generator[_Part, None, None]:
+        return
     with opened(reading) as book:
         reading = evolve(reading, flow=in_book_of_rejects(reading.flow, book))
         for n, sheet in enumerate(sheets_of(reading, book)):
@@ -158,8 +154,6 @@ _HOW = {
     "a zstd file": 'let its name end with .zst, or register a flow version with compression = "zstd"',
 }
 
-_PACKED = ("a gzip file", "a zstd file")
-
 
 def _refuse_binary(reading: Reading, format: str) -> None:
     """Refuse a file whose first bytes show another format. Raises `SourceError`."""
@@ -168,7 +162,7 @@ def _refuse_binary(reading: Reading, format: str) -> None:
     if found is None or found.startswith(_ITS_OWN.get(format, ("-",))):
         return
     how = next((how for kind, how in _HOW.items() if found.startswith(kind)), "convert it first")
-    if found.startswith(_PACKED) and compression_of(
+    if found.startswith(("a gzip file", "a zstd file")) and compression_of(
         Path(reading.shown), reading.flow["compression"], reading.path
     ):
         how = "it is compressed twice, so decompress it once"

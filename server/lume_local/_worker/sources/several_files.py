@@ -54,8 +54,12 @@ def joint_aliases(layouts: Sequence[Layout]) -> dict[str, list[str]]:
 def rows_in(together: Layout, layout: Layout, shown: str) -> str:
     """Return a query for the rows of one file in the columns of all files."""
     place = {key: n for n, key in enumerate(_keys(layout))}
-    items = ", ".join(_items(layout, place, list(_keys(together))))
-    return f"SELECT {items}, {text(shown)} AS _lume_file FROM ({layout.reader})"
+    # A column that the file lacks is NULL.
+    values = [f"_lume_s{place[key]}" if key in place else "NULL::VARCHAR" for key in _keys(together)]
+    items = [f"{value} AS _lume_s{n}" for n, value in enumerate(values)]
+    if layout.json_lines:
+        items.append("_lume_line_text")
+    return f"SELECT {', '.join(items)}, {text(shown)} AS _lume_file FROM ({layout.reader})"
 
 
 def places_in(together: Layout, layout: Layout) -> list[int]:
@@ -78,13 +82,6 @@ def _keys(layout: Layout) -> Iterator[tuple[str, int]]:
         lower = name.lower()
         seen[lower] = seen.get(lower, 0) + 1
         yield lower, seen[lower]
-
-
-def _items(layout: Layout, place: dict[tuple[str, int], int], keys: list[tuple[str, int]]) -> list[str]:
-    """Return the columns; one that the file lacks is NULL."""
-    items = [f"_lume_s{place[key]}" if key in place else "NULL::VARCHAR" for key in keys]
-    named = [f"{item} AS _lume_s{n}" for n, item in enumerate(items)]
-    return [*named, "_lume_line_text"] if layout.json_lines else named
 
 
 @frozen

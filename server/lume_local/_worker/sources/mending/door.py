@@ -9,7 +9,7 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any
 
@@ -66,8 +66,11 @@ def reader_of_rejects(reading: Reading, format: str) -> Callable[[], Layout] | N
     with reading.path.open("rb") as file:
         start = file.read(_START)
     is_zip = magic.kind_of(start[: magic.LENGTH]) == magic.ZIP
-    if format != "excel" and is_zip and _is_book_of_rejects(reading):
-        return partial(_read_book, reading)
+    if format != "excel" and is_zip:
+        # If it can't be opened, it is refused later, as any ZIP archive is.
+        with suppress(ModuleNotFoundError, SourceError), opened(reading) as book:
+            if _holds_rejects(book):
+                return partial(_read_book, reading)
     if _BEGINNING_OF_OBJECTS.match(start):
         if is_table_of_objects(start, format):
             return partial(_read_members, reading)
@@ -158,14 +161,6 @@ def _read_csv(reading: Reading, source: dict[str, Any]) -> Layout:
 
 
 # -- workbooks
-
-
-def _is_book_of_rejects(reading: Reading) -> bool:
-    try:
-        with opened(reading) as book:
-            return _holds_rejects(book)
-    except (ModuleNotFoundError, SourceError):  # it is then refused as any ZIP archive is
-        return False
 
 
 def _holds_rejects(book: Workbook) -> bool:

@@ -59,16 +59,19 @@ def recorded(forms: Iterable[tuple[str, LineForm | None]], labels: Mapping[str, 
     files: dict[LineForm | None, dict[str, None]] = {}
     for file, form in forms:
         files.setdefault(form, {})[_kept(file)] = None
-    return [_entry(form, labels) | ({"files": [*of]} if any(of) else {}) for form, of in files.items()]
-
-
-def _entry(form: LineForm | None, labels: Mapping[str, str]) -> dict[str, Any]:
-    if form is None:
-        return {"header": None}
-    columns = (labels.get(f"{RESERVED}s{n}") for n in form.at)
-    named = [None if one is None else _kept(one) for one in columns]
-    csv = {} if form.csv is None else {"csv": dict(zip(_MARKS, map(_kept, form.csv), strict=True))}
-    return {"header": named, **csv, "encoding": form.encoding}
+    entries = list[dict[str, Any]]()
+    for form, of in files.items():
+        entry: dict[str, Any] = {"header": None}
+        if form is not None:
+            columns = (labels.get(f"{RESERVED}s{n}") for n in form.at)
+            entry["header"] = [None if one is None else _kept(one) for one in columns]
+            if form.csv is not None:
+                entry["csv"] = dict(zip(_MARKS, map(_kept, form.csv), strict=True))
+            entry["encoding"] = form.encoding
+        if any(of):
+            entry["files"] = [*of]
+        entries.append(entry)
+    return entries
 
 
 def entry_of(lines: Sequence[dict[str, Any]], file: str) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from typing import Any, TextIO
@@ -91,15 +92,14 @@ def lost_letters(job: Read) -> LostLetters:
         return LostLetters({})
     try:
         with closing(all_rows_of(job)) as found:
-            return LostLetters(
-                {_identity(one): genuine_words(_raw(one)) for one in found if NOT_UTF8 in (one.reasons or "")}
-            )
+            genuine = dict[Identity, Counter[str]]()
+            for one in found:
+                if NOT_UTF8 in (one.reasons or ""):
+                    raw = json.loads(one.kept.decode("utf-8", KEPT)).get(RAW) if one.kept else None
+                    genuine[_identity(one)] = genuine_words(str(raw or ""))
+            return LostLetters(genuine)
     except _UNREADABLE:
         return LostLetters()
-
-
-def _raw(row: OutputRow) -> str:
-    return str(json.loads(row.kept.decode("utf-8", KEPT)).get(RAW) or "") if row.kept else ""
 
 
 def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
@@ -137,7 +137,7 @@ def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
 def numbers_of_rejects(job: Read, corrected: CorrectedRows) -> list[int | None]:
     """Return the number of each corrected row's reject; None for a row without one, or if they can't be read."""
     numbers = dict[Identity, int]()
-    with suppress(Broken, StoreTrouble, TooLarge, OSError, duckdb.Error), closing(all_rows_of(job)) as found:
+    with suppress(*_UNREADABLE), closing(all_rows_of(job)) as found:
         numbers = {_identity(one): number for number, one in enumerate(found)}
     return [numbers.get(as_counted(one)) for one in corrected.rows]
 

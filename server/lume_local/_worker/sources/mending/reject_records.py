@@ -163,7 +163,8 @@ class RejectRows:
         grammar = next((one for pattern, one in grammars if pattern.match(raw)), None)
         if grammar is None:
             why = grammars[0][1].why_malformed(raw, len(form.at))
-            return RefusedLine(why + (FILLED_IN if self._is_filled_in(cells) else ""), raw, file, form)
+            is_filled_in = any(cells[n] for n in self._others)
+            return RefusedLine(why + (FILLED_IN if is_filled_in else ""), raw, file, form)
         row: list[str | None] = [None] * len(cells)
         if (at := self._own.at(FILE)) is not None:
             row[at] = cells[at]
@@ -171,9 +172,6 @@ class RejectRows:
             if n is not None:
                 row[n] = grammar.value(field).decode() or None
         return row
-
-    def _is_filled_in(self, cells: Cells) -> bool:
-        return any(cells[n] for n in self._others)
 
     def _refused(self, cells: Cells, why: str) -> RefusedLine:
         """Return the malformed line of a record, or a line of its columns."""

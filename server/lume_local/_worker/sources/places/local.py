@@ -79,20 +79,16 @@ class LocalFiles:
         files = list[File]()
         make_room(len(self._named))
         for n, (one, before) in enumerate(zip(self._named, self._before, strict=True)):
-            held = self._hold(one, before, folder / f"held{n}")
+            handle, seen = opened(one.at)
+            held = self._held.hold(handle, one.path, folder / f"held{n}")
+            if seen != before:
+                raise changed(one.path)
             flow = self._flow | {"max_unpacked_bytes": left}
             found = files_in(one.path, one.shown, held, flow, folder / f"unpacked{n}", pause)
             left -= sum(file.path.stat().st_size for file in found if file.is_unpacked)
             files += found
             check_number(len(files))
         return files
-
-    def _hold(self, one: _Named, before: Snapshot, copy: Path) -> Path:
-        file, found = opened(one.at)
-        path = self._held.hold(file, one.path, copy)
-        if found != before:
-            raise changed(one.path)
-        return path
 
     def check_unchanged(self, pause: Pause = no_pause) -> None:
         for one, before in zip(self._named, self._before, strict=True):

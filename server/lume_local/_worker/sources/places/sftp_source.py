@@ -45,24 +45,24 @@ class SftpFiles:
         self.places: list[str] = []
 
     def check(self, pause: Pause = no_pause) -> None:
-        self._before = _done(self._found, pause)
+        async def found(servers: "_Servers") -> list[_Found]:
+            files_by_url: dict[str, _Found] = {}
+            for one in self._wanted:
+                root = SftpRoot(**one["root"])
+                server, url, pattern = await servers.of(root), one["url"], one["pattern"]
+                if not pattern:
+                    files = [await file_at(server, url)]
+                elif not (files := await files_matching(server, url, pattern)):
+                    raise SourceError(
+                        f"no file matches {url}/{pattern}: put files there, then submit the run again"
+                    )
+                for file in files:
+                    files_by_url.setdefault(file.url, _Found(root, file))
+            return list(files_by_url.values())
+
+        self._before = _done(found, pause)
         self.places = [one.file.url for one in self._before]
         check_number(len(self.places))
-
-    async def _found(self, servers: "_Servers") -> list[_Found]:
-        found: dict[str, _Found] = {}
-        for one in self._wanted:
-            root = SftpRoot(**one["root"])
-            server, url, pattern = await servers.of(root), one["url"], one["pattern"]
-            if not pattern:
-                files = [await file_at(server, url)]
-            elif not (files := await files_matching(server, url, pattern)):
-                raise SourceError(
-                    f"no file matches {url}/{pattern}: put files there, then submit the run again"
-                )
-            for file in files:
-                found.setdefault(file.url, _Found(root, file))
-        return list(found.values())
 
     def content(
         self, known: SourceContent | None, most: int, pause: Pause = no_pause
@@ -74,18 +74,16 @@ class SftpFiles:
         content = SourceContent(sum(one.version.size for one in files), seen)
         if most < sys.maxsize or (known is not None and not is_open(known, content)):
             return content
-        digests = _done(self._digests, pause)
-        return evolve(
-            content, digest=hash_of([name, one] for (name, _), one in zip(named, digests, strict=True))
-        )
 
-    async def _digests(self, servers: "_Servers") -> list[str]:
-        digests = list[str]()
-        for one in self._before:
-            digest = hashlib.sha256()
-            await _read(servers, one, digest.update)
-            digests.append(digest.hexdigest())
-        return digests
+        async def digests(servers: "_Servers") -> list[tuple[str, str]]:
+            found = list[tuple[str, str]]()
+            for (name, _), one in zip(named, self._before, strict=True):
+                digest = hashlib.sha256()
+                await _read(servers, one, digest.update)
+                found.append((name, digest.hexdigest()))
+            return found
+
+        return evolve(content, digest=hash_of(_done(digests, pause)))
 
     def each(self) -> list[Single]:
         """Return nothing: one worker reads all files, as a server may allow few connections at a time."""

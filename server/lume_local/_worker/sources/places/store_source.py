@@ -69,16 +69,16 @@ class Objects:
         for one in self._wanted:
             url, pattern = one["url"], one["pattern"]
             pause()
-            matching = self._matching(url, pattern, pause) if pattern else [(url, self._seen(url))]
+            if pattern:
+                matching = self._matching(url, pattern, pause)
+            else:
+                try:
+                    matching = [(url, head(self._buckets.of(url), url))]
+                except StoreTrouble as trouble:
+                    raise SourceError(self._words(url, trouble), may_pass=trouble.may_pass) from None
             for match, seen in matching:
                 found.setdefault(match, seen)
         return found
-
-    def _seen(self, url: str) -> ObjectVersion:
-        try:
-            return head(self._buckets.of(url), url)
-        except StoreTrouble as trouble:
-            raise SourceError(self._words(url, trouble), may_pass=trouble.may_pass) from None
 
     def _matching(self, folder: str, pattern: str, pause: Pause) -> list[tuple[str, ObjectVersion]]:
         """Return the matching objects, sorted by key. Raises `SourceError`."""

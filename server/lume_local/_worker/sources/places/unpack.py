@@ -4,6 +4,7 @@ import gzip
 import sys
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,16 +35,14 @@ def compression_of(name: Path, said: str, path: Path | None) -> str | None:
     `path` is the local file; None if there is none.
     """
     found = _SUFFIXES.get(name.suffix.lower()) if said == "auto" else said
-    return None if found in (None, "none") or (path is not None and _are_rejects(path)) else found
-
-
-def _are_rejects(path: Path) -> bool:
-    """Return whether a file begins with Lume's own column, in any encoding with Latin letters."""
-    try:
-        with path.open("rb") as file:
-            return _OURS in file.read(_BEGINNING).replace(b"\0", b"")
-    except OSError:
-        return False
+    if found in (None, "none"):
+        return None
+    if path is not None:
+        with suppress(OSError), path.open("rb") as file:
+            # Rejects begin with Lume's own column; without NUL, that is so in any encoding with Latin letters.
+            if _OURS in file.read(_BEGINNING).replace(b"\0", b""):
+                return None
+    return found
 
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {

@@ -110,16 +110,15 @@ def members_of(archive: zipfile.ZipFile) -> list[Member]:
     for one, after in pairwise(infos):
         if one.header_offset + _HEADER + one.compress_size > after.header_offset:
             raise zipfile.BadZipFile(f"{one.filename[:100]!r} and {after.filename[:100]!r} overlap")
-    found = (Member(_name(info), info) for info in infos)
+    found = list[Member]()
+    for info in infos:
+        name = info.orig_filename
+        if not name.isascii() and not info.flag_bits & 0x800:  # macOS writes UTF-8 without the flag
+            with suppress(UnicodeError):  # else another code page, which the archive doesn't state
+                name = name.encode("cp437").decode()
+        # Some programs on Windows write backslashes, against the standard.
+        found.append(Member(name.replace("\\", "/"), info))
     return sorted((one for one in found if one.is_file), key=lambda one: one.name)
-
-
-def _name(info: zipfile.ZipInfo) -> str:
-    name = info.orig_filename
-    if not name.isascii() and not info.flag_bits & 0x800:  # macOS writes UTF-8 without the flag
-        with suppress(UnicodeError):  # else another code page, which the archive doesn't state
-            name = name.encode("cp437").decode()
-    return name.replace("\\", "/")  # some programs on Windows write backslashes, against the standard
 
 
 def chosen(members: Sequence[Member], shown: str, patterns: Sequence[str]) -> list[Member]:
