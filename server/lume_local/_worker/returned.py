@@ -18,7 +18,7 @@ import csv
 import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -64,7 +64,11 @@ def find_returned(context: Context, taken: TakenIn, folder: Path) -> Path | None
     if accepted is None:
         return None
     keys = _Keys(accepted["unique"], folder)
-    with _own_connection(folder) as connection:
+    # Unlike the connection for the flow's expressions, this one can read outputs.
+    with duckdb.connect(":memory:") as connection:
+        spill = f"temp_directory={text(str(folder / 'keys-spill'))}"
+        in_order = "preserve_insertion_order=true"
+        configure(connection, "memory_limit='512MB'", "threads=1", "TimeZone='UTC'", in_order, spill)
         for number, output in enumerate(accepted["outputs"]):
             context.pause()
             keys.read(connection, number, output)
@@ -172,16 +176,6 @@ def _written(path: Path, names: Sequence[str], rows: Iterable[_Numbers]) -> str:
     return f"SELECT {', '.join(items)} FROM ({file.reader})"
 
 
-@contextmanager
-def _own_connection(folder: Path) -> Iterator[DuckDBPyConnection]:
-    """Open a connection that can read outputs, unlike the one for the flow's expressions."""
-    with duckdb.connect(":memory:") as connection:
-        spill = f"temp_directory={text(str(folder / 'keys-spill'))}"
-        in_order = "preserve_insertion_order=true"
-        configure(connection, "memory_limit='512MB'", "threads=1", "TimeZone='UTC'", in_order, spill)
-        yield connection
-
-
 @frozen
 class _Keys:
     """The accepted keys, in files of `folder`.
@@ -211,15 +205,10 @@ class _Keys:
         if place := output.get("table"):
             self.tables.setdefault((place["url_env"], place["table"]), []).append((number, output))
         elif "read" in output and self._is_read(connection, number, output):
-            self._pair(number, output)
+            for origin, start, count in output["of"]:
+                self.pairs.append((number, origin, start, _ALL if count is None else start + count))
         else:
             self._lose(output)
-
-    def _pair(self, number: int, output: Json) -> None:
-        ends = (
-            (origin, start, _ALL if count is None else start + count) for origin, start, count in output["of"]
-        )
-        self.pairs.extend((number, *one) for one in ends)
 
     def _lose(self, output: Json) -> None:
         self.gone.extend((origin, output["run_id"]) for origin in {origin for origin, *_ in output["of"]})
@@ -233,7 +222,9 @@ class _Keys:
                     return False
                 reader = _reader(job, place.path, self)
                 there = {one[0].lower() for one in connection.execute(f"DESCRIBE {reader}").fetchall()}
-                rows = f"SELECT {number}::BIGINT AS output, row_number() OVER () - 1 AS nth, {self._texts(there)}"
+                keys = (quoted(name) if name.lower() in there else "NULL" for name in self.unique)
+                texts = ", ".join(f"CAST({key} AS VARCHAR) AS k{k}" for k, key in enumerate(keys))
+                rows = f"SELECT {number}::BIGINT AS output, row_number() OVER () - 1 AS nth, {texts}"
                 self._add(connection, f"{rows} FROM ({reader})")
                 return not job.identity or job.identity == place.identity()
         except FileNotFoundError:
@@ -251,11 +242,6 @@ class _Keys:
             f"{problem}. Submit the run again once they can"
         )
 
-    def _texts(self, there: Collection[str]) -> str:
-        """Return SQL for the keys as text, NULL for a missing column."""
-        keys = (quoted(name) if name.lower() in there else "NULL" for name in self.unique)
-        return ", ".join(f"CAST({key} AS VARCHAR) AS k{k}" for k, key in enumerate(keys))
-
     def _add(self, connection: DuckDBPyConnection, query: str) -> None:
         path = self.folder / f"keys{len(self.files)}.parquet"
         copy_to(connection, query, path, STAGED)
@@ -271,7 +257,8 @@ class _Keys:
         path, found = self.folder / f"keys{len(self.files)}.csv", set[str]()
         try:
             url = DatabaseUrl.of(place["url_env"])
-            names = _columns(url, place["table"])
+            with closing(_query(url, f"SELECT * FROM {_spelled(url, place['table'])} LIMIT 0")) as query:
+                names = {name.lower() for name in query.names}
             if not (of_runs := RUN_COLUMN in names) and place["mode"] == "upsert":
                 return
             with closing(RowsFile(path, 1 + len(self.unique))) as file:
@@ -304,11 +291,6 @@ class _Keys:
                 yield from batch
 
 
-def _columns(url: DatabaseUrl, table: str) -> set[str]:
-    with closing(_query(url, f"SELECT * FROM {_spelled(url, table)} LIMIT 0")) as query:
-        return {name.lower() for name in query.names}
-
-
 def _query(url: DatabaseUrl, query: str) -> Query:
     return (SqliteQuery if url.scheme == "sqlite" else PostgresQuery)(url, query, "")
 
@@ -330,15 +312,11 @@ def _reader(job: Read, path: Path, keys: _Keys) -> str:
         dialect = (",", '"', '"')
         return f"FROM {csv_reader(path, names, dialect, 'header=true', *options)}"
     if location.suffix.lower() == ".ndjson":
-        return _of_objects(job, path, keys)
+        objects = RowsFile(keys.folder / "objects.csv", len(keys.unique))
+        with opened(job, path) as rows, closing(objects):
+            for row in rows:
+                values = json.loads(row.body, parse_float=str, parse_int=str)  # DuckDB would round numbers
+                objects.write([text_of(values.get(name)) for name in keys.unique])
+        items = (f"_lume_s{k} AS {quoted(name)}" for k, name in enumerate(keys.unique))
+        return f"SELECT {', '.join(items)} FROM ({objects.reader})"
     return f"FROM read_parquet({literal(path)})"
-
-
-def _of_objects(job: Read, path: Path, keys: _Keys) -> str:
-    """Return a query for the keys of JSON objects, whose numbers DuckDB would round."""
-    with opened(job, path) as rows, closing(RowsFile(keys.folder / "objects.csv", len(keys.unique))) as file:
-        for row in rows:
-            values = json.loads(row.body, parse_float=str, parse_int=str)
-            file.write([text_of(values.get(name)) for name in keys.unique])
-    items = (f"_lume_s{k} AS {quoted(name)}" for k, name in enumerate(keys.unique))
-    return f"SELECT {', '.join(items)} FROM ({file.reader})"

@@ -242,15 +242,11 @@ def _copy_records(files: _Files, path: Path, header: bytes, dialect: Dialect, fl
         files.add(tuple(names[:-1]), data, first, part[:last], dialect)
         for number, line in enumerate(each[last:], first + last):
             if flags[number]:
-                values = _values(line, dialect, len(names))
+                # Without quotes the text of a malformed line, which is the last value, may contain delimiters.
+                fields = dialect.split(line) if dialect.quote else line.split(delim, len(names) - 1)
+                values = [dialect.value(one).decode("utf-8", KEPT) if one else None for one in fields]
                 _add(output_row(names, values, [None] * len(names)), number, files, dialect)
     return found == len(flags)
-
-
-def _values(line: bytes, dialect: Dialect, columns: int) -> list[str | None]:
-    """Return the values of a malformed line; without quotes the last one may contain delimiters."""
-    fields = dialect.split(line) if dialect.quote else line.split(dialect.delim, columns - 1)
-    return [dialect.value(field).decode("utf-8", KEPT) if field else None for field in fields]
 
 
 def _row_by_row(files: _Files, read: Read, path: Path, rows: int, edits: Json | None) -> None:
