@@ -1,4 +1,4 @@
-"""Checks files of flows, arrivals and messages; tries flows on a sample, and addresses; needs no server, and keeps nothing.
+"""Checks files of flows, arrivals and messages; tries flows on a sample, and addresses. Needs no server.
 
 A flow is checked by the parser, then by DuckDB in a worker process, which also runs it. Removing one mistake from a
 definition reveals the next one.
