@@ -30,7 +30,6 @@ from lume_local._shared.protocol import (
     Done,
     Execute,
     Failed,
-    Json,
     Outcome,
     Progressed,
     StageBegun,
@@ -123,7 +122,12 @@ class Execution:
     async def carry_out(self, worker: Worker, job: Execute, *, last: bool) -> bool:
         """Execute the run in a worker. Returns False if the worker died before the run began, unless `last`."""
         self.worker = worker
-        outcome = await self._outcome(worker, await self._paths.hold_uploads(job))
+        job = await self._paths.hold_uploads(job)
+        self._heard = anyio.current_time()
+        async with task_group() as tasks:
+            tasks.start_soon(self._guard, worker)
+            outcome = await self._follow(worker, job)
+            tasks.cancel_scope.cancel()
         if outcome is None and not (last or self._has_begun or self.is_stopped):
             return False
         await self._conclude(worker, outcome)
@@ -135,16 +139,8 @@ class Execution:
         await run_sync(self._paths.give_up, self.run)  # an earlier worker may have died before the run began
         await self._end_stopped(self._why)
 
-    async def _outcome(self, worker: Worker, job: Execute) -> Outcome | None:
-        """Return the outcome of the run; None if the process died without a report."""
-        self._heard = anyio.current_time()
-        async with task_group() as tasks:
-            tasks.start_soon(self._guard, worker)
-            outcome = await self._follow(worker, job)
-            tasks.cancel_scope.cancel()
-        return outcome
-
     async def _follow(self, worker: Worker, job: Execute) -> Outcome | None:
+        """Return the outcome of the run; None if the process died without a report."""
         run_id = self.run.run_id
         async with aclosing(worker.run(job)) as events:
             async for event in events:
@@ -208,7 +204,12 @@ class Execution:
                     await self._settler.undo(run)
                     await self._end_stopped(self._why)
             case Done(record):
-                _log_shards(run.run_id, record["metrics"].get("shards"))
+                if (shards := record["metrics"].get("shards")) is not None:
+                    _log.info(
+                        "run %s: %d shards, by the engine %s", run.run_id, shards["count"], shards["engine"]
+                    )
+                    for file, reason in shards["whole"].items():
+                        _log.info("run %s: %s is not split: %s", run.run_id, file, reason)
                 await recorder.succeed(run.run_id, record)
                 await run_sync(self._paths.clean_up, run)
             case Failed(message, _, True) if committed(self._paths.folder(run.run_id)) is not None:
@@ -232,10 +233,3 @@ class Execution:
         message = words.format(limit=self._time_limit, silence=SILENCE)
         act = Act(self._by, CANCEL, self.run.run_id) if why is Stop.REQUESTED else None
         await self._recorder.end(self.run.run_id, status, message=message, act=act)
-
-
-def _log_shards(run_id: str, shards: Json | None) -> None:
-    if shards is not None:
-        _log.info("run %s: %d shards, by the engine %s", run_id, shards["count"], shards["engine"])
-        for file, why in shards["whole"].items():
-            _log.info("run %s: %s is not split: %s", run_id, file, why)

@@ -139,7 +139,13 @@ class FlowRegistry:
             changed = None  # an edit may be in progress
         if self._dev:
             if changed is not None:
-                await self._replace(changed)
+                path = self._files.path(ref)
+                assert path is not None
+                try:
+                    await self.register(changed, replace=True)
+                except FlowError as error:
+                    raise UnknownFlow(f"{ref} has a mistake: {_located(path, error)}") from None
+                self._files.remember(ref, path)
             return _DEVELOPED.format(ref=ref, content=self._stored[ref].content_hash[:8])
         if changed is None or changed.definition == self._stored[ref].definition:
             return None
@@ -151,16 +157,6 @@ class FlowRegistry:
             self._logged[ref] = changed.content_hash
             _log.warning("%s", said)
         return said
-
-    async def _replace(self, flow: Flow) -> None:
-        """Replace a version with the current content of its file."""
-        path = self._files.path(flow.ref)
-        assert path is not None
-        try:
-            await self.register(flow, replace=True)
-        except FlowError as error:
-            raise UnknownFlow(f"{flow.ref} has a mistake: {_located(path, error)}") from None
-        self._files.remember(flow.ref, path)
 
     def source_key(self, flow: Flow, located: str) -> str:
         """Return the key of a source for this version; on a development server each content has its own keys."""

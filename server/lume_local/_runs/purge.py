@@ -20,7 +20,6 @@ import os
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import anyio.lowlevel
 import orjson
@@ -74,20 +73,16 @@ class Purger:
             page, following = await self._purge.old(before, after, _AT_ONCE, outputs=self._outputs)
             found, after, looked = found + page, following, looked + 1
             await anyio.lowlevel.checkpoint()
-        await self._done_with(found, before)
-        self._after = after
-        return looked
-
-    async def _done_with(self, found: list[StoredRun], before: str) -> None:
         file = await self._archived([run for run in found if not run.is_compact])
-        purged = Purged()
+        detail, purged = {} if file is None else {"archive": file.name}, Purged()
         for start in range(0, len(found), _AT_ONCE):
             some = found[start : start + _AT_ONCE]
-            detail = {} if file is None else {"archive": file.name}
             purged += await self._purge.remove(some, before, outputs=self._outputs, detail=detail)
             await anyio.lowlevel.checkpoint()
         if purged.runs:
             _log.info("purged: %d old runs were removed, %d made compact", purged.removed, purged.compact)
+        self._after = after
+        return looked
 
     async def _archived(self, runs: Sequence[StoredRun]) -> Path | None:
         """Write these runs to a durable file and return it. After a crash some may be in two files."""
@@ -109,17 +104,19 @@ class Purger:
 
 
 def _write(draft: Path, runs: Sequence[StoredRun]) -> None:
+    """Write rows of the archive, with nested values as JSON text and the counts of rows as columns."""
+    lines = list[bytes]()
+    for run in runs:
+        plain = {
+            name: value for name, value in asdict(run).items() if name not in ("seq", "rev", "is_compact")
+        }
+        nested = {
+            name: orjson.dumps(value).decode()
+            for name, value in plain.items()
+            if isinstance(value, dict | list)
+        }
+        counts = {name: run.metrics.get(name) for name in ("rows_read", "rows_mapped", "rows_rejected")}
+        lines.append(orjson.dumps(plain | nested | counts) + b"\n")
     draft.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_durably(draft, b"".join(orjson.dumps(_record(run)) + b"\n" for run in runs))
+    write_durably(draft, b"".join(lines))
     os.chmod(draft, 0o600)
-
-
-def _record(run: StoredRun) -> dict[str, Any]:
-    """Return a row of the archive, with nested values as JSON text and the counts of rows as columns."""
-    left_out = ("seq", "rev", "is_compact")
-    plain = {name: value for name, value in asdict(run).items() if name not in left_out}
-    nested = {
-        name: orjson.dumps(value).decode() for name, value in plain.items() if isinstance(value, dict | list)
-    }
-    counts = {name: run.metrics.get(name) for name in ("rows_read", "rows_mapped", "rows_rejected")}
-    return plain | nested | counts

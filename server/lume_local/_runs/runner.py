@@ -165,36 +165,36 @@ class Runner:
             try:
                 yield
             finally:
-                self._close(tasks)
+                self._closing = True
+                self._held.close()
+                self.wake_lanes()
+                for execution in self._active.values():
+                    execution.stop(Stop.SHUTDOWN if not self._drain else Stop.DEFERRED)
+                patience = _PATIENCE if self._recovered.is_set() else 0  # the next server recovers the rest
+                tasks.cancel_scope.deadline = anyio.current_time() + patience
 
     async def _work(self, tasks: TaskGroup) -> None:
-        held = await self._recover()
-        for _ in range(self._max_active):
-            tasks.start_soon(self._lane)
-        for run in held:
-            tasks.start_soon(self._recover_later, run)
-        await self._held.until_known()
-        self._recovered.set()
-
-    async def _recover(self) -> list[StoredRun]:
-        """Recover the runs whose folder no process holds; return the others."""
-        held = []
+        # Runs whose folder a process holds are recovered later.
+        publishing, held = self._store.publishing, list[StoredRun]()
         for run in await self._store.unfinished():
-            if is_locked(self._paths.folder(run.run_id) / "lock") and not await self._can_not_commit(run):
+            is_held = is_locked(self._paths.folder(run.run_id) / "lock")
+            # A run that has not begun will be executed in this folder, so it must be free.
+            if is_held and publishing.is_shared and run.status != RunStatus.CREATED:
+                # The process may be of a server that has lost the state: then it can't commit any more.
+                is_held = await publishing.is_allowed(run.run_id)
+            if is_held:
                 held.append(run)
                 self._held.add(run)
             else:
                 await self._recover_run(run)
         unended = {*self._late.run_ids, *self._left, *self._held.run_ids}
         await run_sync(partial(self._paths.clear, unended, has_workers=bool(held)))
-        return held
-
-    async def _can_not_commit(self, run: StoredRun) -> bool:
-        """Return whether a run of a server that has lost the state is over although a process holds its folder."""
-        publishing = self._store.publishing
-        # A run that has not begun will be executed in this folder, so it must be free.
-        has_begun = run.status != RunStatus.CREATED
-        return publishing.is_shared and has_begun and not await publishing.is_allowed(run.run_id)
+        for _ in range(self._max_active):
+            tasks.start_soon(self._lane)
+        for run in held:
+            tasks.start_soon(self._recover_later, run)
+        await self._held.until_known()
+        self._recovered.set()
 
     async def _recover_later(self, run: StoredRun) -> None:
         try:
@@ -233,15 +233,6 @@ class Runner:
             while self._active:
                 self._none_active = anyio.Event()
                 await self._none_active.wait()
-
-    def _close(self, tasks: TaskGroup) -> None:
-        self._closing = True
-        self._held.close()
-        self.wake_lanes()
-        for execution in self._active.values():
-            execution.stop(Stop.SHUTDOWN if not self._drain else Stop.DEFERRED)
-        patience = _PATIENCE if self._recovered.is_set() else 0  # the next server recovers the rest
-        tasks.cancel_scope.deadline = anyio.current_time() + patience
 
     def wake_lanes(self) -> None:
         """Make idle lanes check for a run that is new or may begin now."""

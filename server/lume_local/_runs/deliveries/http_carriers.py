@@ -135,18 +135,15 @@ class OutwardResolver(AbstractResolver):
         found: list[ResolveResult] = await self._resolver.resolve(host, port, family)
         if not is_this_machine(host):  # such a name is listed with its port
             for one in found:
-                self._check(host, one["host"], port)
+                address = one["host"]
+                is_listed = bool({(address, None), (address, port)} & set(self._rules.hosts))
+                if not is_listed and (not is_public(address) or is_own(address)):
+                    raise OSError(
+                        errno.EACCES,
+                        f"{host} leads to an address of this machine or of a private network, which is called "
+                        "only if webhook_hosts lists the address, too",
+                    )
         return found
-
-    def _check(self, host: str, address: str, port: int) -> None:
-        if {(address, None), (address, port)} & set(self._rules.hosts):
-            return
-        if not is_public(address) or is_own(address):
-            raise OSError(
-                errno.EACCES,
-                f"{host} leads to an address of this machine or of a private network, which is called only "
-                "if webhook_hosts lists the address, too",
-            )
 
     async def close(self) -> None:
         """Release the resources of the resolver."""

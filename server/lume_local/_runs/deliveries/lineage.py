@@ -165,19 +165,19 @@ def _input_facets(metrics: Mapping[str, Any]) -> dict[str, Any]:
     reasons: dict[str, int] = metrics.get("reject_reasons", {})
     columns = metrics.get("columns", {})
     facets = {"inputStatistics": statistics}
-    if assertions := [_assertion(reason, count, columns) for reason, count in reasons.items()]:
+    assertions = list[dict[str, Any]]()
+    for reason, count in reasons.items():
+        column = reason.partition(":")[0]
+        assertions.append(
+            {
+                "assertion": reason,
+                "success": False,
+                "severity": "warn",
+                "expected": "0",
+                "actual": str(count),
+                **({"column": column} if column in columns else {}),
+            }
+        )
+    if assertions:
         facets["dataQualityAssertions"] = _facet("dataQualityAssertions", assertions=assertions)
     return facets
-
-
-def _assertion(reason: str, count: int, columns: dict[str, Any]) -> dict[str, Any]:
-    """Return one reject reason with its number of rows."""
-    column = reason.partition(":")[0]
-    return {
-        "assertion": reason,
-        "success": False,
-        "severity": "warn",
-        "expected": "0",
-        "actual": str(count),
-        **({"column": column} if column in columns else {}),
-    }

@@ -144,16 +144,13 @@ class DeliveryOutbox:
             else:
                 due.append((self._carriers[one.kind].host(one), one))
         for host, delivery in _in_turns(due):
-            if self._has_room(host, self._carriers[delivery.kind].most_per_host):
+            of_host = list(self._active.values()).count(host)
+            most = MOST_AT_ONCE // 2 if of_host else MOST_AT_ONCE  # leaves room for hosts without an attempt
+            if of_host < self._carriers[delivery.kind].most_per_host and len(self._active) < most:
                 body = await self._deliveries.body(delivery.id)
                 self._active[delivery.id] = host
                 tasks.start_soon(self._attempt, delivery, body)
         return min(later) - now if later else None
-
-    def _has_room(self, host: Hashable, most: int) -> bool:
-        """Return whether one more attempt for the host may begin."""
-        count = list(self._active.values()).count(host)
-        return count < most and len(self._active) < (MOST_AT_ONCE // 2 if count else MOST_AT_ONCE)
 
     async def _attempt(self, delivery: PendingDelivery, body: bytes) -> None:
         try:

@@ -39,28 +39,21 @@ def event_body(run: StoredRun, status: str, finished_at: str) -> bytes:
     return orjson.dumps(document)
 
 
-def _encoded(secret: object) -> bytes:
-    if isinstance(secret, bytes):
-        return secret
-    if isinstance(secret, str):
-        return secret.encode("utf-8", "surrogatepass")
-    raise ConfigurationError(f"webhook_secret must be a string or bytes, not {type(secret).__name__}")
-
-
 def checked_secrets(secret: str | bytes | Iterable[str | bytes] | None) -> tuple[bytes, ...]:
     """Return the validated secrets; empty if there are none. Raises `ConfigurationError`."""
     if secret is None:
         return ()
     given = (secret,) if isinstance(secret, str | bytes) else secret
-    secrets = tuple(
-        _encoded(one)
-        for one in arguments.several(given, "webhook_secret", "secrets", error=ConfigurationError)
-    )
+    secrets = list[bytes]()
+    for one in arguments.several(given, "webhook_secret", "secrets", error=ConfigurationError):
+        if not isinstance(one, str | bytes):
+            raise ConfigurationError(f"webhook_secret must be a string or bytes, not {type(one).__name__}")
+        secrets.append(one if isinstance(one, bytes) else one.encode("utf-8", "surrogatepass"))
     if not secrets or not all(one.strip() for one in secrets):
         raise ConfigurationError("webhook_secret is empty, so anyone could forge a signature: set a secret")
     for one in secrets:
         standard_key(one)
-    return secrets
+    return tuple(secrets)
 
 
 def signed_headers(secrets: tuple[bytes, ...], delivery_id: str, at: int, body: bytes) -> dict[str, str]:

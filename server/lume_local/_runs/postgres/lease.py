@@ -82,7 +82,17 @@ class Lease:
                     connection = connection or await connect(self._url)
                     # Counted from before the request, so it never exceeds the lease.
                     certain = time.monotonic() + LEASE
-                    await self._renew_with(connection)
+                    with anyio.fail_after(LEASE):
+                        cursor = await connection.execute(
+                            "UPDATE lease SET until = clock_timestamp() + make_interval(secs => $1) "
+                            "WHERE fence = $2",  # even if it has expired
+                            [LEASE, self.fence],
+                        )
+                    if not cursor.rowcount:
+                        self.is_lost = True
+                        raise LeaseLost(
+                            "another server has taken the state, since this one was silent for too long"
+                        )
                 except (psycopg.Error, OSError) as error:
                     self._health.trouble(WHERE, str(failure(error)))
                     if connection is not None:
@@ -94,17 +104,6 @@ class Lease:
         finally:
             if connection is not None:
                 await connection.close()
-
-    async def _renew_with(self, connection: Connection) -> None:
-        """Renew the lease, even an expired one. Raises `LeaseLost` if another server has it."""
-        with anyio.fail_after(LEASE):
-            cursor = await connection.execute(
-                "UPDATE lease SET until = clock_timestamp() + make_interval(secs => $1) WHERE fence = $2",
-                [LEASE, self.fence],
-            )
-        if not cursor.rowcount:
-            self.is_lost = True
-            raise LeaseLost("another server has taken the state, since this one was silent for too long")
 
     async def _give_back(self) -> None:
         """Let another server take the lease at once. If that fails, it can do so once the lease has expired."""

@@ -197,21 +197,18 @@ class _Attempt:
         for one in before:
             await self._connection.execute(*one)
 
-    async def _commit(self) -> None:
-        if self._first:
-            await self._sent()
-        self._is_ending = True
-        async with self._connection.pipeline() if self._put_off else nullcontext():
-            for one in self._put_off:
-                await self._connection.execute(*one)
-            await self._connection.execute("COMMIT")
-
     async def carry_out(self, work: Callable[[], Awaitable[T]]) -> T:
         token = _current.set(self)
         try:
             result = await work()
             if self._begin:
-                await self._commit()
+                if self._first:
+                    await self._sent()
+                self._is_ending = True
+                async with self._connection.pipeline() if self._put_off else nullcontext():
+                    for one in self._put_off:
+                        await self._connection.execute(*one)
+                    await self._connection.execute("COMMIT")
             return result
         except BaseException:
             await _undone(self._connection)

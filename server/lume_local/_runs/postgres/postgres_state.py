@@ -152,7 +152,15 @@ async def _acquired(url: str, health: Health) -> tuple[Connection, int]:
 
 async def _prepared(url: str) -> Connection:
     with _explained():
-        _check_url(url)
+        # Checked first, because psycopg's error would quote the URL.
+        if not url.startswith(("postgresql://", "postgres://")):
+            raise StoreError("it is not a URL such as postgresql://user:password@host/database")
+        try:
+            conninfo.conninfo_to_dict(url)
+        except psycopg.Error:
+            raise StoreError(
+                "it is not a valid PostgreSQL URL: percent-encode special characters of a password"
+            ) from None
         connection = await connect(url)
         try:
             await _create_lease(connection)
@@ -160,18 +168,6 @@ async def _prepared(url: str) -> Connection:
             await connection.close()
             raise
         return connection
-
-
-def _check_url(url: str) -> None:
-    """Check the URL first, because psycopg's error would quote it. Raises `StoreError`."""
-    if not url.startswith(("postgresql://", "postgres://")):
-        raise StoreError("it is not a URL such as postgresql://user:password@host/database")
-    try:
-        conninfo.conninfo_to_dict(url)
-    except psycopg.Error:
-        raise StoreError(
-            "it is not a valid PostgreSQL URL: percent-encode special characters of a password"
-        ) from None
 
 
 @contextmanager
@@ -229,25 +225,21 @@ async def _migrate(connection: Connection) -> tuple[str, int]:
     form = await _form_of(connection)
     if form != VERSION:
         async with connection.transaction():
-            await _to_present_form(connection, form)
+            if not form:
+                await connection.execute(TABLES.encode(), prepare=False)
+                await _put(connection, "store_id", uuid.uuid4().hex[:8])
+            found = await _parts(connection)
+            if form and not schemas.is_current(_KIND, found):
+                raise StoreError(f"it {schemas.unknown(form, await _fact(connection, 'written_by'))}")
+            await _put(connection, "form", str(VERSION))
+            await _put(connection, schemas.FACT, schemas.written(found))
+            if form:
+                _log.warning("the state in PostgreSQL is now in form %d, it was in form %d", VERSION, form)
     found, by = await _parts(connection), await _fact(connection, "written_by")
     if why := schemas.mismatch(_KIND, found, await _fact(connection, schemas.FACT), by):
         raise StoreError(f"it {why}")
     await _put(connection, "written_by", version("lume-client"))
     return await _fact(connection, "store_id"), await _offset(connection)
-
-
-async def _to_present_form(connection: Connection, form: int) -> None:
-    if not form:
-        await connection.execute(TABLES.encode(), prepare=False)
-        await _put(connection, "store_id", uuid.uuid4().hex[:8])
-    found = await _parts(connection)
-    if form and not schemas.is_current(_KIND, found):
-        raise StoreError(f"it {schemas.unknown(form, await _fact(connection, 'written_by'))}")
-    await _put(connection, "form", str(VERSION))
-    await _put(connection, schemas.FACT, schemas.written(found))
-    if form:
-        _log.warning("the state in PostgreSQL is now in form %d, it was in form %d", VERSION, form)
 
 
 async def _parts(connection: Connection) -> schemas.Parts:

@@ -162,23 +162,16 @@ class InUse:
         self._compiled: dict[str, list[re.Pattern[str]]] = {}
 
     def has(self, path: str) -> bool:
-        return path in self._places or any(
-            pattern.match(path) for folder in _above(path) for pattern in self._of(folder)
-        )
-
-    def _of(self, folder: str) -> list[re.Pattern[str]]:
-        """Return the patterns whose first wildcard is directly below the folder."""
-        if folder not in self._patterns:
-            return []
-        if folder not in self._compiled:
-            self._compiled[folder] = [re.compile(translate(one)) for one in self._patterns[folder]]
-        return self._compiled[folder]
-
-
-def _above(path: str) -> Iterable[str]:
-    while path:
-        path = path.rpartition("/")[0]
-        yield path
+        if path in self._places:
+            return True
+        folder = path
+        while folder:
+            folder = folder.rpartition("/")[0]
+            if folder in self._patterns and folder not in self._compiled:
+                self._compiled[folder] = [re.compile(translate(one)) for one in self._patterns[folder]]
+            if any(pattern.match(path) for pattern in self._compiled.get(folder, ())):
+                return True
+        return False
 
 
 def _real(places: set[str]) -> dict[str, str]:

@@ -92,7 +92,16 @@ class Settler:
         """Put the committed output of a run in place, unless a later run has replaced it."""
         folder = self._paths.folder(run.run_id)
         try:
-            await self._note_overtaken(run, record, folder)
+            since = ago_text(await run_sync(commit.committed_ago, folder))
+            for place in places(record):
+                other = await self._store.overtaken_by(run, since, place.location, of_source=place.of_source)
+                if other is not None:
+                    overtaken = (
+                        f"run {other.run_id}, which was submitted later, has written {place.location} meanwhile, and "
+                        "an older run does not replace the output of a newer one"
+                    )
+                    await run_sync(commit.note_overtaken, folder, overtaken)
+                    break
         except (StoreFailed, OSError) as error:  # it has committed, so it can wait
             return Trouble(f"the server's state can't be used: {why(error)}", may_pass=True)
         trouble = await self.finished(folder, record["steps"])
@@ -104,24 +113,18 @@ class Settler:
             return Trouble(later, is_final=True)
         return trouble
 
-    async def _note_overtaken(self, run: StoredRun, record: Json, folder: Path) -> None:
-        since = ago_text(await run_sync(commit.committed_ago, folder))
-        for place in places(record):
-            other = await self._store.overtaken_by(run, since, place.location, of_source=place.of_source)
-            if other is not None:
-                why = (
-                    f"run {other.run_id}, which was submitted later, has written {place.location} meanwhile, and "
-                    "an older run does not replace the output of a newer one"
-                )
-                return await run_sync(commit.note_overtaken, folder, why)
-
     async def finished(self, folder: Path, steps: list[Json]) -> Trouble | None:
         """Carry out the remaining steps in a run's folder; return the obstacle, if any."""
         try:
             if all(step["kind"] == commit.FILE for step in steps):
                 await run_sync(_finish_files, folder)
             else:
-                await self._finished_by_worker(folder)
+                try:
+                    async with self._pool.worker() as worker:
+                        await worker.finish(folder)
+                except WorkerDied:  # a new one repeats the steps, which are idempotent
+                    async with self._pool.worker(new=True) as worker:
+                        await worker.finish(folder)
         except NotFinished as error:
             return Trouble(str(error), error.may_pass)
         except WorkerDied as error:
@@ -129,15 +132,6 @@ class Settler:
         except OSError as error:
             return Trouble(commit.explain(error))
         return None
-
-    async def _finished_by_worker(self, folder: Path) -> None:
-        """Let the spare worker finish; if it dies, a new one repeats the steps, which are idempotent."""
-        try:
-            async with self._pool.worker() as worker:
-                await worker.finish(folder)
-        except WorkerDied:
-            async with self._pool.worker(new=True) as worker:
-                await worker.finish(folder)
 
 
 def _finish_files(folder: Path) -> None:

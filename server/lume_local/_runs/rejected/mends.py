@@ -203,15 +203,23 @@ class Mends:
         numbers: dict[str, list[int]] = defaultdict(list)
         for row in found:
             numbers[row.reject.run_id].append(row.reject.row)
-        fates = {run_id: await self._store.ledger.fate(run_id) for run_id in numbers}
-        reasons = {run_id: await self._reasons(fates[run_id], of_run) for run_id, of_run in numbers.items()}
+        fates, reasons = dict[str, Fate | None](), dict[str, dict[int, list[str]]]()
+        for run_id, of_run in numbers.items():
+            fate = fates[run_id] = await self._store.ledger.fate(run_id)
+            reasons[run_id] = {}
+            if fate is not None:
+                there = [number for number in of_run if number < fate.count]
+                reasons[run_id] = names_of(there, await self._store.ledger.reasons(fate.seq), fate.count)
         shown, done = list[tuple[DraftRow, RowStanding]](), list[Reject]()
         own = dict[str, bool]()
         for row in found:
             standing = _standing(row.reject.row, fates[row.reject.run_id])
             standing = evolve(standing, reasons=reasons[row.reject.run_id].get(row.reject.row, []))
             if standing.state == "mended" and standing.by not in own:
-                own[standing.by] = await self._is_own(standing.by, owner)
+                run = await self._store.get(standing.by)
+                own[standing.by] = (
+                    run is not None and run.submitted_by == owner and "mend" in (run.run_metadata or {})
+                )
             if own.get(standing.by) and standing.state == "mended":
                 done.append(row.reject)
             else:
@@ -219,16 +227,6 @@ class Mends:
         if done:
             await self._store.drafts.drop(flow, owner, done)
         return shown, found[-1].reject if len(found) == limit else None
-
-    async def _reasons(self, fate: Fate | None, rows: Sequence[int]) -> dict[int, list[str]]:
-        if fate is None:
-            return {}
-        there = [row for row in rows if row < fate.count]
-        return names_of(there, await self._store.ledger.reasons(fate.seq), fate.count)
-
-    async def _is_own(self, run_id: str, owner: str) -> bool:
-        run = await self._store.get(run_id)
-        return run is not None and run.submitted_by == owner and "mend" in (run.run_metadata or {})
 
 
 def _standing(row: int, fate: Fate | None) -> RowStanding:

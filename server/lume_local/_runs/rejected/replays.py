@@ -213,7 +213,16 @@ class Replays:
         to: Flow,
         edits: Mapping[str, Edits] | None,
     ) -> None:
-        reads = [await self._read(one) for one in found]
+        reads = list[_Readable | UnreadRows]()
+        for one in found:
+            run = await self._store.require(one.run_id)
+            flow = self._flows.parsed(run.flow_version)
+            job = await output_job(self._store, self._roots, run, flow, "rejects")
+            if job is None:
+                reads.append(UnreadRows.removed(one))
+            else:
+                is_table = flow.source.format not in _OF_OBJECTS
+                reads.append(_Readable(asdict(job), is_table, lines_of(run, flow)))
         answers = await self._copied(found, reads, draft, to, edits)
         for n, (one, read) in enumerate(zip(found, reads, strict=True)):
             for file in answers[n] if isinstance(read, _Readable) else [asdict(read)]:
@@ -260,14 +269,6 @@ class Replays:
             job = Gather(parts, target, {} if source.format in _OF_OBJECTS else csv, of_tables)
             answers |= zip(chosen, (await self._reader.gather(job)).parts, strict=True)
         return answers
-
-    async def _read(self, one: RowsOfRun) -> _Readable | UnreadRows:
-        run = await self._store.require(one.run_id)
-        flow = self._flows.parsed(run.flow_version)
-        job = await output_job(self._store, self._roots, run, flow, "rejects")
-        if job is None:
-            return UnreadRows.removed(one)
-        return _Readable(asdict(job), flow.source.format not in _OF_OBJECTS, lines_of(run, flow))
 
     # -- runs
 

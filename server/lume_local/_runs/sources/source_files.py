@@ -90,22 +90,19 @@ class Walk:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    self._count()
+                    self._seen += 1
+                    if self._is_stopped():
+                        raise WalkFailed("the search for files was stopped")
+                    if self._seen > MOST_ENTRIES:
+                        raise WalkFailed(
+                            f"there are more than {MOST_ENTRIES:,} files and folders to search: write more of the "
+                            "path before its first wildcard"
+                        )
                     yield entry
         except (FileNotFoundError, NotADirectoryError):
             return  # removed meanwhile
         except OSError as error:
             raise WalkFailed(f"the folder {folder} can't be read: {error.strerror or error}") from None
-
-    def _count(self) -> None:
-        self._seen += 1
-        if self._is_stopped():
-            raise WalkFailed("the search for files was stopped")
-        if self._seen > MOST_ENTRIES:
-            raise WalkFailed(
-                f"there are more than {MOST_ENTRIES:,} files and folders to search: write more of the path before "
-                "its first wildcard"
-            )
 
 
 _ESCAPED = re.compile(r"\[([*?[])\]")
@@ -197,7 +194,14 @@ class SourceSpec:
             return [roots.source(self.texts[0])]
         patterns, found = self._patterns(), dict[Path, None]()
         for text in self.texts:
-            matches = _matches(roots, patterns[text], text, is_stopped) if text in patterns else [text]
+            matches = [text]
+            if text in patterns:
+                folder, rest = _split(patterns[text])
+                roots.source(folder)
+                try:
+                    matches = Walk(is_stopped).files(os.path.join(roots.folders[0], folder), rest)
+                except WalkFailed as error:
+                    raise PathRefused(f"looking for {text!r}: {error}") from None
             if not matches:
                 raise PathRefused(
                     f"no file matches {text!r}{roots.looked_up(text)}: put files there, then submit the run again"
@@ -229,16 +233,6 @@ def _split(pattern: str) -> tuple[str, str]:
     fixed = next(n for n, part in enumerate(parts) if glob.has_magic(_ESCAPED.sub("", part)))
     folder = _ESCAPED.sub(r"\1", "/".join(parts[:fixed])) or ("/" if pattern.startswith("/") else ".")
     return folder, "/".join(parts[fixed:])
-
-
-def _matches(roots: Roots, pattern: str, shown: str, is_stopped: Callable[[], bool]) -> list[str]:
-    """Return the matching files, sorted. Raises `PathRefused`."""
-    folder, rest = _split(pattern)
-    roots.source(folder)
-    try:
-        return Walk(is_stopped).files(os.path.join(roots.folders[0], folder), rest)
-    except WalkFailed as error:
-        raise PathRefused(f"looking for {shown!r}: {error}") from None
 
 
 def source_key(source: SourceSettings, source_path: str, roots: Roots) -> str:

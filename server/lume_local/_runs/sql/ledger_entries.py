@@ -203,22 +203,19 @@ class LedgerEntries:
                 now = {reason: _own(claim, records) for reason, records in reasons.items()}
                 await self._judged_again(claim.seq, source[0], again, now)
             await self._check(*source)
-        await self._keep_rejects(run.run_id, claims, [rejected & ~malformed, malformed])
+        # The original rows of the replay's rejects: first the well-formed ones, then the malformed lines.
+        start, origins = 0, list[tuple[Any, ...]]()
+        for records in (rejected & ~malformed, malformed):
+            for claim in claims:
+                if rows := _own(claim, records):
+                    origins.append((run.run_id, start, claim.seq, packed(rows)))
+                    start += rows.bit_count()
+        await change_all(self.sql, "INSERT INTO replay_rejects VALUES {}", origins)
         figures = run.metrics
         if accepted != figures.get("rows_mapped", 0) + figures.get("rows_filtered", 0):
             _log.error(
                 "run %s: the ledger does not close: %d rows were accepted (a bug)", run.run_id, accepted
             )
-
-    async def _keep_rejects(self, run_id: str, claims: Sequence[Claim], in_order: Sequence[int]) -> None:
-        """Record the original rows of a replay's rejects: first the well-formed ones, then the malformed lines."""
-        start, values = 0, list[tuple[Any, ...]]()
-        for records in in_order:
-            for claim in claims:
-                if rows := _own(claim, records):
-                    values.append((run_id, start, claim.seq, packed(rows)))
-                    start += rows.bit_count()
-        await change_all(self.sql, "INSERT INTO replay_rejects VALUES {}", values)
 
     async def _judged_again(self, seq: int, flow: str, rows: int, reasons: Mapping[str, int]) -> None:
         """Replace the reasons of some rows."""
@@ -294,22 +291,19 @@ class LedgerEntries:
         await self.sql.change("UPDATE rejected SET open = ?, lost = ? WHERE seq = ?", values)
         if found != row["open"]:
             opened[""] = found - row["open"]
-        await self._add_open(row["flow"], opened)
+        # The open rows of the flow by reason (all of them under the empty one), and those of the day.
+        inboxes, day = await self._opened(row["flow"], opened), now_text()[:10]
+        await change_all(
+            self.sql,
+            "INSERT INTO inbox_days VALUES {} ON CONFLICT (inbox, day) DO UPDATE SET "
+            "opened = inbox_days.opened + excluded.opened, closed = inbox_days.closed + excluded.closed",
+            [(inboxes[reason], day, max(rows, 0), max(-rows, 0)) for reason, rows in opened.items()],
+        )
         if not now:
             # Nothing is left for a person to do.
             await self.sql.change("DELETE FROM attention WHERE seq = ?", [seq])
         changes = {"open": found - row["open"], "lost": lost - row["lost"]}
         await self._account(row["flow"], row["source_key"], **changes)
-
-    async def _add_open(self, flow: str, opened: Mapping[str, int]) -> None:
-        """Add to a flow's counts of open rows, by reason (under the empty one: all rows) and for the day."""
-        inbox, day = await self._opened(flow, opened), now_text()[:10]
-        await change_all(
-            self.sql,
-            "INSERT INTO inbox_days VALUES {} ON CONFLICT (inbox, day) DO UPDATE SET "
-            "opened = inbox_days.opened + excluded.opened, closed = inbox_days.closed + excluded.closed",
-            [(inbox[reason], day, max(rows, 0), max(-rows, 0)) for reason, rows in opened.items()],
-        )
 
     async def _opened(self, flow: str, opened: Mapping[str, int]) -> dict[str, int]:
         """Add to the open rows of a flow by reason; return the number of each reason."""

@@ -71,26 +71,18 @@ class SqlArrivals:
         found = []
         for at in range(0, len(files), _AT_ONCE):
             some = files[at : at + _AT_ONCE]
-            settled = await self._noted(arrival, some)
-            settled |= await self._refused(arrival, [one for one in some if one not in settled])
+            places = [place_of(arrival, path) for path, _ in some]
+            query = f"SELECT place, mark FROM arrived_paths WHERE place IN ({marks(places)})"
+            noted = {(place, mark) for place, mark in await self.sql.rows(query, places)}
+            settled = {
+                one for place, one in zip(places, some, strict=True) if (place, mark_of(one[1])) in noted
+            }
+            if left := [one for one in some if one not in settled]:
+                places = [place_of(arrival, path) for path, _ in left]
+                query = f"SELECT path, seen FROM arrival_refusals WHERE place IN ({marks(places)})"
+                settled |= {(path, seen) for path, seen in await self.sql.rows(query, places)}
             found += [one in settled for one in some]
         return found
-
-    async def _noted(self, arrival: str, files: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return the files submitted in their current form."""
-        places = [place_of(arrival, path) for path, _ in files]
-        query = f"SELECT place, mark FROM arrived_paths WHERE place IN ({marks(places)})"
-        noted = {(place, mark) for place, mark in await self.sql.rows(query, places)}
-        return {one for place, one in zip(places, files, strict=True) if (place, mark_of(one[1])) in noted}
-
-    async def _refused(self, arrival: str, files: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return the files refused in their current form."""
-        if not files:
-            return set()
-        places = [place_of(arrival, path) for path, _ in files]
-        query = f"SELECT path, seen FROM arrival_refusals WHERE place IN ({marks(places)})"
-        refused = {(path, seen) for path, seen in await self.sql.rows(query, places)}
-        return refused.intersection(files)
 
     @statement
     async def known(self, arrived: Arrived) -> KnownPath | None:

@@ -115,7 +115,13 @@ class SqlDrafts:
             revs[change.reject] = rev
             rows += (change.cells is not None) - (there is not None)
             size += _size(change.cells) - (0 if there is None else _size(there.cells))
-            await self._put(before.draft_id, change, rev, now)
+            await self._remove_row(before.draft_id, change.reject)
+            if change.cells is not None:
+                cells = orjson.dumps(change.cells).decode()
+                await self.sql.change(
+                    "INSERT INTO draft_rows (draft_id, run_id, number, rev, cells, at) VALUES (?, ?, ?, ?, ?, ?)",
+                    [before.draft_id, change.reject.run_id, change.reject.row, rev, cells, now],
+                )
         draft = RowDraft(before.draft_id, rev, rows, size, now)
         await self.sql.change(
             "INSERT INTO drafts (flow, owner, draft_id, rev, row_count, bytes, changed_at) "
@@ -131,15 +137,6 @@ class SqlDrafts:
     async def _row(self, draft_id: str, reject: Reject) -> DraftRow | None:
         rows = await self._rows(_ROW, draft_id, reject.run_id, reject.row)
         return rows[0] if rows else None
-
-    async def _put(self, draft_id: str, change: RowChange, rev: int, now: str) -> None:
-        await self._remove_row(draft_id, change.reject)
-        if change.cells is not None:
-            cells = orjson.dumps(change.cells).decode()
-            await self.sql.change(
-                "INSERT INTO draft_rows (draft_id, run_id, number, rev, cells, at) VALUES (?, ?, ?, ?, ?, ?)",
-                [draft_id, change.reject.run_id, change.reject.row, rev, cells, now],
-            )
 
     async def _remove_row(self, draft_id: str, reject: Reject) -> None:
         await self.sql.change(

@@ -22,7 +22,7 @@ from lume_local._runs.store.ledger import (
     RowsOfRun,
     UnendedRows,
 )
-from lume_local._shared.row_set import all_rows, unpacked
+from lume_local._shared.row_set import unpacked
 
 _AT_ONCE = 200
 """Runs examined by one query."""
@@ -78,7 +78,12 @@ class SqlLedger:
         rows = list[RowsOfRun]()
         async with aclosing(self._runs(wanted, after)) as runs:
             async for row in runs:
-                of_run = await self._state(row, wanted.state) & await self._having(row, wanted.reasons)
+                of_run = await self._state(row, wanted.state)
+                if wanted.reasons is not None:
+                    having = 0
+                    for reason, rows_of in (await self.entries.reasons_of(row["seq"], row["count"])).items():
+                        having |= rows_of if reason in wanted.reasons else 0
+                    of_run &= having
                 if of_run:
                     rows.append(RowsOfRun(row["seq"], row["run_id"], of_run, row["count"]))
                     if len(rows) == limit:
@@ -134,15 +139,6 @@ class SqlLedger:
         query = "SELECT rows FROM closings WHERE seq = ? AND state = ?"
         for (found,) in await self.sql.rows(query, [row["seq"], state]):
             rows |= unpacked(found)
-        return rows
-
-    async def _having(self, row: Row, reasons: Sequence[str] | None) -> int:
-        """Return the rows of a run that have one of the reasons."""
-        if reasons is None:
-            return all_rows(row["count"])
-        rows = 0
-        for reason, having in (await self.entries.reasons_of(row["seq"], row["count"])).items():
-            rows |= having if reason in reasons else 0
         return rows
 
     @reading

@@ -7,6 +7,7 @@ be complete, and if it is missing, there must be no sign that it existed: no log
 import os
 import sqlite3
 import uuid
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -45,7 +46,12 @@ def open_state(path: Path, outputs: Path | None = None) -> sqlite3.Connection:
     """
     if not path.exists():
         _create(path, outputs)
-    _check_before_opening(path)
+    if not path.stat().st_size:
+        raise _damaged(path, "is empty")
+    with suppress(FileNotFoundError), _log(path).open("rb") as log:
+        start = log.read(4)
+        if start and start not in _LOG_MAGIC:
+            raise _damaged(path, f"has a damaged log, {_log(path).name}")
     db = sqlite3.connect(path, isolation_level=None)
     db.row_factory = sqlite3.Row
     with on_error(db.close):
@@ -80,18 +86,6 @@ def _create(path: Path, outputs: Path | None) -> None:
     sync_file(draft)
     os.replace(draft, path)
     sync_folder(path.parent)
-
-
-def _check_before_opening(path: Path) -> None:
-    if not path.stat().st_size:
-        raise _damaged(path, "is empty")
-    try:
-        with _log(path).open("rb") as file:
-            start = file.read(4)
-    except FileNotFoundError:
-        return
-    if start and start not in _LOG_MAGIC:
-        raise _damaged(path, f"has a damaged log, {_log(path).name}")
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:

@@ -207,7 +207,13 @@ class Worker:
         code = self._process.returncode
         assert code is not None
         last = elided(self._stderr.decode(errors="replace").strip().rpartition("\n")[2])
-        how = f"was killed by signal {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        how = f"ended with exit code {code}"
+        if code < 0:
+            try:
+                name = signal.Signals(-code).name
+            except ValueError:
+                name = str(-code)
+            how = f"was killed by signal {name}"
         return f"the worker process {how}" + (f": {last}" if last else "")
 
     def kill(self) -> None:
@@ -251,10 +257,3 @@ def _databases(job: Job) -> Collection[str] | None:
         case Finish():
             return None
     return {place["url_env"] for place in places if "url_env" in place}
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return str(number)

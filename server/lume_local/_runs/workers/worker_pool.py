@@ -103,19 +103,16 @@ class WorkerPool:
             try:
                 yield self
             finally:
-                await self._close()
-
-    async def _close(self) -> None:
-        """End all workers. The readers of their stderr end with them; workers being started are cancelled."""
-        self._closed = True
-        with anyio.CancelScope(shield=True):
-            async with task_group() as endings:
-                spare, self._spare = self._spare, None
-                if spare is not None and spare.worker is not None:
-                    endings.start_soon(spare.worker.stop)
-                for worker in (*self._idle, *self._out):
-                    endings.start_soon(worker.stop)
-        self._tasks.cancel_scope.cancel()
+                # The readers of the workers' stderr end with them; workers being started are cancelled.
+                self._closed = True
+                with anyio.CancelScope(shield=True):
+                    async with task_group() as endings:
+                        spare, self._spare = self._spare, None
+                        if spare is not None and spare.worker is not None:
+                            endings.start_soon(spare.worker.stop)
+                        for worker in (*self._idle, *self._out):
+                            endings.start_soon(worker.stop)
+                tasks.cancel_scope.cancel()
 
     def warm(self) -> None:
         """Start a spare worker in the background, if there is none and one more is allowed."""
@@ -139,7 +136,13 @@ class WorkerPool:
             start.worker = await Worker.start(self._tasks, self._start_process, self._secrets)
         except (WorkerDied, ProtocolError) as error:
             start.problem = str(error)
-            self._failed(start)
+            if self._spare is start:
+                self._spare = None
+            if self._health is not None:
+                self._health.trouble(_WORKERS, start.problem)
+            if not self._is_retrying and not self._closed:
+                self._is_retrying = True
+                self._tasks.start_soon(self._warm_later)
         else:
             if self._health is not None:
                 self._health.works(_WORKERS)
@@ -147,15 +150,6 @@ class WorkerPool:
                 await start.worker.stop()
         finally:
             start.settled.set()
-
-    def _failed(self, start: _Start) -> None:
-        if self._spare is start:
-            self._spare = None
-        if self._health is not None:
-            self._health.trouble(_WORKERS, start.problem)
-        if not self._is_retrying and not self._closed:
-            self._is_retrying = True
-            self._tasks.start_soon(self._warm_later)
 
     async def _warm_later(self) -> None:
         """Retry after a failed start until there is a worker: only then is the server healthy again."""

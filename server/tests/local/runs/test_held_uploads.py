@@ -189,7 +189,7 @@ async def test_a_run_that_does_not_begin_leaves_nothing(
         return take(pool, new=new)
 
     # The first worker dies before the run has begun.
-    monkeypatch.setattr(runner.Execution, "_outcome", dead)
+    monkeypatch.setattr(runner.Execution, "_follow", dead)
     monkeypatch.setattr(WorkerPool, "worker", second)
     async with serve(home, max_active=1) as wire:
         await put(wire)
