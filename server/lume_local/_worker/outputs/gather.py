@@ -20,7 +20,7 @@ from attrs import evolve, field, frozen
 from lume_async._base.words import counted
 from lume_local._flow.definition import RESERVED
 from lume_local._shared.commit import explain
-from lume_local._shared.protocol import Gather, Gathered, Json, Read, Unreadable, read_job
+from lume_local._shared.protocol import Gather, Gathered, Json, Read, read_job
 from lume_local._shared.row_set import as_text, flags_of, of_flags, of_text
 from lume_local._worker.object_stores import StoreTrouble
 from lume_local._worker.outputs.pages import TooLarge, open_output, opened
@@ -79,26 +79,20 @@ def _gathered(job: Gather, read: Read, rows: int, lines: list[Json] | None, edit
         return files.described()
     except BaseException as error:
         files.undo()
-        trouble = _trouble(error)
-        if trouble is None:
-            raise
-        return [{"kind": trouble.kind, "problem": trouble.problem}]
-
-
-def _trouble(error: BaseException) -> Unreadable | None:
-    """Return why rejects can't be read; None for an error that has another cause."""
-    match error:
-        case StoreTrouble():
-            return Unreadable("output-gone" if error.is_missing else "output-unreadable", str(error))
-        case FileNotFoundError():
-            return Unreadable("output-gone", "the file no longer exists")
-        case TooLarge():
-            return Unreadable("not-supported", str(error))
-        case Broken() | duckdb.Error():
-            return Unreadable("output-changed", named(str(error)).partition("\n")[0])
-        case OSError():
-            return Unreadable("output-unreadable", named(explain(error)))
-    return None
+        match error:
+            case StoreTrouble():
+                kind, problem = "output-gone" if error.is_missing else "output-unreadable", str(error)
+            case FileNotFoundError():
+                kind, problem = "output-gone", "the file no longer exists"
+            case TooLarge():
+                kind, problem = "not-supported", str(error)
+            case Broken() | duckdb.Error():
+                kind, problem = "output-changed", named(str(error)).partition("\n")[0]
+            case OSError():
+                kind, problem = "output-unreadable", named(explain(error))
+            case _:
+                raise
+        return [{"kind": kind, "problem": problem}]
 
 
 @frozen

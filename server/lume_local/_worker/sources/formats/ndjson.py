@@ -38,7 +38,7 @@ _DOUBTFUL = (
 
 def read_ndjson(reading: Reading) -> Layout:
     """Judge every line of the file. Raises `SourceError`."""
-    connection, flow, folder = reading.connection, reading.flow, reading.folder
+    flow, folder = reading.flow, reading.folder
     limit = flow["max_line_bytes"]
     plain = _plain_lines(reading, folder / "lines", limit)
     scan = _reader(plain, ["_lume_line_text"], limit)
@@ -46,17 +46,19 @@ def read_ndjson(reading: Reading) -> Layout:
     doubtful = _doubtful(reading, plain, scan, first)
     spelled = [spellings(flow, name) for name in names]
     wanted = list(dict.fromkeys(pointer for each in spelled for one in each for pointer in pointers(one)))
-    fields = "".join(f", {_first_of(each, wanted)} AS _lume_s{n}" for n, each in enumerate(spelled))
+    fields = ""
+    for n, each in enumerate(spelled):
+        # The value of the first of these members that an object has.
+        values = [f"_lume_fields[{wanted.index(one) + 1}]" for name in each for one in pointers(name)]
+        first_of = values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
+        fields += f", {first_of} AS _lume_s{n}"
     original = "_lume_line_text"
     if doubtful:
         strict = folder / "source"
         longest = _strict_lines(plain, strict, doubtful, reading)
         scan = _reader(strict, ["_lume_line_text", "_lume_as_it_was"], max(limit, longest))
         original = "coalesce(_lume_as_it_was, _lume_line_text) AS _lume_line_text"
-    is_plain = flow["on_unknown_columns"] == "ignore" and not flow["aliases"]
-    is_enough = is_plain and first and all(_is_in(first, name) for name in names)
-    nested = [one for each in spelled for one in each if len(pointers(one)) > 1]
-    members = names if is_enough else scan_or_retry(scan, lambda reader: _members(connection, reader, nested))
+    members = _members(reading, scan, first, spelled)
     listed = ", ".join(map(text, wanted))
     read = f"json_extract_string(_lume_line_text, [{listed}])" if names else "NULL"
     parsed = f"SELECT *, {read} AS _lume_fields FROM ({scan}) WHERE NOT {_IS_BLANK}"
@@ -77,34 +79,38 @@ def read_ndjson(reading: Reading) -> Layout:
     return layout
 
 
-def _is_in(first: dict[str, Any], name: str) -> bool:
-    inner: Any = first
-    for step in name.split("."):
-        inner = inner.get(step) if isinstance(inner, dict) else None
-    return name in first or inner is not None
-
-
-def _first_of(spelled: list[str], wanted: list[str]) -> str:
-    """Return the value of the first of these members that an object has."""
-    values = [f"_lume_fields[{wanted.index(one) + 1}]" for name in spelled for one in pointers(name)]
-    return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
-
-
 _IS_BLANK = r"(_lume_line_text IS NULL OR regexp_full_match(_lume_line_text, '[ \t]*'))"
 
 
-def _members(connection: DuckDBPyConnection, scan: str, nested: list[str]) -> tuple[str, ...]:
-    """Return the members of all objects, and the `nested` names by which an object has a member within another."""
+def _members(reading: Reading, scan: str, first: dict[str, Any], spelled: list[list[str]]) -> tuple[str, ...]:
+    """Return the members of all objects, and the `spelled` names by which an object has a member within another.
+
+    If the `first` object has all that the flow reads, and others don't matter, these names are enough.
+    """
+    flow = reading.flow
+    if first and flow["on_unknown_columns"] == "ignore" and not flow["aliases"]:
+        for name in flow["sources"]:
+            inner: Any = first
+            for step in name.split("."):
+                inner = inner.get(step) if isinstance(inner, dict) else None
+            if name not in first and inner is None:
+                break
+        else:
+            return tuple(flow["sources"])
     each = "json_keys(_lume_line_text)"
-    if nested:
+    if nested := [one for names in spelled for one in names if len(pointers(one)) > 1]:
         there = (
             f"CASE WHEN json_exists(_lume_line_text, {text(pointers(name)[1])}) THEN {text(name)} END"
             for name in nested
         )
         each = f"list_concat({each}, [{', '.join(there)}])"
-    keys = f"SELECT unnest(CASE WHEN json_valid(_lume_line_text) THEN {each} END) AS k FROM ({scan})"
-    found = connection.execute(f"SELECT k FROM ({keys}) WHERE k IS NOT NULL GROUP BY k ORDER BY k").fetchall()
-    return tuple(key for (key,) in found)
+
+    def found_by(reader: str) -> list[tuple[str]]:
+        keys = f"SELECT unnest(CASE WHEN json_valid(_lume_line_text) THEN {each} END) AS k FROM ({reader})"
+        query = f"SELECT k FROM ({keys}) WHERE k IS NOT NULL GROUP BY k ORDER BY k"
+        return reading.connection.execute(query).fetchall()
+
+    return tuple(key for (key,) in scan_or_retry(scan, found_by))
 
 
 def _unread(members: tuple[str, ...], spelled: list[list[str]]) -> tuple[str, ...]:
@@ -121,7 +127,7 @@ def _reader(path: Path, columns: list[str], limit: int) -> str:
 def _plain_lines(reading: Reading, target: Path, limit: int) -> Path:
     r"""Return the file with `\n` line ends, in UTF-8: itself, or a copy with refused and overlong lines blanked."""
     copy, account = Copy(reading.path, target, 0, b"\n"), reading.account
-    at = 0
+    at, half = 0, max(limit // 2, 1)
     with closing(copy):
         for block in blocks_of_lines(reading.path, reading.pause):
             data = block
@@ -130,7 +136,10 @@ def _plain_lines(reading: Reading, target: Path, limit: int) -> Path:
             if b"\r" in data:
                 data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
             another = at == 0 and data.startswith(BOM)  # DuckDB would remove it, too
-            if another or APART in data or not is_utf8(data) or _holds_longer(data, limit):
+            # A line that is too long covers at least one of these windows.
+            windows = range(0, len(data) - half, half)
+            may_be_long = any(data.find(b"\n", begin, begin + half) < 0 for begin in windows)
+            if another or may_be_long or APART in data or not is_utf8(data):
                 data = _refused_are_blank(data, limit, account, reading.malformed)
             if data is not block and data != block:
                 copy.begin(at)
@@ -157,12 +166,6 @@ def blocks_of_lines(path: Path, pause: Pause) -> Iterator[bytes]:
             yield whole
     if rest := b"".join([*held, half]):
         yield rest
-
-
-def _holds_longer(data: bytes, limit: int) -> bool:
-    """Return whether a line may be longer: a longer one covers at least one of these windows."""
-    half = max(limit // 2, 1)
-    return any(data.find(b"\n", at, at + half) < 0 for at in range(0, len(data) - half, half))
 
 
 def _refused_are_blank(data: bytes, limit: int, account: Account, malformed: Malformed) -> bytes:

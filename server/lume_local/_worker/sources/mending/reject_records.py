@@ -190,25 +190,23 @@ class RejectRows:
 
     def _form_of(self, cells: Cells) -> LineForm | str:
         """Return how the malformed line of a record is read, or why that is unknown."""
-        cell = self._own.of(cells, FORM)
+        cell, file = self._own.of(cells, FORM), self._own.of(cells, FILE)
         if self._is_known and not cell:
             return self._usual
-        key = cell or self._own.of(cells, FILE)
+        key = cell or file
         if key not in self._forms:
             if len(self._forms) == _MOST_KEPT:
                 self._forms.clear()
-            self._forms[key] = self._found(cell, self._own.of(cells, FILE))
+            why = _UNKNOWN
+            if cell:
+                form = form_in_cell(cell, self.names)
+            else:
+                entry = entry_of(self._lines or [], file)
+                form = None if entry is None else form_of(entry, self.names)
+                if entry is not None and form is None:
+                    why = _LACKS
+            self._forms[key] = why if form is None or (form.csv is None and not self._fixed) else form
         return self._forms[key]
-
-    def _found(self, cell: str, file: str) -> LineForm | str:
-        if cell:
-            form = form_in_cell(cell, self.names)
-        else:
-            entry = entry_of(self._lines or [], file)
-            form = None if entry is None else form_of(entry, self.names)
-            if entry is not None and form is None:
-                return _LACKS
-        return _UNKNOWN if form is None or (form.csv is None and not self._fixed) else form
 
     def _grammars_of(self, form: LineForm) -> list[tuple[re.Pattern[bytes], Dialect | FixedWidth]]:
         """Return how a line may be written: like its file, or with the flow's quotes, which may be more accurate."""
@@ -242,7 +240,13 @@ class RejectObjects:
             if names.count(name) > 1:
                 found = [n for n, one in enumerate(names) if one == name]
                 raise SourceError(column_trouble(flow, reading.shown, name, place, names, found))
-        self._is_table, absent = TABLE in names, _lacking(flow, names)
+        self._is_table = TABLE in names
+        read = {name: spellings(flow, name) for name in flow["sources"]}
+        absent = {  # no column has them, nor the object that they are a member of
+            name: several
+            for name, several in read.items()
+            if {there for one in several for there in (one, one.partition(".")[0])}.isdisjoint(names)
+        }
         for name in absent:
             if self._is_table:
                 raise SourceError(lacking(flow, names, name, f"{REJECTED_ROWS} have", OTHERWISE))
@@ -297,13 +301,3 @@ def _nested(flow: dict[str, Any], plain: list[str]) -> dict[str, str]:
     spelled = (spellings(flow, name) for name in flow["sources"])
     read = (one for each in spelled if set(each).isdisjoint(plain) for one in each)
     return {one.partition(".")[0]: one for one in read if "." in one}
-
-
-def _lacking(flow: dict[str, Any], names: list[str]) -> dict[str, list[str]]:
-    """Return names that the flow reads but no column has (a member may be absent), each with its spellings."""
-    read = {name: spellings(flow, name) for name in flow["sources"]}
-    return {
-        name: several
-        for name, several in read.items()
-        if {there for one in several for there in (one, one.partition(".")[0])}.isdisjoint(names)
-    }

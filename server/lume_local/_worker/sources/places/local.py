@@ -62,7 +62,16 @@ class LocalFiles:
         found = SourceContent(size, seen)
         if size > most or (known is not None and not is_open(known, found)):
             return found
-        digests = (["" if len(both) == 1 else one.shown, _digest(one, before, pause)] for one, before in both)
+        digests = list[tuple[str, str]]()
+        for one, before in both:
+            handle, now = opened(one.at)
+            with os.fdopen(handle, "rb") as file:
+                if now != before:
+                    raise changed(one.path)
+                try:
+                    digests.append(("" if len(both) == 1 else one.shown, digest(file, pause)))
+                except OSError as error:
+                    raise SourceError(f"{one.path} can't be read: {error.strerror or error}") from None
         return evolve(found, digest=hash_of(digests))
 
     def each(self) -> list[Single]:
@@ -113,17 +122,6 @@ def files_in(
         return [File(held, shown, flow["format"], held.stat().st_size)]
     parts = Packed(held, shown, kind, flow["members"]).unpack(target, flow["max_unpacked_bytes"], pause)
     return [File(part.path, part.shown, flow["format"], part.packed, is_unpacked=True) for part in parts]
-
-
-def _digest(one: _Named, before: Snapshot, pause: Pause) -> str:
-    handle, found = opened(one.at)
-    with os.fdopen(handle, "rb") as file:
-        if found != before:
-            raise changed(one.path)
-        try:
-            return digest(file, pause)
-        except OSError as error:
-            raise SourceError(f"{one.path} can't be read: {error.strerror or error}") from None
 
 
 class Copies:

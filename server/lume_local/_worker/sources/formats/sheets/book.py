@@ -1,11 +1,48 @@
-"""The interface of a workbook for reading its sheets. Each kind of workbook is one file beside this one."""
+"""The interface of a workbook for reading its sheets, and the parts of a sheet: rows, ranges, merged cells. Pure.
 
-from collections.abc import Generator
+Each kind of workbook is one file beside this one.
+"""
+
+import re
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from attrs import frozen
 
-from lume_local._worker.sources.formats.sheets.area import Area, Row
+from lume_local._flow.table_bounds import column_number
+from lume_local._worker.sources.source import SourceError
+
+Row = tuple[int, list[str | None]]
+"""The number of a row, from 1, and its values."""
+MOST_ROWS = 1_048_576
+MOST_COLUMNS = 16_384
+"""Excel's own limits."""
+MOST_MERGED = 200_000
+"""Merged cells of a sheet, which are held in memory."""
+_MOST_FILLED = 20_000_000
+_CELL = re.compile(r"\$?([A-Z]{1,3})\$?([0-9]{1,7})", re.IGNORECASE)
+
+
+@frozen
+class Area:
+    """First and last row and column, counted from 1."""
+
+    top: int = 1
+    bottom: int = MOST_ROWS
+    left: int = 1
+    right: int = MOST_COLUMNS
+
+    @classmethod
+    def of(cls, reference: str) -> "Area":
+        """Parse an area as a workbook writes it: `B4:F200`. Raises ValueError."""
+        first, _, last = reference.partition(":")
+        corners = [_CELL.fullmatch(corner) for corner in (first, last or first)]
+        if None in corners:
+            raise ValueError(f"{reference[:100]!r} is not a range of cells")
+        (left, top), (right, bottom) = (
+            (column_number(corner[1]), int(corner[2])) for corner in corners if corner
+        )
+        return cls(top, bottom, left, right)
 
 
 @frozen
@@ -43,3 +80,47 @@ class Book(Protocol):
     def close(self) -> None:
         """Close the file."""
         ...
+
+
+def column_letters(number: int) -> str:
+    """Return the letters of a column: `A` for 1."""
+    letters = ""
+    while number:
+        number, rest = divmod(number - 1, 26)
+        letters = chr(65 + rest) + letters
+    return letters
+
+
+def without_gaps(rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield the rows, with blank ones where the file leaves rows out."""
+    last = 0
+    for number, values in rows:
+        yield from ((gap, list[str | None]()) for gap in range(last + 1, number))
+        yield number, values
+        last = number
+
+
+def filled(rows: Iterable[Row], merged: Sequence[Area], shown: str) -> Iterator[Row]:
+    """Yield the rows with the value of each merged area in all its cells, if the sheet has the row.
+
+    Raises `SourceError` if these are too many.
+    """
+    waiting = sorted(merged, key=lambda area: -area.top)
+    open_areas = list[tuple[Area, str | None]]()
+    left = _MOST_FILLED
+    for number, values in rows:
+        open_areas = [one for one in open_areas if one[0].bottom >= number]
+        while waiting and waiting[-1].top <= number:
+            area = waiting.pop()
+            is_first = area.top == number and len(values) >= area.left
+            if is_first and area.bottom >= number:
+                open_areas.append((area, values[area.left - 1]))
+        for area, value in open_areas:
+            width = area.right - area.left + 1
+            left -= width
+            if left < 0:
+                raise SourceError(f"{shown} has merged cells over more than {_MOST_FILLED:,} others")
+            if value is not None:
+                values.extend([None] * (area.right - len(values)))
+                values[area.left - 1 : area.right] = [value] * width
+        yield number, values

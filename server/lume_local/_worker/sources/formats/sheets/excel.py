@@ -15,8 +15,14 @@ from lume_local._flow.table_bounds import LOOKED_AT
 from lume_local._worker.sources.formats.header_search import header_not_found, is_header, joined
 from lume_local._worker.sources.formats.names import layout_of_table, readable, visible_columns
 from lume_local._worker.sources.formats.rows_file import RowsFile
-from lume_local._worker.sources.formats.sheets.area import Area, Row, column_letters, filled, without_gaps
-from lume_local._worker.sources.formats.sheets.book import SheetName
+from lume_local._worker.sources.formats.sheets.book import (
+    Area,
+    Row,
+    SheetName,
+    column_letters,
+    filled,
+    without_gaps,
+)
 from lume_local._worker.sources.formats.sheets.values import ErrorText, Unsaved
 from lume_local._worker.sources.formats.sheets.workbook import Workbook, opened_workbook
 from lume_local._worker.sources.formats.table_end import footer_start

@@ -12,8 +12,7 @@ from attrs import frozen
 
 from lume_async._base.words import listed
 from lume_local._shared import magic
-from lume_local._worker.sources.formats.sheets.area import Area, Row
-from lume_local._worker.sources.formats.sheets.book import Book, SheetName
+from lume_local._worker.sources.formats.sheets.book import Area, Book, Row, SheetName
 from lume_local._worker.sources.formats.sheets.ods import OdsBook
 from lume_local._worker.sources.formats.sheets.parts import PartTooLarge
 from lume_local._worker.sources.formats.sheets.xls import XlsBook

@@ -10,9 +10,15 @@ from typing import Any
 
 from attrs import frozen
 
-from lume_local._shared.failing import on_error
-from lume_local._worker.sources.formats.sheets.area import MOST_COLUMNS, MOST_MERGED, MOST_ROWS, Area, Row
-from lume_local._worker.sources.formats.sheets.book import SheetName
+from lume_local._shared.on_error import on_error
+from lume_local._worker.sources.formats.sheets.book import (
+    MOST_COLUMNS,
+    MOST_MERGED,
+    MOST_ROWS,
+    Area,
+    Row,
+    SheetName,
+)
 from lume_local._worker.sources.formats.sheets.parts import MOST_STRINGS, Archive
 from lume_local._worker.sources.formats.sheets.values import ErrorText, as_text, number_as_text
 from lume_local._worker.sources.source import Pause

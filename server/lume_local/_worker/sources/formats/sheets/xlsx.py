@@ -12,8 +12,14 @@ from xml.parsers import expat
 from attrs import define, field
 
 from lume_local._shared.failing import on_error
-from lume_local._worker.sources.formats.sheets.area import MOST_COLUMNS, MOST_MERGED, MOST_ROWS, Area, Row
-from lume_local._worker.sources.formats.sheets.book import SheetName
+from lume_local._worker.sources.formats.sheets.book import (
+    MOST_COLUMNS,
+    MOST_MERGED,
+    MOST_ROWS,
+    Area,
+    Row,
+    SheetName,
+)
 from lume_local._worker.sources.formats.sheets.parts import MOST_STRINGS, Archive
 from lume_local._worker.sources.formats.sheets.values import (
     EPOCHS,

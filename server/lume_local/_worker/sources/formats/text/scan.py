@@ -252,7 +252,14 @@ class Scanner:
             self._malformed.note_form("", self._form)
             self._malformed.add_long(number, f"longer than {self._limit:,} bytes", self._long_line(file))
         else:
-            why = self._why() if is_utf8(line[1]) else INVALID
+            why = INVALID
+            if is_utf8(line[1]):
+                other = self._other.match(self._buffer, self._at, self._end)
+                if other is None and self._is_last:
+                    other = self._other_last.match(self._buffer, self._at)
+                why = (
+                    BROKEN_QUOTES if other is None else self._dialect.why_miscounted(other[1], self._columns)
+                )
             self._malformed.refuse(number, RefusedLine(why, line[1], form=self._form))
             self._at = line.end()
         self._account.records += 1
@@ -275,12 +282,3 @@ class Scanner:
             if line[2] or self._ended:
                 return
             self._base, self._buffer, self._at = self._base + self._at, self._block(file), 0
-
-    def _why(self) -> str:
-        """Return why no record begins here."""
-        match = self._other.match(self._buffer, self._at, self._end)
-        if match is None and self._is_last:
-            match = self._other_last.match(self._buffer, self._at)
-        if match is None:
-            return BROKEN_QUOTES
-        return self._dialect.why_miscounted(match[1], self._columns)

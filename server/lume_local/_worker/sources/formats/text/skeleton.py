@@ -9,7 +9,6 @@ pattern. There are two ways to remove quoted fields:
 """
 
 import re
-from collections.abc import Iterator
 
 from lume_local._worker.sources.files import count_lines
 from lume_local._worker.sources.formats.text.dialect import Dialect
@@ -57,8 +56,11 @@ class Skeleton:
 
         `data` begins where a record begins and ends with a line end.
         """
-        records = 0
-        for piece in self._pieces(data):
+        records = at = 0
+        while at < len(data):
+            end = data.rfind(self._line_end, at, at + _PIECE)
+            end = len(data) if end < 0 else end + len(self._line_end)
+            piece, at = data[at:end], end
             if not self._quote or self._quote not in piece:
                 count = self._records(self._line_end + piece, self._line_end)
             else:
@@ -72,14 +74,6 @@ class Skeleton:
             return None
         count = self._records(self._quoted.sub(b"", self._line_end + data), self._line_end)  # the second way
         return None if count is None else (count, count_lines(data))
-
-    def _pieces(self, data: bytes) -> Iterator[bytes]:
-        at = 0
-        while at < len(data):
-            end = data.rfind(self._line_end, at, at + _PIECE)
-            end = len(data) if end < 0 else end + len(self._line_end)
-            yield data[at:end]
-            at = end
 
     def _records(self, bare: bytes, line_end: bytes) -> int | None:
         """Return the number of records between line ends; the first line end precedes all records."""
