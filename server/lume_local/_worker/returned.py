@@ -313,7 +313,7 @@ def _reader(job: Read, path: Path, keys: _Keys) -> str:
         return f"FROM {csv_reader(path, names, dialect, 'header=true', *options)}"
     if location.suffix.lower() == ".ndjson":
         objects = RowsFile(keys.folder / "objects.csv", len(keys.unique))
-        with opened(job, path) as rows, closing(objects):
+        with closing(objects), opened(job, path) as rows:
             for row in rows:
                 values = json.loads(row.body, parse_float=str, parse_int=str)  # DuckDB would round numbers
                 objects.write([text_of(values.get(name)) for name in keys.unique])

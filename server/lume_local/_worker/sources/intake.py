@@ -166,13 +166,14 @@ class Malformed:
 
     def rows(self) -> Iterator[tuple[int, str, str, bytes]]:
         """Yield line, reason, file and text of each, in the order of the lines."""
-        return heapq.merge(*map(self._rows_of, self._passes))
 
-    def _rows_of(self, path: Path) -> Iterator[tuple[int, str, str, bytes]]:
-        with path.open("rb") as file:
-            while entry := file.readline():
-                line, reason, of, length = json.loads(entry)
-                yield line, reason, of, file.read(length)
+        def rows_of(path: Path) -> Iterator[tuple[int, str, str, bytes]]:
+            with path.open("rb") as file:
+                while entry := file.readline():
+                    line, reason, of, length = json.loads(entry)
+                    yield line, reason, of, file.read(length)
+
+        return heapq.merge(*map(rows_of, self._passes))
 
 
 def _entry(about: list[Any], length: int) -> bytes:

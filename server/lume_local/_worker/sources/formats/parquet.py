@@ -215,7 +215,14 @@ def exactly(connection: DuckDBPyConnection, path: Path, shown: str) -> tuple[str
         duckdb.Error: the file can't be read.
     """
     apart = set[int]()
-    for number, leaf in _leaves(connection, path):
+    rows = connection.execute(
+        "SELECT name, num_children, type, coalesce(logical_type, if(converted_type = 'DECIMAL', 'Decimal', '')), "
+        f"precision, scale, duckdb_type FROM parquet_schema({literal(path)})"
+    ).fetchall()
+    _, columns, *_ = rows[0]
+    schema = iter(rows[1:])
+    leaves = ((number, leaf) for number in range(columns or 0) for leaf in _below((), 1, schema))
+    for number, leaf in leaves:
         column, *below = leaf.path
         is_apart = leaf.physical == "INT96" and not _is_of_spark(connection, path)
         if is_apart and _KEEPS_NANOSECONDS and not below:
@@ -258,19 +265,6 @@ def _named(leaf: Leaf) -> str:
 def _is_of_spark(connection: DuckDBPyConnection, path: Path) -> bool:
     found = f"SELECT count(*) > 0 FROM parquet_kv_metadata({literal(path)}) WHERE key = '{_OF_SPARK}'::BLOB"
     return connection.execute(found).fetchall() == [(True,)]
-
-
-def _leaves(connection: DuckDBPyConnection, path: Path) -> Iterator[tuple[int, Leaf]]:
-    """Yield each leaf with the number of its column."""
-    rows = connection.execute(
-        "SELECT name, num_children, type, coalesce(logical_type, if(converted_type = 'DECIMAL', 'Decimal', '')), "
-        f"precision, scale, duckdb_type FROM parquet_schema({literal(path)})"
-    ).fetchall()
-    _, columns, *_ = rows[0]
-    below = iter(rows[1:])
-    for number in range(columns or 0):
-        for leaf in _below((), 1, below):
-            yield number, leaf
 
 
 def _below(above: tuple[str, ...], count: int, rows: Iterator[tuple[Any, ...]]) -> Iterator[Leaf]:

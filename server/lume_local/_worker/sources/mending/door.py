@@ -247,12 +247,23 @@ def _read(
 ) -> Layout:
     """Read records as rows or as objects, as their source has them. Raises `SourceError`."""
     if source["format"] in _OF_OBJECTS:
-        return _read_objects(reading, names, fill)
+        folder, account = reading.folder / "objects", Account(0)
+        folder.mkdir()
+        with closing(RejectObjects(reading, names, folder / "lines")) as objects:
+            fill(objects)
+        rows = reading.account.records - reading.malformed.total
+        flow = reading.flow | {"max_line_bytes": max(reading.flow["max_line_bytes"], objects.longest)}
+        layout = read_ndjson(evolve(reading, path=objects.path, account=account, flow=flow, folder=folder))
+        if account.records != rows:
+            raise SourceError(
+                f"{reading.shown} has {counted(rows, 'row')}, but {account.records:,} became objects"
+            )
+        return layout
     names = readable(names)
     visible = visible_columns(reading.flow, names, reading.shown)
-    with closing(RejectRows(reading, names, source)) as rows:
-        fill(rows)
-    return _with_files(layout_of_table(rows.reader, reading.flow, names, visible))
+    with closing(RejectRows(reading, names, source)) as table:
+        fill(table)
+    return _with_files(layout_of_table(table.reader, reading.flow, names, visible))
 
 
 def _with_files(layout: Layout) -> Layout:
@@ -262,20 +273,3 @@ def _with_files(layout: Layout) -> Layout:
         return layout
     reader = f"SELECT *, coalesce(_lume_s{lower.index(FILE)}, '') AS {FILE} FROM ({layout.reader})"  # noqa: S608
     return evolve(layout, reader=reader, of_files=True)
-
-
-def _read_objects(reading: Reading, names: list[str], fill: Callable[[TakesRecords], object]) -> Layout:
-    """Write the records as objects, then read these. Raises `SourceError`."""
-    folder, account = reading.folder / "objects", Account(0)
-    folder.mkdir()
-    with closing(RejectObjects(reading, names, folder / "lines")) as objects:
-        fill(objects)
-    rows = reading.account.records - reading.malformed.total
-    most = max(reading.flow["max_line_bytes"], objects.longest)
-    flow = reading.flow | {"max_line_bytes": most}
-    layout = read_ndjson(evolve(reading, path=objects.path, account=account, flow=flow, folder=folder))
-    if account.records != rows:
-        raise SourceError(
-            f"{reading.shown} has {counted(rows, 'row')}, but {account.records:,} became objects"
-        )
-    return layout

@@ -190,9 +190,10 @@ class RejectRows:
 
     def _form_of(self, cells: Cells) -> LineForm | str:
         """Return how the malformed line of a record is read, or why that is unknown."""
-        cell, file = self._own.of(cells, FORM), self._own.of(cells, FILE)
+        cell = self._own.of(cells, FORM)
         if self._is_known and not cell:
             return self._usual
+        file = self._own.of(cells, FILE)
         key = cell or file
         if key not in self._forms:
             if len(self._forms) == _MOST_KEPT:

@@ -77,7 +77,19 @@ class Workbook:
 def opened_workbook(path: Path, shown: str, most: int, pause: Pause) -> Iterator[Workbook]:
     """Open a workbook that unpacks to at most `most` bytes."""
     with _reported(path, shown):
-        book = _kind_of(path, shown, most)(path, shown, pause, most)
+        with path.open("rb") as file:
+            is_old = magic.kind_of(file.read(magic.LENGTH)) == magic.OLE
+        kind: Callable[[Path, str, Pause, int], Book] = XlsBook
+        if not is_old:
+            with opened_zip(path) as archive:
+                names, size = archive.namelist(), sum(part.file_size for part in archive.infolist())
+                form = _form_of(archive)
+            if size > most:
+                raise SourceError(
+                    f"{shown} unpacks to {size:,} bytes, more than source.max_unpacked_bytes allows"
+                )
+            kind = OdsBook if form == _ODS else XlsbBook if "xl/workbook.bin" in names else XlsxBook
+        book = kind(path, shown, pause, most)
     with closing(book):
         yield Workbook(book, path, shown)
 
@@ -93,21 +105,6 @@ def container_of(path: Path) -> str:
         if not names & {"mimetype", "[Content_Types].xml", "xl/workbook.xml"}:
             return "archive"
     return "workbook"
-
-
-def _kind_of(path: Path, shown: str, most: int) -> Callable[[Path, str, Pause, int], Book]:
-    with path.open("rb") as file:
-        kind = magic.kind_of(file.read(magic.LENGTH))
-    if kind == magic.OLE:
-        return XlsBook
-    with opened_zip(path) as archive:
-        names, size = archive.namelist(), sum(part.file_size for part in archive.infolist())
-        form = _form_of(archive)
-    if size > most:
-        raise SourceError(f"{shown} unpacks to {size:,} bytes, more than source.max_unpacked_bytes allows")
-    if form == _ODS:
-        return OdsBook
-    return XlsbBook if "xl/workbook.bin" in names else XlsxBook
 
 
 def _form_of(archive: zipfile.ZipFile) -> str:
