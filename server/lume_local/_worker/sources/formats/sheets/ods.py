@@ -11,7 +11,7 @@ from xml.parsers import expat
 
 from attrs import define, field
 
-from lume_local._shared.on_error import on_error
+from lume_local._shared.failing import on_error
 from lume_local._worker.sources.formats.sheets.book import (
     MOST_COLUMNS,
     MOST_MERGED,

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from lume_local._shared.on_error import on_error
+from lume_local._shared.failing import on_error
 from lume_local._worker.sources.formats.sheets.book import (
     MOST_COLUMNS,
     MOST_MERGED,
