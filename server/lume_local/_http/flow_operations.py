@@ -6,7 +6,7 @@ from urllib.parse import unquote
 import orjson
 from attrs import frozen
 
-from lume_local._flow.definition import NAME, Flow, json_schema, read_definition
+from lume_local._flow.definition import NAME, json_schema, read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._http import queries, requests
 from lume_local._http.documents import dry_run_document, flow_item
@@ -169,25 +169,19 @@ class ProposalsApi:
         if not NAME.fullmatch(flow):
             raise Problem("flow-version-not-found", f"{flow!r} is not a name of a flow")
         known = self._flows.all(flow)
-        following = _following([self._flows.parsed(one.ref) for one in known])
+        following = None
+        if known:
+            taken = {self._flows.parsed(one.ref).version for one in known}
+            following = next_version(self._flows.parsed(known[-1].ref).version)
+            for _ in taken:  # bounded: names cut to the maximum length may repeat
+                if following not in taken:
+                    break
+                following = next_version(following)
         if wanted.schema is not None:
             return of_schema(wanted.schema, flow, following or "v1", "the schema")
         version = wanted.version or (known[-1].ref.partition(":")[2] if known else "v1")
         await require_flow(self._flows.require(f"{flow}:{version}"))
         return of_flow(self._flows.parsed(f"{flow}:{version}"), following)
-
-
-def _following(known: list[Flow]) -> str | None:
-    """Return the first unused version after the newest; None for a flow without versions."""
-    if not known:
-        return None
-    taken = {flow.version for flow in known}
-    version = next_version(known[-1].version)
-    for _ in taken:  # bounded: names cut to the maximum length may repeat
-        if version not in taken:
-            break
-        version = next_version(version)
-    return version
 
 
 def proposal_body(given: dict[str, Any]) -> ProposalBody:

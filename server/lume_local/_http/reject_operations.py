@@ -8,7 +8,6 @@ from urllib.parse import unquote
 import orjson
 from attrs import asdict, evolve, frozen
 
-from lume_local._flow.definition import Flow
 from lume_local._http import queries, requests
 from lume_local._http.documents import run_document
 from lume_local._http.exchange import Ask, Reply
@@ -94,7 +93,12 @@ class RejectsApi:
         query = dict(ask.query)
         limit = queries.limit_of(query, 100, _MOST)
         owner = queries.owner_of(wanted.flow, wanted.reasons, wanted.since, wanted.run_id, wanted.state)
-        place = _place_of(query.get("cursor"), owner)
+        place = _Place()
+        if "cursor" in query:
+            match = _CURSOR.fullmatch(unquote(query["cursor"]))
+            if match is None or match[1] != owner:
+                raise queries.invalid_cursor("cursor", "one of this request")
+            place = _Place(int(match[2]), int(match[3]), match[4], match[5] or "")
         if wanted.run_id is not None:
             await require_run(self._store, wanted.run_id)
         found = await self._store.ledger.rows(wanted, place.seq - 1, _MOST_RUNS + 1)
@@ -158,10 +162,24 @@ class RejectsApi:
 
     async def discard(self, ask: Ask) -> Reply:
         """Answer `POST /v1/rejects/discard`."""
-        wanted, numbers, why = _discarded(ask.body, ask.content_type)
-        if wanted.run_id is not None:
-            await require_run(self._store, wanted.run_id)
-        only = None if numbers is None else row_set((row - 1 for row in numbers), max(numbers))
+        names = ("flow", "reason", "since", "run", "rows", "why")
+        fields = requests.known_fields(ask.body, ask.content_type, names)
+        run_id, numbers, only = fields.get("run"), fields.get("rows"), None
+        if run_id is not None and not (isinstance(run_id, str) and requests.is_run_id(run_id)):
+            raise requests.field_problem("run", "is not a run ID")
+        if numbers is not None and run_id is None:
+            raise requests.field_problem("rows", "are numbers of rejects of one run: name it in run")
+        flow = requests.line(fields, "flow") if run_id is None else None
+        wanted = RowFilter(flow, _reasons(fields), _since(fields), run_id)
+        if numbers is not None:
+            is_list = isinstance(numbers, list) and 0 < len(numbers) <= _MOST_ROWS
+            if not is_list or not all(type(row) is int and 0 < row < 2**40 for row in numbers):
+                words = f"must be 1 to {_MOST_ROWS:,} numbers of rejects, from 1 on"
+                raise requests.field_problem("rows", words)
+            only = row_set((row - 1 for row in numbers), max(numbers))
+        why = requests.line(fields, "why")
+        if run_id is not None:
+            await require_run(self._store, run_id)
         count = 0
         # Rows whose rejects were removed can be discarded, too, since nobody will see them again.
         for state in ("open", LOST):
@@ -170,8 +188,8 @@ class RejectsApi:
                 after = found[-1].seq
                 rows = [one if only is None else evolve(one, rows=one.rows & only) for one in found]
                 count += await self._store.ledger.discard(rows, ask.holder, why)
-        if wanted.flow is not None and not count:
-            await newest_version(self._flows, wanted.flow)
+        if flow is not None and not count:
+            await newest_version(self._flows, flow)
         return Reply(200, {"discarded": count})
 
     async def replay(self, ask: Ask) -> Reply:
@@ -186,7 +204,23 @@ class RejectsApi:
         to = await runnable_version(self._flows, flow, version)
         with refusals(to, "the rows could not be gathered"):
             if is_dry:
-                return Reply(200, await self._tried(wanted, to, ask.holder))
+                tried = await self._replays.attempt(wanted, to, ask.holder)
+                reasons = sorted(tried.reasons.items(), key=lambda item: -item[1][0])
+                document = {
+                    "dry_run": True,
+                    "flow": to.name,
+                    "to": to.ref,
+                    "rows": tried.rows,
+                    "passed": tried.passed,
+                    "reasons": [
+                        {"reason": reason, "rows": rows, "passed": passed}
+                        for reason, (rows, passed) in reasons
+                    ],
+                    "rejected_for": tried.rejected_for,
+                    "messages": tried.messages,
+                    "unreadable": [asdict(each) for each in tried.unread],
+                }
+                return Reply(200, document)
             started = await self._replays.start(wanted, to, key, ask.holder)
         document = {
             "flow": to.name,
@@ -197,23 +231,6 @@ class RejectsApi:
             "unreadable": [asdict(each) for each in started.unread],
         }
         return Reply(201 if started.rows else 200, document)
-
-    async def _tried(self, wanted: RowFilter, to: Flow, by: str) -> dict[str, Any]:
-        tried = await self._replays.attempt(wanted, to, by)
-        return {
-            "dry_run": True,
-            "flow": to.name,
-            "to": to.ref,
-            "rows": tried.rows,
-            "passed": tried.passed,
-            "reasons": [
-                {"reason": reason, "rows": rows, "passed": passed}
-                for reason, (rows, passed) in sorted(tried.reasons.items(), key=lambda item: -item[1][0])
-            ],
-            "rejected_for": tried.rejected_for,
-            "messages": tried.messages,
-            "unreadable": [asdict(each) for each in tried.unread],
-        }
 
 
 def _row_filter(pairs: queries.Pairs) -> RowFilter:
@@ -226,23 +243,6 @@ def _row_filter(pairs: queries.Pairs) -> RowFilter:
         raise queries.parameter_problem("run", "is not a run ID")
     reasons = tuple(value for name, value in pairs if name == "reason")
     return RowFilter(query.get("flow"), reasons or None, queries.since_of(query), run_id, state)
-
-
-def _discarded(body: bytes, content_type: str | None) -> tuple[RowFilter, list[int] | None, str]:
-    """Return the rows of a discard, their numbers among the rejects of a run, from 1, and why. Raises `Problem`."""
-    fields = requests.known_fields(body, content_type, ("flow", "reason", "since", "run", "rows", "why"))
-    run_id, rows = fields.get("run"), fields.get("rows")
-    if run_id is not None and not (isinstance(run_id, str) and requests.is_run_id(run_id)):
-        raise requests.field_problem("run", "is not a run ID")
-    if rows is not None and run_id is None:
-        raise requests.field_problem("rows", "are numbers of rejects of one run: name it in run")
-    flow = requests.line(fields, "flow") if run_id is None else None
-    wanted = RowFilter(flow, _reasons(fields), _since(fields), run_id)
-    if rows is not None:
-        is_list = isinstance(rows, list) and 0 < len(rows) <= _MOST_ROWS
-        if not is_list or not all(type(row) is int and 0 < row < 2**40 for row in rows):
-            raise requests.field_problem("rows", f"must be 1 to {_MOST_ROWS:,} numbers of rejects, from 1 on")
-    return wanted, rows, requests.line(fields, "why")
 
 
 def _reasons(fields: dict[str, Any]) -> tuple[str, ...] | None:
@@ -267,13 +267,3 @@ def _since(fields: dict[str, Any]) -> str | None:
     if not isinstance(since, str):
         raise requests.field_problem("since", "must be a time such as 2026-01-02T03:04:05Z")
     return queries.since_of({"since": since})
-
-
-def _place_of(text: str | None, owner: str) -> _Place:
-    """Return the place at which the requested page begins. Raises `Problem`."""
-    if text is None:
-        return _Place()
-    match = _CURSOR.fullmatch(unquote(text))
-    if match is None or match[1] != owner:
-        raise queries.invalid_cursor("cursor", "one of this request")
-    return _Place(int(match[2]), int(match[3]), match[4], match[5] or "")

@@ -126,22 +126,23 @@ class ArrivalsApi:
         ):
             if state in (None, one):
                 files += await found(wanted, limit)
-        documents = [await self._document(view) for view in views]
+        documents = list[Json]()
+        for view in views:
+            arrival = view.arrival
+            submitted, refused = await self._store.arrivals.counts(arrival.name)
+            documents.append(
+                {
+                    "name": arrival.name,
+                    "flow": arrival.flow,
+                    "uri": arrival.uri,
+                    "watched": view.watched or None,
+                    "trouble": view.trouble or None,
+                    "waiting": len(view.waiting),
+                    "submitted": submitted,
+                    "refused": refused,
+                }
+            )
         return Reply(200, {"problem": problem, "arrivals": documents, "files": files})
-
-    async def _document(self, view: View) -> Json:
-        arrival = view.arrival
-        submitted, refused = await self._store.arrivals.counts(arrival.name)
-        return {
-            "name": arrival.name,
-            "flow": arrival.flow,
-            "uri": arrival.uri,
-            "watched": view.watched or None,
-            "trouble": view.trouble or None,
-            "waiting": len(view.waiting),
-            "submitted": submitted,
-            "refused": refused,
-        }
 
     async def _waiting(self, views: Sequence[View], limit: int) -> list[Json]:
         """Return the waiting files, oldest first."""
