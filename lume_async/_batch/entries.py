@@ -1,6 +1,8 @@
 """The binary form of a journal's entries. Pure.
 
-An entry begins with four bytes that check the rest, its item, its kind, and all text that is needed to inflate it.
+Four bytes check an entry, its item, its kind, and all text that is needed to inflate it. They come last in SENDING,
+SUBMITTED, ENDED and REFUSED, where that is faster to check: a resumed batch does it for every item. In others they
+come first.
 
     SENDING    flags, time (float64), key (16 bytes), the request deflated; another key is a line before the request
     UNSENT     the reason, as text
@@ -14,7 +16,7 @@ Requests resemble each other, and so do runs with the same status. So a journal 
 sample, from which the entries after it are inflated. An outcome also repeats its item's request and run ID. Without a
 sample, the text of the contract stands in.
 
-In form 1 of journals, SENDING, SUBMITTED, ENDED and REFUSED had other numbers and were JSON: see `read`.
+In form 1 of journals, those four kinds had other numbers and were JSON, behind their four bytes: see `read`.
 """
 
 import json
@@ -25,7 +27,7 @@ from enum import IntEnum
 from typing import Any, TypeAlias
 
 import orjson
-from attrs import define, field, frozen
+from attrs import define, field
 
 from lume_async._base.deflate import DICTIONARY, deflated, inflated
 from lume_async._wire.endpoints import submission
@@ -74,7 +76,10 @@ _MARKED = 64
 _SENDING, _SUBMITTED, _ENDED, _REFUSED = (
     kind | PACKED for kind in (Kind.SENDING, Kind.SUBMITTED, Kind.ENDED, Kind.REFUSED)
 )
-_HEAD = struct.Struct(">4xBd")
+_OUTCOMES = (_ENDED, _REFUSED)
+_HEAD = struct.Struct(">Bd")
+_INTACT = 0x2144DF1C
+"""The CRC-32 of anything with its own CRC-32 at the end."""
 _RUN = "run_"
 
 
@@ -82,7 +87,7 @@ class DamagedError(JournalError):
     """An entry is not as it was written."""
 
 
-@frozen
+@define
 class Stored:
     """An outcome that is inflated when it is needed: most of them never are."""
 
@@ -148,7 +153,7 @@ def sending(item: int, request: bytes, key: str, at: float, *, by_server: bool, 
     else:
         short, request = b"", key.encode() + b"\n" + request
     content = struct.pack(">Bd", flags, at) + short + deflated(request, b"", sample)
-    return _SENDING, _sealed(item, _SENDING, content, crc)
+    return _packed(item, _SENDING, content, crc)
 
 
 def submitted(item: int, run_id: str, *, reused: bool) -> Row:
@@ -157,7 +162,7 @@ def submitted(item: int, run_id: str, *, reused: bool) -> Row:
     if run_id.startswith(_RUN) and (short := _short(run_id.removeprefix(_RUN))) is not None:
         flags |= _SHORT
     content = bytes([flags]) + (run_id.encode() if short is None else short)
-    return _SUBMITTED, _sealed(item, _SUBMITTED, content)
+    return _packed(item, _SUBMITTED, content)
 
 
 def outcome(
@@ -170,8 +175,7 @@ def outcome(
         flags |= _SHORT
     context = b"" if entry is None else _context(entry)
     content = bytes([topic | flags]) + deflated(text, context, sample)
-    stored = kind | PACKED
-    return stored, _sealed(item, stored, content, zlib.crc32(context, crc))
+    return _packed(item, kind | PACKED, content, zlib.crc32(context, crc))
 
 
 def new_sample(item: int, topic: int, text: bytes) -> Row:
@@ -188,7 +192,7 @@ def topic_of(kind: Kind, value: dict[str, Any]) -> int:
 
 
 def intact(item: int, row: Row) -> bytes:
-    """Return the content of INPUT, UNSENT, SUBMITTED, SAMPLE, or of an entry of form 1, after its checksum.
+    """Return the content of INPUT, UNSENT, SAMPLE, or of an entry of form 1, after its checksum.
 
     Raises `DamagedError` if the checksum does not match.
     """
@@ -221,12 +225,13 @@ def read_input(item: int, rows: Iterable[Row]) -> tuple[int | None, Samples]:
 
 def run_of(item: int, row: Row) -> tuple[str, bool]:
     """Return the run ID of SUBMITTED, and whether the run existed before. Raises `DamagedError`."""
-    content = intact(item, row)
+    kind, data = row
     try:
-        if row[0] & PACKED:
-            flags, run_id = content[0], content[1:]
-            return _RUN + run_id.hex() if flags & _SHORT else run_id.decode(), bool(flags & _MARKED)
-        run_id, reused = orjson.loads(content)
+        if kind & PACKED:
+            _check(item, kind, data)
+            flags, short = data[0], data[1:-4]
+            return _RUN + short.hex() if flags & _SHORT else short.decode(), flags & _MARKED != 0
+        run_id, reused = orjson.loads(intact(item, row))
     except (ValueError, TypeError, IndexError):
         raise DamagedError from None
     return run_id, reused
@@ -249,9 +254,11 @@ def read(item: int, rows: Iterable[Row], samples: Samples) -> Entry | None:
             if entry is None:
                 raise DamagedError
             entry.stored = entry.status = None
-            if kind in (_ENDED, _REFUSED):
+            if kind in _OUTCOMES:
                 _read_outcome(item, row, entry, samples)
-            elif kind in (_SUBMITTED, Kind.SUBMITTED):
+            elif kind == _SUBMITTED:
+                entry.run_id, entry.reused = run_of(item, row)
+            elif kind == Kind.SUBMITTED:
                 entry.run_id, entry.reused = run_of(item, row)
                 before += row[1][4:]
             elif kind == Kind.UNSENT:
@@ -296,11 +303,11 @@ def _read_sending(item: int, data: bytes, before: Entry | None, samples: Samples
     sample, crc = samples[REQUESTS] if flags & _SAMPLED else _NO_SAMPLE
     _check(item, _SENDING, data, crc)
     if flags & _SHORT:
-        key, request = data[13:29].hex(), inflated(data[29:], b"", sample)
+        key, request = data[9:25].hex(), inflated(data[25:-4], b"", sample)
     else:
-        line, _, request = inflated(data[13:], b"", sample).partition(b"\n")
+        line, _, request = inflated(data[9:-4], b"", sample).partition(b"\n")
         key = line.decode()
-    by_server = bool(flags & _MARKED)
+    by_server = flags & _MARKED != 0
     if before is not None and before.key == key:
         at, by_server = before.at, before.by_server
     return Entry(key, at, by_server, request)
@@ -316,11 +323,11 @@ def _read_sending_1(content: bytes, before: Entry | None) -> Entry:
 
 def _read_outcome(item: int, row: Row, entry: Entry, samples: Samples) -> None:
     kind, data = row
-    flags = data[4]
+    flags = data[0]
     sample, crc = samples[flags & _TOPIC] if flags & _SAMPLED else _NO_SAMPLE
     context = _context(entry)
     _check(item, kind, data, zlib.crc32(context, crc))
-    entry.stored = Stored(data[5:], context, sample)
+    entry.stored = Stored(data[1:-4], context, sample)
     if flags & _SHORT:
         entry.status = _STATUSES[flags & _TOPIC]
     else:
@@ -347,18 +354,21 @@ def _short(text: str) -> bytes | None:
     return short if short.hex() == text else None
 
 
-def _check(item: int, kind: int, data: bytes, context: int) -> None:
-    if int.from_bytes(data[:4]) != zlib.crc32(data[4:], context ^ _seed(item, kind)):
+def _check(item: int, kind: int, data: bytes, context: int = 0) -> None:
+    """Raise `DamagedError` if an entry is not as `_packed` returned it."""
+    if zlib.crc32(data, context ^ (item << 4 | kind)) != _INTACT:
         raise DamagedError
 
 
-def _sealed(item: int, kind: int, content: bytes, context: int = 0) -> bytes:
-    return zlib.crc32(content, context ^ _seed(item, kind)).to_bytes(4) + content
+def _packed(item: int, kind: int, content: bytes, context: int = 0) -> Row:
+    """Return the entry with its checksum, which differs between items, and between kinds of an item."""
+    crc = zlib.crc32(content, (context ^ (item << 4 | kind)) & 0xFFFFFFFF)
+    return kind, content + crc.to_bytes(4, "little")
 
 
-def _seed(item: int, kind: int) -> int:
-    """Return a number that differs between kinds of an item, and between items."""
-    return (item << (4 if kind & PACKED else 3) | kind) & 0xFFFFFFFF
+def _sealed(item: int, kind: int, content: bytes) -> bytes:
+    """Return the content behind such a checksum, as all kinds had it in form 1."""
+    return zlib.crc32(content, (item << 3 | kind) & 0xFFFFFFFF).to_bytes(4) + content
 
 
 _KINDS = tuple(Kind)

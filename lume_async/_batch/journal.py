@@ -235,8 +235,11 @@ class Journal:
         raise JournalError(damage(self._path, missing))
 
     def _read(self, item: int, rows: list[Row]) -> Entry | None:
-        with self._translated(item):
+        try:  # not `_translated`: resuming a batch does this for every item
             return entries.read(item, rows, self._samples)
+        except DamagedError:
+            reason = self._damage(item)
+        raise JournalError(reason)
 
     def _compare(self, item: int, was: RunRequest, now: RunRequest) -> None:
         changed = ", ".join(
@@ -262,10 +265,11 @@ class Journal:
         except (sqlite3.Error, OSError) as error:
             reason = trouble(self._path, error)
         except DamagedError:
-            reason = damage(
-                self._path, f"an entry of item {item + 1}" if item >= 0 else "an entry of the input"
-            )
+            reason = self._damage(item)
         raise JournalError(reason)
+
+    def _damage(self, item: int) -> str:
+        return damage(self._path, f"an entry of item {item + 1}" if item >= 0 else "an entry of the input")
 
 
 class Recorder:
@@ -278,6 +282,7 @@ class Recorder:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lume-journal")
         self._journal: Future[Journal] = self._call(lambda: Journal.open(path))
+        self._opened: Journal | None = None
         self._read: dict[int, list[Row]] = {}
         self._read_to = -1
 
@@ -292,15 +297,20 @@ class Recorder:
             raise
         return recorder
 
+    def has_read(self, item: int) -> bool:
+        """Return whether the entries of the item were read already."""
+        return item < self._read_to
+
     async def read_ahead(self, item: int) -> None:
-        """Read the entries of the item and the next ones, unless they were read already."""
-        if item >= self._read_to:
-            self._read = await self.record(Journal.rows, item, AHEAD)
-            self._read_to = item + AHEAD
+        """Read the entries of the item and the next ones."""
+        self._read = await self.record(Journal.rows, item, AHEAD)
+        self._read_to = item + AHEAD
 
     def entry(self, item: int, request: RunRequest) -> Entry | None:
         """Return the entry of an item that was read ahead: see `Journal.entry`. Once per item, in input order."""
-        return self._journal.result().entry(item, request, self._read.pop(item, []))
+        if self._opened is None:
+            self._opened = self._journal.result()  # takes a lock: once, not for every item
+        return self._opened.entry(item, request, self._read.pop(item, []))
 
     async def record(
         self, method: Callable[Concatenate[Journal, P], T], *values: P.args, **named: P.kwargs

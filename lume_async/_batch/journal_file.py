@@ -234,13 +234,11 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("BEGIN EXCLUSIVE")
     made_by = connection.execute("PRAGMA application_id").fetchone()[0]
-    tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master")]
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if made_by != _OURS and tables:
         raise ConfigurationError(_foreign(path))
     if (form := 1 + connection.execute("PRAGMA user_version").fetchone()[0] // 2) > FORM and tables:
         raise ConfigurationError(_of_later(connection, path, form))
-    if tables and "entries" not in tables:  # a new one would be empty
-        raise ConfigurationError(damage(path, "its table is missing"))
     damaged = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]  # damage could hide entries
     connection.execute("COMMIT")
     if damaged != "ok":

@@ -225,7 +225,8 @@ class _Batch:
     async def _place_free(self) -> None:
         self._between_steps = True
         await self._outbox.places.acquire()
-        await self._submitter.read_ahead(self._taken)
+        if not self._submitter.has_read(self._taken):
+            await self._submitter.read_ahead(self._taken)
         self._between_steps = False
 
     async def _input(
@@ -280,7 +281,7 @@ class _Batch:
     def _deliver(self, outcome: Outcome[LumeRun]) -> None:
         self._outbox.put(outcome)
         self._open -= 1
-        if self._submitted.is_set() and not self._open:
+        if not self._open and self._submitted.is_set():
             self._ended.set()
 
     async def _stop_submitting(self) -> None:

@@ -79,8 +79,12 @@ class Submitter:
         self._asking = asyncio.Lock()
         self._asked = False
 
+    def has_read(self, item: int) -> bool:
+        """Return whether `known` can be asked for the item; otherwise `read_ahead` comes first."""
+        return self._recorder is None or self._recorder.has_read(item)
+
     async def read_ahead(self, item: int) -> None:
-        """Read the journal's entries of an item, before the item is taken from the input."""
+        """Read the journal's entries of an item and the next ones."""
         if self._recorder is not None:
             await self._recorder.read_ahead(item)
 

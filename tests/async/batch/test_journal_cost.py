@@ -61,7 +61,7 @@ async def replay(path: Path, count: int, *, traced: bool = False) -> Cost:
     return cost
 
 
-@pytest.mark.parametrize(("described", "most"), [(ended, 500), (small, 330)])
+@pytest.mark.parametrize(("described", "most"), [(ended, 320), (small, 180)])
 def test_an_item_takes_few_bytes_however_many_there_are(
     tmp_path: Path, described: Callable[[int, str], dict[str, Any]], most: int
 ) -> None:
