@@ -88,7 +88,7 @@ class DamagedError(JournalError):
 
 
 @define
-class Stored:
+class PackedOutcome:
     """An outcome that is inflated when it is needed: most of them never are."""
 
     content: bytes
@@ -104,7 +104,7 @@ class Stored:
 
 
 def _loaded(body: Any) -> Any:
-    return body.value() if isinstance(body, Stored) else body
+    return body.value() if isinstance(body, PackedOutcome) else body
 
 
 @define
@@ -130,12 +130,12 @@ class Entry:
     run_id: str | None = None
     reused: bool = False
     stored: Any = field(default=None, alias="body", eq=_loaded)
-    """The run or the error, if the newest entry is an outcome; `Stored`, or its value."""
+    """The run or the error, if the newest entry is an outcome; `PackedOutcome`, or its value."""
     status: str | None = field(default=None, eq=False)
 
     @property
     def body(self) -> Any:
-        """The run or the error, if the newest entry is an outcome. Raises `DamagedError` as `Stored.value` does."""
+        """The run or the error, if the newest entry is an outcome. Raises as `PackedOutcome.value` does."""
         return _loaded(self.stored)
 
 
@@ -327,7 +327,7 @@ def _read_outcome(item: int, row: Row, entry: Entry, samples: Samples) -> None:
     sample, crc = samples[flags & _TOPIC] if flags & _SAMPLED else _NO_SAMPLE
     context = _context(entry)
     _check(item, kind, data, zlib.crc32(context, crc))
-    entry.stored = Stored(data[1:-4], context, sample)
+    entry.stored = PackedOutcome(data[1:-4], context, sample)
     if flags & _SHORT:
         entry.status = _STATUSES[flags & _TOPIC]
     else:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lume_async import errors
-from lume_async._batch.entries import Entry, Kind, Stored
+from lume_async._batch.entries import Entry, Kind, PackedOutcome
 from lume_async._batch.journal import Journal, Recorder
 from lume_async._batch.lookup import LookUp, likeness
 from lume_async._batch.recovery import Found, Next, next_step
@@ -338,7 +338,7 @@ def _key(request: RunRequest, entry: Entry | None) -> str:
 
 def _record(entry: Entry) -> RunRecord:
     """Return the run of an item that has ended; its members are inflated when they are asked for."""
-    if entry.run_id is None or entry.status is None or not isinstance(entry.stored, Stored):
+    if entry.run_id is None or entry.status is None or not isinstance(entry.stored, PackedOutcome):
         return run_record(entry.body)
     return RunRecord(entry.run_id, status_of(entry.status), entry.stored.value)
 

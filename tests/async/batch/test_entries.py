@@ -144,7 +144,7 @@ def test_the_run_is_inflated_when_it_is_asked_for() -> None:
         entry = entries.read(3, ended(3, item_of(3, b"{}", "key", RUN["id"]), run), {})
         assert entry is not None
         assert (entry.status, entry.body) == (status, run)
-        assert isinstance(entry.stored, entries.Stored) == (status is not None)
+        assert isinstance(entry.stored, entries.PackedOutcome) == (status is not None)
 
 
 def test_an_item_is_small() -> None:
