@@ -164,7 +164,7 @@ class RejectsApi:
         """Answer `POST /v1/rejects/discard`."""
         names = ("flow", "reason", "since", "run", "rows", "why")
         fields = requests.known_fields(ask.body, ask.content_type, names)
-        run_id, numbers, only = fields.get("run"), fields.get("rows"), None
+        run_id, numbers = fields.get("run"), fields.get("rows")
         if run_id is not None and not (isinstance(run_id, str) and requests.is_run_id(run_id)):
             raise requests.field_problem("run", "is not a run ID")
         if numbers is not None and run_id is None:
@@ -176,7 +176,6 @@ class RejectsApi:
             if not is_list or not all(type(row) is int and 0 < row < 2**40 for row in numbers):
                 words = f"must be 1 to {_MOST_ROWS:,} numbers of rejects, from 1 on"
                 raise requests.field_problem("rows", words)
-            only = row_set((row - 1 for row in numbers), max(numbers))
         why = requests.line(fields, "why")
         if run_id is not None:
             await require_run(self._store, run_id)
@@ -186,8 +185,9 @@ class RejectsApi:
             after = 0
             while found := await self._store.ledger.rows(evolve(wanted, state=state), after, _RUNS_AT_ONCE):
                 after = found[-1].seq
-                rows = [one if only is None else evolve(one, rows=one.rows & only) for one in found]
-                count += await self._store.ledger.discard(rows, ask.holder, why)
+                if numbers is not None:
+                    found = [evolve(one, rows=one.rows & _rows_of(numbers, one.count)) for one in found]
+                count += await self._store.ledger.discard(found, ask.holder, why)
         if flow is not None and not count:
             await newest_version(self._flows, flow)
         return Reply(200, {"discarded": count})
@@ -243,6 +243,11 @@ def _row_filter(pairs: queries.Pairs) -> RowFilter:
         raise queries.parameter_problem("run", "is not a run ID")
     reasons = tuple(value for name, value in pairs if name == "reason")
     return RowFilter(query.get("flow"), reasons or None, queries.since_of(query), run_id, state)
+
+
+def _rows_of(numbers: list[int], count: int) -> int:
+    """Return the set of the numbered rows of a run; numbers beyond its rows don't make the set larger."""
+    return row_set((number - 1 for number in numbers if number <= count), count)
 
 
 def _reasons(fields: dict[str, Any]) -> tuple[str, ...] | None:

@@ -316,6 +316,15 @@ async def test_a_source_that_is_read_again_supersedes(wire: Wire, home: Path, fo
     assert len(await rows(wire, state="superseded")) == 4
 
 
+async def test_a_number_beyond_the_rows_costs_nothing(wire: Wire, home: Path) -> None:
+    """Bits up to the largest allowed number would take 128 GiB."""
+    run = await dirty(wire, home)
+    body = {"run": run["id"], "rows": [2**40 - 1, 1, 2**36], "why": "known"}
+    answer = await wire.ask("POST", "/v1/rejects/discard", json=body)
+    assert (answer.status, answer.document) == (200, {"discarded": 1})
+    assert (await wire.ask("POST", "/v1/rejects/discard", json=body)).document == {"discarded": 0}
+
+
 @pytest.mark.usefixtures("each_state")
 async def test_discarding_says_who_and_why_and_needs_a_key_that_may_submit(wire: Wire, home: Path) -> None:
     run = await dirty(wire, home)
