@@ -863,7 +863,7 @@ async def test_a_database_that_counts_its_transactions_anew_loses_no_change(url:
     ("change", "words"),
     [
         ({"scheme": "mysql"}, "it is not a URL such as"),
-        ({"netloc": "lume:a%zz@127.0.0.1"}, "it is not a valid URL"),
+        ({"netloc": "lume:a%zz@127.0.0.1"}, "it is not a valid PostgreSQL URL"),
         ({"path": "/nowhere"}, "it has no such database"),
         ({"netloc": "lume:wr0ng@{}"}, "it refuses user or password"),
         ({"netloc": "lume:wr0ng@no.such.invalid"}, "it can't be reached: the name of its host is not known"),
