@@ -62,7 +62,7 @@ def test_a_flow_whose_rows_are_all_lost_is_in_the_inbox(page: Any, site: Site) -
     card = page.locator(".card", has=page.get_by_role("heading", name="gone", exact=True))
     expect(card.locator(".figure", has_text="Open")).to_contain_text("0")
     expect(card.locator(".figure", has_text="Lost")).to_contain_text("9")
-    expect(card).to_contain_text("or discard them: lume discard gone --why …")
+    expect(card).to_contain_text("or discard the rows: lume discard gone --why …")
 
 
 def test_a_row_is_judged_as_it_is_edited_and_submitted_with_the_others(page: Any, site: Site) -> None:

@@ -165,9 +165,11 @@ class Mends:
             if any(not RunStatus(run.status).is_terminal or RunStatus(run.status).has_output for run in runs):
                 break
             attempt += 1  # these runs had no result
-        if attempt:  # an accepted value may repeat one by now
-            judged = await self._store.drafts.judged_by(flow, owner, to.ref)
-            await self._judge(flow, owner, to, [row for row in judged if not row.reasons])
+        judged = await self._store.drafts.judged_by(flow, owner, to.ref)
+        # An accepted value may repeat one by now; and a row may be open again, since the run that had it has failed.
+        again = [row for row in judged if (attempt and not row.reasons) or NOT_OPEN in row.reasons]
+        if again:
+            await self._judge(flow, owner, to, (), again)
         rows = sum(run.run_metadata["mend"]["rows"] for run in runs)
         for _ in range(_ATTEMPTS):
             judged = await self._store.drafts.judged_by(flow, owner, to.ref)
