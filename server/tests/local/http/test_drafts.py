@@ -470,3 +470,17 @@ async def test_edits_are_back_if_their_run_fails(wire: Wire, home: Path) -> None
     spoil(home, "a@b.org")
     (again,) = (await submitted(wire, saving["rev"]))["runs"]
     assert (again["id"] != failed, (await wire.until(again["id"]))["status"]) == (True, "SUCCEEDED")
+
+
+async def test_a_row_that_is_open_again_is_submitted(wire: Wire, home: Path) -> None:
+    run = await dirty(wire, home)
+    saving = await saved(wire, mend(run, 1, Email="a@b.org"), mend(run, 3, Email="c"))
+    assert await judged(wire) == {1: [], 3: [EMAIL]}
+    with closing(sqlite3.connect(home / ".lume/state/runs.sqlite", timeout=10)) as db:
+        # As a look stored it while another run had the rows, which then failed.
+        db.execute("UPDATE draft_rows SET reasons = json_array('the row is no longer open')")
+        db.commit()
+    done = await submitted(wire, saving["rev"])
+    assert (done["rows"], len(done["runs"])) == (1, 1)
+    (left,) = (await draft(wire))["items"]
+    assert (left["row"], left["state"]) == (3, "open"), "judged again, and not accepted"
