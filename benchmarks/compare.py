@@ -76,16 +76,18 @@ asyncio.run(main())
 
 
 def environment(checkout: Path) -> dict[str, str]:
-    """The packages of a checkout come first, of which an older one has all at its root."""
+    """Return the environment that imports the packages of a checkout; an older one has them all at its root."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LUME_", "PYTHON"))}
     return kept | {"PYTHONPATH": os.pathsep.join(map(str, (checkout, checkout / "server")))}
 
 
 @contextmanager
 def serving(checkout: Path, folder: Path, figures: dict[str, float]) -> Iterator[tuple[str, str, int]]:
-    """A server of the checkout, from its start until it answers; gives its URL, key and process."""
+    """Run a server of the checkout; yield its URL, key and process once it listens."""
     command = [sys.executable, "-m", "lume_cli", "serve", "--max-active", "1"]
-    process = subprocess.Popen(command, cwd=folder, env=environment(checkout), stdout=-3, stderr=-3)
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment(checkout), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     file = folder / ".lume/state/server.json"  # written when it listens
     try:
         while not file.exists():
@@ -101,7 +103,7 @@ def serving(checkout: Path, folder: Path, figures: dict[str, float]) -> Iterator
 
 
 def measure(checkout: Path, runs: int, gets: int) -> dict[str, float]:
-    """The figures of one turn, in seconds of processor time."""
+    """Return the figures of one turn, in seconds of processor time."""
 
     def output(program: str, *arguments: str) -> str:
         command = [sys.executable, "-c", program, *arguments]
@@ -123,7 +125,7 @@ def measure(checkout: Path, runs: int, gets: int) -> dict[str, float]:
 
 
 def compared(sides: Mapping[str, Path], rounds: int, *counts: int) -> dict[str, dict[str, list[float]]]:
-    """For each figure, the values of each side, a pair for each turn."""
+    """Return the values of each figure by side, a pair for each turn."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: {side: [] for side in sides})
     for n in range(rounds):
         for side in sorted(sides, reverse=bool(n % 2)):

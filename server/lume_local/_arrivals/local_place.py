@@ -37,7 +37,7 @@ _STEP, _GROUPED = 100, 500
 _CHECKED = 50
 """Steps without a change between two checks whether the folder is still the same."""
 _STARTS = 50
-"""Attempts to start, each of which takes a step unless it fails for good."""
+"""Attempts to start; each takes a step unless it fails for good."""
 
 
 class WatchedFolder:

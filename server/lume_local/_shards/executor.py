@@ -117,7 +117,7 @@ def executor_of(url: str) -> Executor:
 
 
 def _size(url: str) -> int:
-    """Return the number of processes of a pool: from its URL, else one per core available to this process."""
+    """Return the number of processes of a pool: the one in its URL, or one per core available to this process."""
     said = url.partition("://")[2].rstrip("/")
     if not said:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -53,7 +53,7 @@ class Suggestions:
             verdicts, _ = await self._mends.verdicts(rows, to, by)
             for example, (repair, value) in tried.items():
                 reasons = verdicts.get(example.reject)
-                # freed: of the reason, or of all reasons
+                # The repair removes the given reason, or every reason if none was given.
                 if reasons is not None and (reason not in reasons if reason is not None else not reasons):
                     found[repair].append((example.value, value))
                     del left[example]

@@ -34,7 +34,7 @@ class StepKind(Protocol):
 
     @staticmethod
     def abandon(step: Step) -> None:
-        """Undo what was done of the step given to `begin`; repeating it is harmless. Raises as `publish`."""
+        """Undo a partly executed step, the one given to `begin`; repeating it is harmless. Raises as `publish`."""
         ...
 
 

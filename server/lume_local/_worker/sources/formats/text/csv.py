@@ -184,7 +184,7 @@ def read_csv(reading: Reading) -> Layout:
 
 
 def read_fixed(reading: Reading) -> Layout:
-    """Split lines with columns at fixed positions as those of CSV are; DuckDB cuts them. Raises `SourceError`."""
+    """Split fixed-width lines in the same way as lines of CSV; DuckDB cuts them. Raises `SourceError`."""
     flow, grammar = reading.flow, FixedWidth.of(reading.flow["fixed"])
     names = readable(names_of(reading, grammar))
     visible = visible_columns(flow, names, reading.shown)
