@@ -103,7 +103,7 @@ class Flows:
             dry_run=dry_run,
         ).result()
 
-    def list_flows(self, flow: str | None = None) -> Items["FlowSummary"]:
+    def list_flows(self, flow: str | None = None) -> "Items[FlowSummary]":
         """Yield the registered flow versions, by flow, each flow's versions in the order of registration.
 
         Args:

@@ -37,7 +37,7 @@ class Reports:
         seeds: SeedData | None = None,
         limit: int = 100,
         timeout: Duration | None = 3600,
-    ) -> DryRun:
+    ) -> "DryRun":
         """Execute a run without publishing anything, to see how it would end and its first rows.
 
         The source is read, mapped and checked as in any run. Nothing is kept, no run exists afterwards, and the
@@ -74,12 +74,12 @@ class Reports:
     def statistics(
         self,
         *,
-        by: CountedBy | Sequence[CountedBy] = "status",
+        by: "CountedBy | Sequence[CountedBy]" = "status",
         since: datetime | Duration | None = None,
         flow: str | None = None,
-        order: CountOrder = "dimensions",
+        order: "CountOrder" = "dimensions",
         limit: int = 1000,
-    ) -> list[RunCount]:
+    ) -> "list[RunCount]":
         """Count runs and their rows, without listing them.
 
         Args:
@@ -103,8 +103,8 @@ class Reports:
         return call(self._core.statistics, by=by, since=since, flow=flow, order=order, limit=limit).result()
 
     def arrivals(
-        self, *, name: str | None = None, state: ArrivalState | None = None, limit: int = 100
-    ) -> ArrivalReport:
+        self, *, name: str | None = None, state: "ArrivalState | None" = None, limit: int = 100
+    ) -> "ArrivalReport":
         """Report what arrives: the places that the server watches, and the state of their files.
 
         Args:
@@ -132,7 +132,7 @@ class Reports:
         what: str | None = None,
         since: datetime | Duration | None = None,
         limit: int | None = None,
-    ) -> Items[AuditEntry]:
+    ) -> "Items[AuditEntry]":
         """Yield who did what at the server and when, newest first, except submissions. Needs the role admin.
 
         Args:

@@ -95,8 +95,7 @@ class Target:
         return self.label.rpartition(".")[0]
 
     def hints(self) -> dict[str, Any]:
-        names = {name: getattr(self.package, name) for name in self.package.__all__}
-        return typing.get_type_hints(self.function, localns={**names, **vars(lume_async), "web": web})
+        return typing.get_type_hints(self.function, localns={"web": web})
 
     def parameters(self) -> dict[str, inspect.Parameter]:
         variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)

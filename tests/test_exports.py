@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -171,6 +172,30 @@ def test_every_public_type_is_known(package, tmp_path) -> None:
     assert found["typeCompleteness"]["completenessScore"] == 1
 
 
+def functions_of(package: ModuleType) -> dict[str, Any]:
+    """The public functions, and those in the public classes, with what properties call."""
+    found = {}
+    for name in package.__all__:
+        value = getattr(package, name)
+        for label in dir(value) if inspect.isclass(value) else ():
+            member = inspect.getattr_static(value, label)
+            for function in (
+                member,
+                *(getattr(member, inner, None) for inner in ("fget", "func", "__func__")),
+            ):
+                if isinstance(function, FunctionType) and function.__module__.startswith("lume_"):
+                    found[f"{name}.{label}"] = function
+        found |= {name: value} if inspect.isfunction(value) or inspect.isclass(value) else {}
+    return found
+
+
+@pytest.mark.parametrize("package", FACADES, ids=name_of)
+def test_every_annotation_can_be_evaluated(package) -> None:
+    """Also one that names what is loaded on use only; nothing has to be imported for it."""
+    for function in functions_of(package).values():
+        get_type_hints(function)
+
+
 def loaded_by(code: str) -> set[str]:
     """The modules of a new interpreter that has run the code."""
     # -I: what the environment adds (coverage, a sitecustomize) is not ours; -S can't be, the project is found by it.
@@ -204,10 +229,14 @@ asyncio.run(main())
 """
 LATER = {
     *("anyio", "cattrs", "ctypes", "difflib", "html", "nanoarrow", "pyarrow", "sqlite3", "tomllib"),
+    *("importlib.metadata", "importlib.resources", "zipfile"),
     *(
         "lume_async._batch",
         "lume_async._many",
         "lume_async._wire.flow_endpoints",
+        "lume_async._wire.flow_models",
+        "lume_async._wire.inbox_models",
+        "lume_async._wire.report_models",
         "lume_async._run.results.rows",
     ),
     *("lume_async._run.upload", "lume_async._api"),

@@ -1,6 +1,7 @@
 """Imports go downwards only. Read from the source: imports in functions and under TYPE_CHECKING count too."""
 
 import ast
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import lume_async
+import lume_async._exports
 import lume_local
 import lume_sync
 
@@ -231,9 +233,19 @@ def name_of(path: Path) -> str:
 
 
 def modules_of(path: Path, package: str) -> set[str]:
-    """Which files and folders of that package it imports, named as `name_of` does."""
-    found = (each.module for each in read(path) if each.top == package)
+    """Which files and folders of that package it imports, named as `name_of` does.
+
+    The core's annotation "lume_async.Rows" counts as an import of that name, and `import lume_async` as nothing more.
+    """
+    found = {each.module for each in read(path) if each.top == package}
+    if path in CORE and package in found:
+        found = found - {package} | {PUBLIC_HOMES[name] for name in named_in_quotes(path)}
     return {module.partition(".")[2].replace(".", "/") or "__init__" for module in found}
+
+
+def named_in_quotes(path: Path) -> set[str]:
+    texts = [node.value for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant)]
+    return {name for text in texts for name in re.findall(r"\blume_async\.([A-Z]\w*)", str(text))}
 
 
 def wing_of(name: str) -> str:
@@ -245,6 +257,7 @@ def levels(rows: list[str]) -> dict[str, int]:
 
 
 CORE = files_of("lume_async")
+PUBLIC_HOMES = {name: home for home, names in lume_async._exports.NAMES.items() for name in names.split()}
 HOUSES = {
     package: levels(table.strip().splitlines()) for package, table in WINGS.items() if package in PACKAGES
 }
@@ -290,6 +303,19 @@ def test_the_client_knows_nothing_of_the_server() -> None:
     client = [path for package in ("lume_async", "lume_sync", "lume_cli") for path in files_of(package)]
 
     assert wrong_in(client, lambda path: tops_of(path) & {"lume_local", "lume_airflow"}) == {}
+
+
+def test_the_core_uses_its_own_public_names_in_quotes_only() -> None:
+    """So that annotations name what is loaded on use, and `typing.get_type_hints` finds it."""
+
+    def used(path: Path) -> list[int]:
+        return [
+            node.lineno
+            for node in ast.walk(tree_of(path))
+            if isinstance(node, ast.Name) and node.id == "lume_async"
+        ]
+
+    assert wrong_in(CORE, used) == {}
 
 
 def test_the_core_knows_none_of_the_other_packages() -> None:

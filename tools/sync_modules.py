@@ -72,6 +72,8 @@ def imports(
                 raise source.refuse(
                     node, f"{alias.name} is in a public signature: make it a public name of {CORE}"
                 )
+    lines += [f"from {CORE} import {name}\n" for name in wanted & source.public]  # from "lume_async.X"
+    wanted -= source.public
     if wanted:
         raise source.refuse(
             source.tree, f"{', '.join(sorted(wanted))}: a public signature may use imported names only"

@@ -143,9 +143,9 @@ class Source:
 
 
 def unquoted(annotation: ast.expr) -> ast.expr:
-    """The annotation, also where it stands in quotes."""
+    """The annotation, also where it stands in quotes: `X` of "lume_async.X", which the facade imports itself."""
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-        return ast.parse(annotation.value, mode="eval").body
+        return ast.parse(annotation.value.replace(f"{CORE}.", ""), mode="eval").body
     return annotation
 
 
@@ -224,7 +224,7 @@ def annotation_edits(source: Source, annotation: ast.expr) -> Iterator[Edit]:
         if isinstance(node, ast.Name) and node.id in RENAMED:
             yield (*source.span(node), RENAMED[node.id])
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            quoted = source.text(*source.span(node))
+            quoted = source.text(*source.span(node)).replace(f"{CORE}.", "")
             yield (*source.span(node), re.sub(r"\w+", lambda word: RENAMED.get(word[0], word[0]), quoted))
         elif isinstance(node, ast.BinOp) and head_of(node.right) == "AsyncIterable":
             yield source.span(node.left)[1], source.span(node.right)[1], ""

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,6 +50,8 @@ def _requirement(extra: str, name: str) -> list[str]:
 
 def _origin(name: str) -> dict[str, Any]:
     """Return the origin of a distribution (PEP 610); empty for an index."""
+    from importlib.metadata import PackageNotFoundError, distribution  # here: it imports `zipfile` and more
+
     try:
         text = distribution(name).read_text("direct_url.json")
     except PackageNotFoundError:

@@ -6,18 +6,16 @@ Each method imports its work on first use, as in `ManyRuns`.
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import evolve
 
+import lume_async  # for annotations: its names are loaded on use
 from lume_async._base.batched import Items
 from lume_async._http.sender import Sender
 from lume_async._run.pages import items
 from lume_async.errors import InvalidRequestError, NotSupportedError
 from lume_async.models import plain_text
-
-if TYPE_CHECKING:
-    from lume_async._wire.flow_models import FlowSummary, FlowVersion, Proposal
 
 _PAGE = 100
 _PATIENCE = 60.0
@@ -30,7 +28,9 @@ class Flows:
 
     _sender: Sender
 
-    async def register_flow(self, flow: str | os.PathLike[str] | Mapping[str, Any]) -> "FlowVersion":
+    async def register_flow(
+        self, flow: str | os.PathLike[str] | Mapping[str, Any]
+    ) -> "lume_async.FlowVersion":
         """Register a flow version. Idempotent; different content under the same name and version is refused.
 
         Args:
@@ -51,7 +51,7 @@ class Flows:
         name, version = ref_of(definition)
         return await self._sender.send(flow_endpoints.register_flow(name, version, definition))
 
-    async def flow_version(self, ref: str) -> "FlowVersion":
+    async def flow_version(self, ref: str) -> "lume_async.FlowVersion":
         """Get a flow version as it was registered, with the schema of its mapped rows.
 
         Args:
@@ -88,7 +88,7 @@ class Flows:
         choices: Mapping[str, str | Mapping[str, Any] | None] | None = None,
         inline_lookups: bool = False,
         dry_run: bool = False,
-    ) -> "Proposal":
+    ) -> "lume_async.Proposal":
         """Propose how samples become rows of a target: which source column is which target column, and why.
 
         Nothing is registered. Review the proposal, and register its `definition` or its `toml`.
@@ -140,7 +140,7 @@ class Flows:
             reason = str(error)
         raise InvalidRequestError(f"samples: {reason}")
 
-    def list_flows(self, flow: str | None = None) -> Items["FlowSummary"]:
+    def list_flows(self, flow: str | None = None) -> "Items[lume_async.FlowSummary]":
         """Yield the registered flow versions, by flow, each flow's versions in the order of registration.
 
         Args:

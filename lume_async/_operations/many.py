@@ -6,8 +6,8 @@ Each method imports its work on first use: programs that submit a run and wait f
 import os
 from collections.abc import AsyncIterable, Collection, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
+import lume_async  # for annotations: its names are loaded on use
 from lume_async._base import arguments
 from lume_async._base.backoff import PollInterval
 from lume_async._base.batched import Chunked, Items
@@ -17,9 +17,6 @@ from lume_async._run.handle import LumeRun
 from lume_async._run.pages import check_limit, filters_of, oldest, run_pages
 from lume_async._run.submit import OnDuplicate
 from lume_async.models import Outcome, RunRecord, RunRequest, RunStatus, wanted_status
-
-if TYPE_CHECKING:
-    from lume_async._many.monitor import Monitor
 
 
 class ManyRuns:
@@ -136,7 +133,7 @@ class ManyRuns:
             poll_interval=poll_interval,
         )
 
-    def monitor(self, *, max_in_flight: int = 64, poll_interval: PollInterval = None) -> "Monitor":
+    def monitor(self, *, max_in_flight: int = 64, poll_interval: PollInterval = None) -> "lume_async.Monitor":
         """Watch any number of runs continuously; see `Monitor`.
 
         Args:

@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import lume_async  # for annotations: its names are loaded on use
 from lume_async._base import arguments
 from lume_async._base.batched import Items
 from lume_async._base.duration import Duration, optional_seconds
@@ -17,9 +18,6 @@ from lume_async._base.words import counted
 from lume_async._http.sender import Sender
 from lume_async._run.pages import filters_of, items
 from lume_async.models import check_run_id, plain_text
-
-if TYPE_CHECKING:
-    from lume_async._wire.inbox_models import Inbox, Replay, RowState, UnreadableRows
 
 _PAGE = 1000
 _FOREVER = 366 * 24 * 3600.0
@@ -31,7 +29,9 @@ class RejectedRows:
 
     _sender: Sender
 
-    async def inbox(self, *, flow: str | None = None, since: datetime | Duration | None = None) -> "Inbox":
+    async def inbox(
+        self, *, flow: str | None = None, since: datetime | Duration | None = None
+    ) -> "lume_async.Inbox":
         """Count the open rejected rows of all runs, by flow and reason.
 
         A row is open until it is mended (accepted in an edited form), replayed (accepted as it was, by another flow
@@ -61,7 +61,7 @@ class RejectedRows:
         reason: str | Sequence[str] | None = None,
         since: datetime | Duration | None = None,
         run: str | None = None,
-        state: "RowState" = "open",
+        state: "lume_async.RowState" = "open",
         limit: int | None = None,
     ) -> Items[dict[str, Any]]:
         """Yield rejected rows of many runs, the oldest run first.
@@ -154,7 +154,7 @@ class RejectedRows:
         since: datetime | Duration | None = None,
         dry_run: bool = False,
         timeout: Duration | None = 3600,
-    ) -> "Replay":
+    ) -> "lume_async.Replay":
         """Send the open rejected rows of a flow through one of its versions, as they were.
 
         Rows with the same columns are processed by one run. A row is in one replay at a time and is accepted once,
@@ -204,7 +204,7 @@ class RejectedRows:
         return filters
 
 
-def _warn(rows: "UnreadableRows") -> None:
+def _warn(rows: "lume_async.UnreadableRows") -> None:
     warnings.warn(
         f"{counted(rows.rows, 'rejected row')} of run {rows.run_id} can't be read: {rows.problem}",
         stacklevel=2,

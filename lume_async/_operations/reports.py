@@ -8,21 +8,13 @@ from typing import Any, get_args
 
 from attrs import evolve
 
+import lume_async  # for annotations: its names are loaded on use
 from lume_async._base import arguments
 from lume_async._base.batched import Items
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._http.sender import Sender
 from lume_async._run.pages import filters_of, items
 from lume_async._run.transfer import SeedData
-from lume_async._wire.report_models import (
-    ArrivalReport,
-    ArrivalState,
-    AuditEntry,
-    CountedBy,
-    CountOrder,
-    DryRun,
-    RunCount,
-)
 from lume_async.models import RunRequest
 
 _ENTRIES = 200
@@ -45,7 +37,7 @@ class Reports:
         seeds: SeedData | None = None,
         limit: int = 100,
         timeout: Duration | None = 3600,
-    ) -> DryRun:
+    ) -> "lume_async.DryRun":
         """Execute a run without publishing anything, to see how it would end and its first rows.
 
         The source is read, mapped and checked as in any run. Nothing is kept, no run exists afterwards, and the
@@ -85,12 +77,12 @@ class Reports:
     async def statistics(
         self,
         *,
-        by: CountedBy | Sequence[CountedBy] = "status",
+        by: "lume_async.CountedBy | Sequence[lume_async.CountedBy]" = "status",
         since: datetime | Duration | None = None,
         flow: str | None = None,
-        order: CountOrder = "dimensions",
+        order: "lume_async.CountOrder" = "dimensions",
         limit: int = 1000,
-    ) -> list[RunCount]:
+    ) -> "list[lume_async.RunCount]":
         """Count runs and their rows, without listing them.
 
         Args:
@@ -114,6 +106,9 @@ class Reports:
         arguments.whole(limit, "limit", 1, 10_000)
         arguments.instance(by, "by", (str, Sequence), "one name or several")
         dimensions: list[str] = [by] if isinstance(by, str) else list(by)
+        from lume_async._wire import report_endpoints
+        from lume_async._wire.report_models import CountedBy, CountOrder
+
         known = list(get_args(CountedBy))
         once = all(one in known and dimensions.count(one) == 1 for one in dimensions)
         if not (dimensions and once):
@@ -122,15 +117,13 @@ class Reports:
             )
         if order not in get_args(CountOrder):
             raise ValueError(f"order must be 'dimensions' or 'rejected', not {arguments.shown(order)}")
-        from lume_async._wire import report_endpoints
-
         filters = {"by": dimensions, "order": order, "limit": str(limit)}
         filters |= filters_of(self._sender, since, flow=flow)
         return await self._sender.send(report_endpoints.statistics(filters))
 
     async def arrivals(
-        self, *, name: str | None = None, state: ArrivalState | None = None, limit: int = 100
-    ) -> ArrivalReport:
+        self, *, name: str | None = None, state: "lume_async.ArrivalState | None" = None, limit: int = 100
+    ) -> "lume_async.ArrivalReport":
         """Report what arrives: the places that the server watches, and the state of their files.
 
         Args:
@@ -150,11 +143,12 @@ class Reports:
             >>> print(len(report.files))
         """
         arguments.whole(limit, "limit", 1, 1000)
-        if state is not None and state not in get_args(ArrivalState):
+        from lume_async._wire import report_endpoints
+        from lume_async._wire.report_models import ARRIVAL_STATES
+
+        if state is not None and state not in ARRIVAL_STATES:
             known = "'waiting', 'submitted' or 'refused'"
             raise ValueError(f"state must be {known}, not {arguments.shown(state)}")
-        from lume_async._wire import report_endpoints
-
         filters = {"limit": str(limit)} | filters_of(self._sender, name=name)
         if state is not None:
             filters["state"] = state
@@ -167,7 +161,7 @@ class Reports:
         what: str | None = None,
         since: datetime | Duration | None = None,
         limit: int | None = None,
-    ) -> Items[AuditEntry]:
+    ) -> "Items[lume_async.AuditEntry]":
         """Yield who did what at the server and when, newest first, except submissions. Needs the role admin.
 
         Args:

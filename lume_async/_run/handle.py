@@ -5,8 +5,9 @@ import uuid
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
+import lume_async  # for annotations: its names are loaded on use
 from lume_async._base import arguments
 from lume_async._base.backoff import Backoff, PollInterval, polling
 from lume_async._base.batched import Items
@@ -23,11 +24,6 @@ from lume_async._run.waiter import Unfinished
 from lume_async._wire import endpoints
 from lume_async.errors import ConfigurationError, InvalidRequestError
 from lume_async.models import RunRecord, RunRequest, RunStatus, plain_text
-
-if TYPE_CHECKING:
-    from lume_async._run.results.rows import Rows
-    from lume_async._wire.report_models import Delivery
-    from lume_async._wire.row_endpoints import Part
 
 T = TypeVar("T")
 
@@ -220,7 +216,7 @@ class LumeRun(RunState):
 
         update(self, await self._connected.send(report_endpoints.dismiss(self._id, plain_text(why, "why"))))
 
-    async def deliveries(self) -> "list[Delivery]":
+    async def deliveries(self) -> "list[lume_async.Delivery]":
         """Return the webhooks and messages of the run with the state of their delivery, oldest first.
 
         Raises:
@@ -236,14 +232,16 @@ class LumeRun(RunState):
         return await self._connected.send(report_endpoints.deliveries(self._id))
 
     @overload
-    def rejects(self, reason: str | None = None, limit: int | None = None, *, as_: None = None) -> "Rows": ...
+    def rejects(
+        self, reason: str | None = None, limit: int | None = None, *, as_: None = None
+    ) -> "lume_async.Rows": ...
 
     @overload
     def rejects(self, reason: str | None = None, limit: int | None = None, *, as_: type[T]) -> Items[T]: ...
 
     def rejects(
         self, reason: str | None = None, limit: int | None = None, *, as_: type[T] | None = None
-    ) -> "Rows | Items[T]":
+    ) -> "lume_async.Rows | Items[T]":
         """Return the rejected rows, each with its reasons; pages are fetched as needed.
 
         If the run has not ended, or its output was changed or removed since, fetching the first row raises
@@ -262,12 +260,12 @@ class LumeRun(RunState):
         return self._rows("rejects", as_, reason=reason, limit=limit, reasons=self._reject_reasons)
 
     @overload
-    def mapped(self, limit: int | None = None, *, as_: None = None) -> "Rows": ...
+    def mapped(self, limit: int | None = None, *, as_: None = None) -> "lume_async.Rows": ...
 
     @overload
     def mapped(self, limit: int | None = None, *, as_: type[T]) -> Items[T]: ...
 
-    def mapped(self, limit: int | None = None, *, as_: type[T] | None = None) -> "Rows | Items[T]":
+    def mapped(self, limit: int | None = None, *, as_: type[T] | None = None) -> "lume_async.Rows | Items[T]":
         """Return the mapped rows, in the order of the source; pages are fetched as needed.
 
         Args:
@@ -285,7 +283,7 @@ class LumeRun(RunState):
         return self._rows("mapped", as_, limit=limit)
 
     async def download(
-        self, output: "Part", to: str | os.PathLike[str], *, progress: OnProgress | None = None
+        self, output: "lume_async.Part", to: str | os.PathLike[str], *, progress: OnProgress | None = None
     ) -> Path:
         """Download the file that the run has written, as it is; return its path.
 
@@ -311,7 +309,9 @@ class LumeRun(RunState):
 
         return await download(self._connected, self._id, output, to, progress)
 
-    def _rows(self, part: "Part", as_: type[T] | None, **options: Any) -> "Rows | Items[T]":
+    def _rows(
+        self, part: "lume_async.Part", as_: type[T] | None, **options: Any
+    ) -> "lume_async.Rows | Items[T]":
         from lume_async._run.results.rows import Rows
 
         rows = Rows(self._connected, self._id, part, **options)
