@@ -28,7 +28,7 @@ class RunState:
         return self._core.status
 
     @property
-    def metadata(self) -> RunMetadata:
+    def metadata(self) -> "RunMetadata":
         """The run's metadata: a dict as the server sent it, with typed views; empty before the first poll."""
         return self._core.metadata
 

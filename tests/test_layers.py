@@ -26,6 +26,7 @@ WINGS = {
         _base _exports
         errors
         _decoding
+        _metadata
         models
         _wire _webhooks
         _http webhooks
@@ -89,7 +90,7 @@ WINGS = {
 """Each package from the ground up. A wing (a folder, or a file at the root) imports only from rows above its own."""
 
 PURE = [
-    *("errors", "models", "_decoding"),
+    *("errors", "models", "_decoding", "_metadata"),
     *("_base/arguments", "_base/backoff", "_base/controls", "_base/duration", "_base/elided"),
     *("_http/checks", "_http/known", "_http/throttle"),
     "_webhooks/signatures",
@@ -239,13 +240,10 @@ def modules_of(path: Path, package: str) -> set[str]:
     """
     found = {each.module for each in read(path) if each.top == package}
     if path in CORE and package in found:
-        found = found - {package} | {PUBLIC_HOMES[name] for name in named_in_quotes(path)}
+        found = found - {package} | {
+            PUBLIC_HOMES[name] for name in re.findall(r"\blume_async\.([A-Z]\w*)", path.read_text())
+        }
     return {module.partition(".")[2].replace(".", "/") or "__init__" for module in found}
-
-
-def named_in_quotes(path: Path) -> set[str]:
-    texts = [node.value for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant)]
-    return {name for text in texts for name in re.findall(r"\blume_async\.([A-Z]\w*)", str(text))}
 
 
 def wing_of(name: str) -> str:
@@ -305,14 +303,17 @@ def test_the_client_knows_nothing_of_the_server() -> None:
     assert wrong_in(client, lambda path: tops_of(path) & {"lume_local", "lume_airflow"}) == {}
 
 
-def test_the_core_uses_its_own_public_names_in_quotes_only() -> None:
-    """So that annotations name what is loaded on use, and `typing.get_type_hints` finds it."""
+def test_the_core_uses_its_own_public_names_in_annotations_only() -> None:
+    """In quotes, or of an attribute: so they load nothing, and `typing.get_type_hints` finds them."""
 
     def used(path: Path) -> list[int]:
+        nodes = list(ast.walk(tree_of(path)))
+        of_attributes = [node.annotation for node in nodes if isinstance(node, ast.AnnAssign)]
+        apart = {inner for annotation in of_attributes for inner in ast.walk(annotation)}
         return [
             node.lineno
-            for node in ast.walk(tree_of(path))
-            if isinstance(node, ast.Name) and node.id == "lume_async"
+            for node in nodes
+            if isinstance(node, ast.Name) and node.id == "lume_async" and node not in apart
         ]
 
     assert wrong_in(CORE, used) == {}

@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Any
 
+import lume_async  # for annotations: its names are loaded on use
 from lume_async._base.html import facts
 from lume_async._decoding import parse_time
 from lume_async._wire.answers import seeds_of
 from lume_async.errors import ResponseDecodeError, RunFailedError
-from lume_async.models import RunMetadata, RunRecord, RunStatus
+from lume_async.models import RunRecord, RunStatus
 
 
 class RunState:
@@ -20,7 +21,7 @@ class RunState:
     ) -> None:
         self._id = run_id
         self._record = record
-        self._metadata: RunMetadata | None = None
+        self._metadata: lume_async.RunMetadata | None = None
         self._key = key
         self._reused = reused
 
@@ -35,9 +36,11 @@ class RunState:
         return self._record.status if self._record else None
 
     @property
-    def metadata(self) -> RunMetadata:
+    def metadata(self) -> "lume_async.RunMetadata":
         """The run's metadata: a dict as the server sent it, with typed views; empty before the first poll."""
         if self._metadata is None:
+            from lume_async._metadata import RunMetadata
+
             raw = self._raw("metadata") or {}
             if not isinstance(raw, dict):
                 raise ResponseDecodeError(f"expected an object, got {type(raw).__name__} @ $.metadata")

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from lume_async._decoding import structure
+from lume_async._metadata import Metrics, RunMetadata
 from lume_async._wire.answers import decode_object, run_record
 from lume_async._wire.call import Call, Response
 from lume_async._wire.endpoints import JSON_BODY, Filters, Page, check_seeds, page_of, path_of, submission
@@ -12,7 +13,7 @@ from lume_async._wire.headers import IDEMPOTENCY_KEY
 from lume_async._wire.report_models import ArrivalReport, AuditEntry, Delivery, DryRun, RunCount
 from lume_async._wire.row_endpoints import Row, exact_object
 from lume_async.errors import NotSupportedError
-from lume_async.models import Metrics, RunMetadata, RunRecord, RunRequest, check_run_id
+from lume_async.models import RunRecord, RunRequest, check_run_id
 
 
 def dry_run(request: RunRequest, limit: int, idempotency_key: str, patience: float) -> Call[DryRun]:

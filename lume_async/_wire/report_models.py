@@ -6,7 +6,8 @@ from typing import Any, Literal, TypeAlias, get_args
 from attrs import field, frozen
 
 from lume_async._base.public import public
-from lume_async.models import Metrics, RunStatus
+from lume_async._metadata import Metrics
+from lume_async.models import RunStatus
 
 ArrivalState: TypeAlias = Literal["waiting", "submitted", "refused"]
 """The state of a file that arrived."""

@@ -37,7 +37,7 @@ def origin(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object] | None]:
             assert name == "direct_url.json"
             return None if found[0] is None else json.dumps(found[0])
 
-    monkeypatch.setattr(extras, "distribution", lambda name: Distribution())
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Distribution())
     return found
 
 
@@ -67,7 +67,7 @@ def test_a_checkout_that_is_only_on_the_path(monkeypatch: pytest.MonkeyPatch) ->
     def missing(name: str) -> None:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(extras, "distribution", missing)
+    monkeypatch.setattr("importlib.metadata.distribution", missing)
     root = Path(extras.__file__).parents[2]
     assert extras.install_command("cli") == f"{PIP} '{root}[cli]'"
     assert extras.install_command(name="lume-local") == f"{PIP} {root}/server"
