@@ -79,7 +79,7 @@ RESERVED = "_lume_"
 """The prefix of the engine's own names, in sources and in targets."""
 REJECTED_ROWS = "the rejected rows"
 """The name in messages for the file that the server has gathered for a replay: nobody else has ever seen it."""
-_MOST_COLUMNS = 2000
+_MOST_COLUMNS = 5000
 """The maximum number of columns; more take too long to check."""
 _NUMBERS = frozenset({"rowid", "file_row_number"})
 """DuckDB's row numbers of tables and of Parquet files: a column of that name would hide the number."""

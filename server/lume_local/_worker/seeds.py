@@ -13,6 +13,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_async._base.words import counted
 from lume_local._flow.definition import SEED_BYTES, quoted
+from lume_local._worker.connection import UNWANTED
 from lume_local._worker.sources.files import opened, snapshot
 from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.source import SourceError, place_to_read
@@ -47,7 +48,7 @@ def load_seeds(
         found[name] = {"file": str(path), "sha256": sha256, "rows": len(rows)}
     if flow["lookups"]:
         # The join must build on the seed: building on the source takes memory and loses the order of its rows.
-        connection.execute("SET disabled_optimizers='in_clause,build_side_probe_side,join_order'")
+        connection.execute(f"SET disabled_optimizers='{UNWANTED},build_side_probe_side,join_order'")
     return found
 
 

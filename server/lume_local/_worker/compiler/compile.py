@@ -4,8 +4,9 @@ Runs in a worker: the server process never loads DuckDB.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
-from collections.abc import Container, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 
 import duckdb
 from attrs import asdict
@@ -33,6 +34,13 @@ from lume_local._worker.sources.formats.header_search import missing_in
 from lume_local._worker.sql import row_of, text
 from lume_local._worker.statements import OUT, Layout, Statements
 
+T = TypeVar("T")
+Row = Callable[[Iterable[str]], str]
+"""Returns a query for one row of NULLs with these columns."""
+
+_TOGETHER = 100
+"""Expressions per statement: a statement costs more than several of them, and after a mistake each is tried alone."""
+
 
 def compile_flow(
     connection: DuckDBPyConnection,
@@ -56,52 +64,25 @@ def compile_flow(
             connection.execute(statement)
     _require_extra(flow)
     lookups, judge = Lookups(connection, flow.seeds), Judge(connection)
-    looking_up = Judge(connection, lookups=lookups if flow.seeds else None)
-    judged = [
-        looking_up.expression(f"columns.{one.name}.sql", one.sql, one.name if one.aliases else None)
-        for one in flow.columns
-    ]
+    judged = _judged(Judge(connection, lookups=lookups if flow.seeds else None), flow)
     where = judge.expression("source.where", flow.source.where) if flow.source.where else None
     reads = [(_place(flow, column), one) for column, one in zip(flow.columns, judged, strict=True)]
     reads += [("source.where", where)] if where else []
     _check_aliases(flow, reads)
     sources, respelled = _sources(reads)
-    columns = []
-    for index, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
-        seen = _dummy(expression.reads, lookups)
-        given = _type_of(connection, f"columns.{column.name}.sql", expression.sql, seen)
-        columns.append(_column(column, expression, given, index))
-        _try_limits(connection, column)
+    row = partial(_dummy, lookups)
     compiled = {
-        "ref": flow.ref,
-        "format": flow.source.format,
-        "csv": {"delim": flow.source.delim, "quote": flow.source.quote, "escape": flow.source.escape},
-        "encoding": flow.source.encoding,
-        "max_line_bytes": flow.source.max_line_bytes,
-        "header": asdict(flow.source.header),
-        "comment": flow.source.comment,
-        "footer": asdict(flow.source.footer) if flow.source.footer else None,
-        "excel": asdict(flow.source.sheets) | {"of_all": is_pattern(flow.source.sheets.sheet)},
-        "fixed": asdict(flow.source.fixed) if flow.source.fixed else None,
-        "records": list(flow.source.records),
-        "on_unknown_columns": flow.source.on_unknown_columns,
-        "compression": flow.source.compression,
-        "members": list(flow.source.members),
-        "max_unpacked_bytes": flow.source.max_unpacked_bytes,
-        "null": list(flow.source.null),
-        "max_ratio": flow.max_ratio,
+        **_source(flow),
         "sources": sources,
         "respelled": respelled,
         "aliases": {one.name.lower(): asdict(one.aliases) for one in flow.columns if one.aliases},
         "seeds": _seeds(flow, lookups),
         "lookups": [_compiled_lookup(judge, flow, lookup) for lookup in lookups.all],
-        "columns": columns,
-        "rules": [_rule(connection, judge, flow, rule, n) for n, rule in enumerate(flow.rules)],
+        "columns": _columns(connection, flow, judged, row),
+        "rules": _rules(connection, judge, flow),
         "expect": [_expectation(connection, flow, rule, n) for n, rule in enumerate(flow.expect)],
         "checks": [asdict(check) for check in _checks(flow, judged, where)],
-        "where": None
-        if where is None
-        else _condition(connection, "source.where", where, _dummy(where.reads, lookups)),
+        "where": where and _conditions(connection, [("source.where", where)], row)[0],
         "cleaners": cleaners,
         "siblings": {},  # other versions of the flow; the server fills them in when it starts a run
         "unique": [column.name for column in flow.columns if column.unique],
@@ -116,8 +97,32 @@ def compile_flow(
     }
     _check_names(compiled)
     if rehearsed:
-        _rehearse(connection, compiled, flow, _dummy(sources, lookups))
+        _rehearse(connection, compiled, flow, row(sources))
     return compiled
+
+
+def _source(flow: Flow) -> dict[str, Any]:
+    """Return the part of the compiled form that tells how to read the source."""
+    source = flow.source
+    return {
+        "ref": flow.ref,
+        "format": source.format,
+        "csv": {"delim": source.delim, "quote": source.quote, "escape": source.escape},
+        "encoding": source.encoding,
+        "max_line_bytes": source.max_line_bytes,
+        "header": asdict(source.header),
+        "comment": source.comment,
+        "footer": asdict(source.footer) if source.footer else None,
+        "excel": asdict(source.sheets) | {"of_all": is_pattern(source.sheets.sheet)},
+        "fixed": asdict(source.fixed) if source.fixed else None,
+        "records": list(source.records),
+        "on_unknown_columns": source.on_unknown_columns,
+        "compression": source.compression,
+        "members": list(source.members),
+        "max_unpacked_bytes": source.max_unpacked_bytes,
+        "null": list(source.null),
+        "max_ratio": flow.max_ratio,
+    }
 
 
 def _check_names(compiled: dict[str, Any]) -> None:
@@ -132,6 +137,14 @@ def _check_names(compiled: dict[str, Any]) -> None:
         )
 
 
+def _judged(judge: Judge, flow: Flow) -> list[Expression]:
+    judge.read_ahead(one.sql for one in flow.columns)
+    return [
+        judge.expression(f"columns.{one.name}.sql", one.sql, one.name if one.aliases else None)
+        for one in flow.columns
+    ]
+
+
 _EXTRAS = {"excel": "openpyxl", "xml": "lxml"}
 
 
@@ -143,10 +156,12 @@ def _require_extra(flow: Flow) -> None:
             raise FlowError("source.format", str(error)) from None
 
 
-def _condition(connection: DuckDBPyConnection, place: str, expression: Expression, dummy: str) -> str:
-    """Return a struct with the truth of a condition; it is NULL if the condition throws."""
-    _check_is_condition(place, _type_of(connection, place, expression.sql, dummy))
-    return expression.tried(f"{{'v': CAST((\n{expression.sql}\n) AS BOOLEAN)}}")
+def _conditions(connection: DuckDBPyConnection, judged: list[tuple[str, Expression]], row: Row) -> list[str]:
+    """Return a struct with the truth of each condition; it is NULL if the condition throws."""
+    given = _types(connection, judged, row)
+    for (place, _), type_ in zip(judged, given, strict=True):
+        _check_is_condition(place, type_)
+    return [one.tried(f"{{'v': CAST((\n{one.sql}\n) AS BOOLEAN)}}") for _, one in judged]
 
 
 def _check_is_condition(place: str, given: str) -> None:
@@ -203,7 +218,7 @@ def _sources(judged: list[tuple[str, Expression]]) -> tuple[dict[str, str], list
     return sources, sorted(respelled)
 
 
-def _dummy(names: Iterable[str], lookups: Lookups) -> str:
+def _dummy(lookups: Lookups, names: Iterable[str]) -> str:
     """Return a row of NULLs with only these columns: with all, a thousand columns would need a million."""
     spelled = {name.lower(): name for name in names}.values()
     looked_up = [name for lookup in lookups.all for name in lookup.columns.values()]
@@ -230,11 +245,45 @@ def _compiled_lookup(judge: Judge, flow: Flow, lookup: Lookup) -> dict[str, Any]
     }
 
 
-def _type_of(connection: DuckDBPyConnection, place: str, sql: str, dummy: str) -> str:
-    try:
-        return str(row_of(connection, f"DESCRIBE SELECT (\n{sql}\n) AS v FROM ({dummy})")[1])
-    except duckdb.Error as error:
-        raise FlowError(place, explained(sql, first_line(error))) from None
+def _types(connection: DuckDBPyConnection, judged: list[tuple[str, Expression]], row: Row) -> list[str]:
+    """Return the SQL types of expressions, given with their places. Raises `FlowError` for one without a type."""
+
+    def types(batch: list[tuple[str, Expression]]) -> list[str]:
+        items = ", ".join(f"(\n{one.sql}\n) AS _lume_v{n}" for n, (_, one) in enumerate(batch))
+        rows = row(name for _, one in batch for name in one.reads)
+        return [
+            str(found[1]) for found in connection.execute(f"DESCRIBE SELECT {items} FROM ({rows})").fetchall()
+        ]
+
+    return _in_batches(judged, types, lambda one: one.sql)
+
+
+def _in_batches(
+    items: list[tuple[str, T]], ask: Callable[[list[tuple[str, T]]], list[str]], sql: Callable[[T], str]
+) -> list[str]:
+    """Return the answers for items, given with their places. Raises `FlowError` for the first that DuckDB refuses."""
+    found: list[str] = []
+    for start in range(0, len(items), _TOGETHER):
+        batch = items[start : start + _TOGETHER]
+        try:
+            found += ask(batch)
+        except duckdb.Error:
+            for place, item in batch:
+                try:
+                    found += ask([(place, item)])
+                except duckdb.Error as error:
+                    raise FlowError(place, explained(sql(item), first_line(error))) from None
+    return found
+
+
+def _columns(
+    connection: DuckDBPyConnection, flow: Flow, judged: list[Expression], row: Row
+) -> list[dict[str, Any]]:
+    places = [f"columns.{column.name}.sql" for column in flow.columns]
+    given = _types(connection, list(zip(places, judged, strict=True)), row)
+    _try_limits(connection, flow)
+    each = enumerate(zip(flow.columns, judged, given, strict=True))
+    return [_column(column, expression, type_, n) for n, (column, expression, type_) in each]
 
 
 def _column(column: Column, expression: Expression, given: str, index: int) -> dict[str, Any]:
@@ -260,18 +309,26 @@ def _column(column: Column, expression: Expression, given: str, index: int) -> d
     }
 
 
-def _try_limits(connection: DuckDBPyConnection, column: Column) -> None:
-    """Try limits and patterns one by one, so that the message can name the wrong one."""
-    trials = [(key, literal(value, storage_type(column.sql_type))) for key, value in column.bounds.items()]
-    trials += [("enum", literal(value, storage_type(column.sql_type))) for value in column.enum]
-    if column.pattern:
-        trials.append(("pattern", f"regexp_matches('', {text(column.pattern)})"))
-    for key, sql in trials:
-        try:
-            connection.execute(f"SELECT {sql}").fetchone()
-        except duckdb.Error as error:
-            raise FlowError(f"columns.{column.name}.{key}", first_line(error)) from None
-    # Limits for numbers have been compared before.
+def _try_limits(connection: DuckDBPyConnection, flow: Flow) -> None:
+    """Try limits and patterns apart from the statement, so that the message can name the wrong one."""
+    trials: list[tuple[str, str]] = []
+    for column in flow.columns:
+        place, stored = f"columns.{column.name}", storage_type(column.sql_type)
+        trials += [(f"{place}.{key}", literal(value, stored)) for key, value in column.bounds.items()]
+        trials += [(f"{place}.enum", literal(value, stored)) for value in column.enum]
+        if column.pattern:
+            trials.append((f"{place}.pattern", f"regexp_matches('', {text(column.pattern)})"))
+
+    def tried(batch: list[tuple[str, str]]) -> list[str]:
+        return [str(connection.execute(f"SELECT {', '.join(sql for _, sql in batch)}").fetchall())]
+
+    _in_batches(trials, tried, str)
+    for column in flow.columns:
+        _check_times(connection, column)
+
+
+def _check_times(connection: DuckDBPyConnection, column: Column) -> None:
+    """Refuse limits that no time is within. Limits for numbers have been compared before."""
     times = {key: value for key, value in column.bounds.items() if isinstance(value, str)}
     for low, high in PAIRS:
         if low in times and high in times:
@@ -282,15 +339,18 @@ def _try_limits(connection: DuckDBPyConnection, column: Column) -> None:
                 raise FlowError(f"columns.{column.name}.{low}", f"no value is within {both}")
 
 
-def _rule(connection: DuckDBPyConnection, judge: Judge, flow: Flow, rule: Rule, index: int) -> str:
-    place = f"rules[{index}].sql"
-    expression = judge.expression(place, rule.sql)
+def _rules(connection: DuckDBPyConnection, judge: Judge, flow: Flow) -> list[str]:
     known = {column.name.lower() for column in flow.columns}
-    for name in expression.reads:
-        if name.lower() not in known:
-            there = ", ".join(column.name for column in flow.columns)
-            raise FlowError(place, f"reads {name!r}, but a rule sees the target's columns only: {there}")
-    return _condition(connection, place, expression, _typed(flow, expression.reads))
+    judged = []
+    for n, rule in enumerate(flow.rules):
+        judged.append((f"rules[{n}].sql", judge.expression(f"rules[{n}].sql", rule.sql)))
+        for name in judged[-1][1].reads:
+            if name.lower() not in known:
+                there = ", ".join(column.name for column in flow.columns)
+                raise FlowError(
+                    judged[-1][0], f"reads {name!r}, but a rule sees the target's columns only: {there}"
+                )
+    return _conditions(connection, judged, partial(_typed, flow))
 
 
 def _typed(flow: Flow, names: Iterable[str]) -> str:

@@ -6,7 +6,9 @@ place where a version keeps its children.
 """
 
 import difflib
+import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import duckdb
@@ -27,6 +29,7 @@ from lume_local._worker.compiler.tree import (
     refs,
     rename_ref,
     text_of,
+    trees,
 )
 
 _ALLOWED = frozenset(
@@ -78,6 +81,7 @@ _TOTAL = frozenset(
 )
 """String functions that can't fail, whatever the row holds (a bad pattern fails at once, on every row)."""
 _PASSING = ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "OPERATOR_COALESCE")
+_LISTED, _IN_BRACKETS = "SELECT [\n{}\n]", "SELECT (\n{}\n)"
 _ONE = 'must be one expression, such as lower(trim("Email"))'
 
 
@@ -115,6 +119,12 @@ class Judge:
         lookups: Lookups | None = None,
     ) -> None:
         self._connection, self._of_all_rows, self._lookups = connection, of_all_rows, lookups
+        self._ahead: dict[str, str] = {}
+
+    def read_ahead(self, expressions: Iterable[str]) -> None:
+        """Parse expressions that will be judged, in one statement: it costs as much as each of them."""
+        statements = [form.format(sql) for sql in expressions for form in (_LISTED, _IN_BRACKETS)]
+        self._ahead.update(zip(statements, trees(self._connection, statements), strict=True))
 
     def expression(self, place: str, sql: str, value: str | None = None) -> Expression:
         """Judge an expression. Raises `FlowError` at `place` if it isn't one plain expression over a row.
@@ -125,10 +135,10 @@ class Judge:
         if not sql.strip():
             raise FlowError(place, "is not an SQL expression: it is empty")
         # Parsed twice: in brackets, text that closes the parenthesis early and opens another one is a syntax error.
-        listed = self._only_expression(place, self._parse(place, f"SELECT [\n{sql}\n]", sql))
+        listed = self._only_expression(place, self._parse(place, _LISTED.format(sql), sql))
         if len(list(classed(listed))) != 1:
             raise FlowError(place, f"{_ONE}: a comma separates several")
-        tree = self._only_expression(place, self._parse(place, f"SELECT (\n{sql}\n)", sql))
+        tree = self._only_expression(place, self._parse(place, _IN_BRACKETS.format(sql), sql))
         if value is not None and rename_ref(tree, "value", value):
             sql = node_sql(self._connection, tree)
         seen: dict[str, None] = {}
@@ -154,7 +164,8 @@ class Judge:
         return Expression(sql, tuple(seen), can_throw, unread, filled, cleaners.problem)
 
     def _parse(self, place: str, statement: str, sql: str) -> dict[str, Any]:
-        tree = parsed(self._connection, statement)
+        ahead = self._ahead.get(statement)
+        tree = parsed(self._connection, statement) if ahead is None else json.loads(ahead)
         if not tree["error"]:
             return tree
         alone = parsed(self._connection, f"SELECT {sql}")  # its message mentions only the flow's own text

@@ -22,8 +22,15 @@ LAMBDA_TAKERS = ("list_", "array_", "apply", "filter", "reduce")
 
 def parsed(connection: DuckDBPyConnection, statement: str) -> dict[str, Any]:
     """Return the tree of a statement, or its `error`."""
-    tree: dict[str, Any] = json.loads(row_of(connection, "SELECT json_serialize_sql(?)", [statement])[0])
+    tree: dict[str, Any] = json.loads(trees(connection, [statement])[0])
     return tree
+
+
+def trees(connection: DuckDBPyConnection, statements: list[str]) -> list[str]:
+    """Return the trees of statements as JSON."""
+    query = "SELECT list_transform(?::VARCHAR[], lambda one: json_serialize_sql(one))"
+    found: list[str] = row_of(connection, query, [statements])[0]
+    return found
 
 
 def children(node: Any) -> Iterator[dict[str, Any]]:

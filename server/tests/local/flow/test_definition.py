@@ -155,7 +155,7 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"source": {"format": "ndjson", "csv": {}}}, "source.csv", "has no meaning"),
     ({"source": {"uri": "{run_id}.csv"}}, "source.uri", "not a placeholder"),
     ({"target": {"mapped": "out.xlsx"}}, "target.mapped", "must end with"),
-    ({"columns": {f"c{n}": {} for n in range(2001)}}, "columns", "are 2,001: a flow may have up to 2,000"),
+    ({"columns": {f"c{n}": {} for n in range(5001)}}, "columns", "are 5,001: a flow may have up to 5,000"),
     ({"target": {"mapped": "~/out.csv"}}, "target.mapped", "only a shell expands: write the full path"),
     ({"target": {"mapped": "out/.csv"}}, "target.mapped", "ends with .csv, without a name before it"),
     ({"target": {"rejects": ".NDJSON"}}, "target.rejects", "ends with .NDJSON, without a name"),

@@ -157,14 +157,58 @@ def test_limits_of_times_in_any_spelling(connection: duckdb.DuckDBPyConnection) 
 
 
 class Counting:
-    """A connection that counts the characters of what it is asked."""
+    """A connection that counts the statements and the characters of what it is asked."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection, self.characters = connection, 0
+        self._connection, self.statements, self.characters = connection, 0, 0
 
     def execute(self, sql: str, parameters: Any = None) -> duckdb.DuckDBPyConnection:
+        self.statements += 1
         self.characters += len(sql) + len(str(parameters))
         return self._connection.execute(sql, parameters)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"minLength": 1},
+        {"type": "number", "minimum": 0, "maximum": 9, "enum": [1, 2, 3]},
+        {"sql": "try_cast(a AS INTEGER) + 1", "type": "integer"},
+        {"from": ["x%d"], "sql": "lower(value)", "pattern": "^a"},
+    ],
+)
+def test_a_hundred_columns_are_asked_about_at_once(column: dict[str, Any]) -> None:
+    columns = {f"column_{n}": column | ({"from": [f"x{n}"]} if "from" in column else {}) for n in range(300)}
+    with connect() as connection:
+        counting = Counting(connection)
+        compile_flow(cast("duckdb.DuckDBPyConnection", counting), read_definition(people(columns=columns)))
+    renamed = 600 if "from" in column else 0  # expressions that are written anew
+    limits = -(-300 * (5 if "enum" in column else 1) // 100)
+    assert counting.statements <= 1 + 3 + limits + 1 + renamed
+
+
+def test_of_hundreds_of_columns_the_one_with_a_mistake_is_named(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    good = {f"column_{n}": {"enum": ["a"]} for n in range(150)}
+    for bad, place, words in (
+        ({"sql": "abs(a || b)"}, "columns.bad.sql", "abs"),
+        ({"sql": "a +"}, "columns.bad.sql", "not an SQL expression"),
+        ({"format": "date", "enum": ["2024-01-01", "soon"]}, "columns.bad.enum", "soon"),
+    ):
+        with pytest.raises(FlowError) as caught:
+            compile_flow(connection, read_definition(people(columns={**good, "bad": bad, "after": {}})))
+        assert (caught.value.place, words in caught.value.problem) == (place, True), caught.value
+
+
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="this version has no such optimizer")
+def test_an_optimizer_that_takes_time_with_the_square_of_the_columns_is_off(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    ((known, off),) = connection.execute(
+        "SELECT (SELECT list(name) FROM duckdb_optimizers()), current_setting('disabled_optimizers')"
+    ).fetchall()
+    assert set(off.split(",")) == {"in_clause", "projection_placement"} <= set(known)
 
 
 @pytest.mark.thorough
