@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
+import secrets
 import time
-import uuid
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
@@ -51,7 +51,7 @@ class Front:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Handle one request. Raises nothing, unless it is cancelled because the client disconnected."""
-        begun, request_id = time.perf_counter(), uuid.uuid4().hex
+        begun, request_id = time.perf_counter(), secrets.token_hex(16)
         seen = RequestInfo(request.method, request_id)
         response = await self._responded(request, seen)
         self._watch.request(seen, response.status, time.perf_counter() - begun)
@@ -208,6 +208,8 @@ def _stream(request: web.BaseRequest) -> BodyStream:
 
 
 async def _body(request: web.BaseRequest, most: int) -> bytes:
+    if not request.body_exists:  # a timeout costs as much as the rest of an `Ask`
+        return b""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_LIMIT):

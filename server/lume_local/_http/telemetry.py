@@ -6,7 +6,7 @@ statuses from the contract, and at most `MOST_FLOWS` flow versions have a label.
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 
 from attrs import define
@@ -43,10 +43,17 @@ class ServerMetrics:
         )
         for kind in KINDS:
             self._given_up.labels(kind)  # created at the start, so that the first one shows as an increase
-        self._requests = counter("lume_http_requests", "Requests.", (*by_route, "status"))
+        requests = counter("lume_http_requests", "Requests.", (*by_route, "status"))
         took = "How long requests took, long polls included."
         name = "lume_http_request_duration_seconds"
-        self._answered = histogram(name, took, by_route, buckets=_REQUEST_BUCKETS)
+        answered = histogram(name, took, by_route, buckets=_REQUEST_BUCKETS)
+        # `labels` takes a lock and builds texts, for each request.
+        self._of_requests = cache(
+            lambda method, route, status: (
+                requests.labels(method, route, status),
+                answered.labels(method, route),
+            )
+        )
         self._counted: list[tuple[Gauge, Callable[[], Awaitable[float]]]] = []
         self._arriving: Callable[[], Awaitable[Mapping[str, Mapping[str, int]]]] | None = None
 
@@ -86,8 +93,9 @@ class ServerMetrics:
         self._given_up.labels(kind).inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._requests.labels(method, route, status).inc()
-        self._answered.labels(method, route).observe(seconds)
+        count, answered = self._of_requests(method, route, status)
+        count.inc()
+        answered.observe(seconds)
 
     async def text(self) -> bytes:
         from prometheus_client import generate_latest
