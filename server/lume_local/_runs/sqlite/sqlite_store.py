@@ -10,6 +10,7 @@ What a power cut may lose, and why no run is lost or repeated:
 `kill -9` loses nothing: the operating system already has committed transactions.
 """
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,35 +28,46 @@ from lume_local._runs.times import now_text
 WATCH = 1.0
 """Seconds between two attempts to write."""
 _WHERE = "the state file"
+_ENDS = """
+SELECT coalesce((SELECT max(seq) FROM changes), 0),
+    coalesce((SELECT value FROM facts WHERE name = 'forgotten_change'), 0)
+"""
 
 
 class SqliteFeed:
     """See `operation.Feed`. Changes are numbered as they become visible."""
 
-    def __init__(self, sql: Sql) -> None:
-        self._sql = sql
+    def __init__(self, sql: Sql, db: sqlite3.Connection) -> None:
+        self._sql, self._db = sql, db
+        self._seen, self._ends = -1, (0, 0)
 
     async def note(self, run_id: str, status: str, finished_at: str | None) -> None:
         query = "INSERT INTO changes (run_id, status, finished_at, at) VALUES (?, ?, ?, ?)"
         await self._sql.change(query, [run_id, status, finished_at, now_text()])
 
     async def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
-        if after < Cursor(0, await self._forgotten()):
+        newest, forgotten = await self._looked()
+        if after < Cursor(0, forgotten):
             raise CursorForgotten
+        if after.seq >= newest:  # most polls end here
+            return [], after
         query = "SELECT run_id, status, finished_at, seq FROM changes WHERE seq > ? ORDER BY seq LIMIT ?"
         rows = await self._sql.rows(query, [after.seq, limit])
         changes = [StatusChange(row[0], row[1], row[2]) for row in rows]
         return changes, Cursor(0, rows[-1]["seq"]) if rows else after
 
     async def newest(self) -> Cursor:
-        newest: int
-        (newest,) = await self._sql.one("SELECT coalesce(max(seq), 0) FROM changes")
-        return Cursor(0, max(newest, await self._forgotten()))
+        return Cursor(0, max(await self._looked()))
 
-    async def _forgotten(self) -> int:
-        """Return the number of the newest deleted change, 0 if there is none."""
-        row = await self._sql.row("SELECT value FROM facts WHERE name = 'forgotten_change'")
-        return int(row[0]) if row else 0
+    async def _looked(self) -> tuple[int, int]:
+        """Return the numbers of the newest change and of the newest deleted one, 0 if there is none.
+
+        They are read again after a write: only this connection writes, and counts the rows that it has changed.
+        """
+        if self._seen != self._db.total_changes:
+            newest, forgotten = await self._sql.one(_ENDS)
+            self._seen, self._ends = self._db.total_changes, (newest, int(forgotten))
+        return self._ends
 
     async def forget(self, before: str, limit: int) -> int:
         """Delete old changes, and record the one number that decides which cursors are too old."""
@@ -97,7 +109,7 @@ class SqliteStore(SqlStore):
         self._durability = Durability(path)
         sql = SqliteSql(self._db, self._durability)
         row = self._db.execute("SELECT value FROM facts WHERE name = 'store_id'").fetchone()
-        super().__init__(sql, SqliteFeed(sql), row[0], SolePublishing(), SqlDeliveries(sql))
+        super().__init__(sql, SqliteFeed(sql, self._db), row[0], SolePublishing(), SqlDeliveries(sql))
 
     async def watch(self, health: Health) -> None:
         """Report whether the state can be written, until cancelled."""
