@@ -1,16 +1,17 @@
 """Stored rows as the JSON of the wire contract. Pure."""
 
+from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 from attrs import asdict
 
-from lume_async.models import RunStatus
 from lume_local._flow.definition import BOUNDS, LENGTHS, Flow
 from lume_local._runs.dry_run import DryRunResult
 from lume_local._runs.store.records import (
     VARIABLE,
+    WITH_OUTPUT,
     Attempted,
     FollowUp,
     StatusChange,
@@ -26,14 +27,19 @@ def run_document(
     follow_up: FollowUp = FollowUp(),  # noqa: B008 - it is frozen
 ) -> dict[str, Any]:
     """Return a run as in the contract. `progress` is for active runs; an ended run's follows from its status."""
-    beside = asdict(follow_up)
-    if run.is_compact:
-        beside["notes"] = (*follow_up.notes, COMPACT)
-    known = {name: getattr(run, name) for name in _SHOWN} | ({"seeds": run.seeds} if run.seeds else {})
+    beside = {
+        "notes": (*follow_up.notes, COMPACT) if run.is_compact else follow_up.notes,
+        "mends": follow_up.mends,
+        "mended_by": follow_up.mended_by,
+        "dismissed": follow_up.dismissed,
+    }
+    known = dict(zip(_SHOWN, _values_shown(run), strict=True))
+    if run.seeds:
+        known["seeds"] = run.seeds
     return {
         "id": run.run_id,
         **known,
-        "progress": 1.0 if RunStatus(run.status).has_output else (progress or 0.0),
+        "progress": 1.0 if run.status in WITH_OUTPUT else (progress or 0.0),
         "metadata": {
             "run": {
                 "run_id": run.run_id,
@@ -60,6 +66,7 @@ _SHOWN = (
     *("status", "flow_version", "source_path", "run_metadata", "force_rerun", "submitted_by"),
     *("created_at", "started_at", "finished_at"),
 )
+_values_shown = attrgetter(*_SHOWN)
 _NO_METRICS: dict[str, Any] = {
     "rows_read": 0,
     "rows_mapped": 0,

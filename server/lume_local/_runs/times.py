@@ -25,4 +25,4 @@ def seconds_between(start: str | None, end: str | None) -> float | None:
     """Return the seconds between two times, never below 0 (a clock may be set back); None if one is missing."""
     if start is None or end is None:
         return None
-    return max(0.0, round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 6))
+    return max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
