@@ -135,7 +135,10 @@ class RunsApi:
     async def _run_answer(
         self, run: StoredRun, status: int = 200, headers: dict[str, str] | None = None
     ) -> Reply:
-        return self._answer(run, await self._store.attention.of(run.run_id), status, headers or {})
+        return self._answer(run, await self._beside(run), status, headers or {})
+
+    async def _beside(self, run: StoredRun) -> FollowUp:
+        return FollowUp() if run.is_plain else await self._store.attention.of(run.run_id)
 
     def _answer(self, run: StoredRun, beside: FollowUp, status: int, headers: dict[str, str]) -> Reply:
         document = run_document(run, self._runner.progress(run.run_id), beside)
@@ -211,8 +214,8 @@ class RunsApi:
             item = change_document(change)
             has_ended = RunStatus(change.status).is_terminal
             if has_ended and (run := await self._store.get(change.run_id)) is not None:
-                beside = await self._store.attention.of(run.run_id)
-                record = orjson.dumps(run_document(run, self._runner.progress(run.run_id), beside))
+                progress = self._runner.progress(run.run_id)
+                record = orjson.dumps(run_document(run, progress, await self._beside(run)))
                 size += len(record)
                 item["run"] = orjson.Fragment(record)
             items.append(item)

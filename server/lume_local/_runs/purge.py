@@ -108,7 +108,9 @@ def _write(draft: Path, runs: Sequence[StoredRun]) -> None:
     lines = list[bytes]()
     for run in runs:
         plain = {
-            name: value for name, value in asdict(run).items() if name not in ("seq", "rev", "is_compact")
+            name: value
+            for name, value in asdict(run).items()
+            if name not in ("seq", "rev", "is_compact", "is_plain")
         }
         nested = {
             name: orjson.dumps(value).decode()

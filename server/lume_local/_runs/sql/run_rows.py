@@ -5,31 +5,46 @@ from collections.abc import Collection
 from typing import Any
 
 import orjson
-from attrs import evolve
+from attrs import evolve, fields
 
 from lume_async.models import RunStatus
 from lume_local._runs.sql.operation import Row, Sql, marks
 from lume_local._runs.store.records import RunFilter, StoredRun
 
-RUN_COLUMNS = (
-    "seq, run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, status, created_at, "
-    "started_at, finished_at, stages, metrics, target_locations, error_message, submitted_by, arrival, "
-    "purged > 0 AS is_compact, coalesce((SELECT seeds FROM seeds WHERE seeds.run_id = runs.run_id), '{}') AS seeds"
+_COMPUTED = {
+    "seeds": "coalesce((SELECT seeds FROM seeds WHERE seeds.run_id = runs.run_id), '{}') AS seeds",
+    "is_compact": "purged > 0 AS is_compact",
+}
+_COLUMNS = [one.name for one in fields(StoredRun) if one.name != "is_plain"]
+RUN_COLUMNS = ", ".join(_COMPUTED.get(name, name) for name in _COLUMNS)
+"""The columns of a run, in the order of the fields of `StoredRun`."""
+IS_PLAIN = " AND ".join(
+    f"NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.{column} = runs.run_id)"
+    for table, column in (
+        ("notes", "run_id"),
+        ("mends", "run_id"),
+        ("dismissals", "run_id"),
+        ("mends", "parent"),
+    )
 )
+"""One more column: a poll of a run that has nothing beside it is one statement."""
 JSON_COLUMNS = ("run_metadata", "stages", "metrics", "target_locations", "seeds")
+_JSON, _FLAGS = (
+    [_COLUMNS.index(name) for name in names] for names in (JSON_COLUMNS, ("force_rerun", "is_compact"))
+)
 IN_ORDER = "seq DESC"
 """The order of pages other than search results."""
 _LATEST = "created_at DESC, seq DESC"
 
 
 def stored_run(row: Row) -> StoredRun:
-    """Convert a row with `RUN_COLUMNS` to its run."""
-    values = dict(row)
-    for name in JSON_COLUMNS:
-        values[name] = orjson.loads(values[name])
-    for name in ("force_rerun", "is_compact"):
-        values[name] = bool(values[name])
-    return StoredRun(**values)
+    """Convert a row with `RUN_COLUMNS`, and perhaps `IS_PLAIN`, to its run."""
+    values = [*row]  # by position: by name, this takes three times as long
+    for place in _JSON:
+        values[place] = orjson.loads(values[place])
+    for place in _FLAGS:
+        values[place] = bool(values[place])
+    return StoredRun(*values)
 
 
 def flow_range(flow: str) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from lume_local._runs.sql.beside_runs import SqlAttention, SqlOutputs, SqlSource
 from lume_local._runs.sql.operation import Feed, Publishing, Sql, marks, reading, statement, writing
 from lume_local._runs.sql.run_rows import (
     IN_ORDER,
+    IS_PLAIN,
     JSON_COLUMNS,
     RUN_COLUMNS,
     newest_arrived,
@@ -52,6 +53,7 @@ from lume_local._runs.store.records import (
 from lume_local._runs.times import now_text
 from lume_local._shared.identity import SourceContent
 
+_GET = f"SELECT {RUN_COLUMNS}, {IS_PLAIN} FROM runs WHERE run_id = ?"
 _ACTIVE = f"status IN {ACTIVE}"
 _PUT_FLOW = """
 INSERT INTO flow_versions VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (ref) DO UPDATE SET
@@ -244,8 +246,7 @@ class SqlStore:
         return await self._require(run_id)
 
     async def _get(self, run_id: str) -> StoredRun | None:
-        query = f"SELECT {RUN_COLUMNS} FROM runs WHERE run_id = ?"
-        row = await self.sql.row(query, [run_id])
+        row = await self.sql.row(_GET, [run_id])
         return None if row is None else stored_run(row)
 
     async def _require(self, run_id: str) -> StoredRun:

@@ -94,6 +94,7 @@ class StoredRun:
         seeds: the seeds that it brings, see `RunSeeds`.
         is_compact: whether a purge has removed its stages and column statistics.
         arrival: the name of the arrival, if this is the last run of its file.
+        is_plain: whether it is known to have no `FollowUp`.
     """
 
     seq: int
@@ -116,6 +117,7 @@ class StoredRun:
     seeds: dict[str, dict[str, Any]] = field(factory=dict)
     is_compact: bool = False
     arrival: str | None = None
+    is_plain: bool = field(default=False, converter=bool, eq=False)
 
 
 @frozen

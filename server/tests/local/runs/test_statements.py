@@ -1,5 +1,6 @@
 """How many statements the state executes for what happens most often: a poll, and the steps of a run."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from lume_local._runs.postgres.postgres_sql import PostgresSql
 from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_sql import SqliteSql
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.arrived import Arrived
-from lume_local._runs.store.records import FollowUp, NewRun
+from lume_local._runs.store.records import Cursor, CursorForgotten, FollowUp, NewRun
 from lume_local._runs.waiters import Hub
 
 NEW = NewRun("f:v1", "a.csv", "/a.csv", {}, False, None, "", note="a note")
@@ -63,17 +65,77 @@ async def test_notes_and_follow_ups_are_one_statement(store: SqlStore, statement
     assert await store.attention.of("run_none") == FollowUp()
 
 
-async def test_a_poll_is_two_statements(home: Path, each_state: str, statements: Statements) -> None:
+async def test_a_poll_is_one_statement(home: Path, each_state: str, statements: Statements) -> None:
     async with serve(home) as wire:
         run_id = (await wire.submit("people:v1", "people.csv")).document["id"]
         assert (await wire.until(run_id))["status"] == "SUCCEEDED"
-        statements.clear()
-        answer = await wire.ask("GET", f"/v1/runs/{run_id}")
-        assert len([query for query, values in statements if run_id in values]) == 2
-        statements.clear()
-        again = await wire.ask("GET", f"/v1/runs/{run_id}", headers={"If-None-Match": answer.headers["ETag"]})
-        assert again.status == 304
-        assert len([query for query, values in statements if run_id in values]) == 1
+
+        async def polled(count: int, **headers: str) -> Any:
+            statements.clear()
+            answer = await wire.ask("GET", f"/v1/runs/{run_id}", headers=headers)
+            assert len([query for query, values in statements if run_id in values]) == count
+            return answer
+
+        tag = (await polled(1)).headers["ETag"]
+        assert (await polled(1, **{"If-None-Match": tag})).status == 304
+        await wire.ask("POST", f"/v1/runs/{run_id}/dismiss", json={"why": "known"})
+        assert (await polled(2)).document["metadata"]["dismissed"]["why"] == "known"
+
+
+async def test_a_run_is_plain_until_something_is_beside_it(store: SqlStore) -> None:
+    async def is_plain(run_id: str) -> bool:
+        found = (await store.require(run_id)).is_plain
+        assert found is (await store.attention.of(run_id) == FollowUp())
+        return found
+
+    noted, _ = await store.create(NEW)
+    assert not await is_plain(noted.run_id)
+    parent, _ = await store.create(evolve(NEW, source_key="/b", note=None))
+    assert not parent.is_plain  # unknown
+    await moved(store, parent.run_id, "FAILED", finished_at=END)
+    assert await is_plain(parent.run_id)
+    mending = {"resubmit_of": parent.run_id}
+    child, _ = await store.create(evolve(NEW, source_key="/c", note=None, run_metadata=mending))
+    assert not await is_plain(parent.run_id)
+    assert not await is_plain(child.run_id)
+    other, _ = await store.create(evolve(NEW, source_key="/d", note=None))
+    await moved(store, other.run_id, "FAILED", finished_at=END)
+    await store.attention.dismiss(other.run_id, "known", "ann")
+    assert not await is_plain(other.run_id)
+
+
+async def test_an_empty_poll_of_the_changes_reads_the_state_only_after_a_write(
+    tmp_path: Path, statements: Statements
+) -> None:
+    with closing(SqliteStore(tmp_path / "state.db")) as store:
+
+        async def reads(after: Cursor) -> tuple[int, list[str], Cursor]:
+            statements.clear()
+            found, following = await store.changes(after, 10)
+            return len(statements), [change.status for change in found], following
+
+        start = await store.newest()
+        assert await reads(start) == (0, [], start)
+        run, _ = await store.create(NEW)
+        count, found, end = await reads(start)
+        assert (count, found) == (2, ["CREATED"])
+        assert await reads(end) == (0, [], end)
+
+        async def fails() -> None:  # with changes that nobody may ever see
+            await store.feed.note(run.run_id, "FAILED", END)
+            raise ValueError
+
+        with pytest.raises(ValueError):  # noqa: PT011 - it has no message
+            await store.sql.write(fails)
+        assert await reads(end) == (1, [], end)
+        await moved(store, run.run_id, "FAILED", finished_at=END)
+        count, found, newest = await reads(end)
+        assert (count, found) == (2, ["FAILED"])
+        assert await store.forget("9999", 10) == 2
+        with pytest.raises(CursorForgotten):
+            await store.changes(end, 10)
+        assert (await reads(newest))[1:] == ([], newest)
+        assert await store.newest() == newest
 
 
 async def test_a_step_reads_a_run_only_once(store: SqlStore, statements: Statements, tmp_path: Path) -> None:
