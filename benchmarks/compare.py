@@ -2,6 +2,7 @@
 
     git worktree add --detach ../older 862ebe83
     python -m benchmarks.compare ../older        --rounds 12 for steadier numbers, --runs 40 for larger ones
+    python -m benchmarks.compare ../older --many 1500 --rounds 2        also so many files of 20 rows by `run_many`
 
 Each side is measured in processes and a folder of its own, with this Python and its packages, in the order A B B A:
 what else the machine does hits both alike. Read the median of the ratios of B to A; the minima show the size.
@@ -35,9 +36,9 @@ IMPORT = "import time; begun = time.process_time(); {}; print(time.process_time(
 CLIENT = """
 import asyncio, json, os, sys, time
 from pathlib import Path
-from lume_async import Client
+from lume_async import Client, RunRequest
 
-url, key, server, runs, gets = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
+url, key, (server, runs, gets, many) = sys.argv[1], sys.argv[2], map(int, sys.argv[3:])
 TICK = os.sysconf("SC_CLK_TCK")
 
 def times(pid):
@@ -54,9 +55,12 @@ def spent():
 
 async def measured(count, work):
     before = spent()
+    await work
+    return {name: (now - before[name]) / count for name, now in spent().items()}
+
+async def repeated(count, work):
     for n in range(count):
         await work(n)
-    return {name: (now - before[name]) / count for name, now in spent().items()}
 
 async def main():
     async with Client(key, base_url=url, proxy=False) as client:
@@ -64,10 +68,16 @@ async def main():
             return await (await client.run("people:v1", f"{n}.csv")).wait(poll_interval=0.05)
 
         first = await run("first")
-        of_runs = await measured(runs, run)
-        of_gets = await measured(gets, lambda _: client.run_status(first.id))
+        async def batch():
+            outcomes = client.run_many(RunRequest("people:v1", f"small/{n}.csv") for n in range(many))
+            assert len([one.result() async for one in outcomes]) == many
+
+        of_runs = await measured(runs, repeated(runs, run))
+        of_gets = await measured(gets, repeated(gets, lambda _: client.run_status(first.id)))
         assert first.metadata.metrics.rows_mapped
         found = {f"a run of 100 rows, {name}": took for name, took in of_runs.items()}
+        for name, took in (await measured(many, batch())).items() if many else ():
+            found[f"one of {many} by run_many, {name}"] = took
         print(json.dumps(found | {f"GET /v1/runs/{{id}}, {name}": of_gets[name] for name in ("client", "server")}))
 
 asyncio.run(main())
@@ -102,7 +112,7 @@ def serving(checkout: Path, folder: Path, figures: dict[str, float]) -> Iterator
         process.wait()
 
 
-def measure(checkout: Path, runs: int, gets: int) -> dict[str, float]:
+def measure(checkout: Path, runs: int, gets: int, many: int) -> dict[str, float]:
     """Return the figures of one turn, in seconds of processor time."""
 
     def output(program: str, *arguments: str) -> str:
@@ -114,13 +124,16 @@ def measure(checkout: Path, runs: int, gets: int) -> dict[str, float]:
         folder, figures = Path(name), dict[str, float]()
         (folder / "flows").mkdir()
         (folder / "flows/people.v1.toml").write_text(FLOW)
-        rows = "".join(f"{n},a{n}@example.org,{n * 37 % 911}.5\n" for n in range(100))
+        (folder / "small").mkdir()
+        rows = [f"{n},a{n}@example.org,{n * 37 % 911}.5\n" for n in range(100)]
         for source in ("first", *range(runs)):
-            (folder / f"{source}.csv").write_text(f"id,email,amount\n{rows}")
+            (folder / f"{source}.csv").write_text("".join(["id,email,amount\n", *rows]))
+        for n in range(many):
+            (folder / f"small/{n}.csv").write_text("".join(["id,email,amount\n", *rows[:20]]))
         for statement in IMPORTS:
             figures[statement] = float(output(IMPORT.format(statement)))
         with serving(checkout, folder, figures) as (url, key, pid):
-            figures |= json.loads(output(CLIENT, url, key, str(pid), str(runs), str(gets)))
+            figures |= json.loads(output(CLIENT, url, key, *map(str, (pid, runs, gets, many))))
     return figures
 
 
@@ -140,14 +153,14 @@ def main() -> None:
     parser.add_argument(
         "b", type=Path, nargs="?", default=THIS, metavar="B", help="in place of this checkout"
     )
-    for option, default in (("--rounds", 6), ("--runs", 20), ("--gets", 500)):
+    for option, default in (("--rounds", 6), ("--runs", 20), ("--gets", 500), ("--many", 0)):
         parser.add_argument(option, type=int, default=default, metavar="N")
     given = parser.parse_args()
     header("aiohttp", "duckdb")
     sides = {"A": given.a.resolve(), "B": given.b.resolve()}
     print(f"A {sides['A']}, B {sides['B']}: ms of CPU, the least of {given.rounds} turns\n")
     print(f"{'':32} {'A':>10} {'B':>10} {'median of B / A':>18}")
-    for name, values in compared(sides, given.rounds, given.runs, given.gets).items():
+    for name, values in compared(sides, given.rounds, given.runs, given.gets, given.many).items():
         ratios = [b / a for a, b in zip(values["A"], values["B"], strict=True) if a]
         least = [min(values[side]) * 1000 for side in sides]
         print(f"{name:32} {least[0]:10.2f} {least[1]:10.2f} {statistics.median(ratios or [1]):18.3f}")
