@@ -163,17 +163,24 @@ class RunsApi:
         """Return the run once it differs from the client's version, or after so many seconds. Raises `Problem`."""
         run_id, deadline = ask.path["run_id"], anyio.current_time() + wait
         with self._hub.waiter(run_id) as waiter:
+
+            async def later(run: StoredRun) -> StoredRun:
+                # A change may be noticed that was already there when the run was read.
+                if waiter.run is not None and waiter.run.rev >= run.rev:
+                    return waiter.run
+                return await self._store.require(run_id)
+
             run = first = await require_run(self._store, run_id)
             is_news = bool(ask.if_none_match) and not requests.matches(ask.if_none_match, etag(run))
             # An outdated tag gets an immediate reply.
             while not is_news and run.rev == first.rev and not RunStatus(run.status).is_terminal:
                 if not await waiter.until(deadline):
                     return run
-                run = await self._store.require(run_id)
+                run = await later(run)
             if run.created_at > ago_text(YOUNG):
                 deadline = min(deadline, anyio.current_time() + TOGETHER)
                 while not RunStatus(run.status).is_terminal and await waiter.until(deadline):
-                    run = await self._store.require(run_id)
+                    run = await later(run)
         return run
 
     async def list(self, ask: Ask) -> Reply:

@@ -80,7 +80,7 @@ class Execution:
         self._time_limit, self._may_wait = time_limit, may_wait
         self._why: Stop | None = None
         self._by = ""
-        self._stopped = anyio.Event()
+        self._stopped, self._work = anyio.Event(), anyio.CancelScope()
         self._heard = 0.0
         self._has_begun = False
         self.worker: Worker | None = None
@@ -105,19 +105,16 @@ class Execution:
         if self._why is None:
             self._why, self._by = why, by
             self._stopped.set()
+            self._work.cancel()
 
     async def unless_stopped(self, work: Callable[[], Awaitable[Found]]) -> Found | None:
         """Return the result of `work`, such as finding the files of a pattern; None if the run is stopped first."""
+        if self.is_stopped:
+            return None
         found = None
-        async with task_group() as tasks:
-            tasks.start_soon(self._cancel_when_stopped, tasks.cancel_scope)
+        with self._work:
             found = await work()
-            tasks.cancel_scope.cancel()
         return None if self.is_stopped else found
-
-    async def _cancel_when_stopped(self, scope: anyio.CancelScope) -> None:
-        await self._stopped.wait()
-        scope.cancel()
 
     async def carry_out(self, worker: Worker, job: Execute, *, last: bool) -> bool:
         """Execute the run in a worker. Returns False if the worker died before the run began, unless `last`."""

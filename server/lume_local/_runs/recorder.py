@@ -62,6 +62,10 @@ class RunRecorder:
     def created(self) -> None:
         self._hub.notify()
 
+    def claimed(self, run: StoredRun) -> None:
+        """Begin with a run as it was read when a lane took it; a later state of it is noticed by its `rev`."""
+        self._seen[run.run_id] = run
+
     async def enter(self, run_id: str, stage: str, rows: int | None) -> None:
         """Begin a stage; `rows` is the row count of the previous one. A stage that can't be written is omitted."""
 
@@ -78,7 +82,7 @@ class RunRecorder:
             run = await self._carry_on(run_id, begun)
         except StoreFailed as error:
             self._health.trouble(_STATE, why(error))
-        self._hub.notify(run_id)
+        self._hub.notify(run_id, run)
         if run is not None and len(run.stages) == 1:
             self._on_message()
 
@@ -190,7 +194,7 @@ class RunRecorder:
                 break
         self._health.works(_STATE)
         self.progress.pop(run_id, None)
-        self._hub.notify(run_id)
+        self._hub.notify(run_id, ended)
         if ended is not None:
             self._on_message()
             self._on_end(ended)

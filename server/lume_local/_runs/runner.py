@@ -77,6 +77,8 @@ class Runner:
         self._roots: dict[str, frozenset[str]] = {}
         """`RunPaths.roots` of runs that a lane has examined."""
         self._left: set[str] = set()
+        self._ends = 0
+        """How many claims have ended."""
         self._held, self._rested = HeldRuns(paths, health), Rested(health)
         self._more = anyio.Event()
         self._closing = False
@@ -287,6 +289,7 @@ class Runner:
     async def _claimed(self) -> StoredRun | None:
         """Claim the next waiting run for a lane; return None if there is none."""
         while True:
+            ends = self._ends
             run = await self._next()
             if run is None:
                 return None
@@ -297,13 +300,15 @@ class Runner:
             try:
                 # A run whose creation a power cut may undo must not write anything.
                 await self._store.settled()
-                run = await self._store.require(run.run_id)
+                if self._ends != ends:  # it may have been cancelled during the query
+                    run = await self._store.require(run.run_id)
             except Exception:
                 if execution.is_stopped:
                     return run  # a cancel waits for it: the lane ends it without output
                 self._release(run.run_id)
                 raise
             if run.status == RunStatus.CREATED:
+                self._recorder.claimed(run)
                 return run
             self._release(run.run_id)  # it had ended before it was claimed
 
@@ -342,6 +347,7 @@ class Runner:
 
     def _release(self, run_id: str) -> None:
         del self._active[run_id]
+        self._ends += 1
         if self._roots.pop(run_id, None):
             self.wake_lanes()  # others may wait for their turn
         if not self._active:

@@ -11,6 +11,8 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from lume_local._runs.store.records import StoredRun
+
 MOST_WAITERS = 10_000
 
 
@@ -23,6 +25,8 @@ class ChangeWaiter:
     def __init__(self, hub: "Hub") -> None:
         self._hub = hub
         self._changed = asyncio.Event()
+        self.run: StoredRun | None = None
+        """The run after the last change, if it came with that."""
 
     async def until(self, deadline: float) -> bool:
         """Wait for a change since the last call; False at the deadline (loop time), or once the hub is closed."""
@@ -37,7 +41,8 @@ class ChangeWaiter:
         self._changed.clear()
         return True
 
-    def notice(self) -> None:
+    def notice(self, run: StoredRun | None = None) -> None:
+        self.run = run
         self._changed.set()
 
 
@@ -69,11 +74,10 @@ class Hub:
             if not waiters:
                 del self._waiters[key]
 
-    def notify(self, *run_ids: str) -> None:
-        """Report that these runs have changed; without ids, that a run was created."""
-        for key in run_ids:
-            for waiter in self._waiters.get(key, ()):
-                waiter.notice()
+    def notify(self, run_id: str = "", run: StoredRun | None = None) -> None:
+        """Report that a run has changed, and its new state if known; without an id, that a run was created."""
+        for waiter in self._waiters.get(run_id, ()):
+            waiter.notice(run)
         self.watchers.notify()
 
     def close(self) -> None:

@@ -51,16 +51,8 @@ class SqlDeliveries:
     def __init__(self, sql: Sql) -> None:
         self.sql = sql
 
-    async def add(self, run_id: str, body: bytes) -> None:
-        """Add a delivery, if the run has a webhook; part of the transaction that ends the run."""
-        await self.sql.change(
-            "INSERT INTO deliveries (id, run_id, url, body, attempts, due, at) "
-            "SELECT ?, run_id, webhook_url, ?, 0, ?, ? FROM runs WHERE run_id = ? AND webhook_url IS NOT NULL",
-            [_new_id("webhook"), body, time.time(), now_text(), run_id],
-        )
-
-    async def add_new(self, kind: str, new: NewDelivery) -> None:
-        """Add a message or an OpenLineage event; part of the transaction of its subject."""
+    async def add(self, kind: str, new: NewDelivery) -> None:
+        """Add a delivery; part of the transaction of its subject."""
         await self.sql.change(
             "INSERT INTO deliveries (id, run_id, url, body, attempts, due, at) VALUES (?, ?, ?, ?, 0, ?, ?)",
             [_new_id(kind), new.run_id, new.url, new.body, time.time(), now_text()],
@@ -192,6 +184,6 @@ class SqlMessages:
             [(one.key, one.rev + 1, one.state, one.due) for one in after if one.state],
         )
         for new in deliveries:
-            await self._deliveries.add_new("message", new)
+            await self._deliveries.add("message", new)
         self.sql.must_last()
         return True

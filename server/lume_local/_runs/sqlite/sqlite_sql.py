@@ -40,7 +40,7 @@ class Durability:
         # Closing a file releases this process's POSIX locks on it. SQLite has none on the log.
         self._log = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
         self._checkpoints = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._one_at_a_time = anyio.Lock()
+        self._one_at_a_time = anyio.Lock(fast_acquire=True)
         self._written = self._durable = self._checkpointed = 0
 
     def wanted(self) -> None:

@@ -213,7 +213,7 @@ class PendingDelivery:
 
 @frozen
 class NewDelivery:
-    """A new message or OpenLineage event (without a URL) for the outbox; `run_id` is empty if it is about no run."""
+    """A new delivery for the outbox, an OpenLineage event without a URL; `run_id` is empty if it is about no run."""
 
     url: str
     run_id: str

@@ -74,6 +74,8 @@ def environment(secrets: Collection[str] = ()) -> dict[str, str]:
 
 def lent(names: Collection[str] | None) -> dict[str, str]:
     """Return the database URLs in these variables, for a job that uses them; in all variables if `names` is None."""
+    if names is not None and not names:
+        return {}
     return {
         name: value
         for name, value in _variables().items()
