@@ -9,6 +9,7 @@ Each setting has a reason that a test of DuckDB's behaviour shows:
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -19,8 +20,12 @@ from lume_local._worker.sources.places.held import named
 from lume_local._worker.sources.source import File
 from lume_local._worker.sql import allowed, text
 
-UNWANTED = "in_clause" if duckdb.__version__ < "2" else "in_clause,projection_placement"
-"""The optimizers that are off (see above), as DuckDB's setting lists them; version 1 doesn't have the second."""
+_UNWANTED = "in_clause" if duckdb.__version__ < "2" else "in_clause,projection_placement"
+"""The optimizers that are always off (see above), as DuckDB's setting lists them; version 1 doesn't have the second."""
+_OF_PARQUET = ("statistics_propagation", "filter_pushdown")
+"""The optimizers from which the schema of a Parquet file has that a column is never NULL."""
+_OF_NO_USE: list[str] = []
+"""All others, which only plan a statement; asked for once."""
 
 
 def connect() -> DuckDBPyConnection:
@@ -31,7 +36,7 @@ def connect() -> DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
     configure(
         connection,
-        f"disabled_optimizers='{UNWANTED}'",
+        f"disabled_optimizers={text(_UNWANTED)}",
         "enable_progress_bar=true",
         "enable_progress_bar_print=false",
         "autoinstall_known_extensions=false",
@@ -58,9 +63,24 @@ def confine(connection: DuckDBPyConnection, folder: Path, files: list[File], job
 
 def confine_place(connection: DuckDBPyConnection, place: Path, job: Execute) -> None:
     """Restrict all connections of this instance to the folder `place`."""
+    with suppress(duckdb.CatalogException):  # DuckDB 1 lacks these settings
+        # Else a thread that writes its file spins while a second one, which has to be woken, does that.
+        connection.execute("SET async_threads=0")
+        connection.execute("SET allowed_configs=['disabled_optimizers']")  # for `plan`
     # So little data can't keep two threads busy, and waking the second one costs more.
     reached = _below(place), "enable_external_file_cache=false"
     _confine(connection, job.memory_limit, 1, place / "spill", *reached)
+
+
+def plan(connection: DuckDBPyConnection, *, simply: bool) -> None:
+    """Let statements be executed `simply` as they are written, or optimized; DuckDB 1 always optimizes."""
+    if not _OF_NO_USE:
+        names = connection.execute("SELECT name FROM duckdb_optimizers()").fetchall()
+        _OF_NO_USE.extend(name for (name,) in names if name not in _OF_PARQUET)
+    with suppress(duckdb.InvalidInputException):
+        configure(
+            connection, f"GLOBAL disabled_optimizers={text(','.join(_OF_NO_USE) if simply else _UNWANTED)}"
+        )
 
 
 def confine_folder(connection: DuckDBPyConnection, folder: Path) -> None:

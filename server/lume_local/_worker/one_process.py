@@ -11,20 +11,20 @@ runs with seeds, whose lookups need other settings.
 
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import duckdb
 from attrs import evolve, field, mutable
 from duckdb import DuckDBPyConnection
 
 from lume_local._shared.commit import sync_file
 from lume_local._shared.folders import scratch_of
 from lume_local._shared.protocol import Execute, read_job
-from lume_local._worker.connection import confine, confine_place, connect
+from lume_local._worker.connection import confine, confine_place, connect, plan
 from lume_local._worker.engine import Run
 from lume_local._worker.late import find_duplicates, refuse_late
 from lume_local._worker.profile import profile, unmet
@@ -44,6 +44,8 @@ from lume_local._worker.steps import Context, Judged, Metrics, TakenIn, Unmet, c
 
 MOST_COPIED = 1024 * 1024
 """Bytes of source files up to which a run is small."""
+MOST_PLANNED_SIMPLY = 64 * 1024
+"""Bytes of them up to which it costs more to optimize a statement than that saves."""
 _OWN = "_lume_run"
 """The in-memory database of one run."""
 
@@ -114,7 +116,7 @@ class OneProcess:
         mapped = taken.statements.mapped(taken.staged, duplicates)
         if taken.written is not None:
             mapped = f"FROM {scan_of(self._path('mapped'))}"
-        columns = profile(self._connection, self._flow, mapped)
+        columns, _ = profile(self._connection, self._flow, mapped)
         return columns, unmet(self._connection, self._flow["expect"], mapped, metrics)
 
     def build(self, part: str, judged: Judged) -> Path:
@@ -147,8 +149,9 @@ class SmallFiles:
         self._context = context
         # A unique name for each run: otherwise DuckDB could mistake a file there for a cached one.
         self._folder = place / context.job.run_id
-        self._one = one = OneProcess(context, self._folder)
-        self.twins, self.late, self.profile = one.twins, one.late, one.profile
+        self._one = OneProcess(context, self._folder)
+        self.late = self._one.late
+        self._columns: dict[str, Any] | None = None
 
     def take_in(self) -> TakenIn:
         self._folder.mkdir()
@@ -176,6 +179,23 @@ class SmallFiles:
         )
         return [rows, rejects, *broken]
 
+    def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
+        """Profile the columns first: if each unique value is there once, no table of the others has to be made."""
+        flow, job = self._context.flow, self._context.job
+        if job.accepted is None and not (flow["references"] or flow["judged_by_table"]):
+            mapped = taken.statements.mapped(taken.staged, duplicates=False)
+            columns, is_unique = profile(self._context.connection, flow, mapped, unique)
+            if is_unique:
+                self._columns = columns
+                return [0] * (len(unique) + 1)
+        return self._one.twins(taken, unique)
+
+    def profile(self, taken: TakenIn, duplicates: bool, metrics: Metrics) -> tuple[dict[str, Any], Unmet]:
+        if self._columns is None:
+            return self._one.profile(taken, duplicates, metrics)
+        mapped = taken.statements.mapped(taken.staged, duplicates)
+        return self._columns, unmet(self._context.connection, self._context.flow["expect"], mapped, metrics)
+
     def build(self, part: str, judged: Judged) -> Path:
         """Build in the run's folder, which outlives this process. The statement names only the reasons that occur."""
         found = evolve(judged.taken.statements, found=frozenset(judged.metrics["reject_reasons"]))
@@ -189,11 +209,15 @@ def place_of(job: Execute) -> Path | None:
     """Return the folder that a small run's instance may access; None for any other run."""
     if job.dry_run or job.engine is not None or job.flow["seeds"] or job.source["kind"] != "files":
         return None
+    return scratch_of(Path(job.folder), os.getpid()) if _size(job) <= MOST_COPIED else None
+
+
+def _size(job: Execute) -> int:
+    """Return the bytes of a run's files; too many if one is missing, which the run reports."""
     try:
-        size = sum(os.stat(place_to_read(file)).st_size for file in job.source["files"])
-    except OSError:  # reported by the run
-        return None
-    return scratch_of(Path(job.folder), os.getpid()) if size <= MOST_COPIED else None
+        return sum(os.stat(place_to_read(file)).st_size for file in job.source["files"])
+    except OSError:
+        return sys.maxsize
 
 
 @mutable
@@ -205,6 +229,7 @@ class Instances:
     _shared: DuckDBPyConnection | None = None
     _reach: tuple[Path, str] | None = None
     """The place and limits of the shared instance."""
+    _plans_simply: bool = False
 
     def prepare(self) -> None:
         """Open the connection that the next job probably needs."""
@@ -235,11 +260,11 @@ class Instances:
         if self._shared is None or self._reach != reach:
             self._close_shared()
             self._shared = self._taken()
-            with suppress(duckdb.CatalogException):  # DuckDB 1 lacks the setting
-                # Else a thread that writes its file spins while a second one, which has to be woken, does that.
-                self._shared.execute("SET async_threads=0")
             confine_place(self._shared, place, job)
-            self._reach = reach
+            self._reach, self._plans_simply = reach, False
+        if (simply := _size(job) <= MOST_PLANNED_SIMPLY) != self._plans_simply:
+            plan(self._shared, simply=simply)
+            self._plans_simply = simply
         yield self._shared
         if (place / "spill").exists():  # its files are removed now, and the instance still refers to them
             self._close_shared()

@@ -1,6 +1,7 @@
 """The profile of the mapped columns, and the flow's expectations for the run as a whole."""
 
 # ruff: noqa: S608 - the parts of its SQL are compiled, quoted or numbers.
+from collections.abc import Sequence
 from typing import Any
 
 import duckdb
@@ -14,21 +15,27 @@ COUNTS = ("rows_read", "rows_mapped", "rows_rejected")
 """Names that an expectation may use besides the columns."""
 
 
-def profile(connection: DuckDBPyConnection, flow: dict[str, Any], mapped: str) -> dict[str, Any]:
-    """Return `metrics.columns`; `mapped` is a query for the mapped rows."""
-    items = ["count(*)"]
+def profile(
+    connection: DuckDBPyConnection, flow: dict[str, Any], mapped: str, unique: Sequence[str] = ()
+) -> tuple[dict[str, Any], bool]:
+    """Return `metrics.columns`, and whether no value of these unique columns is repeated.
+
+    `mapped` is a query for the mapped rows.
+    """
+    items = [f"count(DISTINCT {name}) = count({name})" for name in map(quoted, unique)]
+    items = [" AND ".join(items) or "true", "count(*)"]
     for column in flow["columns"]:
         name = quoted(column["name"])
         ends = [f"min({name})::VARCHAR", f"max({name})::VARCHAR"] if column["ordered"] else []
         items += [f"count({name})", f"least(count({name}), approx_count_distinct({name}))", *ends]
-    rows, *rest = row_of(connection, f"SELECT {', '.join(items)} FROM ({mapped})")
+    is_unique, rows, *rest = row_of(connection, f"SELECT {', '.join(items)} FROM ({mapped})")
     answers, found = iter(rest), dict[str, Any]()
     for column in flow["columns"]:
         values, distinct = next(answers), next(answers)
         extremes = (next(answers), next(answers)) if column["ordered"] else (None, None)
         least, most = (end if end is None else elided(end) for end in extremes)
         found[column["name"]] = {"nulls": rows - values, "min": least, "max": most, "distinct": distinct}
-    return found
+    return found, is_unique
 
 
 def question(expression: str, mapped: str, counts: dict[str, int]) -> str:

@@ -134,6 +134,7 @@ class Statements:
     def _typed(self) -> str:
         """Return nested steps, as an expression that occurs twice in one statement may be evaluated twice."""
         made, kept, bad = [], [], []
+        checks = " ".join(check["sql"] for check in self.flow["checks"])
         if self.flow["where"]:
             made.append(
                 f"(_lume_where IS NOT NULL AND NOT coalesce(struct_extract(_lume_where, 'v'), false)) AS {OUT}"
@@ -141,10 +142,12 @@ class Statements:
         for n, column in enumerate(self.flow["columns"]):
             name = quoted(column["name"])
             made.append(f"{column['made']} AS _lume_made{n}")
-            kept.append(f"{column['kept']} AS {name}, ({column['threw']}) AS _lume_threw{n}")
-            bad.append(
-                f"(_lume_threw{n} OR ({column['value']} IS NOT NULL AND {name} IS NULL)) AS _lume_bad{n}"
-            )
+            kept.append(f"{column['kept']} AS {name}")
+            is_lost = f"({column['value']} IS NOT NULL AND {name} IS NULL)"
+            if column["threw"] != "false" or f"_lume_threw{n}" in checks:  # else it costs, and says nothing
+                kept.append(f"({column['threw']}) AS _lume_threw{n}")
+                is_lost = f"(_lume_threw{n} OR {is_lost})"
+            bad.append(f"{is_lost} AS _lume_bad{n}")
         rows = self._evaluated()
         for items in (made, kept, bad):
             rows = f"SELECT *, {', '.join(items)} FROM ({rows})"

@@ -256,7 +256,8 @@ def measure(argument: Json) -> Json:
         if "counts" in argument:
             return {"unmet": unmet(connection, job.flow["expect"], mapped, argument["counts"])}
         wanted = [column for column in job.flow["columns"] if column["name"] in argument["columns"]]
-        return {"columns": profile(connection, {"columns": wanted}, mapped)}
+        columns, _ = profile(connection, {"columns": wanted}, mapped)
+        return {"columns": columns}
 
 
 def _take_duplicates(connection: DuckDBPyConnection, path: str | None, rows: str = "true") -> None:

@@ -1,11 +1,12 @@
 """Small runs share an instance of DuckDB: nothing of one is there for the next, and it reaches no other file."""
 
+import itertools
 import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import pytest
@@ -22,7 +23,10 @@ from lume_local._shared.protocol import Execute
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import confine_check, connect
 from lume_local._worker.engine import Run, RunFailed
-from lume_local._worker.one_process import MOST_COPIED, Instances, SmallFiles, place_of
+from lume_local._worker.late import later_ones
+from lume_local._worker.one_process import MOST_COPIED, MOST_PLANNED_SIMPLY, Instances, SmallFiles, place_of
+from lume_local._worker.profile import profile
+from lume_local._worker.sql import row_of
 from lume_local._worker.steps import Context
 
 COLUMNS = {"id": {"type": "integer", "unique": True}, "ok": {"sql": "parse_bool(ok)", "type": "boolean"}}
@@ -92,7 +96,7 @@ def test_nothing_is_left_for_the_next_run(tmp_path: Path, flow: dict[str, Any]) 
 
 
 def both_ways(folder: Path, columns: dict[str, Any], content: str) -> dict[str, Any]:
-    """The metrics of a small run, which are those of any other run, as are the bytes of its rejects."""
+    """The metrics of a small run, which are those of any other run, as are the bytes of its files."""
     with connect() as connection:
         flow = compile_flow(connection, read_definition(people(columns=columns)))
         one, other = (job(folder, flow, name, content) for name in ("one", "other"))
@@ -100,7 +104,10 @@ def both_ways(folder: Path, columns: dict[str, Any], content: str) -> dict[str, 
     with begun(Instances(), other) as (run, _):
         metrics = run.execute()["metrics"]
     assert metrics == expected
-    assert (folder / "other_rejects.csv").read_bytes() == (folder / "one_rejects.csv").read_bytes()
+    for written in ("_rejects.csv", ".parquet"):
+        each = [folder / f"{name}{written}" for name in ("one", "other")]
+        assert each[0].exists() == each[1].exists()
+        assert not each[0].exists() or each[0].read_bytes() == each[1].read_bytes()
     return expected
 
 
@@ -110,6 +117,108 @@ def test_the_metrics_are_those_of_any_other_run(tmp_path: Path) -> None:
     metrics = both_ways(tmp_path, columns, content)
     assert metrics["columns"]["id"] == {"nulls": 0, "min": "1", "max": "2", "distinct": 2}
     assert metrics["reject_reasons"] == {"id: is not a valid integer": 1, "n: is required": 1}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["id,n\n", "id,n\n1,a\n", "id,n\n1,\n", "id,n\n1,\n2,b\nx,c\n", "id,n\n1,a\n2,b\n1,c\nx,d\n,e\n"],
+    ids=["nothing", "no NULL", "only NULL", "some", "repeated"],
+)
+def test_the_columns_of_a_file_may_be_null_as_in_any_other_run(tmp_path: Path, content: str) -> None:
+    """The schema of a Parquet file has it from optimizers, of which a very small run leaves out the others."""
+    both_ways(tmp_path, {"id": {"type": "integer", "unique": True}, "n": {}}, content)
+
+
+def largest_planned_simply() -> tuple[str, list[int]]:
+    """The shortest rows that are not optimized, as many as possible, and the numbers that are mapped, in order."""
+    rows, mapped, size = [], list[int](), 3
+    for n in itertools.count():
+        repeats = n > 4000 and n % 1000 == 999
+        number = n - 4321 if repeats else n
+        row = "x\n" if n % 777 == 5 else f"{number}\n"
+        size += len(row)
+        if size > MOST_PLANNED_SIMPLY:
+            return "id\n" + "".join(rows), mapped
+        rows.append(row)
+        if row != "x\n" and not repeats:
+            mapped.append(n)
+    raise AssertionError
+
+
+def test_rows_keep_their_order_without_optimizers(tmp_path: Path) -> None:
+    content, mapped = largest_planned_simply()
+    assert len(mapped) > 10_000  # several vectors
+    columns = {"id": {"type": "integer", "unique": True}}
+    metrics = both_ways(tmp_path, columns, content)
+    assert fetch(f"{tmp_path}/other.parquet") == [(n,) for n in mapped]
+    assert metrics["rows_rejected"] == content.count("\n") - 1 - len(mapped)
+    rejects = (tmp_path / "other_rejects.csv").read_text().splitlines()[1:]
+    numbers = [int(line.split(",")[0]) for line in rejects]
+    assert numbers == sorted(numbers)
+
+
+def test_only_very_small_runs_are_planned_simply(tmp_path: Path, flow: dict[str, Any]) -> None:
+    instances, query = Instances(), "SELECT current_setting('disabled_optimizers')"
+    for n, rows in enumerate((1, 40_000, 1)):
+        with begun(instances, job(tmp_path, flow, f"run{n}", "id,ok\n" + "1,y\n" * rows)) as (_, connection):
+            ((disabled,),) = connection.execute(query).fetchall()
+        assert ("common_subexpressions" in disabled) == (rows == 1)
+        assert "in_clause" in disabled
+
+
+UNEQUAL: dict[str, str] = {
+    "DOUBLE": "0.0::DOUBLE, -0.0::DOUBLE, 'nan'::DOUBLE, '-nan'::DOUBLE, 1e-320::DOUBLE, 5e-324::DOUBLE",
+    "VARCHAR": "'a', 'A', 'a ', 'ä', 'a' || chr(776), 'a' || chr(0), 'a' || chr(0) || 'b', '', ' '",
+    "DECIMAL(12,2)": "1.00, 1.0, -0.0, 0",
+    "TIMESTAMPTZ": "TIMESTAMPTZ '2024-01-01 00:00:00+00', TIMESTAMPTZ '2024-01-01 01:00:00+01'",
+    "TIME": "TIME '00:00:00', TIME '00:00:00.000001'",
+    "BOOLEAN": "true, false",
+}
+
+
+@pytest.mark.parametrize("kind", UNEQUAL)
+def test_repeated_values_are_counted_as_they_are_found(kind: str) -> None:
+    """A run looks for repeated values only if there are fewer distinct ones than values: both compare alike."""
+    with connect() as connection:
+        connection.execute(f"CREATE TEMP TABLE each AS SELECT unnest([{UNEQUAL[kind]}])::{kind} AS v")
+        number = row_of(connection, "SELECT count(*) FROM each")[0]
+        pairs = "SELECT a.v, b.v AS w FROM each AS a, each AS b LIMIT 1 OFFSET {}"
+        for n in range(number * number):
+            values = f"(SELECT unnest([v, w]) AS v, false AS _lume_reject FROM ({pairs.format(n)}))"
+            staged = f"(SELECT *, row_number() OVER () AS file_row_number FROM {values})"
+            repeated = connection.execute(later_ones(staged, "v")).fetchall()
+            column = {"name": "v", "ordered": False}
+            _, is_unique = profile(connection, {"columns": [column]}, values, ["v"])
+            assert is_unique == (not repeated)
+
+
+class Counted:
+    """A connection that notes the statements."""
+
+    def __init__(self, connection: DuckDBPyConnection) -> None:
+        self._connection = connection
+        self.statements: list[str] = []
+
+    def execute(self, query: str, values: object = None) -> DuckDBPyConnection:
+        self.statements.append(query)
+        return self._connection.execute(query, values)
+
+
+def test_a_small_run_takes_few_statements(tmp_path: Path) -> None:
+    """They are most of its CPU time, which goes into planning them."""
+    with connect() as connection:
+        columns = {"id": {"type": "integer", "unique": True}, "n": {"maxLength": 3}}
+        flow = compile_flow(connection, read_definition(people(columns=columns)))
+    counts = {}
+    for name, content in (("good", "1,a\n2,b\n"), ("bad", "1,a\nx,b\n3,long\n"), ("twice", "1,a\n1,b\n")):
+        one = job(tmp_path, flow, name, f"id,n\n{content}")
+        with begun(Instances(), one) as (_, connection):
+            counted = Counted(connection)
+            small_run(cast(DuckDBPyConnection, counted), one, place_of(one) or tmp_path).execute()
+        counts[name] = [query.split(None, 1)[0] for query in counted.statements]
+    assert counts["good"] == ["CREATE", "SELECT", "SELECT", "COPY"]
+    assert counts["bad"] == ["CREATE", "SELECT", "SELECT", "SELECT", "COPY", "COPY"]
+    assert len(counts["twice"]) == 8
 
 
 def test_divisions_and_times_are_those_of_any_other_run(tmp_path: Path, flow: dict[str, Any]) -> None:
