@@ -20,8 +20,8 @@ from lume_local._worker.sources.places.held import named
 from lume_local._worker.sources.source import File
 from lume_local._worker.sql import allowed, text
 
-_UNWANTED = "in_clause" if duckdb.__version__ < "2" else "in_clause,projection_placement"
-"""The optimizers that are always off (see above), as DuckDB's setting lists them; version 1 doesn't have the second."""
+UNWANTED = "in_clause" if duckdb.__version__ < "2" else "in_clause,projection_placement"
+"""The optimizers that are always off (see above), as DuckDB lists them; version 1 doesn't have the second."""
 _OF_PARQUET = ("statistics_propagation", "filter_pushdown")
 """The optimizers from which the schema of a Parquet file has that a column is never NULL."""
 _OF_NO_USE: list[str] = []
@@ -36,7 +36,7 @@ def connect() -> DuckDBPyConnection:
     connection = duckdb.connect(":memory:")
     configure(
         connection,
-        f"disabled_optimizers={text(_UNWANTED)}",
+        f"disabled_optimizers={text(UNWANTED)}",
         "enable_progress_bar=true",
         "enable_progress_bar_print=false",
         "autoinstall_known_extensions=false",
@@ -79,7 +79,7 @@ def plan(connection: DuckDBPyConnection, *, simply: bool) -> None:
         _OF_NO_USE.extend(name for (name,) in names if name not in _OF_PARQUET)
     with suppress(duckdb.InvalidInputException):
         configure(
-            connection, f"GLOBAL disabled_optimizers={text(','.join(_OF_NO_USE) if simply else _UNWANTED)}"
+            connection, f"GLOBAL disabled_optimizers={text(','.join(_OF_NO_USE) if simply else UNWANTED)}"
         )
 
 

@@ -91,7 +91,7 @@ class Run:
         context.enter("SYNCING_TARGET", metrics["rows_read"])
         malformed = taken.intake.malformed
         rejects = Rejects(
-            context.connection, context.flow, taken.statements, malformed, taken.staged, duplicates
+            context.connection, context.flow, taken.statements, malformed, taken.staged, duplicates, taken.few
         )
         return Judged(
             taken, metrics, rejects, message, for_ledger(context.job, taken.intake, rejects, metrics)

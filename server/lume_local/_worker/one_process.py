@@ -46,6 +46,8 @@ MOST_COPIED = 1024 * 1024
 """Bytes of source files up to which a run is small."""
 MOST_PLANNED_SIMPLY = 64 * 1024
 """Bytes of them up to which it costs more to optimize a statement than that saves."""
+FEW = 1000
+"""Rows up to which one statement returns what is wrong with each of them, in place of several that count them."""
 _OWN = "_lume_run"
 """The in-memory database of one run."""
 
@@ -159,7 +161,13 @@ class SmallFiles:
             self._context.connection.execute(statement)
         files = self._context.source.fetch(self._folder, self._context.pause)
         copies = [evolve(file, path=self._copy(n, file.path)) for n, file in enumerate(files)]
-        return self._one.take_in_files(copies, seeds={})
+        taken = self._one.take_in_files(copies, seeds={})
+        rows = taken.intake.account.records - taken.intake.malformed.total
+        # What was unpacked may be large.
+        if rows > FEW or sum(os.stat(copy.path).st_size for copy in copies) > MOST_COPIED:
+            return taken
+        query = taken.statements.each(taken.staged)
+        return evolve(taken, few=self._context.connection.execute(query).fetchall())
 
     def _copy(self, number: int, path: Path) -> Path:
         if path.is_relative_to(self._folder):
@@ -170,7 +178,11 @@ class SmallFiles:
 
     def counts(self, taken: TakenIn) -> list[int]:
         """Count by kind of row: planning one aggregate per check takes longer than the rest of the statement."""
-        kinds = self._context.connection.execute(taken.statements.kinds(taken.staged)).fetchall()
+        if taken.few is None:
+            kinds = self._context.connection.execute(taken.statements.kinds(taken.staged)).fetchall()
+        else:
+            counts = Counter(row[:-2] for row in taken.few)
+            kinds = [(*kind, count) for kind, count in counts.items()]
         rows = sum(count for *_, count in kinds)
         rejects = sum(count for *_, is_reject, count in kinds if is_reject)
         broken = (

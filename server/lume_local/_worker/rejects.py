@@ -10,12 +10,15 @@ Rejects are numbered as they are written: the rows in the order of the source, t
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import json
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import orjson
-from attrs import frozen
+from attrs import field, frozen
 from duckdb import DuckDBPyConnection
 
 from lume_async._base.words import counted
@@ -43,6 +46,7 @@ class Rejects:
 
     Attributes:
         duplicates: whether the table `_lume_duplicates` exists.
+        few: see `TakenIn`.
     """
 
     connection: DuckDBPyConnection
@@ -51,6 +55,14 @@ class Rejects:
     malformed: AllMalformed
     staged: str
     duplicates: bool
+    few: Sequence[tuple[Any, ...]] | None = field(default=None, repr=False)
+
+    @property
+    def rows(self) -> list[tuple[Any, ...]] | None:
+        """The rejects among `few`, if these are known and no other row is rejected."""
+        if self.few is None or self.duplicates:
+            return None
+        return [row for row in self.few if row[self.statements.masks]]
 
     def write(self, target: Path) -> int:
         """Write the rows in the order of the source, then the malformed lines; return their number."""
@@ -66,18 +78,11 @@ class Rejects:
         dialect, encoding = Dialect.of(self.flow["csv"]), self.flow["encoding"]
         plain = is_utf8_name(encoding)
         written = target if plain else target.with_suffix(".utf8")
-        rows = self.statements.rejects(self.staged, self.duplicates)
-        if not dialect.quote:
-            bad = f"{text(dialect.delim.decode())} || e'\\r\\n'"
-            kept = [f"translate({name}, {bad}, '   ') AS {name}" for name in self._own_texts]
-            rows = f"SELECT * REPLACE ({', '.join(kept)}) FROM ({rows})"
-        options = (
-            f"FORMAT csv, HEADER true, DELIM {text(dialect.delim.decode())}, QUOTE {text(dialect.quote.decode())}, "
-            f"ESCAPE {text(dialect.escape.decode())}"
-        )
-        if dialect.escape != dialect.quote:
-            options += ", FORCE_QUOTE *"  # other readers honour an escape character outside quotes, too
-        count = copy_to(self.connection, rows, written, options)
+        field_of = field_as_copied(dialect)
+        if self.rows is not None and field_of is not None:
+            count = self._write_few(self.rows, written, dialect.delim.decode(), field_of)
+        else:
+            count = self._copy(written, dialect)
         between = dialect.delim * (1 + sum(1 for _ in self.statements.raw_labels()))
         with written.open("ab") as file:
             for shown, line, reason, raw in self.malformed.rows():
@@ -89,6 +94,36 @@ class Rejects:
         if not plain:
             encode_back(written, encoding, target)
         return count + self.malformed.total
+
+    def _copy(self, target: Path, dialect: Dialect) -> int:
+        """Let DuckDB write the rows."""
+        rows = self.statements.rejects(self.staged, self.duplicates)
+        if not dialect.quote:
+            bad = f"{text(dialect.delim.decode())} || e'\\r\\n'"
+            kept = [f"translate({name}, {bad}, '   ') AS {name}" for name in self._own_texts]
+            rows = f"SELECT * REPLACE ({', '.join(kept)}) FROM ({rows})"
+        options = (
+            f"FORMAT csv, HEADER true, DELIM {text(dialect.delim.decode())}, QUOTE {text(dialect.quote.decode())}, "
+            f"ESCAPE {text(dialect.escape.decode())}"
+        )
+        if dialect.escape != dialect.quote:
+            options += ", FORCE_QUOTE *"  # other readers honour an escape character outside quotes, too
+        return copy_to(self.connection, rows, target, options)
+
+    def _write_few(
+        self, rows: list[tuple[Any, ...]], target: Path, delim: str, field_of: Callable[[str | None], str]
+    ) -> int:
+        """Write the same as `_copy`, in the time that DuckDB needs to plan it."""
+        shown = list(self.statements.shown_labels())
+        places = [self.statements.layout.raw_names.index(name) for name, _ in shown]
+        lines: list[list[str | None]] = [
+            ["_lume_row", "_lume_line", "_lume_reasons", *(label for _, label in shown), "_lume_raw"]
+        ]
+        for *masks, _, number, raw in rows:
+            reasons = "; ".join(self.statements.reasons_of(masks))
+            lines.append([str(number + 1), None, reasons, *(raw[place] for place in places), None])
+        target.write_bytes("".join(delim.join(map(field_of, line)) + "\n" for line in lines).encode())
+        return len(rows)
 
     @property
     def _own_texts(self) -> list[str]:
@@ -135,6 +170,23 @@ class Rejects:
             nothing.append("NULL::VARCHAR AS _lume_object")
         items = ["NULL::BIGINT", *own, *nothing, "line_text"]
         return f"({rows}) UNION ALL (SELECT {', '.join(items)} FROM ({self.malformed.reader()}))"
+
+
+def field_as_copied(dialect: Dialect) -> Callable[[str | None], str] | None:
+    """Return a function that writes a value as DuckDB's COPY does; None if that is not known for a dialect."""
+    delim, quote = dialect.delim.decode(), dialect.quote.decode()
+    if not quote or dialect.escape != dialect.quote or not (delim + quote).isascii():
+        return None
+    special = re.compile(f"[\r\n#{re.escape(delim + quote)}]")  # it could begin a comment
+
+    def field_of(value: str | None) -> str:
+        if value is None:
+            return ""
+        if value and not special.search(value):
+            return value
+        return quote + value.replace(quote, quote + quote) + quote
+
+    return field_of
 
 
 _BEFORE = "in other corrected rejects before, or accepted by a replay, and"
@@ -251,6 +303,11 @@ def _sets(rejects: Rejects, metrics: dict[str, Any]) -> dict[str, int]:
 
 def _of_checks(rejects: Rejects, names: list[str], judged: int) -> dict[str, int]:
     """Return the well-formed rows with each reason."""
+    if rejects.rows is not None:
+        bits = Counter[str]()
+        for number, (*masks, _, _, _) in enumerate(rejects.rows):
+            bits.update(dict.fromkeys(rejects.statements.reasons_of(masks), 1 << number))
+        return dict(bits)
     statements, duplicates = rejects.statements, rejects.duplicates
     conditions = {
         name: condition

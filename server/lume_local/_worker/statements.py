@@ -7,7 +7,7 @@ list of the raw columns if only rejects keep theirs.
 """
 
 # ruff: noqa: S608 - building SQL is what this file is for; every part is compiled, quoted or a constant.
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -103,7 +103,11 @@ class Statements:
         if self.is_judged_late or not names:  # after the scan, any row may turn out to be a reject
             return names
         # One column, because each of many almost empty columns would cost as much as a full one.
-        return [f"CASE WHEN _lume_reject THEN [{', '.join(names)}] END AS _lume_raw"]
+        return [f"{self._packed} AS _lume_raw"]
+
+    @property
+    def _packed(self) -> str:
+        return f"CASE WHEN _lume_reject THEN [{', '.join(self.layout.raw_names)}] END"
 
     @property
     def is_judged_late(self) -> bool:
@@ -216,6 +220,12 @@ class Statements:
         whys = ", ".join(f"_lume_why{n}" for n in range(self.masks))
         return f"SELECT {whys}, _lume_reject, count(*) FROM {staged} GROUP BY ALL"
 
+    def each(self, staged: str) -> str:
+        """Return each row: the masks, whether it is a reject, its number, and the list of a reject's raw columns."""
+        raw = self._packed if self.is_judged_late else "_lume_raw"
+        items = [*self._judgement, "file_row_number", raw if self.layout.raw_names else "NULL"]
+        return f"SELECT {', '.join(items)} FROM {staged}"
+
     def first_broken(self, staged: str, check: int) -> str:
         """Return the number of the first row that breaks a check, from 1."""
         return f"SELECT min(file_row_number) + 1 FROM {staged} WHERE {_breaks(check)}"
@@ -238,14 +248,12 @@ class Statements:
 
     def rejects(self, staged: str, duplicates: bool) -> str:
         """Return the rejected rows: number, reasons, file name if several, raw values; for NDJSON the line."""
-        raw = [f"{name} AS {quoted(label)}" for name, label in self.raw_labels()]
         line_text = "_lume_line_text" if self.layout.json_lines else "NULL::VARCHAR"
         items = [
             "file_row_number + 1 AS _lume_row",
             "NULL::BIGINT AS _lume_line",
             f"{self.reasons(duplicates)} AS _lume_reasons",
-            *(["_lume_file"] if self.layout.of_files else []),
-            *raw,
+            *(f"{name} AS {quoted(label)}" for name, label in self.shown_labels()),
             f"{line_text} AS _lume_raw",
         ]
         return f"SELECT {', '.join(items)} FROM {self.rejected(staged, duplicates)}"
@@ -270,10 +278,9 @@ class Statements:
     def conditions(self, duplicates: bool) -> dict[str, str]:
         """Return each reason with the condition for it in `numbered_rejects`, without the reasons in `why`."""
         found: dict[str, str] = {}
-        for n, check in enumerate(self.flow["checks"]):
-            if check["on_fail"] == "reject":
-                either = found.get(check["reason"])
-                found[check["reason"]] = f"{either} OR {_breaks(n)}" if either else _breaks(n)
+        for n, reason in self._rejecting():
+            either = found.get(reason)
+            found[reason] = f"{either} OR {_breaks(n)}" if either else _breaks(n)
         for n, name in enumerate(self.flow["unique"] if duplicates else ()):
             found[twin_reason(name)] = f"(bits & {1 << n}) <> 0"
         return found
@@ -283,6 +290,12 @@ class Statements:
             return staged
         raw = "".join(f", _lume_raw[{n + 1}] AS {name}" for n, name in enumerate(self.layout.raw_names))
         return f"(SELECT *{raw} FROM {staged})"
+
+    def shown_labels(self) -> Iterator[tuple[str, str]]:
+        """Yield the columns of a reject between its reasons and `_lume_raw`, each with its label."""
+        if self.layout.of_files:
+            yield "_lume_file", "_lume_file"
+        yield from self.raw_labels()
 
     def raw_labels(self) -> Iterator[tuple[str, str]]:
         """Yield the raw columns with the source's own names; a repeated name gets a number.
@@ -306,10 +319,19 @@ class Statements:
     def reasons(self, duplicates: bool) -> str:
         return f"concat_ws('; ', {', '.join(self._each_reason(duplicates))})"
 
-    def _each_reason(self, duplicates: bool) -> Iterator[str]:
+    def reasons_of(self, masks: Sequence[int]) -> list[str]:
+        """Return the reasons for which a row with these masks is rejected."""
+        return [reason for n, reason in self._rejecting() if masks[n // BITS] & 1 << n % BITS]
+
+    def _rejecting(self) -> Iterator[tuple[int, str]]:
+        """Yield the numbers of the checks that reject rows, each with its reason."""
         for n, check in enumerate(self.flow["checks"]):
             if check["on_fail"] == "reject" and (self.found is None or check["reason"] in self.found):
-                yield f"CASE WHEN {_breaks(n)} THEN {text(check['reason'])} END"
+                yield n, check["reason"]
+
+    def _each_reason(self, duplicates: bool) -> Iterator[str]:
+        for n, reason in self._rejecting():
+            yield f"CASE WHEN {_breaks(n)} THEN {text(reason)} END"
         if duplicates:
             for n, name in enumerate(self.flow["unique"]):
                 yield f"CASE WHEN (twice.bits & {1 << n}) <> 0 THEN {text(twin_reason(name))} END"

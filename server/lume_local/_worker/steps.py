@@ -95,6 +95,7 @@ class TakenIn:
         staged: SQL for the rows.
         written: the number of rows in the file of the mapped rows, if it is already written.
         shards: how the work was split, for the metrics; None for a run without an engine.
+        few: the rows as `Statements.each` returns them, if they are few.
         parts: the results of the tasks that staged the shards, in their order.
     """
 
@@ -104,6 +105,7 @@ class TakenIn:
     seeds: dict[str, Any]
     written: int | None = None
     shards: dict[str, Any] | None = None
+    few: Sequence[tuple[Any, ...]] | None = field(default=None, repr=False)
     parts: Sequence[dict[str, Any]] = field(default=(), repr=False)
 
 

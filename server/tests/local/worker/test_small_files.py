@@ -24,9 +24,18 @@ from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import confine_check, connect
 from lume_local._worker.engine import Run, RunFailed
 from lume_local._worker.late import later_ones
-from lume_local._worker.one_process import MOST_COPIED, MOST_PLANNED_SIMPLY, Instances, SmallFiles, place_of
+from lume_local._worker.one_process import (
+    FEW,
+    MOST_COPIED,
+    MOST_PLANNED_SIMPLY,
+    Instances,
+    SmallFiles,
+    place_of,
+)
 from lume_local._worker.profile import profile
-from lume_local._worker.sql import row_of
+from lume_local._worker.rejects import field_as_copied
+from lume_local._worker.sources.formats.text.dialect import Dialect
+from lume_local._worker.sql import copy_to, row_of, text
 from lume_local._worker.steps import Context
 
 COLUMNS = {"id": {"type": "integer", "unique": True}, "ok": {"sql": "parse_bool(ok)", "type": "boolean"}}
@@ -100,15 +109,17 @@ def both_ways(folder: Path, columns: dict[str, Any], content: str) -> dict[str, 
     with connect() as connection:
         flow = compile_flow(connection, read_definition(people(columns=columns)))
         one, other = (job(folder, flow, name, content) for name in ("one", "other"))
-        expected: dict[str, Any] = one_run.carried_out(connection, one)["metrics"]
+        record = one_run.carried_out(connection, one)
     with begun(Instances(), other) as (run, _):
-        metrics = run.execute()["metrics"]
-    assert metrics == expected
+        found = run.execute()
+    for part in ("status", "metrics", "ledger"):
+        assert found[part] == record[part]
     for written in ("_rejects.csv", ".parquet"):
         each = [folder / f"{name}{written}" for name in ("one", "other")]
         assert each[0].exists() == each[1].exists()
         assert not each[0].exists() or each[0].read_bytes() == each[1].read_bytes()
-    return expected
+    metrics: dict[str, Any] = record["metrics"]
+    return metrics
 
 
 def test_the_metrics_are_those_of_any_other_run(tmp_path: Path) -> None:
@@ -157,6 +168,7 @@ def test_rows_keep_their_order_without_optimizers(tmp_path: Path) -> None:
     assert numbers == sorted(numbers)
 
 
+@pytest.mark.skipif(duckdb.__version__.startswith("1."), reason="DuckDB 1 locks this setting, too")
 def test_only_very_small_runs_are_planned_simply(tmp_path: Path, flow: dict[str, Any]) -> None:
     instances, query = Instances(), "SELECT current_setting('disabled_optimizers')"
     for n, rows in enumerate((1, 40_000, 1)):
@@ -192,6 +204,46 @@ def test_repeated_values_are_counted_as_they_are_found(kind: str) -> None:
             assert is_unique == (not repeated)
 
 
+@pytest.mark.parametrize("marks", [',"', ';"', '\t"', "|'", ",~", '#"', ' "', '-"', "^]"])
+def test_a_value_is_written_as_duckdb_copies_it(tmp_path: Path, marks: str) -> None:
+    delim, quote = marks
+    field_of = field_as_copied(Dialect(delim.encode(), quote.encode(), quote.encode()))
+    assert field_of is not None
+    one = [chr(n) for n in (*range(0x300), 0x2028, 0xFEFF, 0x65E5, 0x1F642)]
+    values = [None, "", *one, *(form for v in one for form in (f"{v}a", f"a{v}", f"a{v}a", f"{v}{quote}"))]
+    values += ["NULL", "\\N", quote * 2, f"a{quote}{delim}#", "a" * 5000]
+    path = tmp_path / "v.csv"
+    with connect() as connection:
+        connection.execute("CREATE TABLE each AS SELECT unnest(?::VARCHAR[]) AS v", [values])
+        options = ", ".join(
+            f"{name} {text(mark)}" for name, mark in zip(("DELIM", "QUOTE"), marks, strict=True)
+        )
+        query = "SELECT v, 'x' AS w FROM each"
+        copy_to(connection, query, path, f"FORMAT csv, HEADER false, {options}, ESCAPE {text(quote)}")
+    written = "".join(f"{field_of(value)}{delim}{field_of('x')}\n" for value in values)
+    assert path.read_bytes() == written.encode()
+
+
+def test_no_value_is_written_in_a_dialect_that_is_not_known() -> None:
+    for delim, quote, escape in ((",", "", ""), (",", '"', "\\"), ("é", '"', '"')):
+        assert field_as_copied(Dialect(delim.encode(), quote.encode(), escape.encode())) is None
+
+
+@pytest.mark.parametrize("rows", [FEW, FEW + 1])
+def test_few_rows_are_judged_as_many_are(tmp_path: Path, rows: int) -> None:
+    """One statement returns which checks each of them breaks."""
+    values = ["a", "a#", '"a,b"', '"long\nvalue"', "longer", '""', "é€"]
+    lines = [f"{n if n % 3 else 'x'},{values[n % 7]},{n % 11}" for n in range(rows - 2)]
+    content = "\n".join(["id,v,#n", *lines, "1", "1,2,3,4", ""])
+    columns = {
+        "id": {"type": "integer"},
+        "v": {"maxLength": 3},
+        "n": {"sql": '"#n"', "type": "integer", "maximum": 8},
+    }
+    metrics = both_ways(tmp_path, columns, content)
+    assert len(metrics["reject_reasons"]) == 5
+
+
 class Counted:
     """A connection that notes the statements."""
 
@@ -217,7 +269,7 @@ def test_a_small_run_takes_few_statements(tmp_path: Path) -> None:
             small_run(cast(DuckDBPyConnection, counted), one, place_of(one) or tmp_path).execute()
         counts[name] = [query.split(None, 1)[0] for query in counted.statements]
     assert counts["good"] == ["CREATE", "SELECT", "SELECT", "COPY"]
-    assert counts["bad"] == ["CREATE", "SELECT", "SELECT", "SELECT", "COPY", "COPY"]
+    assert counts["bad"] == ["CREATE", "SELECT", "SELECT", "COPY"]
     assert len(counts["twice"]) == 8
 
 
