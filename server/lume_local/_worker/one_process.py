@@ -2,8 +2,8 @@
 
 Runs of small local files share an instance, as opening and closing one costs as much as such a run. It can access one
 folder, `place`, which holds only the files of the current run: copies of its sources, and the files it builds. Its
-settings are locked before the first run; everything else that a run creates ends with it, in a connection of its own
-(temporary tables) or an in-memory database of its own (the macros of cleaners).
+settings, except for the optimizers, are locked before the first run; everything else that a run creates ends with it,
+in a connection of its own (temporary tables) or an in-memory database of its own (the macros of cleaners).
 
 Any other run has its own instance, which reads the sources in place: large files, files that aren't here yet, and
 runs with seeds, whose lookups need other settings.

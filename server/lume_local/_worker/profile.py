@@ -27,11 +27,12 @@ def profile(
     for column in flow["columns"]:
         name = quoted(column["name"])
         ends = [f"min({name})::VARCHAR", f"max({name})::VARCHAR"] if column["ordered"] else []
-        items += [f"count({name})", f"least(count({name}), approx_count_distinct({name}))", *ends]
+        items += [f"count({name})", f"approx_count_distinct({name})", *ends]
     is_unique, rows, *rest = row_of(connection, f"SELECT {', '.join(items)} FROM ({mapped})")
     answers, found = iter(rest), dict[str, Any]()
     for column in flow["columns"]:
-        values, distinct = next(answers), next(answers)
+        values = next(answers)
+        distinct = min(values, next(answers))  # it is an estimate
         extremes = (next(answers), next(answers)) if column["ordered"] else (None, None)
         least, most = (end if end is None else elided(end) for end in extremes)
         found[column["name"]] = {"nulls": rows - values, "min": least, "max": most, "distinct": distinct}

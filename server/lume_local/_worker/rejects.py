@@ -78,11 +78,11 @@ class Rejects:
         dialect, encoding = Dialect.of(self.flow["csv"]), self.flow["encoding"]
         plain = is_utf8_name(encoding)
         written = target if plain else target.with_suffix(".utf8")
-        field_of = field_as_copied(dialect)
-        if self.rows is not None and field_of is not None:
-            count = self._write_few(self.rows, written, dialect.delim.decode(), field_of)
-        else:
+        rows, field_of = self.rows, field_as_copied(dialect)
+        if rows is None or field_of is None:
             count = self._copy(written, dialect)
+        else:
+            count = self._write_few(rows, written, dialect.delim.decode(), field_of)
         between = dialect.delim * (1 + sum(1 for _ in self.statements.raw_labels()))
         with written.open("ab") as file:
             for shown, line, reason, raw in self.malformed.rows():

@@ -64,7 +64,7 @@ class FileTarget:
 
     @staticmethod
     def publish(step: Step) -> None:
-        if "from" in step and no_links.exists(Path(step["from"])):
+        if "overtaken" in step and "from" in step and no_links.exists(Path(step["from"])):
             refuse_overtaken(step)
         put_in_place(step)
 
