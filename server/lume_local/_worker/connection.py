@@ -77,10 +77,9 @@ def plan(connection: DuckDBPyConnection, *, simply: bool) -> None:
     if not _OF_NO_USE:
         names = connection.execute("SELECT name FROM duckdb_optimizers()").fetchall()
         _OF_NO_USE.extend(name for (name,) in names if name not in _OF_PARQUET)
-    with suppress(duckdb.InvalidInputException):
-        configure(
-            connection, f"GLOBAL disabled_optimizers={text(','.join(_OF_NO_USE) if simply else UNWANTED)}"
-        )
+    disabled = ",".join(_OF_NO_USE) if simply else UNWANTED
+    with suppress(duckdb.InvalidInputException):  # locked
+        configure(connection, f"GLOBAL disabled_optimizers={text(disabled)}")
 
 
 def confine_folder(connection: DuckDBPyConnection, folder: Path) -> None:

@@ -177,7 +177,7 @@ def field_as_copied(dialect: Dialect) -> Callable[[str | None], str] | None:
     delim, quote = dialect.delim.decode(), dialect.quote.decode()
     if not quote or dialect.escape != dialect.quote or not (delim + quote).isascii():
         return None
-    special = re.compile(f"[\r\n#{re.escape(delim + quote)}]")  # it could begin a comment
+    special = re.compile(f"[\r\n#{re.escape(delim + quote)}]")  # for some readers, `#` begins a comment
 
     def field_of(value: str | None) -> str:
         if value is None:

@@ -321,7 +321,7 @@ class Statements:
 
     def reasons_of(self, masks: Sequence[int]) -> list[str]:
         """Return the reasons for which a row with these masks is rejected."""
-        return [reason for n, reason in self._rejecting() if masks[n // BITS] & 1 << n % BITS]
+        return [reason for n, reason in self._rejecting() if masks[n // BITS] & (1 << (n % BITS))]
 
     def _rejecting(self) -> Iterator[tuple[int, str]]:
         """Yield the numbers of the checks that reject rows, each with its reason."""

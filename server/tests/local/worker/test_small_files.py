@@ -60,13 +60,23 @@ def flow(request: pytest.FixtureRequest) -> dict[str, Any]:
         return compile_flow(connection, read_definition(people(columns=request.param)))
 
 
-def job(folder: Path, flow: dict[str, Any], name: str, content: str) -> Execute:
-    """A run of its own, as the server would ask for it."""
+def job(
+    folder: Path,
+    flow: dict[str, Any],
+    name: str,
+    *contents: str | bytes,
+    suffixes: tuple[str, str, str] = (".csv", ".parquet", ".csv"),
+) -> Execute:
+    """A run of its own, as the server would ask for it. Suffixes: of its sources, mapped rows and rejects."""
     run = folder / "runs" / name
     run.mkdir(parents=True)
-    source = folder / f"{name}.csv"
-    source.write_text(content)
-    made = job_of(flow, run, [source], folder / f"{name}.parquet", folder / f"{name}_rejects.csv")
+    of_source, of_mapped, of_rejects = suffixes
+    sources = [folder / f"{name}{n or ''}{of_source}" for n in range(len(contents))]
+    for source, content in zip(sources, contents, strict=True):
+        source.write_bytes(content if isinstance(content, bytes) else content.encode())
+    made = job_of(flow, run, sources, folder / f"{name}{of_mapped}", folder / f"{name}_rejects{of_rejects}")
+    for n, file in enumerate(made.source["files"]):
+        file["shown"] = f"in{n}"
     return evolve(made, run_id=name)
 
 
@@ -104,17 +114,23 @@ def test_nothing_is_left_for_the_next_run(tmp_path: Path, flow: dict[str, Any]) 
     assert seen[0]["databases"] == [("memory",)]
 
 
-def both_ways(folder: Path, columns: dict[str, Any], content: str) -> dict[str, Any]:
+def both_ways(
+    folder: Path,
+    columns: dict[str, Any],
+    *contents: str | bytes,
+    suffixes: tuple[str, str, str] = (".csv", ".parquet", ".csv"),
+    **flow: Any,
+) -> dict[str, Any]:
     """The metrics of a small run, which are those of any other run, as are the bytes of its files."""
     with connect() as connection:
-        flow = compile_flow(connection, read_definition(people(columns=columns)))
-        one, other = (job(folder, flow, name, content) for name in ("one", "other"))
+        compiled = compile_flow(connection, read_definition(people(columns=columns, **flow)))
+        one, other = (job(folder, compiled, name, *contents, suffixes=suffixes) for name in ("one", "other"))
         record = one_run.carried_out(connection, one)
     with begun(Instances(), other) as (run, _):
         found = run.execute()
     for part in ("status", "metrics", "ledger"):
         assert found[part] == record[part]
-    for written in ("_rejects.csv", ".parquet"):
+    for written in (suffixes[1], f"_rejects{suffixes[2]}"):
         each = [folder / f"{name}{written}" for name in ("one", "other")]
         assert each[0].exists() == each[1].exists()
         assert not each[0].exists() or each[0].read_bytes() == each[1].read_bytes()
@@ -138,6 +154,71 @@ def test_the_metrics_are_those_of_any_other_run(tmp_path: Path) -> None:
 def test_the_columns_of_a_file_may_be_null_as_in_any_other_run(tmp_path: Path, content: str) -> None:
     """The schema of a Parquet file has it from optimizers, of which a very small run leaves out the others."""
     both_ways(tmp_path, {"id": {"type": "integer", "unique": True}, "n": {}}, content)
+
+
+NASTY = (
+    "#",
+    "a#b",
+    " x",
+    "x ",
+    "a,b",
+    "a;b",
+    'a"b',
+    "it's",
+    "a\nb",
+    "a\r\nb",
+    "\t",
+    "NULL",
+    "\\N",
+    "a\\b",
+    "ä€",
+)
+V_AND_N: dict[str, Any] = {"v": {}, "n": {"type": "integer", "maximum": 3, "unique": True}}
+NDJSON = b'{"v":"a","n":1}\n{"n":"x","v":{"b":[1]}}\n{}\nnot JSON\n{"v":"#","n":9}\n{"v":"c","n":1}\n'
+
+
+def nasty(delim: str = ",", quote: str = '"', escape: str = '"', end: str = "\n") -> str:
+    """Values in quotes, some of which DuckDB writes so, too. The first three rows and some of the others are mapped."""
+    dialect = Dialect(delim.encode(), quote.encode(), escape.encode())
+    rows = [f"{dialect.as_field(value.encode()).decode()}{delim}{n}" for n, value in enumerate(NASTY, 1)]
+    return end.join([f"v{delim}n", *rows, f"{delim}", f"{quote}{quote}{delim}x", f"twice{delim}2", ""])
+
+
+@pytest.mark.parametrize(
+    ("contents", "flow"),
+    [
+        ([nasty()], {}),
+        ([nasty(end="\r\n")], {}),
+        ([nasty(";")], {"csv": {"delim": ";"}}),
+        ([nasty(quote="'", escape="'")], {"csv": {"quote": "'"}}),
+        ([nasty(escape="\\")], {"csv": {"escape": "\\"}}),
+        (["v,n\na#,1\nb'\"c,5\n #,7\n"], {"csv": {"quote": ""}}),
+        (["v,n\nä,1\n#ö,5\nü,x\n".encode("latin-1")], {"csv": {"encoding": "latin-1"}}),
+        ([nasty(), "n,v\n1,a\nx,#\n"], {}),
+        ([nasty() + "1\n2,3,4\n"], {}),
+        ([b"v,n\na\xff,1\nb,2\n#,7\n"], {}),
+        ([nasty(), nasty() + "1\n"], {"where": "v <> 'NULL'"}),
+    ],
+)
+@pytest.mark.parametrize("is_unique", [True, False])
+def test_rejects_are_those_of_any_other_run(
+    tmp_path: Path, contents: list[str | bytes], flow: dict[str, Any], is_unique: bool
+) -> None:
+    columns = {"v": V_AND_N["v"], "n": V_AND_N["n"] | {"unique": is_unique}}
+    rules = [
+        {"name": "short", "sql": "length(v) < 3", "on_fail": "warn"},
+        {"name": "not 9; or #", "sql": "n <> 9"},
+    ]
+    metrics = both_ways(tmp_path, columns, *contents, source=flow, rules=rules)
+    assert metrics["rows_mapped"]
+    assert metrics["rows_rejected"]
+
+
+@pytest.mark.parametrize("rejects", [".ndjson", ".csv", ".parquet"])
+def test_rejects_of_other_formats_are_those_of_any_other_run(tmp_path: Path, rejects: str) -> None:
+    suffixes = (".ndjson", ".csv", rejects)
+    metrics = both_ways(tmp_path, V_AND_N, NDJSON, suffixes=suffixes, source={"format": "ndjson"})
+    assert metrics["rows_rejected"] == 4
 
 
 def largest_planned_simply() -> tuple[str, list[int]]:
