@@ -178,7 +178,7 @@ NDJSON = b'{"v":"a","n":1}\n{"n":"x","v":{"b":[1]}}\n{}\nnot JSON\n{"v":"#","n":
 
 
 def nasty(delim: str = ",", quote: str = '"', escape: str = '"', end: str = "\n") -> str:
-    """Values in quotes, some of which DuckDB writes so, too. The first three rows and some of the others are mapped."""
+    """Values in quotes, of which DuckDB needs some. The first three rows and some of the others are mapped."""
     dialect = Dialect(delim.encode(), quote.encode(), escape.encode())
     rows = [f"{dialect.as_field(value.encode()).decode()}{delim}{n}" for n, value in enumerate(NASTY, 1)]
     return end.join([f"v{delim}n", *rows, f"{delim}", f"{quote}{quote}{delim}x", f"twice{delim}2", ""])
