@@ -2,7 +2,7 @@
 
     ROUNDS=15 python -m benchmarks.sync.request [--uvloop]
 
-Prints the wall time of one call at a time, and calls per second from 64 threads. The client runs on one core, nginx
+Prints the wall time of one call at a time, and calls per second of CPU from 64 threads. The client runs on one core, nginx
 on another. Without --uvloop the private loop is asyncio's own even where the extra `speed` is installed. Peers that
 are not installed are skipped: pip install requests openai boto3 databricks-sdk.
 """
@@ -29,8 +29,8 @@ import lume_sync
 CALLS = 400
 OURS = "lume_sync.run_status"
 TARGETS = {"requests": 0.60, "databricks-sdk": 0.55, "boto3": 0.55, "openai": 0.55}
-TIMES_REQUESTS = 3.0
-"""How many times the calls per second of requests, from 64 threads."""
+TIMES_REQUESTS = 3.5
+"""How many times the calls per second of CPU of requests, from 64 threads."""
 
 
 def contestants(url: str) -> dict[str, Callable[[], object]]:
@@ -98,7 +98,7 @@ def p50(call: Callable[[], object]) -> float:
 
 
 def per_second(call: Callable[[], object]) -> float:
-    """Calls per second from 64 threads."""
+    """Calls per second of this process's CPU from 64 threads: a busy machine slows nginx, and so the fastest most."""
     start = threading.Barrier(MANY + 1)
 
     def work() -> None:
@@ -110,10 +110,10 @@ def per_second(call: Callable[[], object]) -> float:
     for thread in threads:
         thread.start()
     start.wait()
-    begun = time.perf_counter()
+    begun = time.process_time()
     for thread in threads:
         thread.join()
-    return MANY * (CALLS // 10) / (time.perf_counter() - begun)
+    return MANY * (CALLS // 10) / (time.process_time() - begun)
 
 
 def ratio(results: dict[str, list[float]], one: str, other: str) -> float:
@@ -144,7 +144,7 @@ def main() -> int:
             if peer in results:
                 found = ratio(results, OURS, peer)
                 verdict(f"{OURS} / {peer}", found, found <= target, target)
-        print(f"\nCalls per second, {MANY} threads")
+        print(f"\nCalls per second of CPU, {MANY} threads")
         results = interleaved({name: partial(per_second, call) for name, call in calls.items()})
         table(results, OURS, unit="1/s")
         if "requests" in results:

@@ -78,7 +78,7 @@ class Call(Generic[T]):
 
     def _schedule(self, callback: Callable[[], None]) -> None:
         try:
-            self._engine.loop.call_soon_threadsafe(callback)
+            self._engine.post(callback)
         except RuntimeError:
             raise _closed() from None
 

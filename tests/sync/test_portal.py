@@ -177,7 +177,7 @@ def test_a_call_whose_task_was_taken_before_its_first_step_ends(portal: Portal, 
 
     call = _call.Call(engine, add, (1,), {})
     call._engine = types.SimpleNamespace(  # type: ignore[assignment]
-        loop=Loop(), calls=engine.calls, thread=engine.thread, closing=False
+        loop=Loop(), post=engine.post, calls=engine.calls, thread=engine.thread, closing=False
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the coroutine was never awaited: that is the point
