@@ -1,11 +1,12 @@
 """Requests, replies and problems (RFC 9457) of the operations, independent of sockets and aiohttp."""
 
 import http
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
+from multidict import CIMultiDict, MultiMapping
 
 from lume_async._base.elided import elided
 from lume_local._runs.health import is_storage_full, why
@@ -17,15 +18,9 @@ class Ask:
     """The parts of a request that operations use."""
 
     path: dict[str, str]
-    query: list[tuple[str, str]]
+    query: Sequence[tuple[str, str]]
     body: bytes
-    prefer: list[str]
-    if_none_match: list[str]
-    idempotency_keys: list[str]
-    content_type: str | None
-    content_range: str | None
-    traceparents: list[str] = field(factory=list)
-    headers: Mapping[str, str] = field(factory=dict)
+    headers: MultiMapping[str] = field(factory=CIMultiDict)
     content: "BodyStream | None" = None
     holder: str = ""
     """The name of the key or the token."""
@@ -34,8 +29,24 @@ class Ask:
     """The owner of the key or token, see `Holder`; empty for the server's own key, and where no key is needed."""
     peer: str = ""
     """The address that the request came from, a client's or a proxy's."""
-    behind: str = ""
-    """The client's address according to a proxy; a client may send one, too."""
+
+    def every(self, header: str) -> list[str]:
+        """Return the values of a header that may be given several times."""
+        return self.headers.getall(header, [])
+
+    @property
+    def content_type(self) -> str | None:
+        return self.headers.get("Content-Type")
+
+    @property
+    def if_none_match(self) -> list[str]:
+        return self.every("If-None-Match")
+
+    @property
+    def behind(self) -> str:
+        """The client's address according to a proxy; a client may send one, too."""
+        # A proxy appends the address that it sees, to this header or as another one.
+        return self.headers.getall("X-Forwarded-For", [""])[-1].rpartition(",")[2].strip()
 
 
 @frozen

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 from aiohttp import web
@@ -13,7 +13,7 @@ from lume_local._http.access.keys import KEY_HEADER, OWN, ApiKeys, Holder, Role
 from lume_local._http.access.limits import Quotas, WrongKeys
 from lume_local._http.access.tokens import Tokens
 from lume_local._http.exchange import Ask, BodyStream, Problem, Reply, odd_problem, unavailable_problem
-from lume_local._http.queries import parameter_problem
+from lume_local._http.queries import Pairs, parameter_problem
 from lume_local._http.requests import MOST_BYTES, MOST_OPEN_BYTES
 from lume_local._http.responses import headers_of, problem_answer, response_of, sent, streamed
 from lume_local._http.routes import Operation, Operations, Route, router, routes
@@ -116,9 +116,10 @@ class Front:
                 f"the entry of {holder.name!r} has submissions_per_minute = {rate}: try again in {wait} s",
                 retry_after=wait,
             )
-        _check_parameters(route, [name for name, _ in request.query.items()])
+        query = [*request.query.items()] if request.rel_url.raw_query_string else []
+        _check_parameters(route, query)
         most = None if route.is_streamed else MOST_OPEN_BYTES if is_open else MOST_BYTES
-        return await route.operation(await _ask(request, dict(match), most, holder))
+        return await route.operation(await _ask(request, dict(match), query, most, holder))
 
     async def _authenticated(self, request: web.BaseRequest) -> Holder:
         """Return the holder of the request's key, session or token. Raises `Problem`."""
@@ -160,12 +161,12 @@ class Front:
             await asyncio.sleep(delay)
 
 
-def _check_parameters(route: Route, given: Iterable[str]) -> None:
+def _check_parameters(route: Route, query: Pairs) -> None:
     """Refuse unknown and repeated query parameters. Raises `Problem`."""
-    if route.parameters is None:
+    if route.parameters is None or not query:
         return
     seen = set[str]()
-    for name in given:
+    for name, _ in query:
         if name not in route.parameters:
             known = ", ".join(route.parameters) or "none"
             raise Problem("invalid-query", f"{name!r} is not a parameter here; there are {known}")
@@ -174,27 +175,21 @@ def _check_parameters(route: Route, given: Iterable[str]) -> None:
         seen.add(name)
 
 
-async def _ask(request: web.BaseRequest, path: dict[str, Any], most: int | None, holder: Holder) -> Ask:
+async def _ask(
+    request: web.BaseRequest, path: dict[str, str], query: Pairs, most: int | None, holder: Holder
+) -> Ask:
     """Return the request with a body of at most `most` bytes; if that is None, the operation reads the body."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem("unsupported-encoding", "send the body as it is, without Content-Encoding")
     return Ask(
         path=path,
-        query=list(request.query.items()),
+        query=query,
         body=b"" if most is None else await _body(request, most),
-        prefer=request.headers.getall("Prefer", []),
-        if_none_match=request.headers.getall("If-None-Match", []),
-        idempotency_keys=request.headers.getall("Idempotency-Key", []),
-        content_type=request.headers.get("Content-Type"),
-        content_range=request.headers.get("Content-Range"),
-        traceparents=request.headers.getall("traceparent", []),
         headers=request.headers,
         holder=holder.name,
         is_admin=holder.role is Role.ADMIN,
         owner=holder.owner,
         peer=request.remote or "",
-        # A proxy appends the address that it sees, to this header or as another one.
-        behind=request.headers.getall("X-Forwarded-For", [""])[-1].rpartition(",")[2].strip(),
         content=None if most is not None else _stream(request),
     )
 

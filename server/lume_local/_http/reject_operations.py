@@ -194,7 +194,7 @@ class RejectsApi:
 
     async def replay(self, ask: Ask) -> Reply:
         """Answer `POST /v1/replays`."""
-        key = requests.idempotency_key(ask.idempotency_keys)
+        key = requests.idempotency_key(ask.every("Idempotency-Key"))
         fields = requests.known_fields(
             ask.body, ask.content_type, ("flow", "to", "reason", "since", "dry_run")
         )

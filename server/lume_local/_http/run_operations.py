@@ -62,7 +62,7 @@ class RunsApi:
         await self._store.settled()
 
     async def submit(self, ask: Ask) -> Reply:
-        key = requests.idempotency_key(ask.idempotency_keys)
+        key = requests.idempotency_key(ask.every("Idempotency-Key"))
         if len(ask.body) > requests.LARGE:  # on the event loop it would delay all other requests
             wanted = await run_sync(requests.submission, ask.body, ask.content_type)
         else:
@@ -94,7 +94,7 @@ class RunsApi:
             idempotency_key=key,
             fingerprint=wanted.fingerprint(),
             webhook_url=webhook_url,
-            traceparent=requests.traceparent(ask.traceparents),
+            traceparent=requests.traceparent(ask.every("traceparent")),
             note=found.note,
             submitted_by=ask.holder,
             priority=wanted.priority,
@@ -154,7 +154,7 @@ class RunsApi:
 
     def _wait_of(self, ask: Ask) -> tuple[int, dict[str, str]]:
         """Return how many seconds the reply may wait for a change, and the headers that confirm it."""
-        wait = requests.wait_seconds(ask.prefer)
+        wait = requests.wait_seconds(ask.every("Prefer"))
         if wait is None or not self._hub.is_open:
             return 0, {}
         return wait, {"Preference-Applied": f"wait={wait}"}

@@ -27,7 +27,7 @@ class UploadsApi:
         name, content = ask.path["name"], ask.content
         for _, ref in ask.query:
             await lookup.require_flow(self._flows.require(ref))
-        if ask.content_range is not None:
+        if "Content-Range" in ask.headers:
             raise Problem("malformed-request", "an upload has no Content-Range: see Upload-Complete")
         if _number(ask.headers, "Upload-Offset"):  # the rest of a file would be taken for the whole
             raise Problem("malformed-request", "PUT has the beginning of an upload: continue it with PATCH")

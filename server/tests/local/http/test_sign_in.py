@@ -12,6 +12,7 @@ from components import package
 from local.oidc import Issuer, entry, fake_issuer
 from local.receiver import unused_port
 from local.wire import Wire
+from multidict import CIMultiDict
 
 import lume_local
 from lume_local._http.access import sign_in
@@ -65,7 +66,7 @@ def fields(at: Issuer, code: str = "wrong", /, **changes: Any) -> dict[str, Any]
 
 async def tried(at: SignIn, sent: dict[str, Any], peer: str = "192.0.2.1", behind: str = "") -> str | Problem:
     """The name of who signed in, or what was said instead."""
-    ask = Ask({}, [], b"", [], [], [], None, None, headers=HOST, peer=peer, behind=behind)
+    ask = Ask({}, [], b"", CIMultiDict(HOST, **{"X-Forwarded-For": behind}), peer=peer)
     try:
         return (await at.holder(sent, ask)).name
     except Problem as problem:
