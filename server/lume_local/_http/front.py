@@ -123,14 +123,14 @@ class Front:
 
     async def _authenticated(self, request: web.BaseRequest) -> Holder:
         """Return the holder of the request's key, session or token. Raises `Problem`."""
-        if len(request.headers.getall(KEY_HEADER, [])) > 1:
+        keys = request.headers.getall(KEY_HEADER, [])
+        if len(keys) > 1:
             raise Problem("malformed-request", f"{KEY_HEADER} is given more than once: send one key")
-        if KEY_HEADER not in request.headers:
+        text = "".join(keys)
+        if not keys:
             visitor = self._console.holder(request.headers)
             if visitor is not None:
                 return visitor
-        text = request.headers.get(KEY_HEADER, "")
-        if KEY_HEADER not in request.headers:
             scheme, _, token = request.headers.get("Authorization", "").partition(" ")
             if scheme.lower() == "bearer" and token.count(".") == 2 and self._keys.grants:
                 try:
@@ -141,8 +141,7 @@ class Front:
                     raise
             if request.path == "/metrics" and scheme.lower() == "bearer":
                 text = token  # Prometheus sends its key this way
-        given = text.encode("utf-8", "surrogateescape")
-        holder = self._keys.holder(given)
+        holder = self._keys.holder(text.encode("utf-8", "surrogateescape"))
         if holder is None:
             if text:
                 await self._slow_down()
