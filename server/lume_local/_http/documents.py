@@ -1,6 +1,5 @@
 """Stored rows as the JSON of the wire contract. Pure."""
 
-from operator import attrgetter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,18 +21,23 @@ from lume_local._runs.times import at_text, seconds_between
 
 
 def run_document(
-    run: StoredRun,
-    progress: float | None = None,
-    follow_up: FollowUp = FollowUp(),  # noqa: B008 - it is frozen
+    run: StoredRun, progress: float | None = None, follow_up: FollowUp | None = None
 ) -> dict[str, Any]:
     """Return a run as in the contract. `progress` is for active runs; an ended run's follows from its status."""
-    beside = {
-        "notes": (*follow_up.notes, COMPACT) if run.is_compact else follow_up.notes,
-        "mends": follow_up.mends,
-        "mended_by": follow_up.mended_by,
-        "dismissed": follow_up.dismissed,
+    beside = asdict(follow_up) if follow_up else {}
+    if run.is_compact:
+        beside["notes"] = (*beside.get("notes", ()), COMPACT)
+    known = {  # one by one: a list may have a thousand runs
+        "status": run.status,
+        "flow_version": run.flow_version,
+        "source_path": run.source_path,
+        "run_metadata": run.run_metadata,
+        "force_rerun": run.force_rerun,
+        "submitted_by": run.submitted_by,
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
     }
-    known = dict(zip(_SHOWN, _values_shown(run), strict=True))
     if run.seeds:
         known["seeds"] = run.seeds
     return {
@@ -62,11 +66,6 @@ COMPACT = "an old run: its stages and the statistics of its columns were removed
 """The note on a run in compact form."""
 
 
-_SHOWN = (
-    *("status", "flow_version", "source_path", "run_metadata", "force_rerun", "submitted_by"),
-    *("created_at", "started_at", "finished_at"),
-)
-_values_shown = attrgetter(*_SHOWN)
 _NO_METRICS: dict[str, Any] = {
     "rows_read": 0,
     "rows_mapped": 0,

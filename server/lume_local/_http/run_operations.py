@@ -137,10 +137,10 @@ class RunsApi:
     ) -> Reply:
         return self._answer(run, await self._beside(run), status, headers or {})
 
-    async def _beside(self, run: StoredRun) -> FollowUp:
-        return FollowUp() if run.is_plain else await self._store.attention.of(run.run_id)
+    async def _beside(self, run: StoredRun) -> FollowUp | None:
+        return None if run.is_plain else await self._store.attention.of(run.run_id)
 
-    def _answer(self, run: StoredRun, beside: FollowUp, status: int, headers: dict[str, str]) -> Reply:
+    def _answer(self, run: StoredRun, beside: FollowUp | None, status: int, headers: dict[str, str]) -> Reply:
         document = run_document(run, self._runner.progress(run.run_id), beside)
         return Reply(status, document, {"ETag": etag(run), **headers})
 
