@@ -25,6 +25,8 @@ _LOOK = 0.01
 _sync = getattr(os, "fdatasync", os.fsync)  # the same call as SQLite's, if available
 CHECKPOINT_EVERY = 100
 """Durable transactions between two checkpoints, which move the log's pages into the database file."""
+_LONGEST_LOG = 10_000
+"""Pages of the log after which a COMMIT moves them itself, on the event loop: writes were too dense for the thread."""
 
 
 class Durability:
@@ -78,6 +80,8 @@ class SqliteSql:
         self._db, self._durability = db, durability
         self._must_last = False
         db.execute("PRAGMA busy_timeout = 0")  # a wait in SQLite would block the event loop
+        # By default 1,000, which is a dozen runs: their COMMIT would wait for two fsyncs.
+        db.execute(f"PRAGMA wal_autocheckpoint = {_LONGEST_LOG}")
 
     def newest_of_each(self, groups: str, condition: str) -> str:
         newest = f"SELECT seq FROM runs WHERE {condition} ORDER BY seq DESC LIMIT ?"  # noqa: S608 - constants

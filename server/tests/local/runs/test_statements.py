@@ -9,6 +9,7 @@ from attrs import evolve
 from local.servers import serve
 from local.states import moved
 
+from lume_local._http import run_operations
 from lume_local._runs.health import Health
 from lume_local._runs.postgres.postgres_sql import PostgresSql
 from lume_local._runs.recorder import RunRecorder
@@ -138,15 +139,33 @@ async def test_an_empty_poll_of_the_changes_reads_the_state_only_after_a_write(
         assert await store.newest() == newest
 
 
-async def test_a_step_reads_a_run_only_once(store: SqlStore, statements: Statements, tmp_path: Path) -> None:
+async def test_a_step_reads_a_run_only_if_nobody_has(
+    store: SqlStore, statements: Statements, tmp_path: Path
+) -> None:
     recorder = RunRecorder(store, Hub(), Health(tmp_path), lambda: None, lambda run: None)
-    run, _ = await store.create(NEW)
-    statements.clear()
-    for stage, reads in (("SYNCING_SOURCE", 1), ("TRANSFORMING", 0), ("SYNCING_TARGET", 0)):
-        await recorder.enter(run.run_id, stage, None)
-        kinds = [query.split()[0] for query, _ in statements]
-        assert kinds == ["SELECT"] * reads + ["UPDATE", "INSERT"]
-        statements.clear()
+    for reads in (1, 0):
+        run, _ = await store.create(evolve(NEW, source_key=f"/{reads}"))
+        if not reads:
+            recorder.claimed(run)
+        for stage in ("SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET"):
+            statements.clear()
+            await recorder.enter(run.run_id, stage, None)
+            kinds = [query.split()[0] for query, _ in statements]
+            assert kinds == ["SELECT"] * reads + ["UPDATE", "INSERT"]
+            reads = 0
+
+
+async def test_a_change_returns_the_run_as_it_is_stored(store: SqlStore) -> None:
+    run, _ = await store.create(evolve(NEW, webhook_url="http://127.0.0.1/"))
+    stages = [{"name": "SYNCING_SOURCE", "started_at": END, "finished_at": None, "rows": None}]
+    begun = await store.update(run, "SYNCING_SOURCE", stages=stages, started_at=END)
+    assert begun == await store.require(run.run_id)
+    metrics = {"rows_read": 3, "rejected_ratio": 0.1, "warnings": {"ä": 1}}
+    values: dict[str, Any] = {"finished_at": END, "metrics": metrics, "error_message": "no" * 10_000}
+    ended = await store.update(begun, "FAILED", event=b"{}", **values)
+    assert ended == await store.require(run.run_id)
+    assert [one.url for one in await store.deliveries.waiting(9)] == ["http://127.0.0.1/"]
+    assert await store.update(begun, "CANCELLED") is None
 
 
 async def test_a_submission_asks_once_whether_it_takes_over_an_arrived_file(
@@ -160,3 +179,15 @@ async def test_a_submission_asks_once_whether_it_takes_over_an_arrived_file(
     await moved(store, failed.run_id, "FAILED", finished_at=END)
     by_hand, _ = await store.create(evolve(NEW, source_key="/b"))
     assert (by_hand.arrival, (await store.require(failed.run_id)).arrival) == ("in", None)
+
+
+async def test_a_run_that_a_lane_has_taken_is_not_read_again(
+    home: Path, each_state: str, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_operations, "TOGETHER", 60.0)
+    monkeypatch.setattr(run_operations, "YOUNG", 60.0)
+    async with serve(home, max_active=1) as wire:
+        run_id = (await wire.submit("people:v1", "people.csv")).document["id"]
+        assert (await wire.get(run_id, wait=60)).document["status"] == "SUCCEEDED"
+        reads = [query for query, values in statements if " FROM runs WHERE run_id = ?" in query]
+        assert len(reads) == 1, "by the request, which then hears of each change"

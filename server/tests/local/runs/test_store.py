@@ -266,6 +266,15 @@ async def test_the_log_is_emptied_into_the_file(
     assert (tmp_path / "runs.sqlite").stat().st_size > 100_000
 
 
+async def test_no_commit_waits_for_the_disk(file: SqliteStore, tmp_path: Path) -> None:
+    before = (tmp_path / "runs.sqlite").read_bytes()
+    for number in range(200):
+        await file.create(evolve(NEW, source_key=f"/{number}"))
+    # By default SQLite moves a log of 1,000 pages at the end of a transaction, with two fsyncs.
+    assert (tmp_path / "runs.sqlite-wal").stat().st_size > 1_500 * 4096
+    assert (tmp_path / "runs.sqlite").read_bytes() == before
+
+
 async def test_a_disk_that_fails_is_not_taken_for_durable(
     file: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
