@@ -16,7 +16,7 @@ from lume_local._flow.urls import is_store_url
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
 from lume_local._runs.row_reader import lines_of, output_job
-from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots, filled, stored
+from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots, filled, lies_in, stored
 from lume_local._runs.sources.source_files import (
     SourceName,
     SourceSpec,
@@ -246,7 +246,7 @@ class RunPaths:
     async def hold_uploads(self, job: Execute) -> Execute:
         """Link the job's uploads into the run's folder, so that replacing an upload does not affect this run."""
         files = [*job.source.get("files", ()), *job.seeds.values()]
-        if not any(Path(file["path"]).is_relative_to(self._roots.uploads) for file in files):
+        if not any(lies_in(Path(file["path"]), self._roots.uploads) for file in files):
             return job
         return await run_sync(self._hold_uploads, job)
 
@@ -261,7 +261,7 @@ class RunPaths:
     def _held(self, file: Json, job: Execute) -> Json:
         """Link an upload into the run's folder, and add the link as `at`; return any other file unchanged."""
         path = Path(file["path"])
-        if not path.is_relative_to(self._roots.uploads):
+        if not lies_in(path, self._roots.uploads):
             return file
         at = Path(job.folder) / HELD / path.name
         try:

@@ -27,6 +27,7 @@ from lume_local._runs.sources.paths import (
     PathRefused,
     Roots,
     below_root,
+    lies_in,
     remote,
     root_of,
     spelled,
@@ -313,7 +314,7 @@ def name_of_files(roots: Roots, wanted: SourceSpec, sources: list[Path]) -> Sour
     """Name one file by its path below its root, several by the source path as if it were a file."""
     path = sources[0] if wanted.is_single else roots.located(wanted.source_path)
     folders = (*roots.folders, roots.uploads)
-    root = next((folder for folder in folders if path.is_relative_to(folder)), None)
+    root = next((folder for folder in folders if lies_in(path, folder)), None)
     # Only the first root owns its names: sources of other roots are refused unless the flow fixes the root.
     is_own = root in (roots.folders[0], roots.uploads) or (
         wanted.is_single and root is not None and all(_is_below(roots, uri, root) for uri in wanted.uris)

@@ -1,12 +1,13 @@
 """Which files may be touched: nothing outside of the roots, however it is spelled."""
 
+import itertools
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lume_local._runs.sources.paths import PathRefused, Roots, spelled
+from lume_local._runs.sources.paths import PathRefused, Roots, lies_in, spelled
 from lume_local._runs.sources.source_files import SourceSpec
 
 
@@ -166,6 +167,12 @@ def test_only_the_roots_of_one_job_remember_what_they_have_seen(
 def test_outputs_in_the_data_folder_may_be_sources(cwd: Roots, tmp_path: Path) -> None:
     assert cwd.source(".lume/out/m.csv") == tmp_path / ".lume/out/m.csv"
     assert cwd.target(".lume/out/keys.toml", {}) == tmp_path / ".lume/out/keys.toml"
+
+
+def test_a_path_lies_in_a_folder_as_pathlib_says() -> None:
+    names = ("/", "/a", "/a/", "/a/b", "/a/bc", "/a/b/c", "/a/b/../c", "//a/b", "a/b", "a", "/a\n", "/A/b")
+    for path, folder in itertools.product(map(Path, names), repeat=2):
+        assert lies_in(path, folder) is path.is_relative_to(folder), (path, folder)
 
 
 def test_targets(roots: Roots, tmp_path: Path) -> None:
