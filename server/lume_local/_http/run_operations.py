@@ -39,11 +39,11 @@ from lume_local._runs.store.records import (
 )
 from lume_local._runs.times import ago_text
 from lume_local._runs.unusual import mends_others
-from lume_local._runs.waiters import Hub
+from lume_local._runs.waiters import TOGETHER, Hub
 
-YOUNG, TOGETHER = 1.0, 0.1
-"""The changes of a run follow each other within milliseconds in its first `YOUNG` seconds, so a long poll waits up to
-`TOGETHER` seconds for more of them: for a small run it then returns the end."""
+YOUNG = 1.0
+"""In so many first seconds of a run, a long poll waits up to `TOGETHER` seconds for more changes: for a small run it
+then returns the end."""
 MOST_RECORDS = 1024 * 1024
 """Bytes of runs after which a page of the change feed takes no further change."""
 
@@ -241,7 +241,12 @@ class RunsApi:
         deadline = anyio.current_time() + wait
         with self._hub.watchers.watcher() as watcher:
             found, following = await self._store.changes(after, limit)
-            if found and not watcher.may_respond():
+            has_turn = False
+            if 0 < len(found) < limit and not any(RunStatus(one.status).is_terminal for one in found):
+                has_turn = await watcher.until(min(deadline, anyio.current_time() + TOGETHER))
+                watcher.reads()
+                found, following = await self._store.changes(after, limit)
+            if found and not has_turn and not watcher.may_respond():
                 await watcher.turn(deadline)
                 found, following = await self._store.changes(after, limit)
             while not found and await watcher.until(deadline):

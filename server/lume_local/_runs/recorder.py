@@ -60,7 +60,7 @@ class RunRecorder:
         """Active runs after their last change by this recorder, so that the next one need not read them again."""
 
     def created(self) -> None:
-        self._hub.notify()
+        self._hub.watchers.notify(may_wait=True)
 
     def claimed(self, run: StoredRun) -> None:
         """Begin with a run as it was read when a lane took it; a later state of it is noticed by its `rev`."""

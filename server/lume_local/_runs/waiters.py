@@ -11,9 +11,12 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from lume_async.models import RunStatus
 from lume_local._runs.store.records import StoredRun
 
 MOST_WAITERS = 10_000
+TOGETHER = 0.1
+"""Seconds for which a response waits for more: the changes of a small run follow each other within milliseconds."""
 
 
 class ChangeWaiter:
@@ -78,7 +81,7 @@ class Hub:
         """Report that a run has changed, and its new state if known; without an id, that a run was created."""
         for waiter in self._waiters.get(run_id, ()):
             waiter.notice(run)
-        self.watchers.notify()
+        self.watchers.notify(may_wait=run is not None and not RunStatus(run.status).is_terminal)
 
     def close(self) -> None:
         """Wake all waiters, and let none wait from now on."""
@@ -155,6 +158,7 @@ class Watchers:
         self._due = OrderedDict[FeedWatcher, None]()
         self._left, self._at = float(BURST), 0.0
         self._timer: asyncio.Handle | None = None
+        self._later: asyncio.Handle | None = None
         self.version = self.count = 0
         self.is_closed = False
 
@@ -166,10 +170,16 @@ class Watchers:
         finally:
             self.count -= 1
 
-    def notify(self) -> None:
-        """Report that the feed has changed. This takes a moment, however many watch it."""
+    def notify(self, *, may_wait: bool = False) -> None:
+        """Report that the feed has changed. This takes a moment, however many watch it.
+
+        A change that `may_wait` is served together with the next ones, after `TOGETHER` seconds at the latest.
+        """
         self.version += 1
-        self._serve_soon()
+        if not may_wait:
+            self._serve_soon()
+        elif self._later is None and not self.is_closed:
+            self._later = asyncio.get_running_loop().call_later(TOGETHER, self._serve_later)
 
     def takes(self) -> bool:
         """Return whether one more response is allowed now, and count it if so. Waiting watchers come first."""
@@ -189,8 +199,9 @@ class Watchers:
         self.is_closed = True
         for watcher in (*self._idle, *self._due):
             watcher.begin()
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._later):
+            if timer is not None:
+                timer.cancel()
 
     def _is_allowed(self) -> bool:
         now = self._clock()
@@ -203,6 +214,10 @@ class Watchers:
     def _serve_soon(self) -> None:
         if self._timer is None and not self.is_closed:
             self._timer = asyncio.get_running_loop().call_soon(self._serve)
+
+    def _serve_later(self) -> None:
+        self._later = None
+        self._serve_soon()
 
     def _serve(self) -> None:
         """Give turns to due watchers, as many as are allowed; serve the others later."""

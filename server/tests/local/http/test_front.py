@@ -16,6 +16,7 @@ from local.wire import CAPABILITIES, SPEC, Wire
 import lume_local
 from lume_async.models import RunStatus
 from lume_local._http import requests, run_operations
+from lume_local._runs import waiters
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.records import StoreUnavailable
 from lume_local._runs.waiters import Hub
@@ -427,6 +428,29 @@ async def test_changes_of_a_young_run_are_shown_together(
     following = await wire.get(answer.document["id"], wait=60, tag=answer.headers["ETag"])
     assert following.document["status"] in ("SYNCING_SOURCE", "TRANSFORMING")
     await wire.ask("POST", f"/v1/runs/{answer.document['id']}/cancel")
+
+
+async def test_the_feed_shows_the_stages_of_a_small_run_together_with_its_end(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = (await wire.ask("GET", "/v1/changes")).document["next_cursor"]
+
+    async def following(after: str) -> tuple[list[str], str]:
+        wait = {"Prefer": "wait=60"}
+        page = (await wire.ask("GET", "/v1/changes", params={"after": after}, headers=wait)).document
+        return [one["status"] for one in page["items"]], page["next_cursor"]
+
+    monkeypatch.setattr(waiters, "TOGETHER", 60.0)
+    monkeypatch.setattr(run_operations, "TOGETHER", 60.0)
+    held = asyncio.create_task(following(start))
+    await wire.submit("people:v1", "people.csv")
+    shown, end = await held
+    assert (shown[0], shown[-1]) == ("CREATED", "SUCCEEDED")
+    assert (await following(start)) == (shown, end), "an end does not wait for more"
+    monkeypatch.setattr(run_operations, "TOGETHER", 0.0)
+    await wire.submit("people:v1", "other.csv")
+    shown, _ = await following(end)
+    assert shown[0] == "CREATED", "at the end of that time whatever there is"
 
 
 async def test_a_full_server_does_not_wait(wire: Wire, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:

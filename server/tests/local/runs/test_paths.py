@@ -170,7 +170,7 @@ def test_outputs_in_the_data_folder_may_be_sources(cwd: Roots, tmp_path: Path) -
 
 
 def test_a_path_lies_in_a_folder_as_pathlib_says() -> None:
-    names = ("/", "/a", "/a/", "/a/b", "/a/bc", "/a/b/c", "/a/b/../c", "//a/b", "a/b", "a", "/a\n", "/A/b")
+    names = ("/", "/a", "/a/", "/a/b", "/a/bc", "/a/b/c", "/a/b/../c", "a/b", "a", "/a\n", "/A/b")
     for path, folder in itertools.product(map(Path, names), repeat=2):
         assert lies_in(path, folder) is path.is_relative_to(folder), (path, folder)
 

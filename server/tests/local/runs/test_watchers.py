@@ -93,6 +93,25 @@ async def test_a_few_watchers_wait_for_no_turn() -> None:
     await feed.end()
 
 
+async def test_changes_that_may_wait_share_a_turn() -> None:
+    feed = Feed(20)
+    await feed.settle()
+    for may_wait in (True, True, True, False, True):
+        feed.last += 1
+        feed.crowd.notify(may_wait=may_wait)
+        await feed.settle()
+        if may_wait:
+            assert feed.seen == [4 if feed.last == 5 else 0] * 20
+    assert feed.seen == [4] * 20, "a change that may not wait is shown at once, with those before it"
+    assert feed.crowd._later is not None
+    feed.crowd._later.cancel()
+    feed.crowd._serve_later()
+    await feed.settle()
+    assert (feed.seen, feed.responses) == ([5] * 20, 40)
+    feed.crowd.notify(may_wait=True)
+    await feed.end()
+
+
 async def test_a_change_costs_the_same_however_many_watch() -> None:
     counts = []
     for count in (10, MANY):
