@@ -64,7 +64,7 @@ def test_its_memory_is_bounded(
 @pytest.mark.parametrize("cut", [*range(1, 12)])
 def test_a_long_line_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int) -> None:
     """Wherever the blocks end: within the line, before or within its line end, or behind it."""
-    monkeypatch.setattr(scan, "BLOCK", cut)
+    monkeypatch.setattr(scan, "_BLOCK", cut)
     content = b"id,name\r\n1,A\r\n" + b'2,"' + b"x" * 40 + b"\xff\r\n3,C\r\n4," + b"y" * 40
     result = execute(tmp_path, content, columns=COLUMNS, source={"format": "csv", "max_line_bytes": 16})
     assert result.mapped == [(1, "A"), (3, "C")]
