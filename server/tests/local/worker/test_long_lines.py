@@ -72,6 +72,22 @@ def test_a_long_line_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     assert [row["_lume_line"] for row in result.rejects] == ["3", "5"]
 
 
+def test_usual_lines_are_read_in_small_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not as many bytes at a time as the longest line may have."""
+    read, peaks = scan.Scanner.scan, list[int]()
+
+    def traced(self: scan.Scanner) -> None:
+        tracemalloc.start()
+        read(self)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+
+    monkeypatch.setattr(scan.Scanner, "scan", traced)
+    content = "id,name\n" + "".join(f'{n},"name, {n}"\n' for n in range(400_000))
+    assert execute(tmp_path, content, columns=COLUMNS).metrics["rows_mapped"] == 400_000
+    assert peaks[0] < 4 * scan._BLOCK < 2_500_000
+
+
 @pytest.mark.parametrize(("format", "module"), [("csv", scan), ("ndjson", ndjson)])
 def test_a_line_that_never_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, module: object
