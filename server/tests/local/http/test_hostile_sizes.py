@@ -119,8 +119,8 @@ CASES: dict[str, tuple[Callable[[Any], object], Callable[[int], Any]]] = {
     "repeated statuses": (queries.run_filter, lambda n: [("status", "A")] * n),
     "a status": (queries.run_filter, lambda n: [("status", "A_" * 8 * n)]),
     "unknown parameters": (
-        lambda names: _check_parameters(ROUTES["GET", "/v1/runs"], names),
-        lambda n: [str(i) for i in range(n)],
+        lambda query: _check_parameters(ROUTES["GET", "/v1/runs"], query),
+        lambda n: [(str(i), "") for i in range(n)],
     ),
     "dimensions": (queries.dimensions, lambda n: [("by", "status," * n)]),
     "a time": (queries.run_filter, lambda n: [("since", "2026-01-01T00:00:00." + "0" * 16 * n)]),
