@@ -3,13 +3,8 @@
     ROUNDS=15 python -m benchmarks.sync.request [--uvloop]
 
 Prints the wall time of one call at a time, and calls per second of CPU from 64 threads. The client runs on one core,
-<<<<<<< ours
 nginx on another. Without --uvloop the private loop is asyncio's own even where the extra `speed` is installed. Peers
 that are not installed are skipped: pip install requests openai boto3 databricks-sdk.
-=======
-nginx on another. Without --uvloop the private loop is asyncio's own even where the extra `speed` is installed. Peers that
-are not installed are skipped: pip install requests openai boto3 databricks-sdk.
->>>>>>> theirs
 """
 
 import logging

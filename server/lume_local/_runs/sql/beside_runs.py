@@ -198,8 +198,9 @@ class SqlStatistics:
 
         Runs that process rejects of others are omitted.
         """
-        rows = await self.sql.rows(
-            f"SELECT metrics FROM runs WHERE {FLOW} = ? AND {USUAL} ORDER BY seq DESC LIMIT ?", [flow, limit]
+        # Here: fetching and decoding the metrics, mostly of columns, takes longer.
+        read, rejected = (
+            f"coalesce(json_extract(metrics, '$.{name}'), '0')" for name in ("rows_read", "rows_rejected")
         )
-        figures = [orjson.loads(row[0]) for row in rows]
-        return [(one.get("rows_read", 0), one.get("rows_rejected", 0)) for one in figures]
+        query = f"SELECT {read}, {rejected} FROM runs WHERE {FLOW} = ? AND {USUAL} ORDER BY seq DESC LIMIT ?"
+        return [(int(row[0]), int(row[1])) for row in await self.sql.rows(query, [flow, limit])]

@@ -26,7 +26,7 @@ _sync = getattr(os, "fdatasync", os.fsync)  # the same call as SQLite's, if avai
 CHECKPOINT_EVERY = 100
 """Durable transactions between two checkpoints, which move the log's pages into the database file."""
 _LONGEST_LOG = 10_000
-"""Pages of the log after which a COMMIT moves them itself, on the event loop: the thread can't keep up."""
+"""Pages of the log after which a COMMIT moves them, on the event loop: writes were too dense for the thread."""
 
 
 class Durability:

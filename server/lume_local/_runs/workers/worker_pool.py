@@ -90,7 +90,7 @@ class WorkerPool:
         self._out: set[Worker] = set()
         self._awaited = 0
         """The number of workers being started for a waiting caller."""
-        self._used = anyio.Event()
+        self._used, self._used_at = anyio.Event(), 0.0
         self._is_retrying = False
         self._closed = False
 
@@ -173,7 +173,7 @@ class WorkerPool:
 
     async def take(self, *, new: bool = False) -> Worker:
         """Return a worker for one run; `release` it afterwards. Raises `WorkerDied` if none can be started."""
-        self._used.set()
+        self._note_use()
         worker = await (self._new() if new else self._next())
         self.warm()
         return worker
@@ -293,21 +293,25 @@ class WorkerPool:
             return
         self._out.discard(worker)
         self._idle.append(worker)
+        self._note_use()
+
+    def _note_use(self) -> None:
+        self._used_at = anyio.current_time()
         self._used.set()
 
     async def _thin_out(self) -> None:
         """End all spare workers but one after a while without requests."""
         while True:
+            await self._used.wait()
+            if (quiet_at := self._used_at + QUIET) > anyio.current_time():
+                await anyio.sleep_until(quiet_at)
+                continue
             self._used = anyio.Event()
-            with anyio.move_on_after(QUIET) as quiet:
-                await self._used.wait()
-            if quiet.cancelled_caught:
-                surplus, self._idle = self._idle[:-1], self._idle[-1:]
-                self._out.update(surplus)
-                async with task_group() as endings:
-                    for worker in surplus:
-                        endings.start_soon(self.discard, worker)
-                await self._used.wait()
+            surplus, self._idle = self._idle[:-1], self._idle[-1:]
+            self._out.update(surplus)
+            async with task_group() as endings:
+                for worker in surplus:
+                    endings.start_soon(self.discard, worker)
 
     async def discard(self, worker: Worker) -> None:
         try:

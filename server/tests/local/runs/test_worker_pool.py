@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from forked import altered
 from local.flows import PEOPLE_CSV, people, slow_rows
@@ -362,15 +363,26 @@ async def test_all_spare_processes_killed_while_idle(home: Path) -> None:
 async def test_after_a_quiet_while_one_spare_process_is_left(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(worker_pool, "QUIET", 0.01)
     async with WorkerPool(3).running() as pool:
         taken = [await pool.take() for _ in range(3)]
-        monkeypatch.setattr(worker_pool, "QUIET", 0.01)
         for one in taken:
             await pool.release(one)
         assert await gone([one.pid for one in taken[:2]])
         assert taken[2].is_alive
         assert (await pool.take()) is taken[2]
     assert not any(one.is_alive for one in taken)
+
+
+async def test_the_use_of_a_worker_wakes_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    naps = []
+    real = anyio.sleep_until
+    monkeypatch.setattr(anyio, "sleep_until", lambda deadline: naps.append(deadline) or real(deadline))
+    async with WorkerPool().running() as pool:
+        for _ in range(20):
+            await pool.release(await pool.take())
+            await anyio.sleep(0)
+        assert len(naps) == 1, "the next look for surplus workers"
 
 
 async def test_a_spare_process_that_is_dead_is_not_handed_out() -> None:
