@@ -159,6 +159,7 @@ async def test_a_change_returns_the_run_as_it_is_stored(store: SqlStore) -> None
     run, _ = await store.create(evolve(NEW, webhook_url="http://127.0.0.1/"))
     stages = [{"name": "SYNCING_SOURCE", "started_at": END, "finished_at": None, "rows": None}]
     begun = await store.update(run, "SYNCING_SOURCE", stages=stages, started_at=END)
+    assert begun is not None
     assert begun == await store.require(run.run_id)
     metrics = {"rows_read": 3, "rejected_ratio": 0.1, "warnings": {"ä": 1}}
     values: dict[str, Any] = {"finished_at": END, "metrics": metrics, "error_message": "no" * 10_000}
