@@ -21,6 +21,7 @@ from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.turns import NoTurn, TooManyWaiting
 from lume_local._runs.workers.worker import WorkerDied
+from lume_local._runs.workers.worker_pool import CHECK_PATIENCE
 
 MOST_SAMPLES = 20
 RETRY = 5
@@ -58,9 +59,11 @@ class FlowsApi:
             flow = read_definition(requests.json_object(ask.body, ask.content_type))
             if flow.ref != ref:
                 raise FlowError("flow", f"the body describes {flow.ref}, the path {ref}: make them agree")
-            is_new = await self._flows.register(flow, by=ask.holder)
+            is_new = await self._flows.register(flow, by=ask.holder, patience=CHECK_PATIENCE)
         except FlowError as error:
             raise Problem("invalid-flow", str(error), field=error.place) from None
+        except WorkerDied as error:
+            raise Problem("unavailable", str(error)) from None
         except FlowConflict:
             raise Problem(
                 "flow-version-exists",

@@ -8,6 +8,7 @@ import asyncio
 import difflib
 import errno
 import logging
+import math
 import os
 from contextlib import suppress
 from functools import cache
@@ -201,14 +202,21 @@ class FlowRegistry:
         }
 
     async def register(
-        self, flow: Flow, *, by: str = "server", replace_unused: bool = False, replace: bool = False
+        self,
+        flow: Flow,
+        *,
+        by: str = "server",
+        replace_unused: bool = False,
+        replace: bool = False,
+        patience: float = math.inf,
     ) -> bool:
-        """Add a flow version; return whether it is new. Raises `FlowError`, `FlowConflict`.
+        """Add a flow version; return whether it is new. Raises `FlowError`, `FlowConflict`, `WorkerDied`.
 
         Args:
             by: the name of the key; `server` for a file.
             replace_unused: accept different content for a version that no run has used.
             replace: accept different content for any version, and log it.
+            patience: see `WorkerPool.check`.
         """
         async with self._registering:
             known = self._stored.get(flow.ref)
@@ -223,7 +231,7 @@ class FlowRegistry:
                 return False
             if known is not None and not (replace or (replace_unused and not is_used)):
                 raise FlowConflict(flow.ref)
-            compiled = await self._pool.check(flow.definition)
+            compiled = await self._pool.check(flow.definition, patience=patience)
             if known is not None:
                 level, runs = (logging.WARNING, "runs used") if is_used else (logging.INFO, "no run used")
                 _log.log(

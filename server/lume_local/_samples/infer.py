@@ -37,7 +37,7 @@ _MOST = 0.7
 """Share of lines that must have as many values as the header."""
 _COUNTRY = "country_code({column})"
 AT_ONCE = 200
-"""Columns to judge at a time: a flow has at most 2,000, and many take long to compile."""
+"""Columns to judge at a time: a flow has at most 5,000, and many take long to compile."""
 
 _WORDS = frozenset(
     "NA N/A n/a na #N/A #NA N.A. n.a. - -- – — . .. ? NULL null Null (null) <NA>".split()

@@ -31,10 +31,16 @@ class ProtocolError(Exception):
 
 @frozen
 class Check:
-    """Compile a flow; answered by `Checked` or `Refused`. `cleaners` is their SQL from the first compilation."""
+    """Compile a flow; answered by `Checked` or `Refused`.
+
+    Attributes:
+        cleaners: their SQL from the first compilation.
+        seconds: the CPU time after which the process ends instead.
+    """
 
     definition: Json
     cleaners: list[str] | None = None
+    seconds: int = 20
 
 
 @frozen

@@ -76,6 +76,8 @@ _TICK = 0.1
 """Seconds between looks at a run's progress."""
 MOST_DATA = 2 * 1024**3
 """Bytes of memory for data: twice a run's limit by DuckDB's count, which leaves out long strings, for example."""
+DATA_OF_A_COLUMN = 512 * 1024
+"""Bytes that DuckDB reserves for each column of a flow besides: 2,048 values in each step, of which it fills few."""
 _HEARTBEAT = 5.0
 """Seconds after which progress is sent even if there is none: a silent worker counts as stuck."""
 
@@ -213,13 +215,10 @@ def main(over_shards: str = "") -> None:
 
 
 def _serve(over_shards: str) -> None:
-    # An allocation outside DuckDB's own limit fails instead of exhausting the machine's memory.
-    with suppress(OSError, ValueError):  # the system has no such limit, or already a lower one
-        _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (MOST_DATA, most))
     outbox, leash = EventWriter(), Leash()
     instances, before = Instances(), _surroundings()
     while True:
+        _limit_data(MOST_DATA)
         outbox.send(Ready(_resident()))
         job, variables = leash.next_job()
         while not isinstance(job, Execute):
@@ -236,6 +235,13 @@ def _serve(over_shards: str) -> None:
         instances.prepare()
 
 
+def _limit_data(limit: int) -> None:
+    """Let an allocation outside DuckDB's own limit fail instead of exhausting the machine's memory."""
+    with suppress(OSError, ValueError):  # the system has no such limit, or already a lower one
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, most))
+
+
 @contextmanager
 def _lent(variables: dict[str, str]) -> Iterator[None]:
     """Set these environment variables for the duration of the block."""
@@ -245,6 +251,18 @@ def _lent(variables: dict[str, str]) -> Iterator[None]:
     finally:
         for name in variables:
             os.environ.pop(name, None)
+
+
+@contextmanager
+def _at_most(seconds: int) -> Iterator[None]:
+    """End this process with SIGXCPU if the block takes more CPU time than this: planning can't be interrupted."""
+    before = resource.getrlimit(resource.RLIMIT_CPU)
+    with suppress(OSError, ValueError):  # a lower limit of the system stays
+        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + seconds, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CPU, before)
 
 
 def _surroundings() -> tuple[Any, ...]:
@@ -279,7 +297,7 @@ def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose
                 return Failed(str(error), None)
             return Done({})
         case Check():
-            with connect() as connection:
+            with _at_most(job.seconds), connect() as connection:
                 confine_check(connection)
                 try:
                     return Checked(compile_flow(connection, read_definition(job.definition), job.cleaners))
@@ -380,6 +398,7 @@ def _run(
 
 
 def _execute(context: Context, place: Path | None, over_shards: str) -> dict[str, Any]:
+    _limit_data(MOST_DATA + DATA_OF_A_COLUMN * len(context.job.flow["columns"]))
     if place is not None:
         return Run(context, SmallFiles(context, place)).execute()
     # Checks that need databases or other runs are done in one place.

@@ -130,7 +130,9 @@ class OneProcess:
                 metrics["rows_mapped"],
                 taken.statements.mapped(taken.staged, judged.rejects.duplicates),
             )
-            written = copy_to(self._connection, query, path) if taken.written is None else taken.written
+            written = taken.written
+            if written is None:
+                written = copy_to(self._connection, query, path, columns=len(self._flow["columns"]))
         check_written(part, rows, written)
         sync_file(path)
         return path

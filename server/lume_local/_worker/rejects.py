@@ -71,7 +71,8 @@ class Rejects:
             return self._csv(target)
         if self.statements.layout.json_lines and target.suffix == ".ndjson":
             return self._ndjson(target)
-        return copy_to(self.connection, self._rows_and_lines(), target)
+        columns = len(self.statements.layout.raw)
+        return copy_to(self.connection, self._rows_and_lines(), target, columns=max(columns, 1))
 
     def _csv(self, target: Path) -> int:
         """Write the rejects in the source's dialect and encoding."""

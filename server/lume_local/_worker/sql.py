@@ -40,8 +40,7 @@ def _escaped(path: Path) -> str:
 
 
 _FORMATS = {
-    # Larger dictionaries hardly make a file smaller, and cost a fifth of the writing.
-    ".parquet": "FORMAT parquet, COMPRESSION zstd, DICTIONARY_SIZE_LIMIT 4096",
+    ".parquet": "FORMAT parquet, COMPRESSION zstd, DICTIONARY_SIZE_LIMIT {dictionary}",
     ".csv": "FORMAT csv, HEADER true",
     ".ndjson": "FORMAT json",
 }
@@ -49,14 +48,24 @@ STAGED = "FORMAT parquet, COMPRESSION lz4, DICTIONARY_SIZE_LIMIT 1"
 """Options for rows that only we read, once or twice: fast to write and compact."""
 
 
-def copy_to(connection: DuckDBPyConnection, query: str, target: Path, options: str | None = None) -> int:
-    """Write the query's rows; return their number."""
-    return int(row_of(connection, copying(query, target, options))[0])
+_DICTIONARY = 4096
+"""Values in a column's dictionary: larger ones hardly make a file smaller, and cost a fifth of the writing."""
+_DICTIONARIES = 1_000_000
+"""Values in those of all columns: a dictionary takes 250 bytes a value as soon as its file is opened."""
 
 
-def copying(query: str, target: Path, options: str | None = None) -> str:
+def copy_to(
+    connection: DuckDBPyConnection, query: str, target: Path, options: str | None = None, columns: int = 1
+) -> int:
+    """Write the query's rows, of so many columns; return their number."""
+    return int(row_of(connection, copying(query, target, options, columns))[0])
+
+
+def copying(query: str, target: Path, options: str | None = None, columns: int = 1) -> str:
     """Return the statement that writes the query's rows; its result is `Count`."""
-    return f"COPY ({query}) TO {text(str(target))} ({options or _FORMATS[target.suffix]})"
+    dictionary = min(_DICTIONARY, _DICTIONARIES // columns)
+    options = options or _FORMATS[target.suffix].format(dictionary=dictionary)
+    return f"COPY ({query}) TO {text(str(target))} ({options})"
 
 
 LINES = ("\x01", "", "")

@@ -101,7 +101,8 @@ def _in_target(
     connection: DuckDBPyConnection, statements: Statements, target: Path, records: int
 ) -> Staged | None:
     """Write all rows to the target; return None if one is rejected: rows are missing and the numbers are off."""
-    written = copy_to(connection, statements.mapped(f"({statements.stage()})", False), target)
+    query, columns = statements.mapped(f"({statements.stage()})", False), len(statements.flow["columns"])
+    written = copy_to(connection, query, target, columns=columns)
     if written == records:
         return Staged(statements.flawless(scan_of(target)), written, written)
     target.unlink()

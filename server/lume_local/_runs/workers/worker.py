@@ -61,6 +61,10 @@ class WorkerDied(Exception):
     """The process ended without an answer, or had to be killed. The message says how."""
 
 
+class OutOfTime(WorkerDied):
+    """The process ended because a job took more CPU time than it may."""
+
+
 class NotFinished(Obstacle):
     """A commit can't be carried out, or a run's steps can't be undone."""
 
@@ -152,7 +156,8 @@ class Worker:
             await self._send(job)
             event = await self._event()
             if event is None:
-                raise WorkerDied(await self.death())
+                died = await self.death()
+                raise OutOfTime(died) if self._process.returncode == -signal.SIGXCPU else WorkerDied(died)
             if not isinstance(event, (done, refused)):
                 raise ProtocolError(f"{event!r} is not an answer to {type(job).__name__}")
             return event

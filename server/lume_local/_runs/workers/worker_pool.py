@@ -1,5 +1,6 @@
 """Worker processes: started ahead of need, handed out, taken back, never outliving the pool."""
 
+import hashlib
 import math
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from lume_async._base.tasks import task_group
 from lume_local._flow.fields import FlowError
 from lume_local._runs.health import Health
 from lume_local._runs.workers.child import Start
-from lume_local._runs.workers.worker import Worker, WorkerDied
+from lume_local._runs.workers.worker import OutOfTime, Worker, WorkerDied
 from lume_local._shared.protocol import (
     ArchiveRuns,
     ArrowFile,
@@ -37,13 +38,22 @@ from lume_local._shared.protocol import (
     Repaired,
     RowsPage,
     Unreadable,
+    encode,
 )
 
 Answer = TypeVar("Answer")
 Refusal = TypeVar("Refusal")
 
-CHECK_LIMIT = 20.0
-"""Seconds that checking a flow may take: few enough that the client still waits, and does not resend."""
+CHECK_LIMIT = 20
+"""Seconds of CPU time that checking a flow may take, and …"""
+CHECKED_IN_A_SECOND = 25
+"""… for so many columns one more: most take 2 ms, and the most complex cleaner 35 ms."""
+CHECK_PATIENCE = 25.0
+"""Seconds until a client is told that its check goes on: few enough that it still waits, and does not resend."""
+CHECK_BACKSTOP = 600.0
+"""Seconds until a check is given up."""
+_MOST_VERDICTS = 4
+"""The number of verdicts that are kept: a flow is tried, then registered."""
 PROPOSE_LIMIT = 45.0
 """Seconds that a proposal may take: few enough that the client still waits."""
 READ_LIMIT = 60.0
@@ -65,6 +75,15 @@ class _Start:
         self.worker: Worker | None = None
         self.problem = "the server is being shut down"
         self.is_wanted = True
+
+
+class _Verdict:
+    """The verdict on a flow; after `settled`, `answer` is set unless there was a `problem`."""
+
+    def __init__(self) -> None:
+        self.settled = anyio.Event()
+        self.answer: Checked | Refused | None = None
+        self.problem = "the server is being shut down"
 
 
 class WorkerPool:
@@ -91,6 +110,7 @@ class WorkerPool:
         self._awaited = 0
         """The number of workers being started for a waiting caller."""
         self._used, self._used_at = anyio.Event(), 0.0
+        self._verdicts: dict[bytes, _Verdict] = {}
         self._is_retrying = False
         self._closed = False
 
@@ -223,11 +243,49 @@ class WorkerPool:
 
     # -- jobs for a spare worker; all raise `WorkerDied`
 
-    async def check(self, definition: Json, cleaners: list[str] | None = None) -> Json:
-        """Compile a flow (see `compile_flow`). Raises `FlowError`, including when that takes too long."""
-        late = FlowError("", f"takes longer than {CHECK_LIMIT:g} s to check: simplify its expressions")
-        answer = await self._answered(Check(definition, cleaners), Checked, Refused, CHECK_LIMIT, late)
-        return _accepted(answer).compiled
+    async def check(
+        self, definition: Json, cleaners: list[str] | None = None, patience: float = math.inf
+    ) -> Json:
+        """Compile a flow (see `compile_flow`). Raises `FlowError`, including when that takes too much CPU time.
+
+        A busy server says nothing about the flow: after `patience` seconds `WorkerDied` is raised, and the check goes
+        on. Its verdict serves all callers with the same flow, now and later.
+        """
+        job = Check(definition, cleaners, CHECK_LIMIT + len(definition["columns"]) // CHECKED_IN_A_SECOND)
+        key = hashlib.sha256(encode(job)).digest()
+        verdict = self._verdicts.get(key)
+        if verdict is None:
+            verdict = self._verdicts[key] = _Verdict()
+            self._tasks.start_soon(self._judge, key, verdict, job)
+        with anyio.move_on_after(patience):
+            await verdict.settled.wait()
+        if not verdict.settled.is_set():
+            raise WorkerDied(
+                f"the flow is not checked after {patience:g} s, as the server is busy; the check goes on: try again"
+            )
+        if verdict.answer is None:
+            raise WorkerDied(verdict.problem)
+        return _accepted(verdict.answer).compiled
+
+    async def _judge(self, key: bytes, verdict: _Verdict, job: Check) -> None:
+        """Settle a verdict, and keep the newest ones."""
+        late = WorkerDied(
+            f"the flow was not checked within {CHECK_BACKSTOP:g} s, as the server is busy: try again"
+        )
+        try:
+            verdict.answer = await self._answered(job, Checked, Refused, CHECK_BACKSTOP, late)
+        except OutOfTime:
+            problem = f"takes more than {job.seconds} s of CPU time to check: simplify its expressions"
+            verdict.answer = Refused("", problem)
+        except (WorkerDied, ProtocolError) as error:
+            verdict.problem = str(error)
+        finally:
+            if verdict.answer is None:
+                del self._verdicts[key]
+            verdict.settled.set()
+            settled = [key for key, one in self._verdicts.items() if one.settled.is_set()]
+            for old in settled[:-_MOST_VERDICTS]:
+                del self._verdicts[old]
 
     async def propose(self, job: Propose) -> Json:
         """Make a proposal. Raises `FlowError`, including when that takes too long."""

@@ -63,7 +63,7 @@ async def odd() -> AsyncIterator[WorkerPool]:
 
 def job(folder: Path, *questions: str, do: str = "", **places: dict[str, Any]) -> Execute:
     """A run that asks these questions and then does that."""
-    flow = {"ask": questions, "do": do, "seeds": []}
+    flow = {"columns": [], "ask": questions, "do": do, "seeds": []}
     source, mapped, rejects = (
         places.get("source", {"kind": "odd"}),
         places.get("mapped", {}),

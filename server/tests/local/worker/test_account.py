@@ -45,8 +45,10 @@ def test_rows_that_are_read_and_were_not_counted(
 def test_rows_that_are_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str, rows: int
 ) -> None:
-    def short(connection: duckdb.DuckDBPyConnection, query: str, target: Path, *options: str) -> int:
-        return copy_to(connection, query, target, *options) - (target.name == part)
+    def short(
+        connection: duckdb.DuckDBPyConnection, query: str, target: Path, *options: str, columns: int = 1
+    ) -> int:
+        return copy_to(connection, query, target, *options, columns=columns) - (target.name == part)
 
     monkeypatch.setattr(one_process, "copy_to", short)
     monkeypatch.setattr("lume_local._worker.rejects.copy_to", short)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
@@ -16,6 +17,8 @@ from lume_local._worker.statements import Layout
 
 NEW = " (in a new flow version if this one is registered)"
 """The way to correct a flow, in messages."""
+MOST_COLUMNS = 10_000
+"""The maximum number of a source's columns: DuckDB holds 2,048 values of each in each of seven steps."""
 OTHERWISE = "Replay them through a version that reads the columns that they have"
 """The advice about rejected rows that a flow can't read."""
 
@@ -55,8 +58,10 @@ def layout_of_table(reader: str, flow: dict[str, Any], names: list[str], visible
 def visible_columns(flow: dict[str, Any], names: list[str], shown: str) -> dict[str, int]:
     """Return the columns that the flow's expressions see, by the names they use."""
     visible: dict[str, int] = {}
+    lower = _places(one.lower() for one in names)
+    folds = _places(folded(one.lower()) for one in names) if flow["aliases"] else {}
     for name, place in flow["sources"].items():
-        found = _positions(flow, name, names)
+        found = _positions(flow, name, names, lower, folds)
         if len(found) != 1:
             raise SourceError(column_trouble(flow, shown, name, place, names, found))
         visible[name] = found[0]
@@ -69,21 +74,30 @@ def spellings(flow: dict[str, Any], name: str) -> list[str]:
     return aliases["names"] if aliases else [name]
 
 
-def _positions(flow: dict[str, Any], name: str, names: list[str]) -> list[int]:
+def _places(names: Iterable[str]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for n, name in enumerate(names):
+        places.setdefault(name, []).append(n)
+    return places
+
+
+def _positions(
+    flow: dict[str, Any],
+    name: str,
+    names: list[str],
+    lower: dict[str, list[int]],
+    folds: dict[str, list[int]],
+) -> list[int]:
     """Return the columns that fit, which should be only one; exact names take precedence.
 
     Case is ignored, unless several columns differ only in case: the flow's spelling then decides, if it has only one.
     """
     wanted = [one.lower() for one in spellings(flow, name)]
-    lower = [one.lower() for one in names]
-    found = [n for one in wanted for n, there in enumerate(lower) if there == one]
+    found = [n for one in wanted for n in lower.get(one, ())]
     if name.lower() not in flow["aliases"]:
         is_exact = len(found) > 1 and name.lower() not in flow["respelled"]
         return ([n for n in found if names[n] == name] if is_exact else []) or found
-    if not found:
-        folds = [folded(there) for there in lower]
-        found = [n for one in map(folded, wanted) for n, there in enumerate(folds) if there == one]
-    found = list(dict.fromkeys(found))
+    found = list(dict.fromkeys(found or [n for one in map(folded, wanted) for n in folds.get(one, ())]))
     return found[:1] if flow["aliases"][name.lower()]["first"] else found
 
 
@@ -210,12 +224,18 @@ def other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:
 
 
 def check_columns(flow: dict[str, Any], layout: Layout) -> None:
-    """Refuse unread columns, if the flow demands it, and obvious mistakes in names.
+    """Refuse more columns than a run can hold, unread ones, if the flow demands it, and obvious mistakes in names.
 
     Raises:
         SourceError: there are such columns; or the objects of a JSON source have nothing that the flow reads, or have
             it in another case: their names are case-sensitive.
     """
+    if len(layout.raw) > MOST_COLUMNS:
+        raise SourceError(
+            f"the source has {len(layout.raw):,} columns, of which {flow['ref']} reads {len(layout.visible):,}, and "
+            f"a run holds up to {MOST_COLUMNS:,}, since a rejected row keeps the values of all: remove columns that "
+            "the flow does not read from the file, then run it again"
+        )
     spelled = {one.lower(): one for one in layout.members if not one.lower().startswith(RESERVED)}
     absent = _absent(flow, layout)
     wrong = absent if len(absent) == len(layout.raw) else [one for one in absent if one.lower() in spelled]
