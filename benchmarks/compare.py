@@ -33,6 +33,18 @@ amount = { type = "number", maximum = 900 }
 """
 IMPORTS = ("import aiohttp", "from lume_async import Client")
 IMPORT = "import time; begun = time.process_time(); {}; print(time.process_time() - begun)"
+IN_THREAD = """
+import json, time
+from lume_sync import Client
+
+found = {}
+for which in ("first", "next"):
+    begun = time.process_time()
+    import lume_local
+    with lume_local.serve_in_thread(data=which, max_active=1):
+        found[f"`serve_in_thread`, the {which} of a process"] = time.process_time() - begun
+print(json.dumps(found))
+"""
 CLIENT = """
 import asyncio, json, os, sys, time
 from pathlib import Path
@@ -64,18 +76,20 @@ async def repeated(count, work):
 
 async def main():
     async with Client(key, base_url=url, proxy=False) as client:
+        ended = []
         async def run(n):
-            return await (await client.run("people:v1", f"{n}.csv")).wait(poll_interval=0.05)
+            ended.append(await (await client.run("people:v1", f"{n}.csv")).wait(poll_interval=0.05))
 
-        first = await run("first")
         async def batch():
             outcomes = client.run_many(RunRequest("people:v1", f"small/{n}.csv") for n in range(many))
             assert len([one.result() async for one in outcomes]) == many
 
+        of_first = await measured(1, run("first"))
         of_runs = await measured(runs, repeated(runs, run))
-        of_gets = await measured(gets, repeated(gets, lambda _: client.run_status(first.id)))
-        assert first.metadata.metrics.rows_mapped
-        found = {f"a run of 100 rows, {name}": took for name, took in of_runs.items()}
+        of_gets = await measured(gets, repeated(gets, lambda _: client.run_status(ended[0].id)))
+        assert ended[0].metadata.metrics.rows_mapped
+        found = {f"the first run, {name}": took for name, took in of_first.items()}
+        found |= {f"a run of 100 rows, {name}": took for name, took in of_runs.items()}
         for name, took in (await measured(many, batch())).items() if many else ():
             found[f"one of {many} by run_many, {name}"] = took
         print(json.dumps(found | {f"GET /v1/runs/{{id}}, {name}": of_gets[name] for name in ("client", "server")}))
@@ -132,6 +146,7 @@ def measure(checkout: Path, runs: int, gets: int, many: int) -> dict[str, float]
             (folder / f"small/{n}.csv").write_text("".join(["id,email,amount\n", *rows[:20]]))
         for statement in IMPORTS:
             figures[statement] = float(output(IMPORT.format(statement)))
+        figures |= json.loads(output(IN_THREAD))
         with serving(checkout, folder, figures) as (url, key, pid):
             figures |= json.loads(output(CLIENT, url, key, *map(str, (pid, runs, gets, many))))
     return figures
@@ -159,11 +174,11 @@ def main() -> None:
     header("aiohttp", "duckdb")
     sides = {"A": given.a.resolve(), "B": given.b.resolve()}
     print(f"A {sides['A']}, B {sides['B']}: ms of CPU, the least of {given.rounds} turns\n")
-    print(f"{'':32} {'A':>10} {'B':>10} {'median of B / A':>18}")
+    print(f"{'':38} {'A':>10} {'B':>10} {'median of B / A':>18}")
     for name, values in compared(sides, given.rounds, given.runs, given.gets, given.many).items():
         ratios = [b / a for a, b in zip(values["A"], values["B"], strict=True) if a]
         least = [min(values[side]) * 1000 for side in sides]
-        print(f"{name:32} {least[0]:10.2f} {least[1]:10.2f} {statistics.median(ratios or [1]):18.3f}")
+        print(f"{name:38} {least[0]:10.2f} {least[1]:10.2f} {statistics.median(ratios or [1]):18.3f}")
 
 
 if __name__ == "__main__":
