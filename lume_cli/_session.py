@@ -20,13 +20,12 @@ from lume_cli._output.short_ids import shorts
 from lume_cli._output.stderr import Say
 from lume_cli._output.stdout import Data
 from lume_cli._server_file import ServerFile
-from lume_cli._server_watch import ServerWatch, unresponsive
-from lume_cli._settings import resolve
 
 if TYPE_CHECKING:
     from lume_async import Client
+    from lume_cli._server_watch import ServerWatch
 
-_GONE = unresponsive("it is not running")
+_GONE = "it is not running"
 """For the server of the nearest `.lume` folder, whose port another program may use now."""
 
 _EVERY = 1.0
@@ -89,14 +88,16 @@ class CommandSession:
         """
         from lume_async import Client
         from lume_cli._health import HealthCheck
+        from lume_cli._server_watch import ServerWatch, unresponsive
+        from lume_cli._settings import resolve
 
         settings = resolve(self.options, self.say.warn).check()
         base_url = settings.base_url or ""
-        health = HealthCheck(base_url)
+        health, gone = HealthCheck(base_url), unresponsive(_GONE)
 
         async def check() -> str | None:
             is_gone = settings.server is not None and not settings.server.is_running
-            return _GONE if is_gone else await health.check()
+            return gone if is_gone else await health.check()
 
         self.server = watch = ServerWatch(base_url, self.say, check)
 
@@ -104,7 +105,7 @@ class CommandSession:
             try:
                 return settings.key()
             except ApiConnectionError:
-                watch.on_unsent(_GONE)
+                watch.on_unsent(gone)
                 raise
 
         try:

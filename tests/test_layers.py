@@ -121,6 +121,7 @@ SHARED = {
                 "owned",
                 "platform",
                 "tasks",
+                "version",
                 "words",
             ]
         ),

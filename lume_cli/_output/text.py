@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import attrs
-import simplejson
 
 from lume_async._base.controls import UNSEEN, escaped
 from lume_async._base.words import counted
@@ -38,6 +37,8 @@ def as_json(
     default: Callable[[Any], Any] = plain,
 ) -> str:
     """Strict JSON that also escapes control characters JSON would let through; a `Decimal` is a number."""
+    import simplejson  # here: a table needs none of it
+
     text = simplejson.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False, default=default)
     return _UNSEEN_IN_LINES.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 

@@ -4,12 +4,13 @@ import json
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import frozen
 
-from lume_async import Client
+if TYPE_CHECKING:
+    from lume_async import Client
 
 _NAMES = ("flow", "version")
 """Two versions always differ in these."""
@@ -60,7 +61,7 @@ def _parts(value: Any, place: str) -> Iterator[tuple[str, Any]]:
         yield place, value
 
 
-async def pair(client: Client, before: str, after: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+async def pair(client: "Client", before: str, after: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the definitions of two flow versions, each a file or a version of the server.
 
     If only a file is given, the first is the registered version of the same name.
@@ -78,7 +79,7 @@ async def pair(client: Client, before: str, after: str | None) -> tuple[dict[str
     return (await client.flow_version(ref)).definition, new
 
 
-async def definition_of(client: Client, name: str) -> dict[str, Any]:
+async def definition_of(client: "Client", name: str) -> dict[str, Any]:
     """Read a definition from a file or the server. Raises `click.ClickException` as `read_flow` does."""
     return read_flow(Path(name)) if is_file(name) else (await client.flow_version(name)).definition
 

@@ -186,7 +186,9 @@ def test_a_missing_extra_is_named(lone: Shell, name: str) -> None:
 def test_a_missing_duckdb_is_named(monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
     for name in lume_local.__all__:
         monkeypatch.delitem(vars(lume_local), name, raising=False)
-    monkeypatch.delitem(sys.modules, "lume_local.commands.flow_check", raising=False)
+    for name in ("flow_check", "serving"):
+        monkeypatch.delitem(sys.modules, f"lume_local.commands.{name}", raising=False)
+        monkeypatch.delattr(f"lume_local.commands.{name}", raising=False)
     wanted = install_command(name="lume-local")
     monkeypatch.setattr(
         "lume_async._base.extras.find_spec", lambda name: None if name == "duckdb" else find_spec(name)

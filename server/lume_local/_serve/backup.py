@@ -19,7 +19,6 @@ import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -27,6 +26,7 @@ from attrs import asdict, define, field, frozen
 
 from lume_async._base import arguments
 from lume_async._base.elided import elided
+from lume_async._base.version import __version__
 from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
 from lume_local._runs.sources.work import belongs
@@ -141,7 +141,7 @@ def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False, state: AnyPath
         uploads = _copy_uploads(home / _UPLOADS, draft / _UPLOADS, files)
         about = Backup(
             made_at=made_at,
-            release=version("lume-client"),
+            release=__version__,
             data=str(home),
             **asdict(found),
             uploads=uploads,
@@ -293,7 +293,7 @@ def _about(copy: Path) -> tuple[Backup, dict[str, str]]:
         if about.form > VERSION:
             raise ConfigurationError(
                 f"{copy} is of lume-client {about.release}, in form {about.form} of the state; this is lume-client "
-                f"{version('lume-client')}, which uses form {VERSION}: restore it with the release that made it"
+                f"{__version__}, which uses form {VERSION}: restore it with the release that made it"
             )
         name = checksums.SUMS
         digests = checksums.read(_content(copy / name))

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import anyio
 import click
 
-import lume_local
 from lume_async import ConfigurationError
 from lume_async._base.tasks import task_group
 from lume_cli import _server_file
@@ -22,6 +21,7 @@ from lume_cli._output.stderr import Say
 from lume_cli._session import CommandSession
 from lume_cli._streams import drop_unwritten
 from lume_cli._work.flow_diff import read_flow
+from lume_local import Server, serve
 from lume_local._shared.saved import stamp
 
 LogFormat = Literal["text", "json"]
@@ -81,11 +81,11 @@ async def until_stopped(
 
 
 @asynccontextmanager
-async def _serving(state: Path, wanted: dict[str, Any]) -> "AsyncIterator[lume_local.Server]":
+async def _serving(state: Path, wanted: dict[str, Any]) -> AsyncIterator[Server]:
     """Start the server; if another one uses its data folder, the error has that one's URL."""
     async with AsyncExitStack() as stack:
         try:
-            server = await stack.enter_async_context(lume_local.serve(**wanted))
+            server = await stack.enter_async_context(serve(**wanted))
         except ConfigurationError as error:
             if (other := _server_file.read(state)) is None or not str(error).startswith("another server "):
                 raise
@@ -93,7 +93,7 @@ async def _serving(state: Path, wanted: dict[str, Any]) -> "AsyncIterator[lume_l
         yield server
 
 
-def _print_use(session: CommandSession, server: "lume_local.Server", file: Path, key_env: str | None) -> None:
+def _print_use(session: CommandSession, server: Server, file: Path, key_env: str | None) -> None:
     data = file.parents[1]
     if data.name == _server_file.FOLDER:
         found = f"Commands find it in {data.absolute().parent} and below; elsewhere:"

@@ -1,5 +1,6 @@
 """`lume serve`: its options, and what they do to the server."""
 
+import gc
 import inspect
 import json
 import os
@@ -27,6 +28,7 @@ import lume_local
 from lume_cli._app import app
 from lume_cli._options import SecondsOrForever, Size
 from lume_local import ServerOptions
+from lume_local.commands import serving
 from lume_sync import ApiError, Client
 
 NAMED = inspect.signature(lume_local.serve).parameters.keys() - {"options"}
@@ -47,7 +49,8 @@ def asked(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, An
         raise Asked
         yield
 
-    monkeypatch.setattr(lume_local, "serve", serve)
+    monkeypatch.setattr(serving, "serve", serve)
+    monkeypatch.setattr(gc, "freeze", lambda: None)  # the process of these tests goes on
     monkeypatch.setenv("SECRET", "whisper")
     monkeypatch.setenv("OLD_SECRET", "murmur")
     monkeypatch.chdir(no_server)

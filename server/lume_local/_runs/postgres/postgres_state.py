@@ -11,13 +11,13 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from importlib.metadata import version
 from random import uniform
 
 import anyio
 import psycopg
 from psycopg import conninfo, errors
 
+from lume_async._base.version import __version__
 from lume_local._runs.health import Health
 from lume_local._runs.postgres import lease
 from lume_local._runs.postgres.postgres_sql import Connection, connect, connections
@@ -238,7 +238,7 @@ async def _migrate(connection: Connection) -> tuple[str, int]:
     found, by = await _parts(connection), await _fact(connection, "written_by")
     if why := schemas.mismatch(_KIND, found, await _fact(connection, schemas.FACT), by):
         raise StoreError(f"it {why}")
-    await _put(connection, "written_by", version("lume-client"))
+    await _put(connection, "written_by", __version__)
     return await _fact(connection, "store_id"), await _offset(connection)
 
 
@@ -262,7 +262,7 @@ async def _form_of(connection: Connection) -> int:
         by = await _fact(connection, "written_by")
         raise StoreError(
             f"the state in PostgreSQL was written by lume-client {by[:40]}, in form {text} of the state; this is "
-            f"lume-client {version('lume-client')}, which uses form {VERSION}: start the version that wrote it, or "
+            f"lume-client {__version__}, which uses form {VERSION}: start the version that wrote it, or "
             "use another database"
         )
     return int(text)

@@ -12,12 +12,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
 import orjson
 from attrs import frozen
 
+from lume_async._base.version import __version__
 from lume_local._runs.sql.sql_audit import ADD_ACT, act_values
 from lume_local._runs.sql.tables import DONE, VERSION
 from lume_local._runs.store.audit import Act
@@ -143,7 +143,7 @@ def written(db: sqlite3.Connection, form: int) -> str:
         row = None
     by = f"lume-client {row[0][:40]}" if row else "another version of lume-client"
     return (
-        f"written by {by}, in form {form} of the state; this is lume-client {version('lume-client')}, which uses "
+        f"written by {by}, in form {form} of the state; this is lume-client {__version__}, which uses "
         f"form {VERSION}"
     )
 
