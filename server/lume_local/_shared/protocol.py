@@ -6,14 +6,13 @@ missing key somewhere else. A worker is `Ready`, then gets any number of jobs an
 """
 
 import re
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import unquote
 
 import cattrs
 import orjson
 from attrs import field, frozen
 from attrs.converters import optional
-from cattrs.strategies import configure_tagged_union
 
 from lume_async._base.elided import bounded, elided
 from lume_local._shared.identity import SourceContent
@@ -412,6 +411,11 @@ Outcome = Done | Failed | Cancelled
 _Answer = Checked | Refused | Looked | Notified | Proposed | Repaired | Gathered | Unreadable
 _OfRun = StageBegun | Progressed | AsksToCommit | Outcome
 Event = Ready | _Answer | RowsPage | ArrowFile | _OfRun
+_KINDS: dict[str, dict[str, type[Any]]] = {
+    side: {each.__name__.lower(): each for each in get_args(union)}
+    for side, union in (("job", Job), ("event", Event))
+}
+"""The classes by the name that a line has at the key `job` or `event`."""
 
 
 def read_job(plain: Json) -> Read:
@@ -421,25 +425,26 @@ def read_job(plain: Json) -> Read:
 
 def encode(line: Job | Event) -> bytes:
     """Encode a job or an event as one line."""
-    union = Job if isinstance(line, Job) else Event
-    return orjson.dumps(_CONVERTER.unstructure(line, unstructure_as=union)) + b"\n"
+    side, name = "job" if isinstance(line, Job) else "event", type(line).__name__.lower()
+    return orjson.dumps({**_CONVERTER.unstructure(line), side: name}) + b"\n"
 
 
 def decode_job(line: bytes) -> Job:
     """Decode a line as a job. Raises `ProtocolError`."""
-    job: Job = _decode(line, Job)
+    job: Job = _decode(line, "job")
     return job
 
 
 def decode_event(line: bytes) -> Event:
     """Decode a line as an event. Raises `ProtocolError`."""
-    event: Event = _decode(line, Event)
+    event: Event = _decode(line, "event")
     return event
 
 
-def _decode(line: bytes, union: Any) -> Any:
+def _decode(line: bytes, side: str) -> Any:
     try:
-        return _CONVERTER.structure(orjson.loads(line), union)
+        plain = orjson.loads(line)
+        return _CONVERTER.structure(plain, _KINDS[side][plain[side]])
     except Exception as error:  # cattrs and its hooks raise anything for a value of another type
         why = elided(f"{line[:200]!r} is not of the worker protocol: {error!r}")
         raise ProtocolError(why) from error
@@ -456,13 +461,7 @@ def _new_converter() -> cattrs.Converter:
     # Not copied key by key: a compiled flow is large, and nothing here looks into it.
     converter.register_structure_hook_func(lambda kind: kind == Json, _object)
     converter.register_unstructure_hook_func(lambda kind: kind in (Json, Json | None), lambda value: value)
-    configure_tagged_union(Job, converter, tag_name="job", tag_generator=_tag)
-    configure_tagged_union(Event, converter, tag_name="event", tag_generator=_tag)
     return converter
-
-
-def _tag(cls: type[Any]) -> str:
-    return cls.__name__.lower()
 
 
 _CONVERTER = _new_converter()
