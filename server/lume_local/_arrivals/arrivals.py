@@ -1,7 +1,7 @@
 """All arrivals of a server, from a file that is reloaded when it changes."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,9 +13,15 @@ from attrs import define, field
 from lume_async._base.tasks import task_group
 from lume_async.errors import ConfigurationError
 from lume_local._arrivals.settings import Arrival, read_arrivals
+from lume_local._arrivals.submission import Submissions
 from lume_local._arrivals.watcher import Watcher, WatcherParts
 from lume_local._flow.mistakes import read_settings
+from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
+from lume_local._runs.runner import Runner
+from lume_local._runs.sources.paths import Roots
+from lume_local._runs.sources.resolver import SourceResolver
+from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import StoredRun
 from lume_local._shared.failing import require
 from lume_local._shared.saved import OnReload, Reread, unnoticed
@@ -48,33 +54,32 @@ class Arrivals:
     """The arrivals of one server.
 
     Args:
-        path: the path of `arrivals.toml`; None without arrivals.
+        path: the path of `arrivals.toml`.
+
+    Attributes:
         on_reload: called after a reload.
 
     Raises:
         ConfigurationError: the file can't be read, or has a mistake.
     """
 
-    def __init__(self, path: Path | None, parts: WatcherParts, on_reload: OnReload = unnoticed) -> None:
-        self._path, self._parts, self._on_reload = path, parts, on_reload
-        self._file = (
-            None if path is None else Reread(lambda: read_file(path), "arrivals stay in effect", path)
-        )
+    _parts: WatcherParts
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.on_reload: OnReload = unnoticed
+        self._file = Reread(lambda: read_file(path), "arrivals stay in effect", path)
         self._tasks: dict[str, _Task] = {}
 
     @property
     def problem(self) -> str:
         """Why the file's current content is not in effect; empty if it is."""
-        return "" if self._file is None else self._file.trouble
-
-    @property
-    def _wanted(self) -> tuple[Arrival, ...]:
-        return () if self._file is None else self._file.value
+        return self._file.trouble
 
     @property
     def watchers(self) -> list[Watcher]:
         """The watcher of each arrival, in the order of the file."""
-        return [self._tasks[one.name].watcher for one in self._wanted if one.name in self._tasks]
+        return [self._tasks[one.name].watcher for one in self._file.value if one.name in self._tasks]
 
     async def counts(self) -> dict[str, dict[str, int]]:
         """Return the number of files by state for each arrival; `trouble` is 1 while its place can't be used."""
@@ -96,28 +101,37 @@ class Arrivals:
             task.watcher.run_ended(run)
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Watch while the block lasts."""
+    async def running(
+        self,
+        store: SqlStore,
+        flows: FlowRegistry,
+        runner: Runner,
+        resolver: SourceResolver,
+        roots: Roots,
+        on_notice: Callable[[], None] | None,
+    ) -> AsyncIterator[None]:
+        """Watch while the block lasts; `on_notice` is that of `WatcherParts`."""
+        self._parts = WatcherParts(store, Submissions(store, flows, runner, resolver), roots, on_notice)
+        await run_sync(self._file.look)  # it may have changed while this server waited for the state
         async with task_group() as tasks:
-            if self._path is not None and self._file is not None:
-                self._start(tasks, {})
-                tasks.start_soon(self._follow_file, self._path, self._file, tasks)
+            self._start(tasks, {})
+            tasks.start_soon(self._follow_file, tasks)
             try:
                 yield
             finally:
                 tasks.cancel_scope.cancel()
 
-    async def _follow_file(self, path: Path, file: Reread[tuple[Arrival, ...]], tasks: TaskGroup) -> None:
+    async def _follow_file(self, tasks: TaskGroup) -> None:
         while True:
             await anyio.sleep(LOOK)
-            if await run_sync(file.look):
+            if await run_sync(self._file.look):
                 await self._follow(tasks)
-                _log.warning("%s was read again: %d arrivals", path, len(file.value))
-                self._on_reload(path, arrivals=len(file.value))
+                _log.warning("%s was read again: %d arrivals", self._path, len(self._file.value))
+                self.on_reload(self._path, arrivals=len(self._file.value))
 
     async def _follow(self, tasks: TaskGroup) -> None:
         """Stop the watchers of removed and changed arrivals; start watchers for new ones."""
-        wanted = {one.name: one for one in self._wanted}
+        wanted = {one.name: one for one in self._file.value}
         for name, task in list(self._tasks.items()):
             if wanted.get(name) == task.watcher.arrival:
                 continue
@@ -131,7 +145,7 @@ class Arrivals:
         self._start(tasks, self._tasks)
 
     def _start(self, tasks: TaskGroup, known: dict[str, _Task]) -> None:
-        for arrival in self._wanted:
+        for arrival in self._file.value:
             if arrival.name not in known:
                 self._tasks[arrival.name] = task = _Task(Watcher(arrival, self._parts))
                 tasks.start_soon(self._watch, task)

@@ -1,10 +1,9 @@
 """The operations on flow versions: registered ones, and the next one, proposed from samples."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
 import orjson
-from attrs import frozen
 
 from lume_local._flow.definition import NAME, json_schema, read_definition
 from lume_local._flow.fields import FlowError
@@ -13,7 +12,6 @@ from lume_local._http.documents import dry_run_document, flow_item
 from lume_local._http.exchange import Ask, Problem, Reply
 from lume_local._http.lookup import exists, require_flow
 from lume_local._mapping.decisions import decisions
-from lume_local._mapping.target import MappingTarget, next_version, of_flow, of_schema
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowConflict, FlowRegistry
 from lume_local._runs.proposals import MOST_OF_A_KEY, WAIT_LIMIT, Proposals
@@ -22,6 +20,9 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.turns import NoTurn, TooManyWaiting
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import CHECK_PATIENCE
+
+if TYPE_CHECKING:
+    from lume_local._mapping.target import MappingTarget
 
 MOST_SAMPLES = 20
 RETRY = 5
@@ -97,8 +98,7 @@ def _ref(ask: Ask) -> str:
     return f"{ask.path['flow']}:{ask.path['version']}"
 
 
-@frozen
-class ProposalBody:
+class ProposalBody(NamedTuple):
     """The body of a request for a proposal.
 
     Attributes:
@@ -168,7 +168,9 @@ class ProposalsApi:
         except WorkerDied as error:
             raise Problem("unavailable", f"the proposal could not be made: {error}") from None
 
-    async def _target(self, flow: str, wanted: ProposalBody) -> MappingTarget:
+    async def _target(self, flow: str, wanted: ProposalBody) -> "MappingTarget":
+        from lume_local._mapping.target import next_version, of_flow, of_schema  # few servers propose
+
         if not NAME.fullmatch(flow):
             raise Problem("flow-version-not-found", f"{flow!r} is not a name of a flow")
         known = self._flows.all(flow)

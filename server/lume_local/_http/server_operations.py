@@ -4,14 +4,12 @@ import os
 import socket
 from collections.abc import Sequence
 from heapq import nsmallest
-from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from attrs import asdict, field, frozen
 
-from lume_local._arrivals.arrivals import Arrivals
-from lume_local._arrivals.watcher import View
+from lume_async._base.version import __version__
 from lume_local._http import contract, queries
 from lume_local._http.exchange import Ask, Problem, Reply
 from lume_local._runs.health import Health
@@ -20,6 +18,10 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import ACTS, ActFilter
 from lume_local._runs.times import ago_text, now_text
 from lume_local._shared.protocol import Json
+
+if TYPE_CHECKING:
+    from lume_local._arrivals.arrivals import Arrivals
+    from lume_local._arrivals.watcher import View
 
 STATES = ("waiting", "submitted", "refused")
 """The states of arrived files."""
@@ -64,7 +66,7 @@ class ServerApi:
         standbys = await self._store.standbys()
         others = [_server(one.host, one.pid, one.since, is_waiting=True) for one in standbys]
         document = {
-            "version": version("lume-client"),
+            "version": __version__,
             "contract_version": contract.number(),
             "capabilities": contract.CAPABILITIES.split(", "),
             "state": {"kind": self._store.kind, "form": self._store.form},
@@ -97,7 +99,7 @@ def _server(
 class ArrivalsApi:
     """The operation for arrivals."""
 
-    def __init__(self, arrivals: Arrivals, store: SqlStore) -> None:
+    def __init__(self, arrivals: "Arrivals | None", store: SqlStore) -> None:
         self._arrivals, self._store = arrivals, store
 
     async def page(self, ask: Ask) -> Reply:
@@ -108,8 +110,9 @@ class ArrivalsApi:
         if state is not None and state not in STATES:
             raise queries.parameter_problem("state", f"must be one of {', '.join(STATES)}")
         # Read before the views, which may already come from a corrected file.
-        problem = self._arrivals.problem or None
-        views = [watcher.view() for watcher in self._arrivals.watchers]
+        problem = None if self._arrivals is None else self._arrivals.problem or None
+        watchers = () if self._arrivals is None else self._arrivals.watchers
+        views = [watcher.view() for watcher in watchers]
         wanted = [view for view in views if name in (None, view.arrival.name)]
         if name is not None and not wanted:
             known = ", ".join(view.arrival.name for view in views)
@@ -144,7 +147,7 @@ class ArrivalsApi:
             )
         return Reply(200, {"problem": problem, "arrivals": documents, "files": files})
 
-    async def _waiting(self, views: Sequence[View], limit: int) -> list[Json]:
+    async def _waiting(self, views: "Sequence[View]", limit: int) -> list[Json]:
         """Return the waiting files, oldest first."""
         now = anyio.current_time()
         every = ((view.arrival.name, one) for view in views for one in view.waiting)
@@ -153,14 +156,14 @@ class ArrivalsApi:
             for name, one in nsmallest(limit, every, key=lambda each: each[1].since)
         ]
 
-    async def _refused(self, views: Sequence[View], limit: int) -> list[Json]:
+    async def _refused(self, views: "Sequence[View]", limit: int) -> list[Json]:
         found = [
             one for view in views for one in await self._store.arrivals.refused(view.arrival.name, limit)
         ]
         found.sort(key=lambda one: one.at, reverse=True)
         return [_file(one.arrival, one.path, "refused", one.at, one.why) for one in found[:limit]]
 
-    async def _submitted(self, views: Sequence[View], limit: int) -> list[Json]:
+    async def _submitted(self, views: "Sequence[View]", limit: int) -> list[Json]:
         """Return the submitted files, newest runs first."""
         names = [view.arrival.name for view in views]
         return [

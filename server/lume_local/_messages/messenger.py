@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 
@@ -35,21 +36,20 @@ class Messenger:
     """Makes messages; used from one event loop.
 
     Args:
-        file: the rules; None makes no messages.
-        on_message: called after messages were added to the outbox.
+        path: the file of the rules.
         clock: returns the time in seconds since 1970.
+
+    Raises:
+        ConfigurationError: as `RulesFile`.
     """
 
-    def __init__(
-        self,
-        messages: SqlMessages,
-        file: RulesFile | None,
-        health: Health,
-        on_message: Callable[[], None],
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._messages, self._file, self._health = messages, file, health
-        self._on_message, self._clock = on_message, clock
+    _messages: SqlMessages
+    _health: Health
+    _on_message: Callable[[], None]
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self.rules = RulesFile(path)
+        self._clock = clock
         self._woken = anyio.Event()
         self._last = -math.inf
 
@@ -57,29 +57,27 @@ class Messenger:
         """Look for notices."""
         self._woken.set()
 
-    @property
-    def on_notice(self) -> Callable[[], None] | None:
-        """The function to call after a notice was added; None without rules."""
-        return None if self._file is None else self.wake
-
     @asynccontextmanager
-    async def running(self, console: str) -> AsyncIterator[None]:
-        """Turn notices into messages while the block lasts, with links to the console at this address."""
-        if self._file is None:
-            yield
-            return
+    async def running(
+        self, messages: SqlMessages, health: Health, on_message: Callable[[], None], console: str
+    ) -> AsyncIterator[None]:
+        """Turn notices into messages while the block lasts, with links to the console at this address.
+
+        `on_message` is called after messages were added to the outbox.
+        """
+        self._messages, self._health, self._on_message = messages, health, on_message
         async with task_group() as tasks:
-            tasks.start_soon(self._carry_out, self._file, Texts(console))
+            tasks.start_soon(self._carry_out, Texts(console))
             try:
                 yield
             finally:
                 tasks.cancel_scope.cancel()
 
-    async def _carry_out(self, file: RulesFile, texts: Texts) -> None:
+    async def _carry_out(self, texts: Texts) -> None:
         while True:
             self._woken = anyio.Event()
             try:
-                pause = await self._step(file.current(), texts)
+                pause = await self._step(self.rules.current(), texts)
             except StoreFailed as error:
                 self._health.trouble(_PLACE, why(error))
                 pause = RETRY

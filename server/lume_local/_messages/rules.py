@@ -245,11 +245,11 @@ def variables(rules: Iterable[MessageRule]) -> list[str]:
 class Withheld(Collection[str]):
     """Values that other processes must not know: the server's secrets, and the addresses in the present rules."""
 
-    def __init__(self, own: frozenset[str], rules: RulesFile | None) -> None:
+    def __init__(self, own: frozenset[str], rules: RulesFile) -> None:
         self._own, self._rules = own, rules
 
     def _all(self) -> frozenset[str]:
-        return self._own if self._rules is None else self._own | self._rules.secrets()
+        return self._own | self._rules.secrets()
 
     def __contains__(self, value: object) -> bool:
         return value in self._own or value in self._all()

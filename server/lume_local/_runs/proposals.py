@@ -1,17 +1,19 @@
 """Proposals for flow versions, made from files that runs might read: one at a time, in a worker process."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio.to_thread import run_sync
 
 from lume_local._flow.urls import is_sftp_url, is_store_url
-from lume_local._mapping.target import MappingTarget
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_files import SourceSpec
 from lume_local._runs.turns import Turns
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.failing import require
 from lume_local._shared.protocol import Json, Propose
+
+if TYPE_CHECKING:
+    from lume_local._mapping.target import MappingTarget
 
 MOST_BYTES = 1024 * 1024 * 1024
 """The size of a sample: rows at equal distances are read, and some decisions need all of them."""
@@ -30,7 +32,7 @@ class Proposals:
 
     async def make(
         self,
-        target: MappingTarget,
+        target: "MappingTarget",
         samples: list[str],
         source: Json | None,
         *,

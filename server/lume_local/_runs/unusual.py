@@ -8,7 +8,6 @@ its logarithm. On normal data the rule is wrong for 1 run in 2,500 after 20 runs
 
 import math
 from collections.abc import Sequence
-from statistics import median
 from typing import Any
 
 from lume_async._base.words import counted
@@ -89,5 +88,7 @@ def _ratio(run: Figures) -> float:
 
 def centre(values: Sequence[float]) -> tuple[float, float]:
     """Return the median, and the median absolute deviation as the standard deviation of normal data."""
+    from statistics import median  # here: it imports fractions and decimals, which a start needs none of
+
     middle = median(values)
     return middle, _NORMAL * median(abs(value - middle) for value in values)

@@ -4,18 +4,16 @@ import errno
 import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from anyio.abc import TaskGroup
 
 from lume_async._base.tasks import task_group
 from lume_async.errors import ConfigurationError
-from lume_local._arrivals.arrivals import Arrivals, read_file
-from lume_local._arrivals.submission import Submissions
-from lume_local._arrivals.watcher import WatcherParts
 from lume_local._http.access.keys import ApiKeys
 from lume_local._http.access.sign_in import SignIn
 from lume_local._http.access.tokens import Tokens
@@ -32,8 +30,6 @@ from lume_local._http.server_operations import ArrivalsApi, ServerApi
 from lume_local._http.telemetry import ServerMetrics, Telemetry
 from lume_local._http.upload_operations import UploadsApi
 from lume_local._http.uploading.uploads import Uploads
-from lume_local._messages.messenger import Messenger
-from lume_local._messages.rules import RulesFile, Withheld
 from lume_local._runs.deliveries.http_carriers import http_carriers
 from lume_local._runs.deliveries.message_carrier import MessageCarrier
 from lume_local._runs.deliveries.outbox import DeliveryOutbox
@@ -69,6 +65,10 @@ from lume_local._shards.executor import is_cluster, kind_of
 from lume_local._shared.commit import explain
 from lume_local._shared.protocol import Json
 
+if TYPE_CHECKING:
+    from lume_local._arrivals.arrivals import Arrivals
+    from lume_local._messages.messenger import Messenger
+
 _log = logging.getLogger("lume_local")
 
 MAX_ACTIVE = 2
@@ -78,10 +78,19 @@ MAX_ACTIVE = 2
 @asynccontextmanager
 async def assembled(settings: ServerSettings) -> AsyncIterator[tuple[str, Runner, Console]]:
     """Run a server for the duration of the block; yield its URL, runs and console. Raises `ConfigurationError`."""
-    if settings.arrivals is not None:  # so that mistakes in arrivals are reported before mistakes in messages
-        read_file(settings.arrivals)
-    rules = None if settings.messages is None else RulesFile(settings.messages)
-    secrets = Withheld(settings.secrets, rules)
+    arrivals, messenger = None, None
+    secrets: Collection[str] = settings.secrets
+    # Imported only for a server that has them. Mistakes in arrivals are reported before mistakes in messages.
+    if settings.arrivals is not None:
+        from lume_local._arrivals.arrivals import Arrivals
+
+        arrivals = Arrivals(settings.arrivals)
+    if settings.messages is not None:
+        from lume_local._messages.messenger import Messenger
+        from lume_local._messages.rules import Withheld
+
+        messenger = Messenger(settings.messages)
+        secrets = Withheld(settings.secrets, messenger.rules)
     hub = Hub()
     listener = Listener(Standby(), hub)
     async with AsyncExitStack() as stack:
@@ -90,7 +99,7 @@ async def assembled(settings: ServerSettings) -> AsyncIterator[tuple[str, Runner
         state = await stack.enter_async_context(opened_state(settings))
         engine, max_active = await stack.enter_async_context(_engine(settings, state.health, secrets))
         max_active = settings.max_active or max_active
-        server = _running(settings, state, listener, hub, engine, max_active, secrets, rules)
+        server = _running(settings, state, listener, hub, engine, max_active, secrets, arrivals, messenger)
         yield await stack.enter_async_context(server)
 
 
@@ -124,7 +133,8 @@ async def _running(
     engine: Json | None,
     max_active: int,
     secrets: Collection[str],
-    rules: RulesFile | None,
+    arrivals: "Arrivals | None",
+    messenger: "Messenger | None",
 ) -> AsyncIterator[tuple[str, Runner, Console]]:
     places, store, health = settings.places, state.store, state.health
     uploads = _opened_uploads(places, settings)
@@ -132,25 +142,28 @@ async def _running(
     metrics = ServerMetrics.of()
     watch = Telemetry(metrics)
     carriers = [*http_carriers(settings.webhooks, settings.lineage)]
-    if rules is not None:
+    if messenger is not None:
         carriers.append(MessageCarrier(health, secrets))
     outbox = DeliveryOutbox(store.deliveries, carriers, health, watch.delivery_given_up)
-    messenger = Messenger(store.messages, rules, health, outbox.wake)
     flows = FlowRegistry(store, await store.flows(), pool, settings.flows, dev=settings.dev)
+
+    on_notice = None if messenger is None else messenger.wake
 
     def on_message() -> None:
         outbox.wake()
-        messenger.wake()
+        if on_notice is not None:
+            on_notice()
 
     def run_ended(run: StoredRun) -> None:
         watch.run_ended(run)
         remove_source(run, places.uploads)
-        arrivals.run_ended(run)
+        if arrivals is not None:
+            arrivals.run_ended(run)
         if has_rejects(run.run_metadata):
             runner.wake_lanes()  # others may wait for their turn
 
     recorder = RunRecorder(
-        store, hub, health, on_message, run_ended, settings.lineage, tells=rules is not None
+        store, hub, health, on_message, run_ended, settings.lineage, tells=messenger is not None
     )
     paths = RunPaths(places, flows, store, engine)
     settler = Settler(store, recorder, paths, pool)
@@ -162,8 +175,10 @@ async def _running(
         runner.wake_lanes()  # a key may have more active runs now
 
     keys = ApiKeys(settings.api_key, settings.keys, keys_changed)
-    if rules is not None:
-        rules.on_reload = acts.reloaded
+    if arrivals is not None:
+        arrivals.on_reload = acts.reloaded
+    if messenger is not None:
+        messenger.rules.on_reload = acts.reloaded
     runner = Runner(
         *(store, recorder, paths, pool, settler, late, health, max_active, settings.run_timeout),
         at_limit=keys.at_limit,
@@ -172,9 +187,6 @@ async def _running(
     reader = RowReader(places.state / "rows", health, secrets)
     dry_runs = DryRuns(paths, pool, reader, settings.run_timeout)
     resolver = SourceResolver(flows, places, store.sources, reader.pool)
-    submissions = Submissions(store, flows, runner, resolver)
-    watcher_parts = WatcherParts(store, submissions, places, messenger.on_notice)
-    arrivals = Arrivals(settings.arrivals, watcher_parts, acts.reloaded)
     replays = Replays(store, flows, runner, dry_runs, resolver, reader, places)
     mends = Mends(store, replays)
     tokens = Tokens()
@@ -195,7 +207,8 @@ async def _running(
     front = Front(operations, keys, tokens, settings.keep)
     if metrics is not None:
         _add_gauges(metrics, store, runner, pool, health)
-        metrics.arriving(arrivals.counts)
+        if arrivals is not None:
+            metrics.arriving(arrivals.counts)
     async with (
         task_group() as upkeep,
         pool.running(),
@@ -212,9 +225,15 @@ async def _running(
         async with (
             outbox.running(),
             runner.running(),
-            arrivals.running(),
+            nullcontext()
+            if arrivals is None
+            else arrivals.running(store, flows, runner, resolver, places, on_notice),
             _answering(listener, settings, front, acts) as base_url,
-            messenger.running(settings.public_url or for_browsers(base_url)),
+            nullcontext()
+            if messenger is None
+            else messenger.running(
+                store.messages, health, outbox.wake, settings.public_url or for_browsers(base_url)
+            ),
         ):
             try:
                 yield base_url, runner, console

@@ -1,6 +1,5 @@
 """Starts Python processes that must end with the process that starts them, even while stopped (Linux)."""
 
-import ctypes
 import os
 import signal
 import sys
@@ -28,6 +27,8 @@ def end_with(parent: int) -> None:
     """
     if sys.platform != "linux":
         return
+    import ctypes  # here: only the processes that are started need it
+
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # the parent ended before the call
         os._exit(1)
