@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from lume_async._base.platform import command_line
 
@@ -39,6 +38,8 @@ def _requirement(extra: str, name: str) -> list[str]:
     origin = _origin(name)
     url = str(origin.get("url") or "")
     if url.startswith("file:"):
+        from urllib.request import url2pathname  # here: it imports `http.client` and `ssl`
+
         path = url2pathname(urlsplit(url).path)
         return [*(["-e"] if origin.get("dir_info", {}).get("editable") else []), f"{path}{extra}"]
     if url:

@@ -8,14 +8,12 @@ from attrs import asdict
 from lume_local._shared.protocol import Execute, Json
 from lume_local._worker.sources.places.local import LocalFiles
 from lume_local._worker.sources.places.query_source import QuerySource
-from lume_local._worker.sources.places.sftp_source import SftpFiles
 from lume_local._worker.sources.places.store_source import StoredFiles
 from lume_local._worker.sources.source import Pause, Source, SourceError
 
 KINDS: dict[str, type[Source]] = {
     "files": LocalFiles,
     "query": QuerySource,
-    "sftp": SftpFiles,
     "store": StoredFiles,
 }
 MOST_DIGESTED = 64 * 1024 * 1024
@@ -24,6 +22,10 @@ MOST_DIGESTED = 64 * 1024 * 1024
 
 def source_of(place: dict[str, Any], flow: dict[str, Any]) -> Source:
     """Return the source for a place such as `{"kind": "files", "files": [{"path": …, "shown": …}], …}`."""
+    if place["kind"] == "sftp":  # few workers read one, and it imports asyncio
+        from lume_local._worker.sources.places.sftp_source import SftpFiles
+
+        return SftpFiles(place, flow)
     return KINDS[place["kind"]](place, flow)
 
 
