@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from hashlib import sha256
 
 from lume_async._base.words import listed
@@ -21,6 +22,7 @@ FACT = "schema"
 _MOST_NAMED = 3
 
 
+@lru_cache(1024)  # more than a schema has: a new state is compared with the definitions just written
 def part(definition: str) -> str:
     """Return the digest of a definition, ignoring its layout and comments."""
     words = " ".join(re.sub(r"--[^\n]*", " ", definition).split())

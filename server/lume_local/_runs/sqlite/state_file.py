@@ -8,9 +8,9 @@ import os
 import sqlite3
 import uuid
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
+from lume_async._base.version import __version__
 from lume_local._runs.health import is_full
 from lume_local._runs.sql.sql_arrivals import ARRIVALS
 from lume_local._runs.sql.sql_drafts import DRAFTS
@@ -76,9 +76,13 @@ def _create(path: Path, outputs: Path | None) -> None:
     try:
         tables = f"{SCHEMA} {CHANGES} {COUNTS} {MENDS} {LEDGER} {DRAFTS} {AUDIT} {OLD_RUNS} {ARRIVALS}"
         triggers = f"{COUNTING} {MENDING} {AUDITING}"
-        db.executescript(f"BEGIN; {tables} {triggers} PRAGMA user_version = {VERSION}; COMMIT")
+        # One transaction without syncs of its own: the draft is synced as a whole before it gets its name.
+        db.executescript(
+            f"PRAGMA synchronous = OFF; BEGIN; {tables} {triggers} PRAGMA user_version = {VERSION};"
+        )
         db.execute("INSERT INTO facts VALUES ('store_id', ?)", [uuid.uuid4().hex[:8]])
         note_parts(db)
+        db.execute("COMMIT")
     except sqlite3.DatabaseError as error:
         raise (_full(path) if is_full(path.parent) else error) from None
     finally:
@@ -119,7 +123,7 @@ def _skip_lost_numbers(db: sqlite3.Connection) -> None:
     db.execute(f"UPDATE sqlite_sequence SET seq = seq + {_SKIPPED} WHERE name = 'changes'")  # noqa: S608
     db.execute(
         "INSERT OR REPLACE INTO facts VALUES ('opened', ?), ('written_by', ?)",
-        [now_text(), version("lume-client")],
+        [now_text(), __version__],
     )
     db.execute("COMMIT")
 

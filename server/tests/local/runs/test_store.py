@@ -3,9 +3,10 @@
 import asyncio
 import errno
 import multiprocessing
+import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from importlib.metadata import version
 from itertools import product
@@ -22,7 +23,7 @@ from local.stores import Stores
 
 from lume_local._runs.sql.operation import Row
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.sqlite import sqlite_sql
+from lume_local._runs.sqlite import migrations, sqlite_sql, state_file
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.arrived import Arrived, KnownPath, RefusedFile
 from lume_local._runs.store.records import (
@@ -234,6 +235,31 @@ async def test_what_a_power_cut_takes_was_never_relied_on(tmp_path: Path) -> Non
         "no client misses it"
     )
     store.close()
+
+
+def test_a_new_state_is_whole_and_synced_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite does not sync the draft, and leaves nothing of it in a journal."""
+    steps: list[tuple[str, list[str]]] = []
+    for module, name in ((state_file, "sync_file"), (os, "replace"), (state_file, "sync_folder")):
+        real = getattr(module, name)
+
+        def noted(*paths: Path, name: str = name, real: Callable[..., None] = real) -> None:
+            steps.append((name, sorted(path.name for path in tmp_path.iterdir())))
+            if name == "sync_file":
+                with closing(sqlite3.connect(*paths)) as draft:
+                    assert draft.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+                    assert draft.execute("SELECT 1 FROM facts WHERE name = 'store_id'").fetchone() == (1,)
+                    migrations.check(draft, *paths)
+            real(*paths)
+
+        monkeypatch.setattr(module, name, noted)
+
+    with closing(state_file.open_state(tmp_path / "s")) as db:
+        assert tuple(db.execute("PRAGMA synchronous").fetchone()) == (1,), "as `Durability` expects it"
+
+    assert steps == [("sync_file", ["s.draft"]), ("replace", ["s.draft"]), ("sync_folder", ["s"])]
 
 
 async def test_one_fsync_for_all_that_wait(file: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
