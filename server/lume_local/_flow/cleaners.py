@@ -6,12 +6,10 @@ The results of a cleaner are part of each flow version that calls it. A changed 
 
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from attrs import frozen
 
-
-@frozen
-class Cleaner:
+class Cleaner(NamedTuple):
     """One function.
 
     Attributes:

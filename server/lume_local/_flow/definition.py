@@ -6,7 +6,7 @@ Only the structure is checked here; DuckDB checks the SQL, in a worker (`_worker
 import hashlib
 import re
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from attrs import field, frozen
@@ -27,8 +27,7 @@ _SIZE = re.compile(r"(\d{1,15})([KMGT]?)", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
-@frozen
-class Sharding:
+class Sharding(NamedTuple):
     """The flow's settings for shards; None leaves them to the server."""
 
     shard_bytes: int | None
@@ -107,8 +106,7 @@ LENGTHS = ("minLength", "maxLength")
 PAIRS = (*product(BOUNDS[::2], BOUNDS[1::2]), LENGTHS)
 
 
-@frozen
-class Column:
+class Column(NamedTuple):
     """One column of the target: the source of its value, its type, and its constraints.
 
     `unique` is within a run; `ever` also in the target's table, or in all runs of the flow.
@@ -130,8 +128,7 @@ class Column:
     references: Reference | None = None
 
 
-@frozen
-class Rule:
+class Rule(NamedTuple):
     """A condition, and the treatment of a row or a run that breaks it.
 
     In `rules` it applies to a row of the target; in `expect` to all mapped rows, and the counts.
@@ -143,8 +140,7 @@ class Rule:
     on_fail: str
 
 
-@frozen
-class Seed:
+class Seed(NamedTuple):
     """A small CSV file in which expressions look values up by a unique key. If `per_run`, a run may bring another."""
 
     name: str

@@ -7,7 +7,7 @@ import glob
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import frozen
 
@@ -147,8 +147,7 @@ _OF_ONE = ("csv", "fixed", "json", "xml", "excel")
 """Tables for one format, which has the same name."""
 
 
-@frozen
-class SourceSettings:
+class SourceSettings(NamedTuple):
     """How to find and read the source files; or the query that returns the rows.
 
     `where` is a condition over a row of the source: other rows are filtered, neither mapped nor rejected.

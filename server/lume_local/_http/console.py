@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from attrs import evolve, frozen
@@ -35,8 +36,7 @@ _MOST = 100
 """The maximum number of links, and of sessions, per owner; a new one ends the owner's oldest."""
 
 
-@frozen
-class Owner:
+class Owner(NamedTuple):
     """The owner of links and sessions.
 
     Attributes:

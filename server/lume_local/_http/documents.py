@@ -128,7 +128,7 @@ def flow_item(flow: StoredFlow, checked: Flow, runs: int) -> dict[str, Any]:
             | {"constraints": {k: v for k, v in columns[column.name].items() if k in _CONSTRAINTS}}
             for column in checked.columns
         ],
-        "rules": [asdict(rule) for rule in checked.rules],
+        "rules": [rule._asdict() for rule in checked.rules],
     }
 
 

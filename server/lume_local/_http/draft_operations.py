@@ -1,9 +1,7 @@
 """The operations on drafts: rejected rows that a person edits, has judged by the flow, and submits as one run."""
 
 import re
-from typing import Any
-
-from attrs import frozen
+from typing import Any, NamedTuple
 
 from lume_local._flow.definition import RESERVED
 from lume_local._http import queries, requests
@@ -196,8 +194,7 @@ def _cells(given: Any, place: str) -> Cells | None:
     return given
 
 
-@frozen
-class _SuggestionBody:
+class _SuggestionBody(NamedTuple):
     """The body of `POST /v1/drafts/{flow}/suggest`."""
 
     column: str

@@ -3,7 +3,7 @@
 import http
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import field, frozen
 from multidict import CIMultiDict, MultiMapping
@@ -49,8 +49,7 @@ class Ask:
         return self.headers.getall("X-Forwarded-For", [""])[-1].rpartition(",")[2].strip()
 
 
-@frozen
-class BodyStream:
+class BodyStream(NamedTuple):
     """A body that is read in blocks, since it may be larger than memory.
 
     Attributes:
@@ -62,8 +61,7 @@ class BodyStream:
     left: Callable[[], bytes] = bytes
 
 
-@frozen
-class Output:
+class Output(NamedTuple):
     """A file that a run has written; `identity` was recorded at that time."""
 
     path: Path

@@ -2,7 +2,7 @@
 
 import re
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import orjson
@@ -31,8 +31,7 @@ _RUNS_AT_ONCE = 100
 _DAY = 86400.0
 
 
-@frozen
-class _Place:
+class _Place(NamedTuple):
     """The beginning of a page of rows: a row of a run, and its position in the run's rejects."""
 
     seq: int = 0
@@ -71,15 +70,16 @@ class RejectsApi:
             await newest_version(self._flows, flow)
         for item in found:
             if item.reason is not None:
-                items.append(asdict(item))
+                items.append(item._asdict())
                 continue
             account = await ledger.account(item.flow)
-            of_flow = asdict(item, filter=lambda field, _: field.name != "reason")
+            of_flow = item._asdict()
+            del of_flow["reason"]
             flows.append(
                 {
                     **of_flow,
-                    "account": asdict(account) | {"closes": account.closes},
-                    "days": [asdict(day) for day in await ledger.days(item.flow, None, since)],
+                    "account": account._asdict() | {"closes": account.closes},
+                    "days": [day._asdict() for day in await ledger.days(item.flow, None, since)],
                     "replays": await ledger.replays(item.flow),
                 }
             )

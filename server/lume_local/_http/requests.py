@@ -7,9 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
-
-from attrs import fields, frozen
+from typing import Any, NamedTuple
 
 from lume_async._base.controls import control_in
 from lume_local._http.exchange import Problem
@@ -42,8 +40,7 @@ _KINDS: dict[type, str] = {
 }
 
 
-@frozen
-class SubmissionBody:
+class SubmissionBody(NamedTuple):
     """The body of `POST /v1/runs`."""
 
     flow_version: str
@@ -61,9 +58,6 @@ class SubmissionBody:
         more = ([{"seeds": self.seeds}] if self.seeds else []) + ([self.priority] if self.priority else [])
         content = [self.flow_version, self.source_path, self.run_metadata, self.force_rerun, self.webhook_url]
         return hashlib.sha256(json.dumps(content + more, sort_keys=True).encode()).hexdigest()
-
-
-_FIELDS = tuple(one.name for one in fields(SubmissionBody))
 
 
 def json_object(body: bytes, content_type: str | None = None) -> dict[str, Any]:
@@ -109,7 +103,7 @@ def _refuse_constant(name: str) -> Any:
 
 def submission(body: bytes, content_type: str | None = None) -> SubmissionBody:
     """Return the body of `POST /v1/runs`. Raises `Problem`."""
-    given = known_fields(body, content_type, _FIELDS)
+    given = known_fields(body, content_type, SubmissionBody._fields)
     dry_run = flag(given, "dry_run")
     if "limit" in given and not dry_run:
         raise field_problem("limit", "has no meaning without dry_run: remove it")

@@ -7,7 +7,7 @@ from typing import NoReturn
 from urllib.parse import unquote
 
 import orjson
-from attrs import asdict, evolve
+from attrs import evolve
 
 from lume_local._flow.urls import is_store_url
 from lume_local._http import queries, requests
@@ -108,7 +108,7 @@ class ResultsApi:
         limit = queries.limit_of(query, 1000, 10_000)
         since, flow = queries.since_of(query), query.get("flow")
         counts = await self._store.statistics.counts(by, since, flow, worst_first=worst_first, limit=limit)
-        items = [count.of | asdict(count, filter=lambda field, _: field.name != "of") for count in counts]
+        items = [one.pop("of") | one for one in (count._asdict() for count in counts)]
         return Reply(200, {"items": items})
 
     async def deliveries(self, ask: Ask) -> Reply:

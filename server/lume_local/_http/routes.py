@@ -1,10 +1,9 @@
 """The routes: each operation with its method, its path, the role that may call it, and its query parameters."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from aiohttp import web
-from attrs import frozen
 
 from lume_local._http import contract
 from lume_local._http.access.keys import Role
@@ -29,8 +28,7 @@ _OF_REJECTS = ("flow", "reason", "since", "state", "run")
 _PAGE = ("limit", "cursor")
 
 
-@frozen
-class Route:
+class Route(NamedTuple):
     """An operation and the requests that it answers.
 
     Attributes:
@@ -48,8 +46,7 @@ class Route:
     is_streamed: bool = False
 
 
-@frozen
-class Operations:
+class Operations(NamedTuple):
     """The operations of a server, by subject."""
 
     runs: RunsApi

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
-from attrs import frozen
 
 from lume_async.errors import ConfigurationError
 from lume_local._runs.health import Health
@@ -33,8 +32,7 @@ LOOK = 0.1
 """Seconds to wait for any other lock: a check whether a server is running holds the lock briefly."""
 
 
-@frozen
-class State:
+class State(NamedTuple):
     """The state of a running server.
 
     Attributes:

@@ -17,7 +17,7 @@ from lume_local._http.access.keys import OWN, Holder
 from lume_local._http.exchange import Problem
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
-FIELDS = requests._FIELDS
+FIELDS = requests.SubmissionBody._fields
 
 
 def any_key(patch: pytest.MonkeyPatch) -> None:

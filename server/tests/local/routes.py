@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from attrs import fields
-
 from lume_local._http.access.keys import Role
 from lume_local._http.routes import Operations, Route, router, routes
 
@@ -19,7 +17,7 @@ class _Api:
 
 def every_route() -> dict[tuple[str, str], Route]:
     """By method and path, as the router has them."""
-    parts: list[Any] = [_Api() for _ in fields(Operations)]
+    parts: list[Any] = [_Api() for _ in Operations._fields]
     table = routes(Operations(*parts))
     found: dict[Any, Route] = {route.operation: route for route in table}
     return {

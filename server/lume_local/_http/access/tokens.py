@@ -14,13 +14,13 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import orjson
 from anyio import Event, fail_after, move_on_after
 from anyio.abc import TaskGroup
-from attrs import evolve, frozen
+from attrs import evolve
 
 from lume_async._base.controls import control_in
 from lume_async._base.tasks import task_group
@@ -156,8 +156,7 @@ def named(subject: str) -> str:
     return f"{beginning}~{hashlib.sha256(subject.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
 
 
-@frozen
-class _Known:
+class _Known(NamedTuple):
     """An issuer's description and its public keys, whose IDs may be None."""
 
     about: dict[str, Any]

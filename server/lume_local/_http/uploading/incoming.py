@@ -14,10 +14,9 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import anyio
-from attrs import frozen
 
 from lume_async._base.words import counted
 from lume_local._http.exchange import BodyStream
@@ -40,8 +39,7 @@ class OtherContent(Exception):
     """The received content differs from the announcement. The message says how."""
 
 
-@frozen
-class Announced:
+class Announced(NamedTuple):
     """The announced length of the whole file and its SHA-256 in hex; None where the client has announced none."""
 
     length: int | None = None
@@ -56,8 +54,7 @@ class Announced:
         return ""
 
 
-@frozen
-class StoredUpload:
+class StoredUpload(NamedTuple):
     """A complete upload: its source path for runs, size in bytes, and SHA-256 in hex.
 
     Attributes:

@@ -16,9 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
-
-from attrs import frozen
+from typing import NamedTuple, TypeVar
 
 from lume_async._base.words import counted
 from lume_local._http.exchange import BodyStream, Problem
@@ -48,8 +46,7 @@ _NOTED = 1000
 """The maximum number of remembered checksums, and of remembered names of files that were sent again."""
 
 
-@frozen
-class HeldUpload:
+class HeldUpload(NamedTuple):
     """The received part of an upload: its size in bytes, and the size of the whole, None if unknown.
 
     Attributes:

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 from anyio.to_thread import run_sync
-from attrs import frozen
 
 from lume_async._base.platform import is_locked
 from lume_local._runs.health import Health, why
@@ -42,8 +42,7 @@ _WHERE = "putting the output of runs in place"
 _AWAY = "reading the files of arrivals"
 
 
-@frozen
-class _Waiting:
+class _Waiting(NamedTuple):
     run: StoredRun
     since: float
 
@@ -103,8 +102,7 @@ class Rested:
         return min((rest.until - now for rest in rests if rest.until > now), default=inf)
 
 
-@frozen
-class _Rest:
+class _Rest(NamedTuple):
     pause: float
     until: float
 

@@ -6,9 +6,9 @@ later run: it is not put in place, and the run's error message says so.
 
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 from anyio.to_thread import run_sync
-from attrs import frozen
 
 from lume_async.models import RunStatus
 from lume_local._runs.health import why
@@ -27,8 +27,7 @@ _log = logging.getLogger("lume_local")
 NOTHING_WRITTEN = "nothing was written: submit the run again"
 
 
-@frozen
-class Trouble:
+class Trouble(NamedTuple):
     """Why an output is not in place; `may_pass` if a retry may work, `is_final` if it never will."""
 
     text: str
@@ -145,8 +144,7 @@ def _finish_files(folder: Path) -> None:
             commit.put_in_place(step)
 
 
-@frozen
-class OutputPlace:
+class OutputPlace(NamedTuple):
     """The place of an output; with `of_source`, only runs of the same flow and source replace each other there."""
 
     location: str

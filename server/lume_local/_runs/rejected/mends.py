@@ -8,6 +8,7 @@ the rejects are open again, and their edits are still in the draft.
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from attrs import evolve, frozen
 
@@ -35,8 +36,7 @@ class DraftChanged(Exception):
     """The draft is not the one that was to be submitted."""
 
 
-@frozen
-class Mending:
+class Mending(NamedTuple):
     """The submitted runs of a draft.
 
     Attributes:

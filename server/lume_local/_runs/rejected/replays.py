@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 from anyio.to_thread import run_sync
@@ -58,8 +59,7 @@ class UnreadRows:
         return cls(one.run_id, one.rows.bit_count(), "output-gone", words)
 
 
-@frozen
-class Started:
+class Started(NamedTuple):
     """The replays that a request has started.
 
     Attributes:
@@ -112,8 +112,7 @@ Edits = Mapping[str, Json]
 """Replacement values by column, for the number of a reject, from 0, as a string."""
 
 
-@frozen
-class GatheredRows:
+class GatheredRows(NamedTuple):
     """The files with rows of runs, and the rows that can't be read."""
 
     files: dict[Path, list[Claim]]

@@ -2,8 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-
-from attrs import frozen
+from typing import NamedTuple
 
 from lume_local._flow.definition import Flow
 from lume_local._runs.rejected.mends import Mends
@@ -16,16 +15,14 @@ _MOST_TRIES = 6
 _MOST_CHOICES = 1000
 
 
-@frozen
-class Example:
+class Example(NamedTuple):
     """A value to repair, and a row that has it."""
 
     reject: Reject
     value: str
 
 
-@frozen
-class AcceptedRepair:
+class AcceptedRepair(NamedTuple):
     """A repair, with the values that it turns into acceptable ones."""
 
     repair: str

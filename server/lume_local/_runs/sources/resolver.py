@@ -4,12 +4,11 @@ import hashlib
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import orjson
 from anyio.to_thread import run_sync
-from attrs import frozen
 
 from lume_local._flow.definition import SEED_BYTES, Flow
 from lume_local._flow.source_settings import CONTENT
@@ -52,8 +51,7 @@ class CantTell(Obstacle):
     """The content of a source can't be determined."""
 
 
-@frozen
-class Resolved:
+class Resolved(NamedTuple):
     """A submission whose names have been looked up.
 
     Attributes:

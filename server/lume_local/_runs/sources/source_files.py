@@ -13,10 +13,9 @@ import threading
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from anyio.to_thread import run_sync
-from attrs import frozen
 
 from lume_async._base.words import counted
 from lume_local._flow.patterns import ANY_DEPTH, MOST_ENTRIES, MOST_FILES, Part, parts_of
@@ -110,8 +109,7 @@ _ESCAPED = re.compile(r"\[([*?[])\]")
 """A character as `glob.escape` writes it."""
 
 
-@frozen
-class SourceSpec:
+class SourceSpec(NamedTuple):
     """The specification of a run's source: its flow's `source.uri`, with the run's source path."""
 
     uris: tuple[str, ...]
@@ -270,8 +268,7 @@ def places_of(key: str) -> list[str]:
     return _CONTENT.sub("", key).split("\n")
 
 
-@frozen
-class SourceName:
+class SourceName(NamedTuple):
     """The value of `{source_path}` in a target.
 
     Attributes:

@@ -8,8 +8,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import fields
-
 from lume_async._base.elided import elided
 from lume_local._runs.sql.operation import Row, Sql, change_all, for_rows
 from lume_local._runs.store.ledger import Claim, Claimed, LedgerAccount
@@ -20,7 +18,7 @@ from lume_local._shared.row_set import all_rows, of_text, packed, placed, unpack
 
 _log = logging.getLogger("lume_local")
 
-_FIGURES = tuple(one.name for one in fields(LedgerAccount))
+_FIGURES = LedgerAccount._fields
 
 
 class LedgerEntries:

@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Sequence
 
 import orjson
-from attrs import astuple
 
 from lume_local._runs.sql.operation import Sql, reading, writing
 from lume_local._runs.store.drafts import (
@@ -127,7 +126,7 @@ class SqlDrafts:
             "INSERT INTO drafts (flow, owner, draft_id, rev, row_count, bytes, changed_at) "
             "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (flow, owner) DO UPDATE SET rev = excluded.rev, "
             "row_count = excluded.row_count, bytes = excluded.bytes, changed_at = excluded.changed_at",
-            [flow, owner, *astuple(draft)],
+            [flow, owner, *draft],
         )
         if size > before.bytes:
             await self._check(owner, room)

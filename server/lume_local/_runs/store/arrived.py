@@ -1,6 +1,7 @@
 """Values for arrived files: each content of each path once, and unsettled refusals and moves."""
 
 import hashlib
+from typing import NamedTuple
 
 from attrs import frozen
 
@@ -48,8 +49,7 @@ def mark_of(seen: str) -> bytes:
     return hashlib.blake2b(seen.encode(), digest_size=8).digest()
 
 
-@frozen
-class KnownPath:
+class KnownPath(NamedTuple):
     """The record of a path.
 
     Attributes:
@@ -67,8 +67,7 @@ class KnownPath:
     is_purged: bool = False
 
 
-@frozen
-class RefusedFile:
+class RefusedFile(NamedTuple):
     """A file without a run, and why it was refused."""
 
     arrival: str
@@ -78,8 +77,7 @@ class RefusedFile:
     at: str
 
 
-@frozen
-class Move:
+class Move(NamedTuple):
     """A file to be moved if its run has ended with output."""
 
     arrival: str

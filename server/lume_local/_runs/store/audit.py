@@ -5,7 +5,7 @@ or delete one that is younger than `KEPT_AT_LEAST`.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import field, frozen
 
@@ -42,8 +42,7 @@ class Act:
     detail: dict[str, Any] = field(factory=dict, converter=bounded)
 
 
-@frozen
-class NotedAct:
+class NotedAct(NamedTuple):
     """An act as it was recorded, with its number and the time."""
 
     seq: int
@@ -51,8 +50,7 @@ class NotedAct:
     act: Act
 
 
-@frozen
-class ActFilter:
+class ActFilter(NamedTuple):
     """Selects acts; None means all."""
 
     by: str | None = None

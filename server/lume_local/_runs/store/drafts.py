@@ -9,8 +9,7 @@ tab has changed the row since, that change is kept, and this one is refused.
 """
 
 from collections.abc import Mapping
-
-from attrs import frozen
+from typing import NamedTuple
 
 Cells = Mapping[str, str | None]
 """The replacement cells of an edited row, by column; None is no value."""
@@ -18,16 +17,14 @@ ROW_BYTES = 100
 """The size that a row counts in addition to its cells."""
 
 
-@frozen
-class Reject:
+class Reject(NamedTuple):
     """A rejected row: its run, and its number among the rejects, from 0."""
 
     run_id: str
     row: int
 
 
-@frozen
-class DraftRow:
+class DraftRow(NamedTuple):
     """An edited row.
 
     Attributes:
@@ -43,8 +40,7 @@ class DraftRow:
     reasons: tuple[str, ...] = ()
 
 
-@frozen
-class RowChange:
+class RowChange(NamedTuple):
     """A change of a row: its cells, None to take it out of the draft; `seen` is the revision known, 0 for none."""
 
     reject: Reject
@@ -52,8 +48,7 @@ class RowChange:
     seen: int
 
 
-@frozen
-class Judgement:
+class Judgement(NamedTuple):
     """A flow version's verdict on this revision of a row."""
 
     reject: Reject
@@ -61,8 +56,7 @@ class Judgement:
     reasons: tuple[str, ...]
 
 
-@frozen
-class RowDraft:
+class RowDraft(NamedTuple):
     """A draft without its rows.
 
     Attributes:
@@ -78,8 +72,7 @@ class RowDraft:
     changed_at: str
 
 
-@frozen
-class Saved:
+class Saved(NamedTuple):
     """The result of changes.
 
     Attributes:
@@ -92,8 +85,7 @@ class Saved:
     refused: dict[Reject, DraftRow | None]
 
 
-@frozen
-class Elsewhere:
+class Elsewhere(NamedTuple):
     """A row that is also in somebody else's draft."""
 
     reject: Reject
@@ -101,8 +93,7 @@ class Elsewhere:
     at: str
 
 
-@frozen
-class Room:
+class Room(NamedTuple):
     """The maximum bytes of drafts, for one owner and for all owners together."""
 
     of_owner: int

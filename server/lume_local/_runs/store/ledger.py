@@ -10,6 +10,8 @@ own run, with its new reasons. For each source, and for each flow:
     read + added + again = accepted + filtered + open + lost + discarded + superseded
 """
 
+from typing import NamedTuple
+
 from attrs import frozen
 
 OPEN, REPLAYING, LOST = "open", "replaying", "lost"
@@ -54,8 +56,7 @@ class RowsOfRun:
     count: int
 
 
-@frozen
-class UnendedRows:
+class UnendedRows(NamedTuple):
     """A run with rows that are open or lost.
 
     Attributes:
@@ -68,8 +69,7 @@ class UnendedRows:
     location: str | None
 
 
-@frozen
-class OpenCount:
+class OpenCount(NamedTuple):
     """The open rows of a flow with a reason, or with any reason if that is None.
 
     Attributes:
@@ -87,8 +87,7 @@ class OpenCount:
     oldest: str | None
 
 
-@frozen
-class Day:
+class Day(NamedTuple):
     """How many rows of a flow were rejected and closed on the day (UTC) that begins at `day`."""
 
     day: str
@@ -96,8 +95,7 @@ class Day:
     closed: int
 
 
-@frozen
-class LedgerAccount:
+class LedgerAccount(NamedTuple):
     """The account of all rows of a flow, or of one of its sources.
 
     Attributes:
@@ -127,8 +125,7 @@ class LedgerAccount:
         return self.read + self.added + self.again == ends
 
 
-@frozen
-class Claim:
+class Claim(NamedTuple):
     """The rows of one run that a run on rejects has claimed, from its record `start` on.
 
     Attributes:
@@ -147,8 +144,7 @@ Slice = tuple[tuple[int, int], ...] | None
 ALL: Slice = None
 
 
-@frozen
-class Origin:
+class Origin(NamedTuple):
     """The first run on a source, and the records of a run on rejects that are rows of this source.
 
     For a run on corrected rejects, `records` are the numbers of these rejects.
@@ -158,8 +154,7 @@ class Origin:
     records: Slice
 
 
-@frozen
-class Ending:
+class Ending(NamedTuple):
     """Rows of a run that were closed together: how, by which run or key, and when."""
 
     state: str

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from attrs import field, frozen
 from attrs.converters import optional
@@ -158,8 +158,7 @@ class FollowUp:
     dismissed: dict[str, str] | None = None
 
 
-@frozen
-class StatusChange:
+class StatusChange(NamedTuple):
     """A change of the status of a run."""
 
     run_id: str
@@ -167,8 +166,7 @@ class StatusChange:
     finished_at: str | None
 
 
-@frozen
-class WaitingServer:
+class WaitingServer(NamedTuple):
     """A server that waits for a state which another one has.
 
     Attributes:
@@ -192,8 +190,7 @@ class StoredFlow:
     created_at: str
 
 
-@frozen
-class PendingDelivery:
+class PendingDelivery(NamedTuple):
     """A pending delivery; its body may be large and is read separately.
 
     Attributes:
@@ -220,8 +217,7 @@ class NewDelivery:
     body: bytes
 
 
-@frozen
-class StoredNotice:
+class StoredNotice(NamedTuple):
     """A notice, see `deliveries.notices`."""
 
     seq: int
@@ -244,8 +240,7 @@ class MessageState:
     rev: int = 0
 
 
-@frozen
-class Attempted:
+class Attempted(NamedTuple):
     """The state of a delivery, without its body. `due` is None once it is delivered or abandoned."""
 
     id: str
@@ -257,8 +252,7 @@ class Attempted:
     at: str
 
 
-@frozen
-class Count:
+class Count(NamedTuple):
     """A group of runs: `of` has its value for each requested dimension."""
 
     of: dict[str, str]

@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 import pytest
 from aiohttp import DefaultResolver, web
-from attrs import evolve
 from local.flows import slow_rows
 from local.receiver import SECRET, receiver, unused_port
 from local.servers import process, serve
@@ -715,4 +714,4 @@ async def test_what_is_due_first_comes_first(store: SqliteStore) -> None:
     assert await store.deliveries.waiting(1) == [two, three]
     await store.deliveries.delivered(three.id)
     assert orjson.loads(await store.deliveries.body(two.id))["run_id"] == second
-    assert (await store.deliveries.waiting(9))[1] == evolve(one, attempts=1, due=two.due + 1)
+    assert (await store.deliveries.waiting(9))[1] == one._replace(attempts=1, due=two.due + 1)
