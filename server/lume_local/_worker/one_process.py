@@ -130,9 +130,9 @@ class OneProcess:
                 metrics["rows_mapped"],
                 taken.statements.mapped(taken.staged, judged.rejects.duplicates),
             )
-            written = taken.written
-            if written is None:
-                written = copy_to(self._connection, query, path, columns=len(self._flow["columns"]))
+            count = len(self._flow["columns"])
+            copied = taken.written
+            written = copy_to(self._connection, query, path, columns=count) if copied is None else copied
         check_written(part, rows, written)
         sync_file(path)
         return path
