@@ -14,6 +14,7 @@ from lume_local._arrivals.place import PAGE, ArrivalEntry, Found, ListedPlace, P
 from lume_local._arrivals.settings import Arrival
 from lume_local._flow.urls import SftpUrl
 from lume_local._runs.sources.paths import PathRefused, Roots, remote
+from lume_local._sftp.root import Cause, SftpTrouble
 from lume_local._sftp.session import (
     FileChanged,
     RemoteEntry,
@@ -22,7 +23,6 @@ from lume_local._sftp.session import (
     SftpSession,
     read_file,
 )
-from lume_local._sftp.trouble import Cause, SftpTrouble
 from lume_local._shared.identity import hash_of
 
 S = TypeVar("S")

@@ -12,14 +12,20 @@ from lume_local._flow.table_bounds import folded
 from lume_local._mapping.decisions import ColumnDecision
 from lume_local._mapping.evidence import worse
 from lume_local._mapping.expressions import definition_for
+from lume_local._mapping.flow_text import (
+    aliases_of,
+    definition_of,
+    file_text,
+    is_read_otherwise,
+    names_read,
+    source_differs,
+)
 from lume_local._mapping.profile import Profile
 from lume_local._mapping.proposal import Choice, ColumnProposal, ProposedFlow, SampleSeen
 from lume_local._mapping.propose import SampleProposal, Suggestion
 from lume_local._mapping.readings import Tester
+from lume_local._mapping.rewrite import is_null, names_in, words_in
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn
-from lume_local._mapping.text.flow_text import definition_of, file_text
-from lume_local._mapping.text.following import aliases_of, is_read_otherwise, names_read, source_differs
-from lume_local._mapping.text.rewrite import is_null, names_in, words_in
 
 
 def propose(

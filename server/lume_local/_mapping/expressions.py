@@ -11,8 +11,8 @@ from attrs import evolve, field, frozen
 from lume_async._base.words import counted
 from lume_local._mapping.profile import SourceColumn
 from lume_local._mapping.proposal import LookupLine, Meaning
+from lume_local._mapping.rewrite import last_text
 from lume_local._mapping.target import Json, TargetColumn
-from lume_local._mapping.text.rewrite import last_text
 from lume_local._samples.guess import Guess
 
 _TRIMMED = "nullif(trim({column}), '')"

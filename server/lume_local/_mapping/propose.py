@@ -20,8 +20,8 @@ from lume_local._mapping.names import words
 from lume_local._mapping.profile import Profile, SourceColumn
 from lume_local._mapping.proposal import Choice
 from lume_local._mapping.readings import AS_IT_IS, PairRead, Readings, Tester, TriedColumn, over_column
+from lume_local._mapping.rewrite import names_in, over_value
 from lume_local._mapping.target import MappingTarget, TargetColumn
-from lume_local._mapping.text.rewrite import names_in, over_value
 
 _TRIED = 0.2
 """Minimum likelihood of a pair to be tried on the rows."""

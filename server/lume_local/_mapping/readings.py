@@ -30,8 +30,8 @@ from lume_local._mapping.expressions import (
 )
 from lume_local._mapping.profile import Profile, SourceColumn
 from lume_local._mapping.proposal import Before, LookupLine
+from lume_local._mapping.rewrite import calls, over_value
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn
-from lume_local._mapping.text.rewrite import calls, over_value
 
 Pair = tuple[TargetColumn, SourceColumn]
 AS_IT_IS = "{column}"

@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from lume_local._flow.definition import BOUNDS, LENGTHS, TEXT_FORMATS, Flow
 from lume_local._flow.fields import FlowError
-from lume_local._mapping.text.rewrite import is_null, names_in
+from lume_local._mapping.rewrite import is_null, names_in
 
 Json = dict[str, Any]
 

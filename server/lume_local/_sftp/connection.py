@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from lume_async._base.elided import elided
-from lume_local._sftp import trouble
-from lume_local._sftp.root import SftpRoot
-from lume_local._sftp.trouble import Cause, SftpTrouble
+from lume_local._sftp import root as sftp_root
+from lume_local._sftp.root import Cause, SftpRoot, SftpTrouble
 from lume_local._shared.failing import require
 
 if TYPE_CHECKING:
@@ -99,10 +98,10 @@ async def connected(root: SftpRoot) -> "AsyncIterator[asyncssh.SFTPClient]":
         require("asyncssh", "sftp", "an SFTP server")
     except ImportError as error:
         raise SftpTrouble(str(error), Cause.REFUSED) from None
-    with _sign_in_errors(root), anyio.fail_after(trouble.CONNECT):
+    with _sign_in_errors(root), anyio.fail_after(sftp_root.CONNECT):
         connection = await _signed_in(root)
     try:
-        with _sign_in_errors(root), anyio.fail_after(trouble.CONNECT):
+        with _sign_in_errors(root), anyio.fail_after(sftp_root.CONNECT):
             # One file name that is not UTF-8 must not make the whole folder unreadable.
             session = await connection.start_sftp_client(path_errors="surrogateescape")
         yield session
@@ -197,7 +196,7 @@ def _sign_in_errors(root: SftpRoot) -> Iterator[None]:
             f"{site} can't be used: it refuses SFTP to this account: {elided(str(error))}", Cause.DENIED
         ) from None
     except TimeoutError:
-        raise _away(site, f"no answer for {trouble.CONNECT:g} s") from None
+        raise _away(site, f"no answer for {sftp_root.CONNECT:g} s") from None
     except (OSError, asyncssh.DisconnectError) as error:
         raise _away(site, elided(str(error))) from None
 

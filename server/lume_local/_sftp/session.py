@@ -19,10 +19,9 @@ from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
 from lume_local._flow.patterns import ANY_DEPTH, MOST_ENTRIES, Part, parts_of
 from lume_local._flow.urls import SftpUrl
-from lume_local._sftp import trouble
+from lume_local._sftp import root as sftp_root
 from lume_local._sftp.connection import PARTING, connected
-from lume_local._sftp.root import SftpRoot
-from lume_local._sftp.trouble import Cause, SftpTrouble, sftp_errors
+from lume_local._sftp.root import Cause, SftpRoot, SftpTrouble, sftp_errors
 
 if TYPE_CHECKING:
     from asyncssh import SFTPAttrs, SFTPClient, SFTPClientFile, SFTPName
@@ -95,7 +94,7 @@ class SftpSession:
 
     async def entry(self, path: str, url: str) -> RemoteEntry:
         """Return the file or folder at a path."""
-        with sftp_errors(url), anyio.fail_after(trouble.ANSWER):
+        with sftp_errors(url), anyio.fail_after(sftp_root.ANSWER):
             return entry_of(path.rpartition("/")[2], path, await self.client.stat(path))
 
     async def entries(self, folder: str, url: str) -> AsyncIterator[RemoteEntry]:
@@ -104,7 +103,7 @@ class SftpSession:
         names = cast("AsyncGenerator[SFTPName]", self.client.scandir(folder))
         try:
             while True:
-                with sftp_errors(url), anyio.fail_after(trouble.ANSWER):
+                with sftp_errors(url), anyio.fail_after(sftp_root.ANSWER):
                     one = await anext(names, None)
                 if one is None:
                     return
@@ -135,19 +134,19 @@ class SftpSession:
             raise SftpTrouble(f"{url} is a link that leads out of {self._root.url}", Cause.OUTSIDE)
 
     async def _real_path(self, path: str, url: str) -> str:
-        with sftp_errors(url), anyio.fail_after(trouble.ANSWER):
+        with sftp_errors(url), anyio.fail_after(sftp_root.ANSWER):
             return str(await self.client.realpath(path))
 
     async def make_folders(self, path: str, url: str) -> None:
         """Make a folder and its missing parents."""
-        with sftp_errors(url), anyio.fail_after(trouble.ANSWER):
+        with sftp_errors(url), anyio.fail_after(sftp_root.ANSWER):
             await self.client.makedirs(path, exist_ok=True)
 
     async def rename(self, path: str, new: str, url: str) -> bool:
         """Rename a file; return False, without a change, if the name is taken."""
         import asyncssh
 
-        with sftp_errors(url), anyio.fail_after(trouble.ANSWER):
+        with sftp_errors(url), anyio.fail_after(sftp_root.ANSWER):
             if await self.client.lexists(new):
                 return False
             try:
@@ -159,7 +158,7 @@ class SftpSession:
         return True
 
     async def remove(self, path: str, url: str) -> None:
-        with sftp_errors(url), anyio.fail_after(trouble.ANSWER):
+        with sftp_errors(url), anyio.fail_after(sftp_root.ANSWER):
             await self.client.remove(path)
 
 
@@ -256,7 +255,7 @@ async def read_file(
     async def rest(session: SftpSession) -> None:
         nonlocal at
         with sftp_errors(url):
-            with anyio.fail_after(trouble.ANSWER):
+            with anyio.fail_after(sftp_root.ANSWER):
                 file = await session.client.open(path, "rb", block_size=0)
             try:
                 await _check(file, before)
@@ -273,7 +272,7 @@ async def read_file(
 
 
 async def _check(file: "SFTPClientFile", before: RemoteVersion) -> None:
-    with anyio.fail_after(trouble.ANSWER):
+    with anyio.fail_after(sftp_root.ANSWER):
         if entry_of("", "", await file.stat()).version != before:
             raise FileChanged
 
@@ -291,11 +290,11 @@ async def _window(session: SftpSession, file: "SFTPClientFile", start: int, size
             if not more:
                 break
             # Any bytes prove that the server still answers.
-            deadline.deadline = anyio.current_time() + trouble.ANSWER
+            deadline.deadline = anyio.current_time() + sftp_root.ANSWER
             found += more
         pieces[at] = bytes(found)
 
-    with anyio.fail_after(trouble.ANSWER) as deadline:
+    with anyio.fail_after(sftp_root.ANSWER) as deadline:
         async with task_group() as tasks:
             for at in range(start, end, length):
                 tasks.start_soon(piece, at, min(at + length, end))

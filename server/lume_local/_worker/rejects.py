@@ -31,10 +31,10 @@ from lume_local._worker.outputs.pages import all_rows_of, spelling_of
 from lume_local._worker.outputs.row_json import Broken, Reasons
 from lume_local._worker.sources.files import encode_back, is_utf8_name
 from lume_local._worker.sources.formats.text.dialect import Dialect
+from lume_local._worker.sources.intake import AllMalformed
 from lume_local._worker.sources.mending.lost_letters import KEPT
 from lume_local._worker.sources.mending.mended_rows import rows_of_rejects
 from lume_local._worker.sources.read import Intake
-from lume_local._worker.sources.several_files import AllMalformed
 from lume_local._worker.sources.source import place_to_read
 from lume_local._worker.sql import LINES, OURS, STAGED, copy_to, csv_reader, row_of, text
 from lume_local._worker.statements import Statements, rejects_as_bits

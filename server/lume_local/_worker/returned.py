@@ -40,7 +40,7 @@ from lume_local._worker.object_stores import StoreTrouble
 from lume_local._worker.outputs.pages import open_output, opened
 from lume_local._worker.outputs.row_json import Broken, text_of
 from lume_local._worker.rejects import malformed_records
-from lume_local._worker.sources.formats.rows_file import RowsFile
+from lume_local._worker.sources.intake import RowsFile
 from lume_local._worker.sources.mending.mended_rows import numbers_of_rejects
 from lume_local._worker.sources.places.held import named
 from lume_local._worker.sql import STAGED, copy_to, csv_reader, literal, row_of, text

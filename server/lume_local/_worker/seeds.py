@@ -15,7 +15,7 @@ from lume_async._base.words import counted
 from lume_local._flow.definition import SEED_BYTES, quoted
 from lume_local._worker.connection import UNWANTED
 from lume_local._worker.sources.files import opened, snapshot
-from lume_local._worker.sources.formats.rows_file import RowsFile
+from lume_local._worker.sources.intake import RowsFile
 from lume_local._worker.sources.source import SourceError, place_to_read
 
 

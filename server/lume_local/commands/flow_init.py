@@ -19,8 +19,8 @@ from lume_cli._streams import write_utf8
 from lume_cli.commands import FILE
 from lume_local import open_sample
 from lume_local._flow.definition import RESERVED, quoted
-from lume_local._mapping.text.toml_text import key as toml_key
-from lume_local._mapping.text.toml_text import value as toml
+from lume_local._mapping.toml_text import key as toml_key
+from lume_local._mapping.toml_text import value as toml
 from lume_local._samples.infer import Doubt, SampleColumn, definition
 from lume_local._worker.samples.read import Sample, read_sample
 from lume_local.commands.flow_write import file_in, sample_options, target_of, write

@@ -30,7 +30,7 @@ from lume_local._worker.compiler.expressions import Expression, Judge, explained
 from lume_local._worker.compiler.tree import Lookup, Lookups
 from lume_local._worker.profile import COUNTS, question
 from lume_local._worker.seeds import make_empty_tables
-from lume_local._worker.sources.formats.header_search import missing_in
+from lume_local._worker.sources.formats.table_edges import missing_in
 from lume_local._worker.sql import row_of, text
 from lume_local._worker.statements import OUT, Layout, Statements
 

@@ -19,16 +19,20 @@ from lume_async._base.elided import elided
 from lume_async._base.words import counted, listed
 from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import CONTROL
-from lume_local._samples.doubts import controls, doubts, of_malformed, of_names, trailing_delimiter
 from lume_local._samples.infer import (
     FixedColumns,
     NullWords,
     SampleColumn,
+    controls,
     delimiter,
+    doubts,
     fixed_columns,
     infer,
     judge,
     null_words,
+    of_malformed,
+    of_names,
+    trailing_delimiter,
 )
 from lume_local._samples.opening import Opening, OpenSample, ReadSample, SampleParts, SampleRows
 from lume_local._samples.raw import (
@@ -45,8 +49,7 @@ from lume_local._samples.table_start import SheetChoice, footer_of, sheet_of, sp
 from lume_local._shared import magic
 from lume_local._shared.failing import require
 from lume_local._worker.sources.formats.sheets import workbook
-from lume_local._worker.sources.places.unpack import Packed
-from lume_local._worker.sources.places.zip_archive import members_of, reading_zip
+from lume_local._worker.sources.places.unpack import Packed, members_of, reading_zip
 from lume_local._worker.sources.source import SourceError, no_pause
 
 _LINES_READ, _ROWS = 100_000, 10_000

@@ -28,11 +28,10 @@ from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.sources.formats.members import member_names, unread_members
 from lume_local._worker.sources.formats.names import visible_columns
-from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.formats.sheets.excel import opened, read_sheet, sheets_of
 from lume_local._worker.sources.formats.text.csv import names_of
 from lume_local._worker.sources.formats.text.dialect import Dialect
-from lume_local._worker.sources.intake import Account, Malformed, Reading
+from lume_local._worker.sources.intake import Account, Malformed, Reading, RowsFile
 from lume_local._worker.sources.read import FORMATS
 from lume_local._worker.sources.source import SourceError, no_pause
 from lume_local._worker.sql import STAGED, copy_to, scan_or_retry

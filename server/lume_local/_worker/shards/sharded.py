@@ -39,9 +39,8 @@ from lume_local._worker.shards.shards import (
 )
 from lume_local._worker.shards.tasks import Made, Tasks, can_be_joined, joined, later_rows, shared_rows
 from lume_local._worker.sources.formats.names import check_columns
-from lume_local._worker.sources.intake import Account, Malformed
+from lume_local._worker.sources.intake import Account, AllMalformed, Malformed
 from lume_local._worker.sources.read import Intake
-from lume_local._worker.sources.several_files import AllMalformed
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.sql import copy_to
 from lume_local._worker.statements import Statements

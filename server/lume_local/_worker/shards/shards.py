@@ -24,15 +24,13 @@ from attrs import evolve, field, frozen
 from lume_local._worker.shards.access import fetch_range, local_path, new_folder, open_part
 from lume_local._worker.sources.files import BLOCK, count_lines, is_utf8_name, opened
 from lume_local._worker.sources.formats.names import check_members
-from lume_local._worker.sources.formats.records.fixed_width import grammar_of
-from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in, whole_lines
+from lume_local._worker.sources.formats.table_edges import TAIL, Footer, footer_in, whole_lines
 from lume_local._worker.sources.formats.text.csv import header_of
-from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect
-from lume_local._worker.sources.intake import Account, Malformed
+from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect, grammar_of
+from lume_local._worker.sources.intake import Account, Malformed, common_columns, joint_aliases
 from lume_local._worker.sources.mending.door import OF_REJECTS, delim_of_rejects, is_table_of_objects
 from lume_local._worker.sources.places.held import Held, changed
 from lume_local._worker.sources.places.unpack import ZIP, compression_of
-from lume_local._worker.sources.several_files import common_columns, joint_aliases
 from lume_local._worker.sources.source import Single, SourceError
 from lume_local._worker.sql import text
 from lume_local._worker.statements import Layout

@@ -31,11 +31,10 @@ from lume_local._worker.shards.access import database, job_of, new_folder, open_
 from lume_local._worker.shards.shards import ends_within_a_record, layout_of, look, part_name
 from lume_local._worker.sources.files import BLOCK, opened
 from lume_local._worker.sources.formats.parquet import report_damage
-from lume_local._worker.sources.intake import Malformed
+from lume_local._worker.sources.intake import Malformed, rows_in
 from lume_local._worker.sources.places.held import Held, changed, moved, named
 from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.read import read_source
-from lume_local._worker.sources.several_files import rows_in
 from lume_local._worker.sources.source import File, Pause, SourceError, no_pause
 from lume_local._worker.sql import copy_to, literal, row_of, scan_or_retry, text
 from lume_local._worker.stage import stage_to

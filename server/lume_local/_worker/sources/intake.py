@@ -1,20 +1,56 @@
-"""The results of reading a source: the account, the malformed lines, the copy for DuckDB."""
+"""The results of reading a source: the account, the malformed lines, and the files for DuckDB."""
 
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import heapq
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, define, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 from duckdb import DuckDBPyConnection
 
+from lume_local._flow.definition import RESERVED
 from lume_local._shared.protocol import Json
 from lume_local._worker.sources.files import BLOCK, BOM
 from lume_local._worker.sources.mending.line_forms import LineForm
 from lume_local._worker.sources.mending.lost_letters import MALFORMED, Identity, LostLetters
 from lume_local._worker.sources.source import Pause
+from lume_local._worker.sql import OURS, csv_reader, text
+from lume_local._worker.statements import Layout
+
+
+class RowsFile:
+    """Takes rows one by one; `reader` is the query for them, to be run after closing it.
+
+    The file is CSV with every value quoted except NULL; each row begins with a dot, so that no line is blank.
+    """
+
+    def __init__(self, path: Path, width: int) -> None:
+        self._path, self._width = path, width
+        self._file = path.open("w", encoding="utf-8", newline="")
+        self._longest = 0  # bytes of the longest line, at most
+
+    def write(self, row: Sequence[str | None]) -> None:
+        # Most values have no quote, and need no copy.
+        quoted = [value and (value.replace('"', '""') if '"' in value else value) for value in row]
+        line = ",".join([".", *["" if value is None else f'"{value}"' for value in quoted]]) + "\n"
+        self._longest = max(self._longest, len(line) if line.isascii() else 4 * len(line))
+        self._file.write(line)
+
+    def close(self) -> None:
+        self._file.close()
+
+    @property
+    def reader(self) -> str:
+        """SQL for `_lume_s0`, `_lume_s1`, … of all rows in order."""
+        columns = "_lume_dot", *(f"{RESERVED}s{n}" for n in range(self._width))
+        options = *OURS, "allow_quoted_nulls=false", f"max_line_size={self._longest + 1000}", "parallel=false"
+        reader = csv_reader(self._path, columns, (",", '"', '"'), *options)
+        return f"SELECT * EXCLUDE (_lume_dot) FROM {reader}"
+
 
 NOT_JSON = "not a JSON object"
 APART = b"\x01"
@@ -290,3 +326,121 @@ class Reading:
     is_end: bool = True
     corrected: CorrectedRows | None = None
     origin: ReturnOrigin = field(factory=ReturnOrigin)
+
+
+def one_after_the_other(layouts: list[Layout], shown: list[str]) -> Layout:
+    """Return all rows of all files, each with the name of its file in `_lume_file`."""
+    together = common_columns(layouts)
+    each = (rows_in(together, layout, name) for layout, name in zip(layouts, shown, strict=True))
+    return evolve(together, reader=" UNION ALL ".join(each))
+
+
+def common_columns(layouts: list[Layout]) -> Layout:
+    """Return the combined columns of several files, without a reader."""
+    raw: dict[tuple[str, int], str] = {}
+    for layout in layouts:
+        for key, name in zip(_keys(layout), layout.raw, strict=True):
+            raw.setdefault(key, name)
+    at = {key: n for n, key in enumerate(raw)}
+    visible = {name: at[name, _READ] for name in layouts[0].visible}
+    unknown = tuple(dict.fromkeys(name for layout in layouts for name in layout.unknown))
+    members = tuple(dict.fromkeys(name for layout in layouts for name in layout.members))
+    return Layout(
+        "",
+        tuple(raw.values()),
+        visible,
+        layouts[0].json_lines,
+        of_files=True,
+        unknown=unknown,
+        members=members,
+        aliases=joint_aliases(layouts),
+    )
+
+
+def joint_aliases(layouts: Sequence[Layout]) -> dict[str, list[str]]:
+    names = dict.fromkeys(name for layout in layouts for name in layout.aliases)
+    return {
+        name: list(dict.fromkeys(one for layout in layouts for one in layout.aliases.get(name, ())))
+        for name in names
+    }
+
+
+def rows_in(together: Layout, layout: Layout, shown: str) -> str:
+    """Return a query for the rows of one file in the columns of all files."""
+    place = {key: n for n, key in enumerate(_keys(layout))}
+    # A column that the file lacks is NULL.
+    values = [f"_lume_s{place[key]}" if key in place else "NULL::VARCHAR" for key in _keys(together)]
+    items = [f"{value} AS _lume_s{n}" for n, value in enumerate(values)]
+    if layout.json_lines:
+        items.append("_lume_line_text")
+    return f"SELECT {', '.join(items)}, {text(shown)} AS _lume_file FROM ({layout.reader})"
+
+
+def places_in(together: Layout, layout: Layout) -> list[int]:
+    """Return the number of each column of a file among the columns of all."""
+    at = {key: n for n, key in enumerate(_keys(together))}
+    return [at[key] for key in _keys(layout)]
+
+
+_READ = 0
+
+
+def _keys(layout: Layout) -> Iterator[tuple[str, int]]:
+    """Yield each column as its name and its number among namesakes; the flow's name for one that it reads."""
+    seen: dict[str, int] = {}
+    read = {n: name for name, n in layout.visible.items()}
+    for n, name in enumerate(layout.raw):
+        if n in read:
+            yield read[n], _READ
+            continue
+        lower = name.lower()
+        seen[lower] = seen.get(lower, 0) + 1
+        yield lower, seen[lower]
+
+
+@frozen
+class AllMalformed:
+    """The lines of all files that can't be rows.
+
+    Attributes:
+        path: the file that holds them for DuckDB.
+    """
+
+    by_file: list[tuple[str, Malformed]]
+    path: Path
+
+    @property
+    def counts(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for _, malformed in self.by_file:
+            for reason, count in malformed.counts.items():
+                counts[reason] = counts.get(reason, 0) + count
+        return counts
+
+    @property
+    def total(self) -> int:
+        return sum(malformed.total for _, malformed in self.by_file)
+
+    def rows(self) -> Iterator[tuple[str, int, str, bytes]]:
+        for shown, malformed in self.by_file:
+            for line, reason, file, raw in malformed.rows():
+                yield self._name(shown, file), line, reason, raw
+
+    def forms(self, together: Layout, layouts: Sequence[Layout]) -> Iterator[tuple[str, LineForm | None]]:
+        """Yield how each file's lines are read, by the columns of all; `layouts` are the files' own."""
+        for (shown, malformed), layout in zip(self.by_file, layouts, strict=True):
+            places = places_in(together, layout)
+            for file, form in malformed.forms.items():
+                yield self._name(shown, file), form and form.placed(places)
+
+    def _name(self, shown: str, file: str) -> str:
+        """Return `_lume_file`: for a single file of corrected rejects, the file where they were first."""
+        return shown if len(self.by_file) > 1 else file
+
+    def reader(self) -> str:
+        r"""Return SQL for `file`, `line`, `reasons` and `line_text` of all lines; non-UTF-8 bytes become `\xff`."""
+        with closing(RowsFile(self.path, 4)) as file:
+            for shown, line, reason, raw in self.rows():
+                file.write((shown, str(line), reason, raw.decode("utf-8", "backslashreplace") or None))
+        names = "_lume_s0 AS file, _lume_s1::BIGINT AS line, _lume_s2 AS reasons, _lume_s3 AS line_text"
+        return f"SELECT {names} FROM ({file.reader})"

@@ -14,17 +14,24 @@ from lume_local._shared import magic
 from lume_local._worker.sources.formats.json import read_json
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.parquet import read_parquet
-from lume_local._worker.sources.formats.records.xml import read_xml
 from lume_local._worker.sources.formats.sheets.excel import opened, read_sheet, sheets_of
 from lume_local._worker.sources.formats.text.csv import read_csv, read_fixed
 from lume_local._worker.sources.formats.text.encoding import in_utf8
-from lume_local._worker.sources.intake import Account, CorrectedRows, Malformed, Reading, ReturnOrigin
+from lume_local._worker.sources.formats.xml import read_xml
+from lume_local._worker.sources.intake import (
+    Account,
+    AllMalformed,
+    CorrectedRows,
+    Malformed,
+    Reading,
+    ReturnOrigin,
+    one_after_the_other,
+)
 from lume_local._worker.sources.mending.door import in_book_of_rejects, reader_of_rejects
 from lume_local._worker.sources.mending.line_forms import LineForm
 from lume_local._worker.sources.mending.mended_rows import note_others
 from lume_local._worker.sources.places.query_source import read_rows
 from lume_local._worker.sources.places.unpack import compression_of
-from lume_local._worker.sources.several_files import AllMalformed, one_after_the_other
 from lume_local._worker.sources.source import File, Pause, SourceError, check_number
 from lume_local._worker.statements import Layout
 

@@ -7,8 +7,7 @@ from lume_local._shared import commit
 from lume_local._shared.folders import PARTS
 from lume_local._worker.targets.database_target import DATABASE, DatabaseTarget
 from lume_local._worker.targets.earlier_values import VALUES, EarlierValues
-from lume_local._worker.targets.file_targets import FileTarget, PartsTarget
-from lume_local._worker.targets.store_target import STORE, StoreTarget
+from lume_local._worker.targets.file_targets import STORE, FileTarget, PartsTarget, StoreTarget
 from lume_local._worker.targets.target import Step, StepKind, Target
 
 KINDS: dict[str, type[Target]] = {

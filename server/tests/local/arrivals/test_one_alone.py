@@ -17,7 +17,7 @@ from moto_server import BUCKET, Bucket
 from on_posix import posix_only
 from sftp_server import SftpSite
 
-from lume_local._arrivals import store_place, waiting, watcher
+from lume_local._arrivals import store_place, watcher
 from lume_local._arrivals.local_place import LocalPlace
 from lume_local._arrivals.place import ArrivalEntry, PlaceTrouble, numbered
 from lume_local._sftp.connection import Cause, SftpTrouble
@@ -109,7 +109,7 @@ async def test_a_message_about_what_can_not_be(
 
 async def test_as_many_wait_as_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is ready needs no room among them, and the rest is told."""
-    monkeypatch.setattr(waiting, "MOST_WAITING", 3)
+    monkeypatch.setattr(watcher, "MOST_WAITING", 3)
     async with site_on(tmp_path, ready='{ marker = "{path}.done" }') as site:
         for n in range(3):
             (tmp_path / f"in/old{n}.csv").write_text("no\n1\n")
@@ -125,7 +125,7 @@ async def test_as_many_wait_as_may(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 async def test_without_quiet_nothing_has_to_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "MOST_WAITING", 1)
+    monkeypatch.setattr(watcher, "MOST_WAITING", 1)
     async with site_on(tmp_path, ready='{ quiet = "0s" }', flow='"orders"') as site:
         (tmp_path / "in/a.csv").write_text("no\n1\n")
         await site.compare()

@@ -7,8 +7,7 @@ import pytest
 from local.arrivals.site import arrival_of
 
 from lume_local._arrivals.place import ArrivalEntry
-from lume_local._arrivals.waiting import WaitingFile
-from lume_local._arrivals.watcher import View
+from lume_local._arrivals.watcher import View, WaitingFile
 from lume_local._http.server_operations import ArrivalsApi
 from lume_local._runs.sql import sql_store
 from lume_local._runs.sql.sql_store import SqlStore

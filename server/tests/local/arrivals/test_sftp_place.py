@@ -17,7 +17,7 @@ from lume_local._arrivals.settings import Arrival, read_arrivals
 from lume_local._arrivals.watcher import opened
 from lume_local._flow.fields import FlowError
 from lume_local._runs.sources.paths import Roots
-from lume_local._sftp import session, trouble
+from lume_local._sftp import root, session
 from lume_local._sftp.root import SftpRoot
 from lume_local._sftp.session import SftpSession
 
@@ -169,8 +169,8 @@ async def test_troubles_have_one_clear_message_each(
         await place.look([f"{sftp_site.url}/in/a.csv"])
     sftp_site.trust()
     assert list(await listed(place)) == ["in/a.csv"], "as soon as it is trusted"
-    monkeypatch.setattr(trouble, "ANSWER", 0.2)
-    monkeypatch.setattr(trouble, "CONNECT", 0.2)
+    monkeypatch.setattr(root, "ANSWER", 0.2)
+    monkeypatch.setattr(root, "CONNECT", 0.2)
     assert sftp_site.process is not None
     sftp_site.signal_connections(signal.SIGSTOP)
     os.kill(sftp_site.process.pid, signal.SIGSTOP)
@@ -180,7 +180,7 @@ async def test_troubles_have_one_clear_message_each(
     (sftp_site.folder / "authorized_keys").write_text("")
     sftp_site.stop()
     sftp_site.start()
-    monkeypatch.setattr(trouble, "CONNECT", 20.0)
+    monkeypatch.setattr(root, "CONNECT", 20.0)
     with pytest.raises(PlaceTrouble, match=f"refused to sign in with {sftp_site.folder}/key"):
         await listed(place)
 

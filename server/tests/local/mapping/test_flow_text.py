@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lume_local._mapping.text import toml_text
-from lume_local._mapping.text.rewrite import calls, names_in, over_value, reads_value, renamed, words_in
+from lume_local._mapping import toml_text
+from lume_local._mapping.rewrite import calls, names_in, over_value, reads_value, renamed, words_in
 
 PLAIN = st.characters(codec="utf-8")
 SCALARS = st.one_of(

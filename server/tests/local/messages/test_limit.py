@@ -10,8 +10,8 @@ from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lume_local._messages.decide import Decision, keys_of
 from lume_local._messages.limit import MOST_FLOWS, MOST_REASONS, Digest, Happened, Limit
+from lume_local._messages.messenger import Decision, keys_of
 from lume_local._messages.rules import MessageRule, Rate, read_rules
 from lume_local._messages.text import Texts
 from lume_local._runs.deliveries.notices import Notice

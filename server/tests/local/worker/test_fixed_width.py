@@ -17,7 +17,7 @@ from lume_local._shards import coordinator
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources.formats.records.fixed_width import EvenLines, FixedWidth
+from lume_local._worker.sources.formats.text.dialect import EvenLines, FixedWidth
 
 ENGINE = {"url": "here", "shard_bytes": 1, "shards": 4}
 LETTERS = ("a", "7", "é", "€", "𝄞", "e\u0301", "\u00a0", "\t", '"', "#", ";")

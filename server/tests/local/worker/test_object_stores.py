@@ -18,8 +18,8 @@ from lume_local._worker import object_stores
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.places import store_source
 from lume_local._worker.sources.places.store_source import StoredFiles
-from lume_local._worker.targets import store_target, target_kinds
-from lume_local._worker.targets.store_target import StoreTarget
+from lume_local._worker.targets import file_targets, target_kinds
+from lume_local._worker.targets.file_targets import StoreTarget
 from lume_local._worker.targets.target import Step, TargetError
 
 CSV = b"id\n1\nx\n3\n"
@@ -152,7 +152,7 @@ def test_an_object_is_replaced_as_a_file_is(bucket: Bucket, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("most_parts", [9_000, 2])
 def test_many_parts(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_parts: int) -> None:
-    monkeypatch.setattr(store_target, "_MOST_PARTS", most_parts)
+    monkeypatch.setattr(file_targets, "_MOST_PARTS", most_parts)
     built = tmp_path / "built.csv"
     built.write_bytes(bytes(range(256)) * 50_000)
     target = StoreTarget("mapped", {"url": OUT}, "run_1")

@@ -11,7 +11,7 @@ from lume_local._worker import object_stores
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.places.local import LocalFiles
 from lume_local._worker.targets import target_kinds
-from lume_local._worker.targets.store_target import StoreTarget
+from lume_local._worker.targets.file_targets import StoreTarget
 from lume_local._worker.targets.target import TargetError
 
 CSV = b"id\n1\nx\n3\n"

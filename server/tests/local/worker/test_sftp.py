@@ -25,10 +25,9 @@ from postgres_server import free_port
 from sftp_server import SftpSite
 
 from lume_local._flow.definition import read_definition
-from lume_local._sftp import connection, session, trouble
-from lume_local._sftp.root import SftpRoot
+from lume_local._sftp import connection, root, session
+from lume_local._sftp.root import Cause, SftpRoot, SftpTrouble
 from lume_local._sftp.session import FileChanged, RemoteFile, SftpServer, file_at, read_file
-from lume_local._sftp.trouble import Cause, SftpTrouble
 from lume_local._shards import coordinator
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
@@ -331,8 +330,8 @@ def missing(module: str, extra: str, what: str) -> None:
 @pytest.mark.thorough
 def test_a_server_that_does_not_answer(sftp_site: SftpSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither to a request nor to one who connects: each has a deadline, and so has all together."""
-    monkeypatch.setattr(trouble, "ANSWER", 0.2)
-    monkeypatch.setattr(trouble, "CONNECT", 0.2)
+    monkeypatch.setattr(root, "ANSWER", 0.2)
+    monkeypatch.setattr(root, "CONNECT", 0.2)
     sftp_site.put("a.csv", LARGE)
 
     async def silenced() -> SftpTrouble:

@@ -23,8 +23,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._flow.table_bounds import SheetSettings
 from lume_local._shards import coordinator
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources.formats.sheets.book import Area, column_letters, filled
-from lume_local._worker.sources.formats.sheets.values import ErrorText, Unsaved
+from lume_local._worker.sources.formats.sheets.book import Area, ErrorText, Unsaved, column_letters, filled
 from lume_local._worker.sources.formats.sheets.workbook import opened_workbook
 from lume_local._worker.sources.formats.sheets.xlsb import records
 from lume_local._worker.sources.source import SourceError

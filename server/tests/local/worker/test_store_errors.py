@@ -14,7 +14,7 @@ from store_servers import Place
 from lume_local._worker import object_stores
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.object_stores import code_of, meaning
-from lume_local._worker.targets.store_target import StoreTarget
+from lume_local._worker.targets.file_targets import StoreTarget
 from lume_local._worker.targets.target import TargetError
 
 URL = "s3://warehouse/in/a.csv"

@@ -18,8 +18,7 @@ from lume_local._shards import coordinator
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources.formats.header_search import joined
-from lume_local._worker.sources.formats.table_end import footer_start
+from lume_local._worker.sources.formats.table_edges import footer_start, joined
 
 TABLE: dict[str, Any] = {"a": {"from": ["Name A"]}, "b": {"type": "integer"}}
 ENGINE = {"url": "here", "shard_bytes": 1, "shards": 4}

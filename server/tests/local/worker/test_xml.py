@@ -13,7 +13,7 @@ from local.shards.twice import Here, compared
 from lume_local._shards import coordinator
 from lume_local._worker.engine import RunFailed
 
-xml = pytest.importorskip("lume_local._worker.sources.formats.records.xml")
+xml = pytest.importorskip("lume_local._worker.sources.formats.xml")
 pytest.importorskip("lxml")
 
 SOURCE: dict[str, Any] = {"format": "xml", "xml": {"records": "orders/order"}}

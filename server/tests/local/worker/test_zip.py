@@ -25,9 +25,8 @@ from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._shards import coordinator
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources.places import unpack, zip_archive
-from lume_local._worker.sources.places.unpack import Packed
-from lume_local._worker.sources.places.zip_archive import chosen, members_of, opened_zip, reading_zip
+from lume_local._worker.sources.places import unpack
+from lume_local._worker.sources.places.unpack import Packed, chosen, members_of, opened_zip, reading_zip
 from lume_local._worker.sources.source import SourceError
 
 NORTH, SOUTH = b"id,name\n1,Ann\nx,Bo\n", b"Name,More,ID\nDee,?,4\nEve,?,1\nFay,?\n"
@@ -277,7 +276,7 @@ def test_the_limit_holds_over_all_archives(tmp_path: Path) -> None:
 
 
 def test_a_ratio_that_no_honest_file_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zip_archive, "UNJUDGED", 1_000_000)
+    monkeypatch.setattr(unpack, "UNJUDGED", 1_000_000)
     zeros = packed(("a.csv", b"id,name\n" + bytes(10_000_000)), method=zipfile.ZIP_BZIP2)
     assert len(zeros) < 1000
     with pytest.raises(RunFailed, match=r"a\.csv unpacks to more than 2,000 times its size"):
@@ -310,7 +309,7 @@ def test_too_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     half = packed(*((f"{n}.csv", b"id,name\n") for n in range(501)))
     with pytest.raises(RunFailed, match="1,002 files, but a run reads at most 1,000"):
         execute_files(tmp_path / "half", ("1.zip", half), ("2.zip", half), source=ALL)
-    monkeypatch.setattr(zip_archive, "MOST_DIRECTORY", 1000)
+    monkeypatch.setattr(unpack, "MOST_DIRECTORY", 1000)
     with pytest.raises(RunFailed, match=r"list of members is larger than 1,000 bytes"):
         execute_files(tmp_path / "directory", ("in.zip", many), source=ALL)
 

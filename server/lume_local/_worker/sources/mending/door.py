@@ -8,39 +8,326 @@ Rejects of a source of objects, as objects, are read by `ndjson`, which takes Lu
 import codecs
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
+import orjson
 from attrs import asdict, evolve
 
 from lume_async._base.words import counted
-from lume_local._flow.definition import RESERVED
+from lume_local._flow.definition import REJECTED_ROWS, RESERVED
 from lume_local._flow.table_bounds import HeaderSettings
 from lume_local._shared import magic
-from lume_local._worker.outputs.row_json import FILE, RAW, TABLE, text_of
+from lume_local._worker.outputs.row_json import FILE, FORM, LINE, OBJECT, RAW, REASONS, ROW, TABLE, text_of
 from lume_local._worker.sources.files import BOM, is_utf8, is_utf8_beyond_ascii, is_utf8_name, physical_lines
 from lume_local._worker.sources.formats.json import read_json
-from lume_local._worker.sources.formats.names import layout_of_table, readable, visible_columns
-from lume_local._worker.sources.formats.ndjson import blocks_of_lines, read_ndjson
+from lume_local._worker.sources.formats.names import (
+    OTHERWISE,
+    column_trouble,
+    lacking,
+    layout_of_table,
+    readable,
+    spellings,
+    visible_columns,
+)
+from lume_local._worker.sources.formats.ndjson import FILLED_IN, blocks_of_lines, read_ndjson, without_repeats
 from lume_local._worker.sources.formats.sheets.excel import first_sheet, opened
 from lume_local._worker.sources.formats.sheets.workbook import Workbook
-from lume_local._worker.sources.formats.strict_json import without_repeats
 from lume_local._worker.sources.formats.text.csv import names_of, read_csv, split_records
-from lume_local._worker.sources.formats.text.dialect import Dialect
+from lume_local._worker.sources.formats.text.dialect import Dialect, FixedWidth
 from lume_local._worker.sources.formats.text.encoding import in_utf8
-from lume_local._worker.sources.intake import NOT_JSON, Account, Reading, RefusedLine
-from lume_local._worker.sources.mending.lost_letters import KEPT
+from lume_local._worker.sources.intake import NOT_JSON, Account, CorrectedRows, Reading, RefusedLine, RowsFile
+from lume_local._worker.sources.mending.line_forms import LineForm, entry_of, form_in_cell, form_of
+from lume_local._worker.sources.mending.lost_letters import INVALID, KEPT, STILL_LOST, Identity, as_counted
 from lume_local._worker.sources.mending.mended_rows import is_noted
-from lume_local._worker.sources.mending.reject_records import (
-    CsvRecords,
-    RejectObjects,
-    RejectRows,
-    TakesRecords,
-)
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Layout
+
+_BY_COLUMNS = "fill in its columns and clear _lume_raw"
+_OF_A_SHEET = f"is a row of a sheet as text: {_BY_COLUMNS}"
+_UNKNOWN = f"the header of its file is not known: submit it for its run, or {_BY_COLUMNS}"
+_LACKS = f"its file has a column that these rejects lack: put that back, or {_BY_COLUMNS}"
+_MOST_KEPT = 10_000
+
+Cells = Sequence[str | None]
+"""The values of a record; bytes that aren't UTF-8 are surrogates."""
+
+
+class TakesRecords(Protocol):
+    """Takes the records of a file of rejects.
+
+    Attributes:
+        form: how a line of the file that is no record is read once it is corrected, if known.
+    """
+
+    form: LineForm | None
+
+    def take(self, line: int, cells: Cells, *, is_text: bool = True) -> None:
+        """Take the record that begins at a line of the file; `is_text` is whether it is valid UTF-8."""
+        ...
+
+
+class CsvRecords:
+    """Takes the records of a CSV file for another. See `scan.TakesLines`."""
+
+    def __init__(self, dialect: Dialect, names: Sequence[str], into: TakesRecords) -> None:
+        self._dialect, self._width, self._into = dialect, len(names), into
+        self.form, self._delim = into.form, dialect.delim.decode()
+        # Without quotes a malformed line must come last, and extends to the end of its line.
+        self._open_end = not dialect.quote and len(names) > 1 and names[-1].lower() == RAW
+        self.record = dialect.record(len(names))
+        if self._open_end:
+            self.record = dialect.record(len(names) - 1) + re.escape(dialect.delim) + rb"[^\r\n]*+"
+
+    def take(self, line: int, record: bytes) -> None:
+        dialect, is_text = self._dialect, is_utf8(record)
+        if self._open_end or not dialect.quote or dialect.quote not in record:
+            most = self._width - 1 if self._open_end else -1
+            texts = record.decode("utf-8", KEPT).split(self._delim, most)
+            cells = [text or None for text in texts]
+        else:
+            fields = dialect.split(record)
+            cells = [dialect.value(field).decode("utf-8", KEPT) if field else None for field in fields]
+        self._into.take(line, cells, is_text=is_text)
+
+
+class OwnColumns:
+    """Lume's own columns in a file of rejects; notes the identities of its rows."""
+
+    def __init__(self, names: Sequence[str], corrected: CorrectedRows | None) -> None:
+        lower = [name.lower() for name in names]
+        self._at = {
+            name: lower.index(name) for name in (FILE, ROW, LINE, REASONS, RAW, FORM) if name in lower
+        }
+        self._identity = [self._at.get(name) for name in (FILE, ROW, LINE)]
+        self._noted = None if corrected is None else corrected.rows
+        self.others = [n for n, name in enumerate(lower) if not name.startswith(RESERVED)]
+        self.texts = [n for n in range(len(names)) if n not in map(self._at.get, (FILE, ROW, LINE, REASONS))]
+        """The columns whose texts may lack letters."""
+
+    def of(self, cells: Cells, name: str) -> str:
+        at = self._at.get(name)
+        return "" if at is None else cells[at] or ""
+
+    def at(self, name: str) -> int | None:
+        return self._at.get(name)
+
+    def note(self, cells: Cells) -> Identity:
+        """Note and return the identity of a record."""
+        file, row, line = ["" if at is None else (cells[at] or "").strip() for at in self._identity]
+        if self._noted is not None:
+            self._noted.append((file, row, line))
+        return file, row, line
+
+
+class RejectRows:
+    """See `TakesRecords`: writes rows for DuckDB; a record that holds a malformed line is that line, read again.
+
+    Args:
+        names: the names of the columns.
+        source: the flow as it reads its source; the reading's may be for the file of rejects.
+    """
+
+    def __init__(self, reading: Reading, names: list[str], source: dict[str, Any]) -> None:
+        self.names, self._format = names, source["format"]
+        csv = self._csv = source["csv"] if self._format == "csv" else reading.flow["csv"]
+        self._lost, self._lines, self._malformed = (
+            reading.origin.lost,
+            reading.origin.lines,
+            reading.malformed,
+        )
+        self._own = OwnColumns(names, reading.corrected)
+        self._others = self._own.others
+        self._fixed = reading.flow["fixed"]
+        marks = None if self._fixed else (csv["delim"], csv["quote"], csv["escape"])
+        self._usual = LineForm(tuple(self._others), marks, reading.flow["encoding"])
+        self.form: LineForm | None = self._usual
+        # Several files may have several headers, unless the flow names their columns.
+        is_of_flow = source["header"]["names"] or (self._fixed or {}).get("names")
+        self._is_known = self._lines is None and bool(self._own.at(FILE) is None or is_of_flow)
+        self._forms: dict[str, LineForm | str] = {}
+        self._grammars: dict[LineForm, list[tuple[re.Pattern[bytes], Dialect | FixedWidth]]] = {}
+        self._file = RowsFile(reading.folder / "rows", len(names))
+
+    @property
+    def reader(self) -> str:
+        return self._file.reader
+
+    def close(self) -> None:
+        self._file.close()
+
+    def take(self, line: int, cells: Cells, *, is_text: bool = True) -> None:
+        own, identity = self._own, self._own.note(cells)
+        texts = (cells[n] or "" for n in own.texts)
+        if not is_text:
+            found: Cells | RefusedLine = self._refused(cells, INVALID)
+        elif self._lost.are_left(as_counted(identity), own.of(cells, REASONS), texts):
+            found = self._refused(cells, STILL_LOST)
+        elif raw := own.of(cells, RAW):
+            found = self._read_again(cells, raw.encode())
+        elif self._format == "csv" and "" in cells:
+            found = [value or None for value in cells]  # CSV knows no empty value
+        else:
+            found = cells
+        if isinstance(found, RefusedLine):
+            self._malformed.refuse(line, found)
+        else:
+            self._file.write(found)
+
+    def _read_again(self, cells: Cells, raw: bytes) -> Cells | RefusedLine:
+        """Return the row in a malformed line."""
+        file, form = self._own.of(cells, FILE), self._form_of(cells)
+        if self._format == "excel":
+            return RefusedLine(_OF_A_SHEET, raw, file)
+        if isinstance(form, str):
+            return RefusedLine(form, raw, file)
+        grammars = self._grammars_of(form)
+        grammar = next((one for pattern, one in grammars if pattern.match(raw)), None)
+        if grammar is None:
+            why = grammars[0][1].why_malformed(raw, len(form.at))
+            is_filled_in = any(cells[n] for n in self._others)
+            return RefusedLine(why + (FILLED_IN if is_filled_in else ""), raw, file, form)
+        row: list[str | None] = [None] * len(cells)
+        if (at := self._own.at(FILE)) is not None:
+            row[at] = cells[at]
+        for n, field in zip(form.at, grammar.split(raw), strict=True):
+            if n is not None:
+                row[n] = grammar.value(field).decode() or None
+        return row
+
+    def _refused(self, cells: Cells, why: str) -> RefusedLine:
+        """Return the malformed line of a record, or a line of its columns."""
+        file = self._own.of(cells, FILE).encode("utf-8", KEPT).decode("utf-8", "replace")
+        found = self._form_of(cells)
+        form = found if isinstance(found, LineForm) else None
+        if raw := self._own.of(cells, RAW):
+            return RefusedLine(why, raw.encode("utf-8", KEPT), file, form)
+        if form is None or not {n for n in self._others if cells[n]}.issubset(form.at):
+            form = self._usual
+        (_, grammar), *_ = self._grammars_of(form)
+        values = [("" if n is None else cells[n] or "").encode("utf-8", KEPT) for n in form.at]
+        if isinstance(grammar, Dialect):
+            return RefusedLine(why, grammar.delim.join(map(grammar.as_field, values)), file, form)
+        return RefusedLine(why, b" ".join(values), file, form)
+
+    def _form_of(self, cells: Cells) -> LineForm | str:
+        """Return how the malformed line of a record is read, or why that is unknown."""
+        cell = self._own.of(cells, FORM)
+        if self._is_known and not cell:
+            return self._usual
+        file = self._own.of(cells, FILE)
+        key = cell or file
+        if key not in self._forms:
+            if len(self._forms) == _MOST_KEPT:
+                self._forms.clear()
+            why = _UNKNOWN
+            if cell:
+                form = form_in_cell(cell, self.names)
+            else:
+                entry = entry_of(self._lines or [], file)
+                form = None if entry is None else form_of(entry, self.names)
+                if entry is not None and form is None:
+                    why = _LACKS
+            self._forms[key] = why if form is None or (form.csv is None and not self._fixed) else form
+        return self._forms[key]
+
+    def _grammars_of(self, form: LineForm) -> list[tuple[re.Pattern[bytes], Dialect | FixedWidth]]:
+        """Return how a line may be written: like its file, or with the flow's quotes, which may be more accurate."""
+        if form not in self._grammars:
+            found: list[Dialect | FixedWidth]
+            if form.csv is None:
+                found = [FixedWidth.of(self._fixed)]
+            else:
+                own: dict[str, str] = dict(zip(("delim", "quote", "escape"), form.csv, strict=True))
+                csv = (self._csv if self._format == "csv" else own) | {"delim": own["delim"]}
+                found = [*dict.fromkeys(map(Dialect.of, (own, csv)))]
+            self._grammars[form] = [(re.compile(one.record(len(form.at)) + rb"\Z"), one) for one in found]
+        return self._grammars[form]
+
+
+_PUT_BACK = "Put the column back (an empty one, if the rows have no value there), then submit them again"
+
+
+class RejectObjects:
+    """See `TakesRecords`: writes each record as a line of the same number. Raises `SourceError`.
+
+    Attributes:
+        longest: bytes of the longest line.
+    """
+
+    form: LineForm | None = None
+
+    def __init__(self, reading: Reading, names: list[str], path: Path) -> None:
+        flow = reading.flow
+        for name, place in flow["sources"].items():
+            if names.count(name) > 1:
+                found = [n for n, one in enumerate(names) if one == name]
+                raise SourceError(column_trouble(flow, reading.shown, name, place, names, found))
+        self._is_table = TABLE in names
+        read = {name: spellings(flow, name) for name in flow["sources"]}
+        absent = {  # no column has them, nor the object that they are a member of
+            name: several
+            for name, several in read.items()
+            if {there for one in several for there in (one, one.partition(".")[0])}.isdisjoint(names)
+        }
+        for name in absent:
+            if self._is_table:
+                raise SourceError(lacking(flow, names, name, f"{REJECTED_ROWS} have", OTHERWISE))
+            if OBJECT in names:  # a run writes them with all columns that the flow reads
+                raise SourceError(lacking(flow, names, name, "the corrected rejects have", _PUT_BACK))
+        if reading.corrected is not None:
+            reading.corrected.lacking.update(absent)
+        self._nested = _nested(flow, names if self._is_table else [])
+        self._own = OwnColumns(names, reading.corrected)
+        self._members = [(n, names[n]) for n in self._own.others]
+        self.path, self._file, self._line, self.longest = path, path.open("wb"), 0, 0
+
+    def close(self) -> None:
+        self._file.close()
+
+    def take(self, line: int, cells: Cells, *, is_text: bool = True) -> None:
+        own = dict(zip((FILE, ROW, LINE), self._own.note(cells), strict=True))
+        own |= {name: self._own.of(cells, name) for name in (REASONS, RAW)}
+        if is_text:
+            data = orjson.dumps(own | {name: self._member(name, cells[n]) for n, name in self._members})
+        else:
+            text = json.dumps(own | {name: cells[n] for n, name in self._members}, ensure_ascii=False)
+            data = text.encode("utf-8", KEPT)
+        self.longest = max(self.longest, len(data))
+        self._file.write(b"\n" * (line - 1 - self._line) + data + b"\n")
+        self._line = line
+
+    def _member(self, name: str, cell: str | None) -> str | orjson.Fragment | None:
+        """Return a value; the text of an object or array within which the flow reads becomes that again."""
+        within = self._nested.get(name)
+        if within is None or cell is None:
+            return cell
+        try:
+            if not isinstance(orjson.loads(cell), dict | list):
+                raise ValueError
+        except ValueError:
+            if self._is_table:  # it would come from a column of another layout
+                raise SourceError(
+                    f"{REJECTED_ROWS} have text in {name!r}, where the flow reads {within!r}. {OTHERWISE}"
+                ) from None
+            return cell
+        # Unchanged, so that numbers keep their digits. Line ends can only be between its parts.
+        return orjson.Fragment(cell.replace("\r", " ").replace("\n", " ").encode())
+
+
+def _nested(flow: dict[str, Any], plain: list[str]) -> dict[str, str]:
+    """Return the members (before the first dot of a name) within which the flow reads something, each with that name.
+
+    Args:
+        plain: the columns that are read as they are, even if they have dots.
+    """
+    spelled = (spellings(flow, name) for name in flow["sources"])
+    read = (one for each in spelled if set(each).isdisjoint(plain) for one in each)
+    return {one.partition(".")[0]: one for one in read if "." in one}
+
 
 OF_REJECTS: dict[str, Any] = {"header": asdict(HeaderSettings()), "comment": "", "footer": None}
 """The place of the table in a file of rejects, in terms of a compiled flow; the source's may differ."""

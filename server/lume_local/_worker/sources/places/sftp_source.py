@@ -11,9 +11,8 @@ import anyio
 from attrs import evolve, frozen
 
 from lume_async._base.tasks import task_group
-from lume_local._sftp.root import SftpRoot
+from lume_local._sftp.root import Cause, SftpRoot, SftpTrouble
 from lume_local._sftp.session import FileChanged, RemoteFile, SftpServer, file_at, files_matching, read_file
-from lume_local._sftp.trouble import Cause, SftpTrouble
 from lume_local._shared.identity import SourceContent, hash_of, is_open
 from lume_local._worker.sources.places.held import changed
 from lume_local._worker.sources.places.local import Copies, copy_path

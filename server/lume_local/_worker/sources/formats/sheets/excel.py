@@ -12,21 +12,20 @@ from lume_async._base.elided import elided
 from lume_async._base.words import counted, listed
 from lume_local._flow.patterns import Part
 from lume_local._flow.table_bounds import LOOKED_AT
-from lume_local._worker.sources.formats.header_search import header_not_found, is_header, joined
 from lume_local._worker.sources.formats.names import layout_of_table, readable, visible_columns
-from lume_local._worker.sources.formats.rows_file import RowsFile
 from lume_local._worker.sources.formats.sheets.book import (
     Area,
+    ErrorText,
     Row,
     SheetName,
+    Unsaved,
     column_letters,
     filled,
     without_gaps,
 )
-from lume_local._worker.sources.formats.sheets.values import ErrorText, Unsaved
 from lume_local._worker.sources.formats.sheets.workbook import Workbook, opened_workbook
-from lume_local._worker.sources.formats.table_end import footer_start
-from lume_local._worker.sources.intake import Account, Reading
+from lume_local._worker.sources.formats.table_edges import footer_start, header_not_found, is_header, joined
+from lume_local._worker.sources.intake import Account, Reading, RowsFile
 from lume_local._worker.sources.source import SourceError, check_number
 from lume_local._worker.statements import Layout
 

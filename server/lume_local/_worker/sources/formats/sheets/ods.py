@@ -17,11 +17,13 @@ from lume_local._worker.sources.formats.sheets.book import (
     MOST_MERGED,
     MOST_ROWS,
     Area,
+    ErrorText,
     Row,
     SheetName,
+    Unsaved,
+    as_text,
 )
 from lume_local._worker.sources.formats.sheets.parts import Archive
-from lume_local._worker.sources.formats.sheets.values import ErrorText, Unsaved, as_text
 from lume_local._worker.sources.source import Pause, SourceError
 
 _CONTENT, _MANIFEST = "content.xml", "META-INF/manifest.xml"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lume_local._shared.failing import on_error
-from lume_local._worker.sources.places.zip_archive import BoundedFile
+from lume_local._worker.sources.places.unpack import BoundedFile
 from lume_local._worker.sources.source import Pause, SourceError, no_pause
 
 _MOST_WHOLE = 32 * 1024**2

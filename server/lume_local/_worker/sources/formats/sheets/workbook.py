@@ -18,7 +18,7 @@ from lume_local._worker.sources.formats.sheets.parts import PartTooLarge
 from lume_local._worker.sources.formats.sheets.xls import XlsBook
 from lume_local._worker.sources.formats.sheets.xlsb import XlsbBook
 from lume_local._worker.sources.formats.sheets.xlsx import XlsxBook
-from lume_local._worker.sources.places.zip_archive import opened_zip
+from lume_local._worker.sources.places.unpack import opened_zip
 from lume_local._worker.sources.source import Pause, SourceError
 
 _TROUBLE = (

@@ -6,8 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from lume_local._shared.failing import require
-from lume_local._worker.sources.formats.sheets.book import Area, Row, SheetName
-from lume_local._worker.sources.formats.sheets.values import ErrorText, as_text, number_as_text
+from lume_local._worker.sources.formats.sheets.book import (
+    Area,
+    ErrorText,
+    Row,
+    SheetName,
+    as_text,
+    number_as_text,
+)
 from lume_local._worker.sources.source import Pause, SourceError
 
 _PAUSE_AFTER = 1000

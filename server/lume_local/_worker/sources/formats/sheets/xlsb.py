@@ -16,11 +16,13 @@ from lume_local._worker.sources.formats.sheets.book import (
     MOST_MERGED,
     MOST_ROWS,
     Area,
+    ErrorText,
     Row,
     SheetName,
+    as_text,
+    number_as_text,
 )
 from lume_local._worker.sources.formats.sheets.parts import MOST_STRINGS, Archive
-from lume_local._worker.sources.formats.sheets.values import ErrorText, as_text, number_as_text
 from lume_local._worker.sources.source import Pause
 
 _BLOCK = 64 * 1024

@@ -13,21 +13,19 @@ from attrs import define, field
 
 from lume_local._shared.failing import on_error
 from lume_local._worker.sources.formats.sheets.book import (
+    EPOCHS,
     MOST_COLUMNS,
     MOST_MERGED,
     MOST_ROWS,
     Area,
+    ErrorText,
     Row,
     SheetName,
-)
-from lume_local._worker.sources.formats.sheets.parts import MOST_STRINGS, Archive
-from lume_local._worker.sources.formats.sheets.values import (
-    EPOCHS,
-    ErrorText,
     Unsaved,
     as_text,
     number_as_text,
 )
+from lume_local._worker.sources.formats.sheets.parts import MOST_STRINGS, Archive
 from lume_local._worker.sources.source import Pause, SourceError
 
 _ESCAPED = re.compile(r"_x((?!0000|[Dd][89A-Fa-f])[0-9A-Fa-f]{4})_")

@@ -13,7 +13,6 @@ from lume_async._base.words import counted
 from lume_local._flow.definition import RESERVED
 from lume_local._flow.table_bounds import LOOKED_AT
 from lume_local._worker.sources.files import BOM, count_lines
-from lume_local._worker.sources.formats.header_search import header_not_found, is_header, joined
 from lume_local._worker.sources.formats.names import (
     column_trouble,
     layout_of_table,
@@ -22,9 +21,17 @@ from lume_local._worker.sources.formats.names import (
     version_for,
     visible_columns,
 )
-from lume_local._worker.sources.formats.records.fixed_width import EvenLines, FixedWidth
-from lume_local._worker.sources.formats.table_end import TAIL, Footer, footer_in, kind_of, whole_lines
-from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect
+from lume_local._worker.sources.formats.table_edges import (
+    TAIL,
+    Footer,
+    footer_in,
+    header_not_found,
+    is_header,
+    joined,
+    kind_of,
+    whole_lines,
+)
+from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect, EvenLines, FixedWidth
 from lume_local._worker.sources.formats.text.scan import CountsRecords, Scanner, TakesLines
 from lume_local._worker.sources.formats.text.skeleton import Skeleton
 from lume_local._worker.sources.intake import Copy, Reading

@@ -12,9 +12,8 @@ from lume_local._flow.table_bounds import LOOKED_AT, HeaderSettings
 from lume_local._worker.sources.files import is_utf8, is_utf8_beyond_ascii, is_utf8_name, recode
 from lume_local._worker.sources.formats.names import NEW, spellings
 from lume_local._worker.sources.formats.text.dialect import LINE_END
-from lume_local._worker.sources.intake import Reading
+from lume_local._worker.sources.intake import AllMalformed, Reading
 from lume_local._worker.sources.mending.lost_letters import NOT_UTF8
-from lume_local._worker.sources.several_files import AllMalformed
 from lume_local._worker.sources.source import SourceError
 
 _MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}

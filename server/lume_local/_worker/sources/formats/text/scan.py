@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from lume_local._worker.sources.files import LONGEST_LINE, count_lines, is_utf8
-from lume_local._worker.sources.formats.records.fixed_width import FixedWidth
-from lume_local._worker.sources.formats.text.dialect import BROKEN_QUOTES, LINE_END, Dialect
+from lume_local._worker.sources.formats.text.dialect import BROKEN_QUOTES, LINE_END, Dialect, FixedWidth
 from lume_local._worker.sources.intake import Account, Copy, Malformed, RefusedLine
 from lume_local._worker.sources.mending.line_forms import LineForm
 from lume_local._worker.sources.mending.lost_letters import INVALID

@@ -1,1 +1,0 @@
-"""The flow file of a proposal."""

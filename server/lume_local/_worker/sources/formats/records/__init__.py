@@ -1,1 +1,0 @@
-"""Formats whose records a flow describes: columns by position, and records by a path."""
