@@ -47,13 +47,25 @@ def propose(
         FlowError: a choice names an unknown column, or there are too many columns.
     """
     decided = choices or {}
-    _check(decided, target, profiles)
+    known = {column.name for column in target.columns}
+    for name, decision in decided.items():
+        if name not in known:
+            raise FlowError("choices", f"the target has no column {name!r}")
+        for source in decision.sources or ():
+            if not any(profile.column(source) for profile in profiles):
+                raise FlowError("choices", f"no sample has a column {source!r}")
     several = [
         SampleProposal(target, profile, tester, suggestions, decided)
         for profile, tester in zip(profiles, testers, strict=True)
     ]
     columns = [_column(column, several, profiles) for column in target.columns]
-    _check_chosen(decided, columns)
+    for column in columns:
+        sources = decided[column.name].sources if column.name in decided else None
+        if sources and not (column.chosen and set(sources) <= set(column.chosen.sources)):
+            shown = " and ".join(map(repr, sources))
+            raise FlowError(
+                "choices", f"{column.name!r}: there is no way to make it of {shown}: choose one column"
+            )
     samples = [
         SampleSeen(one.name, one.rows, one.source, [c.name for c in one.columns], one.doubts)
         for one in profiles
@@ -62,11 +74,7 @@ def propose(
     definition, seeds = definition_of(target, columns, samples[0], decided, inline=inline)
     doubts = [
         *target.notes,
-        *_of_samples(target, samples),
-        *_refused(definition, samples),
-        *_of_former(target, definition, samples[0]),
-        *_unfilled(definition, columns, profiles),
-        *_used_twice(columns),
+        *_doubts(target, definition, columns, samples, profiles),
         *suggested,
     ]
     read = {source for column in columns if column.chosen for source in column.chosen.sources}
@@ -89,28 +97,6 @@ def propose(
         file_text(target, definition, columns, samples, doubts, list(unused), decided),
         seeds,
     )
-
-
-def _check(choices: Mapping[str, ColumnDecision], target: MappingTarget, profiles: Sequence[Profile]) -> None:
-    """Raise `FlowError` if a choice names an unknown column."""
-    known = {column.name for column in target.columns}
-    for name, decision in choices.items():
-        if name not in known:
-            raise FlowError("choices", f"the target has no column {name!r}")
-        for source in decision.sources or ():
-            if not any(profile.column(source) for profile in profiles):
-                raise FlowError("choices", f"no sample has a column {source!r}")
-
-
-def _check_chosen(choices: Mapping[str, ColumnDecision], columns: Sequence[ColumnProposal]) -> None:
-    """Raise `FlowError` if several source columns are chosen that can't be combined."""
-    for column in columns:
-        sources = choices[column.name].sources if column.name in choices else None
-        if sources and not (column.chosen and set(sources) <= set(column.chosen.sources)):
-            shown = " and ".join(map(repr, sources))
-            raise FlowError(
-                "choices", f"{column.name!r}: there is no way to make it of {shown}: choose one column"
-            )
 
 
 def _column(
@@ -155,18 +141,51 @@ def _merged(one: Choice, other: Choice) -> Choice:
     )
 
 
-def _of_samples(target: MappingTarget, samples: Sequence[SampleSeen]) -> Iterator[str]:
+def _doubts(
+    target: MappingTarget,
+    definition: Json,
+    columns: Sequence[ColumnProposal],
+    samples: Sequence[SampleSeen],
+    profiles: Sequence[Profile],
+) -> Iterator[str]:
+    """Yield what a person should check about the samples and their layouts, and about several columns at once."""
     for sample in samples:
         for doubt in sample.doubts:
             yield f"{sample.name}: {doubt}"
     for other in samples[1:]:
         if other.source != samples[0].source:
             yield f"{other.name} has a different layout than {samples[0].name}: one version reads only one of them"
-    if target.base is not None and source_differs(target, samples[0]):
+    differs = target.base is not None and source_differs(target, samples[0])
+    if differs:
         yield (
             f"{samples[0].name} has a different layout than {target.shown} reads: the new version is for files like "
             "this one, and no longer reads those of the old version"
         )
+    yield from _refused(definition, samples)
+    if target.base is not None and not differs:
+        before = target.base["columns"]
+        for name, entry in definition["columns"].items():
+            if not is_read_otherwise(before[name], entry):
+                continue
+            if is_null(before[name].get("sql", "")):
+                yield f"{name} has a source from now on: files of the layouts so far without it are no longer read"
+            else:
+                how = "has no source" if is_null(entry.get("sql", "")) else "is read by another expression"
+                yield f"{name} {how} from now on, in files of the layouts so far, too: check that this is meant"
+    known = {one.name.lower() for profile in profiles for one in profile.columns}
+    readers: dict[str, list[str]] = {}
+    for column in columns:
+        entry = definition["columns"][column.name]
+        sql = entry.get("sql", quoted(column.name))
+        is_unread = is_null(sql) or not known.issuperset(map(str.lower, (*names_in(sql), *words_in(sql))))
+        if column.chosen is None and entry.get("required") and is_unread:
+            # All rows of a readable file would be rejected.
+            yield f"{column.name} is required, and nothing is read for it"
+        for source in column.chosen.sources if column.chosen else ():
+            readers.setdefault(source, []).append(column.name)
+    for source, names in readers.items():
+        if len(names) > 1:
+            yield f"{source!r} is read by {' and '.join(names)}: is that meant?"
 
 
 def _refused(definition: Json, samples: Sequence[SampleSeen]) -> Iterator[str]:
@@ -191,43 +210,3 @@ def _refused(definition: Json, samples: Sequence[SampleSeen]) -> Iterator[str]:
                 f"{sample.name} has no column for {listed(lacking, 10)}, so the new version fails on it: "
                 'name one that has it, or write a version for such files, with sql = "NULL" there'
             )
-
-
-def _of_former(target: MappingTarget, definition: Json, sample: SampleSeen) -> Iterator[str]:
-    """Yield what the new version reads differently from the one before, if the layout is the same at all."""
-    if target.base is None or source_differs(target, sample):
-        return
-    before = target.base["columns"]
-    for name, column in definition["columns"].items():
-        if is_read_otherwise(before[name], column):
-            if is_null(before[name].get("sql", "")):
-                yield f"{name} has a source from now on: files of the layouts so far without it are no longer read"
-                continue
-            how = "has no source" if is_null(column.get("sql", "")) else "is read by another expression"
-            yield f"{name} {how} from now on, in files of the layouts so far, too: check that this is meant"
-
-
-def _unfilled(
-    definition: Json, columns: Sequence[ColumnProposal], profiles: Sequence[Profile]
-) -> Iterator[str]:
-    """Yield required columns without a source in any sample: all rows of a readable file would be rejected."""
-    known = {one.name.lower() for profile in profiles for one in profile.columns}
-    for column in columns:
-        entry = definition["columns"][column.name]
-        sql = entry.get("sql", quoted(column.name))
-        is_unread = is_null(sql) or not known.issuperset(
-            name.lower() for name in (*names_in(sql), *words_in(sql))
-        )
-        if column.chosen is None and entry.get("required") and is_unread:
-            yield f"{column.name} is required, and nothing is read for it"
-
-
-def _used_twice(columns: Sequence[ColumnProposal]) -> Iterator[str]:
-    """Yield source columns that several target columns read."""
-    readers: dict[str, list[str]] = {}
-    for column in columns:
-        for source in column.chosen.sources if column.chosen else ():
-            readers.setdefault(source, []).append(column.name)
-    for source, names in readers.items():
-        if len(names) > 1:
-            yield f"{source!r} is read by {' and '.join(names)}: is that meant?"

@@ -61,32 +61,22 @@ def _decision(name: str, given: Any) -> ColumnDecision:
             raise _wrong(name, f"{field[:100]!r} is not a field of a choice: remove it")
     if (review := given.get("review")) not in (None, APPROVED, FLAGGED):
         raise _wrong(name, f"review must be {APPROVED} or {FLAGGED}")
-    return ColumnDecision(
-        _sources(name, given.get("sources")),
-        None if given.get("reading") is None else _text(name, "reading", given["reading"]),
-        _lookup(name, given.get("lookup")),
-        review or "",
-        _text(name, "note", given.get("note") or ""),
-    )
-
-
-def _sources(name: str, given: Any) -> tuple[str, ...] | None:
-    if given is None:
-        return None
-    if not isinstance(given, list) or len(given) > MOST_SOURCES:
-        raise _wrong(name, f"sources must be a list of at most {MOST_SOURCES} source columns")
-    return tuple(_text(name, "sources", one) for one in given)
-
-
-def _lookup(name: str, given: Any) -> Mapping[str, str | None] | None:
-    if given is None:
-        return None
-    if not isinstance(given, dict) or len(given) > MOST_VALUES:
-        raise _wrong(name, f"lookup must be an object with at most {MOST_VALUES} values")
-    return {
-        _text(name, "lookup", value): None if member is None else _text(name, "lookup", member)
-        for value, member in given.items()
-    }
+    sources, reading, lookup = given.get("sources"), given.get("reading"), given.get("lookup")
+    if sources is not None:
+        if not isinstance(sources, list) or len(sources) > MOST_SOURCES:
+            raise _wrong(name, f"sources must be a list of at most {MOST_SOURCES} source columns")
+        sources = tuple(_text(name, "sources", one) for one in sources)
+    if reading is not None:
+        reading = _text(name, "reading", reading)
+    if lookup is not None:
+        if not isinstance(lookup, dict) or len(lookup) > MOST_VALUES:
+            raise _wrong(name, f"lookup must be an object with at most {MOST_VALUES} values")
+        lookup = {
+            _text(name, "lookup", value): None if member is None else _text(name, "lookup", member)
+            for value, member in lookup.items()
+        }
+    note = _text(name, "note", given.get("note") or "")
+    return ColumnDecision(sources, reading, lookup, review or "", note)
 
 
 def _text(name: str, field: str, given: Any) -> str:

@@ -81,29 +81,28 @@ def _read_choice(
             columns[name] = {"from": chosen.sources, **columns[name]}
     else:
         for source in chosen.sources:
-            entry = _with_alias(columns[name], name, source)
-            if not _is_taken(columns, name, source):
-                columns[name] = entry
+            others = (
+                (other, names)
+                for other, entry in columns.items()
+                if other != name and (names := aliases_of(entry)) is not None
+            )
+            if not any(folded(source) in map(folded, [*names, other]) for other, names in others):
+                columns[name] = _with_alias(columns[name], name, source)
     wanted = "value" if chosen.sql is None else over_value(chosen.sql, "value")
     if chosen.lookup is not None:
         wanted = looked_up(chosen.lookup, wanted, f"{flow}_{name}_values", seeds, found.get("seeds", {}))
     elif chosen.sql == own:
         return
-    columns[name] = _by(columns[name], name, read, wanted)
+    # Without aliases the expression is over the only name that the column reads.
+    given = {"from": columns[name]["from"]} if "from" in columns[name] else {}
+    sql = wanted if given else over_value(wanted, quoted(read))
+    is_plain = sql == ("value" if given else quoted(name))
+    columns[name] = {**given, **({} if is_plain else {"sql": sql}), **_unread(columns[name])}
 
 
 def _unread(entry: Json) -> Json:
     """Return the column without `from` and `sql`."""
     return {key: one for key, one in entry.items() if key not in ("from", "sql")}
-
-
-def _by(entry: Json, name: str, read: str, sql: str) -> Json:
-    """Return the column read by an expression over `value`, or without aliases over the only name that it reads."""
-    given = {"from": entry["from"]} if "from" in entry else {}
-    if not given:
-        sql = over_value(sql, quoted(read))
-    own = "value" if given else quoted(name)
-    return {**given, **({} if sql == own else {"sql": sql}), **_unread(entry)}
 
 
 def _meant(
@@ -142,15 +141,6 @@ def names_read(definition: Json) -> tuple[set[str], set[str]]:
             words.discard("value")
         spelled |= words
     return spelled, aliases
-
-
-def _is_taken(columns: Mapping[str, Json], name: str, source: str) -> bool:
-    """Return whether another column of the flow already has this alias."""
-    for other, entry in columns.items():
-        names = aliases_of(entry) if other != name else None
-        if names is not None and folded(source) in map(folded, [*names, other]):
-            return True
-    return False
 
 
 def _with_alias(entry: Json, name: str, source: str) -> Json:
@@ -392,15 +382,13 @@ def _reviewed(columns: Sequence[ColumnProposal], decisions: Mapping[str, ColumnD
     found: dict[str, list[str]] = {}
     for column in columns:
         decision = decisions.get(column.name, NOTHING)
-        found.setdefault(_state(column, decision), []).append(column.name)
+        if decision.review == FLAGGED:
+            state = "flagged"
+        elif _is_left_open(column, decision):
+            state = "left open"
+        else:
+            state = "approved" if decision.review == APPROVED else "not reviewed"
+        found.setdefault(state, []).append(column.name)
     for state in ("approved", "flagged", "left open", "not reviewed"):
         if names := found.get(state):
             yield f"{state.capitalize()}: {', '.join(names)}."
-
-
-def _state(column: ColumnProposal, decision: ColumnDecision) -> str:
-    if decision.review == FLAGGED:
-        return "flagged"
-    if _is_left_open(column, decision):
-        return "left open"
-    return "approved" if decision.review == APPROVED else "not reviewed"

@@ -88,15 +88,25 @@ class Matches:
             [column.kind for column in profile.columns],
             [column.facts for column in profile.columns],
         )
-        self._pairs = pairings(wanted, given, _members(target, profile))
+        found = {}
+        for t, column in enumerate(target.columns):
+            members = column.definition.get("enum") or []
+            if not members or not all(isinstance(one, str) for one in members):
+                continue
+            for s, source in enumerate(profile.columns):
+                if 0 < len(source.counts) <= _FEW:
+                    share = lookups.share(lookups.entries(source.counts, members))
+                    if share > _COUNTERPARTS:
+                        found[t, s] = share
+        self._pairs = pairings(wanted, given, found)
         self._known = [frozenset(map(folded, column.aliases)) for column in target.columns]
         self.likely = likely(self._pairs)
         every = frozenset().union(*self._known)
         for t, known in enumerate(self._known):
-            for s, column in enumerate(profile.columns):
-                if folded(column.name) in known:
+            for s, source in enumerate(profile.columns):
+                if folded(source.name) in known:
                     self.likely[t][s] = 1.0
-                elif not known and folded(column.name) in every:
+                elif not known and folded(source.name) in every:
                     self.likely[t][s] = 0.0  # the flow reads this name for another column only
 
     def lower(self, passes: Mapping[tuple[str, str], float]) -> None:
@@ -142,21 +152,6 @@ class Matches:
             found,
             is_chosen,
         )
-
-
-def _members(target: MappingTarget, profile: Profile) -> dict[tuple[int, int], float]:
-    """Return, for enumerations, the share of a source column's rows with a counterpart among the members."""
-    found = {}
-    for t, column in enumerate(target.columns):
-        members = column.definition.get("enum") or []
-        if not members or not all(isinstance(one, str) for one in members):
-            continue
-        for s, source in enumerate(profile.columns):
-            if 0 < len(source.counts) <= _FEW:
-                share = lookups.share(lookups.entries(source.counts, members))
-                if share > _COUNTERPARTS:
-                    found[t, s] = share
-    return found
 
 
 def _spoken(target: MappingTarget, sources: Sequence[str]) -> list[str]:

@@ -239,43 +239,6 @@ class Names:
         if target.folded == source.folded:
             both = tuple((word.text, word.text) for word in target.words)
             return NameMatch(True, 1.0, 1.0, 0.0, 0.0, 1.0, True, 1.0, False, both)
-        found = self._matching(target, source)
-        of_target = sum(alike * target.weights[t] for t, _, alike in found)
-        of_source = sum(alike * source.weights[s] for _, s, alike in found)
-        left, right = {t for t, _, _ in found}, {s for _, s, _ in found}
-        target_left = self._left(target, left)
-        source_left = self._left(source, right)
-        has_more = max(of_target, of_source) > 0
-        return NameMatch(
-            same=False,
-            target=of_target / (sum(target.weights[t] for t in left) + target_left) if has_more else 0.0,
-            source=of_source / (sum(source.weights[s] for s in right) + source_left) if has_more else 0.0,
-            target_left=target_left,
-            source_left=source_left,
-            worst=min((alike for *_, alike in found), default=0.0),
-            head=any(t == len(target.words) - 1 and s == len(source.words) - 1 for t, s, _ in found),
-            ratio=self._ratio(target, source, left, right),
-            digits=bool(target.digits and source.digits and target.digits != source.digits),
-            pairs=tuple((target.words[t].text, source.words[s].text) for t, s, _ in found),
-        )
-
-    def _ratio(self, target: Name, source: Name, left: set[int], right: set[int]) -> float:
-        """Return the similarity of the strings; 0 if all remaining words are known to mean something else."""
-        rest = [word for n, word in enumerate(target.words) if n not in left]
-        rest += [word for n, word in enumerate(source.words) if n not in right]
-        if rest and all(word.concepts or word.text in vocabulary().fillers for word in rest):
-            return 0.0
-        return Indel.normalized_similarity(target.folded, source.folded)
-
-    def _left(self, name: Name, matched: set[int]) -> float:
-        return sum(
-            weight * (_TABLE if word in self._table else 1.0)
-            for n, (word, weight) in enumerate(zip(name.words, name.weights, strict=True))
-            if n not in matched
-        )
-
-    def _matching(self, target: Name, source: Name) -> list[tuple[int, int, float]]:
-        """Return the matching words, each once, the most similar first."""
         pairs = [
             (alike, -abs(t - s), t, s)
             for t, one in enumerate(target.words)
@@ -290,7 +253,37 @@ class Names:
                 found.append((t, s, alike))
                 used_t.add(t)
                 used_s.add(s)
-        return found
+        of_target = sum(alike * target.weights[t] for t, _, alike in found)
+        of_source = sum(alike * source.weights[s] for _, s, alike in found)
+        left, right = {t for t, _, _ in found}, {s for _, s, _ in found}
+        target_left = self._left(target, left)
+        source_left = self._left(source, right)
+        has_more = max(of_target, of_source) > 0
+        rest = [word for n, word in enumerate(target.words) if n not in left]
+        rest += [word for n, word in enumerate(source.words) if n not in right]
+        if rest and all(word.concepts or word.text in vocabulary().fillers for word in rest):
+            ratio = 0.0
+        else:
+            ratio = Indel.normalized_similarity(target.folded, source.folded)
+        return NameMatch(
+            same=False,
+            target=of_target / (sum(target.weights[t] for t in left) + target_left) if has_more else 0.0,
+            source=of_source / (sum(source.weights[s] for s in right) + source_left) if has_more else 0.0,
+            target_left=target_left,
+            source_left=source_left,
+            worst=min((alike for *_, alike in found), default=0.0),
+            head=any(t == len(target.words) - 1 and s == len(source.words) - 1 for t, s, _ in found),
+            ratio=ratio,
+            digits=bool(target.digits and source.digits and target.digits != source.digits),
+            pairs=tuple((target.words[t].text, source.words[s].text) for t, s, _ in found),
+        )
+
+    def _left(self, name: Name, matched: set[int]) -> float:
+        return sum(
+            weight * (_TABLE if word in self._table else 1.0)
+            for n, (word, weight) in enumerate(zip(name.words, name.weights, strict=True))
+            if n not in matched
+        )
 
     def _words_alike(self, one: Word, other: Word) -> float:
         key = (one, other)

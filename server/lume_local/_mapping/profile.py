@@ -54,11 +54,29 @@ def facts_of(values: Sequence[str]) -> Facts:
     if not filled:
         return Facts(0, 0.0, None, frozenset(), 0.0, (), (0.0,) * _CLASSES, 0.0)
     counts = Counter(filled)
-    kind = _kind(list(counts))
+    some = list(counts)[:1000]
+    if all(map(_NUMBER.fullmatch, some)):
+        kind = "integer" if all(value.lstrip("+-").isdigit() for value in some) else "number"
+    elif all(value.lower() in _TRUTH for value in some):
+        kind = "boolean"
+    elif all(map(_TIME.fullmatch, some)):
+        kind = "date-time"
+    else:
+        kind = "date" if all(map(_DATE.fullmatch, some)) else "string"
     numbers = sorted(map(float, filled)) if kind in ("integer", "number") else []
     many = len(filled) / len(values[:_MOST_VALUES])
     kept = frozenset(map(_folded, counts)) if len(counts) <= _MOST_DISTINCT else frozenset[str]()
     text = "".join(list(counts)[:300])
+    letters = [0] * _CLASSES
+    for letter in text:
+        if letter.isdigit():
+            letters[0] += 1
+        elif letter.isspace():
+            letters[3] += 1
+        elif letter.isalpha():
+            letters[2 if letter.isupper() else 1] += 1
+        else:
+            letters[4] += 1
     return Facts(
         len(filled),
         many,
@@ -68,20 +86,9 @@ def facts_of(values: Sequence[str]) -> Facts:
         tuple(numbers[min(len(numbers) - 1, n * len(numbers) // 10)] for n in range(1, 10))
         if numbers
         else (),
-        _shape(text),
+        tuple(count / max(len(text), 1) for count in letters),
         sum(map(len, counts)) / len(counts),
     )
-
-
-def _kind(values: Sequence[str]) -> str:
-    some = values[:1000]
-    if all(map(_NUMBER.fullmatch, some)):
-        return "integer" if all(value.lstrip("+-").isdigit() for value in some) else "number"
-    if all(value.lower() in _TRUTH for value in some):
-        return "boolean"
-    if all(map(_TIME.fullmatch, some)):
-        return "date-time"
-    return "date" if all(map(_DATE.fullmatch, some)) else "string"
 
 
 def _folded(value: str) -> str:
@@ -89,20 +96,6 @@ def _folded(value: str) -> str:
         if _NUMBER.fullmatch(value):
             return f"{float(value):.6g}"
     return value.casefold()
-
-
-def _shape(text: str) -> tuple[float, ...]:
-    counts = [0] * _CLASSES
-    for letter in text:
-        if letter.isdigit():
-            counts[0] += 1
-        elif letter.isspace():
-            counts[3] += 1
-        elif letter.isalpha():
-            counts[2 if letter.isupper() else 1] += 1
-        else:
-            counts[4] += 1
-    return tuple(count / max(len(text), 1) for count in counts)
 
 
 @frozen

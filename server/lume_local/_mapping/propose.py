@@ -19,7 +19,7 @@ from lume_local._mapping.match import Match, Matches, reasons
 from lume_local._mapping.names import words
 from lume_local._mapping.profile import Profile, SourceColumn
 from lume_local._mapping.proposal import Choice
-from lume_local._mapping.readings import AS_IT_IS, PairRead, Readings, Tester, TriedColumn, over_column
+from lume_local._mapping.readings import AS_IT_IS, Readings, Tester, TriedColumn, over_column
 from lume_local._mapping.rewrite import names_in, over_value
 from lume_local._mapping.target import MappingTarget, TargetColumn
 
@@ -83,7 +83,16 @@ class SampleProposal:
 
     def _take(self, column: TargetColumn, found: Sequence[Match]) -> None:
         if column.sql is not None and not over_column(column.sql):
-            self.candidates[column.name] = self._as_it_is(column.sql)
+            known = {one.name.lower(): one.name for one in self._profile.columns}
+            names = [one.lower() for one in names_in(column.sql)]
+            if not names or not known.keys() >= set(names):
+                choices = []
+            else:
+                read = [known[one] for one in names]
+                choices = [
+                    Choice(read, column.sql, Grade.CERTAIN, 1.0, ["the flow reads these columns already"])
+                ]
+            self.candidates[column.name] = choices
             if self.candidates[column.name]:
                 self.chosen[column.name] = self.candidates[column.name][0]
             return
@@ -92,15 +101,6 @@ class SampleProposal:
         for match, candidate in zip(found, candidates, strict=True):
             if match.is_chosen and candidate.grade.is_used:
                 self.chosen[column.name] = candidate
-
-    def _as_it_is(self, sql: str) -> list[Choice]:
-        """Return a flow's column over several sources, which has no aliases, if the sample has all of them."""
-        known = {one.name.lower(): one.name for one in self._profile.columns}
-        names = [one.lower() for one in names_in(sql)]
-        if not names or not known.keys() >= set(names):
-            return []
-        read = [known[one] for one in names]
-        return [Choice(read, sql, Grade.CERTAIN, 1.0, ["the flow reads these columns already"])]
 
     def _candidate(self, column: TargetColumn, match: Match) -> Choice:
         """Return a match as a choice, with its grade after the trial on rows."""
@@ -121,9 +121,13 @@ class SampleProposal:
                 evidence.append(
                     f"{lookups.share(entries):.1%} of its values have a counterpart in the lookup"
                 )
+            plain = reading.way.plain
+            is_own = column.sql is not None and plain == over_column(column.sql)
+            if not is_own:  # a flow's own expression is kept as written
+                sql = None if plain == AS_IT_IS else filled_in(plain, "value")
             made = evolve(
                 made,
-                sql=_sql(column, reading.way.plain),
+                sql=sql,
                 passes=passes,
                 values=read.result.values,
                 lookup=entries,
@@ -133,7 +137,10 @@ class SampleProposal:
         # A name alone may identify the column, whatever its values; these remain to be decided.
         if not found.is_used and (match.is_alias or ("enum" in column.definition and match.pair.name.same)):
             found = Grade.MEDIUM
-            doubts += _of_misfits(source, read)
+            if read is not None and (misfits := read.decided.misfits):
+                how = "correct the file or the expression" if read.entries is None else "fill in the lookup"
+                values = counted(source.facts.filled, "value")
+                doubts.append(f"{misfits:,} of {values} do not pass the target's checks: {how}")
         blank = self._profile.rows - source.facts.filled
         if column.definition.get("required") and source.facts.share < 1 and blank > 0:
             doubts.append(f"{counted(blank, 'row has', 'rows have')} no value, and the target requires one")
@@ -259,22 +266,6 @@ def _is_settled(column: TargetColumn, made: Choice | None, decision: ColumnDecis
     if made is None or made.passes is None or decision.is_of_values:
         return False
     return made.lookup is not None or made.passes == 1 or "enum" not in column.definition
-
-
-def _of_misfits(source: SourceColumn, read: PairRead | None) -> list[str]:
-    """Return what to do about values that the target refuses."""
-    if read is None or not read.decided.misfits:
-        return []
-    how = "correct the file or the expression" if read.entries is None else "fill in the lookup"
-    values = counted(source.facts.filled, "value")
-    return [f"{read.decided.misfits:,} of {values} do not pass the target's checks: {how}"]
-
-
-def _sql(column: TargetColumn, plain: str) -> str | None:
-    """Return an expression over `{column}` as one over `value`; a flow's own is kept as written."""
-    if column.sql is not None and plain == over_column(column.sql):
-        return column.sql
-    return None if plain == AS_IT_IS else filled_in(plain, "value")
 
 
 def _says_something(column: TargetColumn) -> bool:
