@@ -12,7 +12,7 @@ import sys
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from lume_async._base.platform import IS_POSIX
 
@@ -52,7 +52,11 @@ async def _guard(work: Coroutine[Any, Any, T], numbers: Iterable[int], caught: l
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if caught:
-            _leave(caught[0])
+            # At once; only restore the cursor that a display has hidden.
+            if IS_POSIX and sys.stderr.isatty():
+                with suppress(OSError):
+                    os.write(2, b"\x1b[?25h\n")  # a stream may be in the middle of a write
+            os._exit(128 + caught[0])
         caught.append(number)
         with suppress(RuntimeError):  # the loop is closed: the work was done
             loop.call_soon_threadsafe(task.cancel)
@@ -60,11 +64,3 @@ async def _guard(work: Coroutine[Any, Any, T], numbers: Iterable[int], caught: l
     for number in numbers:
         signal.signal(number, on_signal)  # not `loop.add_signal_handler`, which Windows does not have
     return await work
-
-
-def _leave(number: int) -> NoReturn:
-    """Exit at once; only restore the cursor that a display has hidden."""
-    if IS_POSIX and sys.stderr.isatty():
-        with suppress(OSError):
-            os.write(2, b"\x1b[?25h\n")  # a stream may be in the middle of a write
-    os._exit(128 + number)

@@ -71,7 +71,15 @@ class CommandSession:
         self.data = Data(options.output)
         self.server: ServerWatch | None = None
         if options.verbose:
-            _log_requests()
+            import logging
+
+            from lume_cli._output.log_lines import TextLines
+
+            handler = logging.StreamHandler(sys.stderr)
+            handler.setFormatter(TextLines("%(name)s: %(message)s"))
+            logger = logging.getLogger("lume")
+            logger.addHandler(handler)
+            logger.setLevel(logging.DEBUG)
 
     @property
     def away(self) -> str | None:
@@ -206,15 +214,3 @@ def _words(options: Mapping[str, object]) -> list[str]:
         elif value is not None and value is not False:
             found += [name, str(value)]
     return found
-
-
-def _log_requests() -> None:
-    import logging
-
-    from lume_cli._output.log_lines import TextLines
-
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(TextLines("%(name)s: %(message)s"))
-    logger = logging.getLogger("lume")
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)

@@ -209,7 +209,15 @@ def _profile(name: str, warn: Callable[[str], None], *, must_exist: bool) -> dic
             there = ", ".join(sorted(tables)) or "none"
             raise click.UsageError(f"no profile [{name}] in {path}; available: {there}")
         return {}
-    _check(path, name, table)
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{path}: {name} must be a table: write [{name}]")
+    for key, kinds in _KEYS.items():
+        value = table.get(key)
+        is_kind = isinstance(value, kinds) and not isinstance(value, bool)
+        is_number = isinstance(value, int | float)
+        if value is not None and not (is_kind and (not is_number or 0 < value < float("inf"))):
+            wanted = "a quoted string" if kinds == (str,) else "a number of seconds above 0"
+            raise ConfigurationError(f"{path}: [{name}] {key} must be {wanted}")
     for key in sorted(set(table) - set(_KEYS)):
         warn(f"{path}: [{name}] unknown setting {key} ignored; known settings: {', '.join(_KEYS)}")
     if others_can_read(path):
@@ -231,18 +239,6 @@ def _tables(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} is not UTF-8: save it as UTF-8") from None
     except OSError as error:
         raise ConfigurationError(f"{path} can't be read: {error.strerror or error}") from None
-
-
-def _check(path: Path, name: str, table: object) -> None:
-    if not isinstance(table, dict):
-        raise ConfigurationError(f"{path}: {name} must be a table: write [{name}]")
-    for key, kinds in _KEYS.items():
-        value = table.get(key)
-        is_kind = isinstance(value, kinds) and not isinstance(value, bool)
-        is_number = isinstance(value, int | float)
-        if value is not None and not (is_kind and (not is_number or 0 < value < float("inf"))):
-            wanted = "a quoted string" if kinds == (str,) else "a number of seconds above 0"
-            raise ConfigurationError(f"{path}: [{name}] {key} must be {wanted}")
 
 
 def others_can_read(path: Path) -> bool:

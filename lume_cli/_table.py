@@ -38,7 +38,20 @@ class CommandTable(click.Group):
             return None
         place, _line = self._table[cmd_name]
         if not place:
-            return _of_server(cmd_name if self.name == PROGRAM else f"{self.name} {cmd_name}")
+            path = cmd_name if self.name == PROGRAM else f"{self.name} {cmd_name}"
+            from importlib.metadata import PackageNotFoundError, distribution
+
+            from lume_async._base.extras import SERVER, install_command
+
+            try:
+                entry_points = distribution(SERVER).entry_points
+            except PackageNotFoundError:
+                raise ModuleNotFoundError(
+                    f"`lume {path}` comes with the server: {install_command(name=SERVER)}", name=SERVER
+                ) from None
+            (found,) = entry_points.select(group=_GROUP, name=path.replace(" ", "."))
+            loaded: click.Command = found.load()
+            return loaded
         module, _, name = place.partition(":")
         command: click.Command = getattr(import_module(f"lume_cli.commands.{module}"), name or "command")
         return command
@@ -61,19 +74,3 @@ class CommandTable(click.Group):
         """List the commands from the table, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, self._table[name][1]) for name in self.list_commands(ctx)])
-
-
-def _of_server(path: str) -> click.Command:
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    from lume_async._base.extras import SERVER, install_command
-
-    try:
-        entry_points = distribution(SERVER).entry_points
-    except PackageNotFoundError:
-        raise ModuleNotFoundError(
-            f"`lume {path}` comes with the server: {install_command(name=SERVER)}", name=SERVER
-        ) from None
-    (found,) = entry_points.select(group=_GROUP, name=path.replace(" ", "."))
-    command: click.Command = found.load()
-    return command

@@ -25,22 +25,18 @@ def row_table(rows: Sequence[Mapping[str, Any]], leading: int, width: int | None
     blocks = []
     for row, values in zip(rows, cells, strict=True):
         named = [(name, text) for name, text in zip(names, values, strict=True) if name in row]
-        blocks += _block(named, leading, width)
+        # The leading values on lines of their own, then the others with their names, filling each line.
+        head = "  ".join(text for _name, text in named[:leading])
+        lines = wrapped(head, width) if head else []
+        line = "" if head else "-"
+        for name, text in named[leading:]:
+            pair = f"{visible(name)}: {text}".rstrip()
+            if line.strip(" -") and len(line) + 2 + len(pair) > width:
+                lines.append(line)
+                line = ""
+            line += f"  {pair}"
+        blocks += [*lines, line] if line.strip() else lines
     return blocks
-
-
-def _block(cells: Sequence[tuple[str, str]], leading: int, width: int) -> list[str]:
-    """Return the leading values on lines of their own, then the others with their names, filling each line."""
-    head = "  ".join(text for _name, text in cells[:leading])
-    lines = wrapped(head, width) if head else []
-    line = "" if head else "-"
-    for name, text in cells[leading:]:
-        pair = f"{visible(name)}: {text}".rstrip()
-        if line.strip(" -") and len(line) + 2 + len(pair) > width:
-            lines.append(line)
-            line = ""
-        line += f"  {pair}"
-    return [*lines, line] if line.strip() else lines
 
 
 def _cell(value: Any) -> str:

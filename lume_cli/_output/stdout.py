@@ -90,7 +90,10 @@ class Data:
 
         screen = console(sys.stdout)
         for n, (line, row) in enumerate(zip(lines, [headers, *cells], strict=True)):
-            for part in _two_lines(line, row[-1], width):
+            # If it is too long and the rest fits, the last cell is on a second line.
+            last = row[-1]
+            rest = line.removesuffix(last).rstrip()
+            for part in [rest, f"    {last}"] if len(line) > width >= len(rest) and last and rest else [line]:
                 screen.print(table_line(part, "" if n else "bold"), soft_wrap=True)
 
     def many(
@@ -110,9 +113,3 @@ class Data:
         """Write JSON values: a list of them, or each on a line."""
         for value in [values] if self.format == "json" else values:
             self.document(value)
-
-
-def _two_lines(line: str, last: str, width: int) -> list[str]:
-    """Return the line of a table; if it is too long and the rest fits, its last cell on a second line."""
-    rest = line.removesuffix(last).rstrip()
-    return [rest, f"    {last}"] if len(line) > width >= len(rest) and last and rest else [line]

@@ -136,7 +136,17 @@ class Backfill:
     async def _take_all(self, outcomes: AsyncIterator[Outcome[LumeRun]], early_stop: _EarlyStop) -> None:
         try:
             async for outcome in outcomes:
-                self._take(outcome)
+                self.summary.add(outcome)
+                if isinstance(outcome.error, DuplicateRunError):
+                    self._changed += bool(outcome.error.source_changed)
+                if outcome.error is not None:
+                    self._codes.add(exit_codes.of_error(outcome.error))
+                elif outcome.run is not None:
+                    self._codes.add(
+                        exit_codes.of_status(outcome.run.status, allow_partial=self._allow_partial)
+                    )
+                if self._session.data.format == "ndjson":
+                    self._session.data.document(to_dict(outcome))
                 self._stop = self._stop or early_stop.stop(outcome)
                 if self._stop is not None and not self.unfinished:
                     break
@@ -153,17 +163,6 @@ class Backfill:
             self._taken += 1
             yield request
         self._total = self._taken
-
-    def _take(self, outcome: Outcome[LumeRun]) -> None:
-        self.summary.add(outcome)
-        if isinstance(outcome.error, DuplicateRunError):
-            self._changed += bool(outcome.error.source_changed)
-        if outcome.error is not None:
-            self._codes.add(exit_codes.of_error(outcome.error))
-        elif outcome.run is not None:
-            self._codes.add(exit_codes.of_status(outcome.run.status, allow_partial=self._allow_partial))
-        if self._session.data.format == "ndjson":
-            self._session.data.document(to_dict(outcome))
 
     async def _report_progress(self) -> None:
         """Write a progress line at intervals, even while no run finishes, if there is no display."""

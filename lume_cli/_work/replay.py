@@ -45,21 +45,6 @@ class Replaying:
                 f"{counted(len(replay.replaying), 'earlier replay')} of {flow} not ended yet: "
                 "the rows that they have are not in this one"
             )
-        return await self._follow(client, replay)
-
-    def _show(self, replay: Replay) -> None:
-        data = self._session.data
-        if data.format != "table":
-            data.document(inbox_view.trial_to_dict(replay))
-            return
-        data.line(f"{replay.to} would accept {replay.passed or 0:,} of {counted(replay.rows, 'row')}")
-        data.table(inbox_view.TRIAL_HEADERS, inbox_view.trial_rows(replay))
-        for reason, rows in sorted(replay.rejected_for.items(), key=lambda item: -item[1]):
-            self._session.say.note(f"would be rejected again: {rows:,}: {reason}")
-        for message in replay.messages:
-            self._session.say.warn(message)
-
-    async def _follow(self, client: Client, replay: Replay) -> int:
         say, data = self._session.say, self._session.data
         # The runs of an interrupted attempt also belong to this replay.
         run_ids = [*replay.replaying, *replay.run_ids]
@@ -76,6 +61,18 @@ class Replaying:
             return exit_codes.OK
         self._wait = Wait(self._session, run_ids, self._waiting)
         return await self._wait.until_ended(client)
+
+    def _show(self, replay: Replay) -> None:
+        data = self._session.data
+        if data.format != "table":
+            data.document(inbox_view.trial_to_dict(replay))
+            return
+        data.line(f"{replay.to} would accept {replay.passed or 0:,} of {counted(replay.rows, 'row')}")
+        data.table(inbox_view.TRIAL_HEADERS, inbox_view.trial_rows(replay))
+        for reason, rows in sorted(replay.rejected_for.items(), key=lambda item: -item[1]):
+            self._session.say.note(f"would be rejected again: {rows:,}: {reason}")
+        for message in replay.messages:
+            self._session.say.warn(message)
 
     def interruption(self) -> tuple[str, str | None]:
         """Return the message for Ctrl-C, and the command to resume."""

@@ -45,7 +45,13 @@ class RunWatcher:
         self._seen = dict.fromkeys(await whole_ids(client, list(self._seen)))
         with live(say, self._table):
             if self._waiting.timeout == 0:
-                await self._poll_once(client)
+                async for outcome in client.as_completed(self.unfinished, timeout=0):
+                    error = outcome.error
+                    run = error.run if isinstance(error, RunTimeoutError) else outcome.run
+                    if run is not None and run.status is not None:
+                        self._on_change(run)
+                    elif error is not None and not isinstance(error, RunTimeoutError):
+                        self._on_error(outcome.run_id or "", error)
             else:
                 async with task_group() as group:
                     if say.is_lively:
@@ -53,7 +59,13 @@ class RunWatcher:
                     await self._follow(client)
                     group.cancel_scope.cancel()
             if late := self.unfinished:
-                self._report_timeout(late)
+                what, resume = self._session.resume_wait(late)
+                text = f"not all runs finished within {self._waiting.timeout or 0:g} s: {what}"
+                text += f"; resume with `{resume}`" if resume else ""
+                if (away := self._session.away) is not None:
+                    text += f"; {away}"
+                self._session.say.problem("run_timeout", text, retryable=True)
+                self._codes.update(dict.fromkeys(late, exit_codes.TIMED_OUT))
         if data.format != "ndjson":
             runs = [run for run in self._seen.values() if run is not None]
             data.many(runs, run_view.END_HEADERS, run_view.end_rows, run_view.to_dict)
@@ -86,15 +98,6 @@ class RunWatcher:
                     if not run.is_terminal and run_id not in self._codes:
                         self._seen[run_id] = run
 
-    async def _poll_once(self, client: Client) -> None:
-        async for outcome in client.as_completed(self.unfinished, timeout=0):
-            error = outcome.error
-            run = error.run if isinstance(error, RunTimeoutError) else outcome.run
-            if run is not None and run.status is not None:
-                self._on_change(run)
-            elif error is not None and not isinstance(error, RunTimeoutError):
-                self._on_error(outcome.run_id or "", error)
-
     def _on_error(self, run_id: str, error: Exception) -> None:
         self._codes[run_id] = exit_codes.of_error(error)
         self._session.say.error(error, subject=run_id)
@@ -113,15 +116,6 @@ class RunWatcher:
             session.data.text("  ".join(filter(None, texts)))
         elif why is not None:
             session.say.note(run_view.ending(run))
-
-    def _report_timeout(self, late: list[str]) -> None:
-        what, resume = self._session.resume_wait(late)
-        text = f"not all runs finished within {self._waiting.timeout or 0:g} s: {what}"
-        text += f"; resume with `{resume}`" if resume else ""
-        if (away := self._session.away) is not None:
-            text += f"; {away}"
-        self._session.say.problem("run_timeout", text, retryable=True)
-        self._codes.update(dict.fromkeys(late, exit_codes.TIMED_OUT))
 
     def _table(self) -> "RenderableType":
         from lume_cli._output.watch_table import table

@@ -122,19 +122,6 @@ def _to_dict(delivery: _Delivery, answered: int, problem: str | None) -> dict[st
     }
 
 
-def _line(delivery: _Delivery, answered: int, problem: str | None) -> str:
-    """Return the delivery as a line for people."""
-    event = delivery.event
-    if event is None:
-        verdict = f"rejected with {answered}: {delivery.reason}"
-    elif problem is not None:
-        verdict = f"verified, answered {answered}: {problem}"
-    else:
-        verdict = "verified" if answered == delivery.status else f"verified, answered {answered}"
-    run, status = (event.run_id, str(event.status)) if event else ("-", "-")
-    return "  ".join((moment(delivery.at), delivery.id or "-", run, status, verdict))
-
-
 class Forward:
     """Forwards verified deliveries, byte for byte, and returns the response; a context manager.
 
@@ -236,13 +223,29 @@ class Listening:
                 await stack.enter_async_context(self._forward)
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
-            url = await _listen(runner, host, port)
+            # One address, IPv4 if the name has both.
+            try:
+                found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+                address = min(found, key=lambda each: each[0] != socket.AF_INET)[4][0]
+                await web.TCPSite(runner, str(address), port).start()
+            except OSError as error:
+                raise click.ClickException(
+                    f"can't listen on {host}:{port}: {error.strerror or error}; pass another --host or --port"
+                ) from None
+            url = f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}/"
             text = f"lume: listening; Ctrl-C to stop. Use this webhook_url:\n  {url}"
             self._session.say.record("listening", text, url=url)
             with anyio.move_on_after(timeout) as limit:
                 await self._ended.wait()
             if limit.cancelled_caught:
-                return self._time_out(timeout or 0)
+                if self._wanted is None:
+                    return exit_codes.OK
+                fewer = (
+                    f"fewer than {counted(self._wanted, 'delivery', 'deliveries')} within {timeout or 0:g} s"
+                )
+                text = f"{fewer}: {self.summary()}"
+                self._session.say.problem("timeout", text, retryable=True)
+                return exit_codes.TIMED_OUT
             if self._error is not None:
                 raise self._error
         return exit_codes.OK
@@ -286,7 +289,15 @@ class Listening:
     def _print(self, delivery: _Delivery, answered: int, problem: str | None = None) -> None:
         data = self._session.data
         if data.format == "table":
-            data.line(visible(_line(delivery, answered, problem)))
+            event = delivery.event
+            if event is None:
+                verdict = f"rejected with {answered}: {delivery.reason}"
+            elif problem is not None:
+                verdict = f"verified, answered {answered}: {problem}"
+            else:
+                verdict = "verified" if answered == delivery.status else f"verified, answered {answered}"
+            run, status = (event.run_id, str(event.status)) if event else ("-", "-")
+            data.line(visible("  ".join((moment(delivery.at), delivery.id or "-", run, status, verdict))))
         elif data.format == "ndjson":
             data.document(_to_dict(delivery, answered, problem))
         else:
@@ -295,13 +306,6 @@ class Listening:
     def _print_all(self) -> None:
         if self._session.data.format == "json":
             self._session.data.document(self._documents)
-
-    def _time_out(self, timeout: float) -> int:
-        if self._wanted is None:
-            return exit_codes.OK
-        text = f"fewer than {counted(self._wanted, 'delivery', 'deliveries')} within {timeout:g} s: {self.summary()}"
-        self._session.say.problem("timeout", text, retryable=True)
-        return exit_codes.TIMED_OUT
 
 
 async def _respond(request: web.Request, response: web.Response) -> bool:
@@ -312,16 +316,3 @@ async def _respond(request: web.Request, response: web.Response) -> bool:
     except ConnectionError:
         return False
     return 200 <= response.status < 300
-
-
-async def _listen(runner: web.AppRunner, host: str, port: int) -> str:
-    """Listen on one address, IPv4 if the name has both; return the URL."""
-    try:
-        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        address = min(found, key=lambda each: each[0] != socket.AF_INET)[4][0]
-        await web.TCPSite(runner, str(address), port).start()
-    except OSError as error:
-        raise click.ClickException(
-            f"can't listen on {host}:{port}: {error.strerror or error}; pass another --host or --port"
-        ) from None
-    return f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}/"

@@ -72,7 +72,14 @@ def command(
     from lume_cli._work.backfill import Backfill
     from lume_cli._work.source_paths import Named, Paths
 
-    _check(options, sources, from_file, journal, retry_failed=retry_failed)
+    if bool(sources) == (from_file is not None):
+        raise click.UsageError("pass the sources, such as 'in/*.csv', or --from-file FILE with their paths")
+    if from_file == "-" and options.api_key_stdin:
+        raise click.UsageError(
+            "stdin can't supply both the API key and the paths: use LUME_API_KEY or a file"
+        )
+    if retry_failed and journal is None:
+        raise click.UsageError("--retry-failed needs --journal FILE, which records the earlier runs")
     session = CommandSession(options)
 
     def request(path: str) -> RunRequest:
@@ -104,24 +111,6 @@ def command(
     session.finish_with_client(
         work, lambda: _interruption(session, backfill.unfinished, [flow, *sources], resume)
     )
-
-
-def _check(
-    options: GlobalOptions,
-    sources: tuple[str, ...],
-    from_file: str | None,
-    journal: str | None,
-    *,
-    retry_failed: bool,
-) -> None:
-    if bool(sources) == (from_file is not None):
-        raise click.UsageError("pass the sources, such as 'in/*.csv', or --from-file FILE with their paths")
-    if from_file == "-" and options.api_key_stdin:
-        raise click.UsageError(
-            "stdin can't supply both the API key and the paths: use LUME_API_KEY or a file"
-        )
-    if retry_failed and journal is None:
-        raise click.UsageError("--retry-failed needs --journal FILE, which records the earlier runs")
 
 
 def _interruption(

@@ -9,7 +9,7 @@ from lume_cli._options import GlobalOptions, Utf8, count_option, server_options
 from lume_cli._table import CommandTable
 
 if TYPE_CHECKING:
-    from lume_async import ArrivalFile, ArrivalInfo
+    from lume_async import ArrivalFile
 
 _HEADERS = ("ARRIVAL", "STATE", "SINCE", "PATH", "RUN", "STATUS", "WHY")
 
@@ -53,18 +53,13 @@ def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit:
             session.say.note("this server watches nothing: start it with --arrivals FILE")
         for one in found.arrivals:
             if name in (None, one.name):
-                session.say.note(_summary(one))
+                counts = f"{one.waiting:,} waiting, {one.submitted:,} submitted, {one.refused:,} refused"
+                watched = f"watched by {one.watched}" if one.watched else "not watched"
+                trouble = f"; {one.trouble}" if one.trouble else ""
+                session.say.note(f"{one.name}: {one.uri} to {one.flow}, {watched}: {counts}{trouble}")
         session.data.many(found.files, _HEADERS, _rows)
 
     session.finish_with_client(work)
-
-
-def _summary(arrival: "ArrivalInfo") -> str:
-    """Return an arrival in one line."""
-    counts = f"{arrival.waiting:,} waiting, {arrival.submitted:,} submitted, {arrival.refused:,} refused"
-    watched = f"watched by {arrival.watched}" if arrival.watched else "not watched"
-    trouble = f"; {arrival.trouble}" if arrival.trouble else ""
-    return f"{arrival.name}: {arrival.uri} to {arrival.flow}, {watched}: {counts}{trouble}"
 
 
 def _rows(files: "Iterable[ArrivalFile]") -> Iterator[tuple[str, ...]]:

@@ -21,7 +21,7 @@ from lume_local import open_sample
 from lume_local._flow.definition import RESERVED, quoted
 from lume_local._mapping.toml_text import key as toml_key
 from lume_local._mapping.toml_text import value as toml
-from lume_local._samples.infer import Doubt, SampleColumn, definition
+from lume_local._samples.infer import SampleColumn, definition
 from lume_local._worker.samples.read import Sample, read_sample
 from lume_local.commands.flow_write import file_in, sample_options, target_of, write
 
@@ -172,7 +172,13 @@ def _column(target: str, column: SampleColumn) -> list[str]:
         required += counted(column.blanks, "value in the sample is empty", "values in the sample are empty")
     lines.append(required)
     if column.doubt is not None:
-        lines += _doubt(column, column.doubt)
+        wanted = definition(column, column.doubt.guess)
+        example = json.dumps(elided(column.doubt.example, 60), ensure_ascii=True)
+        rows = counted(column.doubt.count, "row")
+        lines += [
+            f"# {rows} of the sample would be rejected, such as {example}, if it were read so:",
+            *(f"# {line}" for line in (f"sql = {toml(wanted['sql'])}", *_type(wanted))),
+        ]
     if column.unique:
         lines.append("# unique = true                      # all values in the sample are distinct")
     elif column.twins:
@@ -190,16 +196,6 @@ def _type(wanted: Mapping[str, str]) -> list[str]:
     if wanted.get("sql_type") == "TIMESTAMP":
         lines[-1] += "               # times without a time zone"
     return lines
-
-
-def _doubt(column: SampleColumn, doubt: Doubt) -> list[str]:
-    """Return the rejected guess as comments, ready to be used."""
-    wanted = definition(column, doubt.guess)
-    example = json.dumps(elided(doubt.example, 60), ensure_ascii=True)
-    return [
-        f"# {counted(doubt.count, 'row')} of the sample would be rejected, such as {example}, if it were read so:",
-        *(f"# {line}" for line in (f"sql = {toml(wanted['sql'])}", *_type(wanted))),
-    ]
 
 
 def _target_names(sources: Iterable[str]) -> list[str]:

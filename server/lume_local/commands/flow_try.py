@@ -108,7 +108,24 @@ class _TrialRuns:
         share = tried.metrics["rows_rejected"] / read if read else 0.0
         over = ratio if ratio is not None and share > ratio else None
         if data.format != "table":
-            data.document(_to_dict(tried, self._shown, failure, is_over=over is not None))
+            metrics = tried.metrics
+            data.document(
+                {
+                    "flow_version": tried.ref,
+                    "sample": self._shown,
+                    "status": str(tried.status),
+                    "error_message": failure,
+                    "rows_read": metrics.get("rows_read", 0),
+                    "rows_clean": metrics.get("rows_mapped", 0),
+                    "rows_rejected": metrics.get("rows_rejected", 0),
+                    "rows_filtered": metrics.get("rows_filtered", 0),
+                    "reject_reasons": metrics.get("reject_reasons", {}),
+                    "warnings": metrics.get("warnings", {}),
+                    "max_ratio_exceeded": (over is not None),
+                    "clean": tried.mapped,
+                    "rejected": tried.rejects,
+                }
+            )
             return
         lines = _counts(tried, self._shown, failure, over)
         shown = side_by_side(tried.mapped, tried.rejects, data.width)
@@ -117,25 +134,6 @@ class _TrialRuns:
 
     def _state(self) -> list[tuple[int, ...] | None]:
         return [stamp(path) for path in (self._file, self._sample)]
-
-
-def _to_dict(tried: TriedFlow, sample: str, failure: str | None, *, is_over: bool) -> dict[str, Any]:
-    metrics = tried.metrics
-    return {
-        "flow_version": tried.ref,
-        "sample": sample,
-        "status": str(tried.status),
-        "error_message": failure,
-        "rows_read": metrics.get("rows_read", 0),
-        "rows_clean": metrics.get("rows_mapped", 0),
-        "rows_rejected": metrics.get("rows_rejected", 0),
-        "rows_filtered": metrics.get("rows_filtered", 0),
-        "reject_reasons": metrics.get("reject_reasons", {}),
-        "warnings": metrics.get("warnings", {}),
-        "max_ratio_exceeded": is_over,
-        "clean": tried.mapped,
-        "rejected": tried.rejects,
-    }
 
 
 def _counts(tried: TriedFlow, sample: str, failure: str | None, over: float | None) -> list[str]:
