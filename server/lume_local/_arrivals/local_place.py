@@ -213,7 +213,16 @@ class LocalPlace(ListedPlace):
         try:
             with no_links.folder(folder) as handle, os.scandir(handle) as entries:
                 for entry in entries:
-                    yield from self._of(entry, folder, below, folders)
+                    relative = f"{below}{entry.name}"
+                    if self._stopped.is_set() or self._is_left_out(relative):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        if self._pattern.leads_on(relative):
+                            folders.append((folder / entry.name, f"{relative}/"))
+                    elif entry.is_symlink():
+                        yield from self._linked(relative, folders)
+                    elif self._pattern.matches(relative) and (found := self._entry(relative, entry.stat)):
+                        yield found
         except (FileNotFoundError, NotADirectoryError):
             if not below:
                 raise PlaceTrouble(f"there is no folder {folder}: create it") from None
@@ -223,20 +232,6 @@ class LocalPlace(ListedPlace):
                 raise PlaceTrouble(f"the folder {folder} {why}") from None
             problem = f"this folder {why}: let the server read it, or change from"
             yield ArrivalEntry(_shown(self._path(below.rstrip("/"))), "folder", 0, 0.0, problem)
-
-    def _of(
-        self, entry: "os.DirEntry[str]", folder: Path, below: str, folders: list[_Folder]
-    ) -> Iterator[ArrivalEntry]:
-        relative = f"{below}{entry.name}"
-        if self._stopped.is_set() or self._is_left_out(relative):
-            return
-        if entry.is_dir(follow_symlinks=False):
-            if self._pattern.leads_on(relative):
-                folders.append((folder / entry.name, f"{relative}/"))
-        elif entry.is_symlink():
-            yield from self._linked(relative, folders)
-        elif self._pattern.matches(relative) and (found := self._entry(relative, entry.stat)):
-            yield found
 
     def _linked(self, relative: str, folders: list[_Folder]) -> Iterator[ArrivalEntry]:
         """Yield the target of a symbolic link, which must be in the roots."""

@@ -406,23 +406,20 @@ class Watcher:
                 self._all_wait([entry], str(content))
             else:
                 self._waiting.was_read(entry, content)
-                await self._submit(entry, content)
-
-    async def _submit(self, entry: ArrivalEntry, content: bytes) -> None:
-        moves = self.arrival.move is not None
-        arrived = Arrived(self.arrival.name, entry.path, entry.seen, content, moves)
-        outcome = await self._submissions.settle(self.arrival, arrived)
-        if isinstance(outcome, Waits):
-            self._waiting.wait(entry.path, elided(outcome.why), self._now() + RETRY, outcome.run_id)
-        elif isinstance(outcome, Refuses):
-            await self._refuse(entry, outcome.why)
-        else:
-            self._waiting.drop(entry.path)
-            self.submitted += outcome.is_new
-            if outcome.is_new:
-                _log.info("arrival %s: %s is run %s", self.arrival.name, entry.path, outcome.run_id)
-            elif outcome.run_id is not None and self.arrival.move is not None:
-                self._moves(outcome.run_id)  # it may have ended before the file was recorded
+                moves = self.arrival.move is not None
+                arrived = Arrived(self.arrival.name, entry.path, entry.seen, content, moves)
+                outcome = await self._submissions.settle(self.arrival, arrived)
+                if isinstance(outcome, Waits):
+                    self._waiting.wait(entry.path, elided(outcome.why), self._now() + RETRY, outcome.run_id)
+                elif isinstance(outcome, Refuses):
+                    await self._refuse(entry, outcome.why)
+                else:
+                    self._waiting.drop(entry.path)
+                    self.submitted += outcome.is_new
+                    if outcome.is_new:
+                        _log.info("arrival %s: %s is run %s", self.arrival.name, entry.path, outcome.run_id)
+                    elif outcome.run_id is not None and self.arrival.move is not None:
+                        self._moves(outcome.run_id)  # it may have ended before the file was recorded
 
     def _all_wait(self, entries: Sequence[ArrivalEntry], reason: str, after: float = RETRY) -> None:
         for entry in entries:

@@ -38,7 +38,17 @@ class Texts:
     def single(self, happened: Happened, *, with_values: bool) -> bytes:
         """Return the body for one event."""
         notice = happened.notice
-        lines = [*_about(notice), *(notice.unusual if happened.kinds else ())]
+        if notice.kind == REFUSED:
+            where = f"{notice.place}, of the arrival {notice.arrival} for {notice.flow_version}"
+            about = [where, f"Refused at {_time(notice.at)}"]
+        else:
+            ended = f"{notice.kind} at {_time(notice.at)}"
+            counts = f"{counted(notice.read, 'row')} read, {notice.rejected:,} rejected"
+            about = [
+                f"{notice.flow_version} on {notice.place}",
+                f"{ended}: {counts}" if notice.read else ended,
+            ]
+        lines = [*about, *(notice.unusual if happened.kinds else ())]
         if notice.error is not None:
             lines.append(f"Reason: {notice.why(with_values=with_values)}")
         lines += _listed("Rejected rows", notice.reasons)
@@ -88,15 +98,6 @@ def _title(kind: str, notice: Notice) -> str:
         case "recovered":
             return f"{notice.flow} is fine again"
     return f"{notice.flow}: a run {_DONE[kind]}"
-
-
-def _about(notice: Notice) -> list[str]:
-    if notice.kind == REFUSED:
-        where = f"{notice.place}, of the arrival {notice.arrival} for {notice.flow_version}"
-        return [where, f"Refused at {_time(notice.at)}"]
-    ended = f"{notice.kind} at {_time(notice.at)}"
-    counts = f"{counted(notice.read, 'row')} read, {notice.rejected:,} rejected"
-    return [f"{notice.flow_version} on {notice.place}", f"{ended}: {counts}" if notice.read else ended]
 
 
 def _counted(kind: str, flows: Mapping[str, int]) -> str:

@@ -142,7 +142,18 @@ def without(definition: Any, error: FlowError) -> Any | None:
     if not isinstance(repaired, dict):
         return None
     if (entry := _ENTRY.match(error.place)) and isinstance(repaired.get(entry[1]), list):
-        return _without_entry(repaired, entry[1], int(entry[2]), error.place)
+        # One without effect in its place, so that the others keep their numbers. A bad name is replaced alone.
+        key = entry[1]
+        number = int(entry[2])
+        entries, harmless = repaired[key], {"name": f"{key} {number}", "sql": "TRUE"}
+        if number >= len(entries) or entries[number] == harmless:
+            return None
+        named = (
+            entries[number] | {"name": harmless["name"]} if isinstance(entries[number], dict) else harmless
+        )
+        is_name = error.place.endswith("].name") and named != entries[number]
+        entries[number] = named if is_name else harmless
+        return repaired
     if error.place in _PLACEHOLDERS:
         repaired[error.place] = _PLACEHOLDERS[error.place]
         return repaired if repaired != definition else None
@@ -154,17 +165,6 @@ def without(definition: Any, error: FlowError) -> Any | None:
     else:
         del table[key]
     return repaired if repaired != definition else None
-
-
-def _without_entry(definition: dict[str, Any], key: str, number: int, place: str) -> dict[str, Any] | None:
-    """Replace an entry by one without effect, so that the others keep their numbers. A bad name is replaced alone."""
-    entries, harmless = definition[key], {"name": f"{key} {number}", "sql": "TRUE"}
-    if number >= len(entries) or entries[number] == harmless:
-        return None
-    named = entries[number] | {"name": harmless["name"]} if isinstance(entries[number], dict) else harmless
-    is_name = place.endswith("].name") and named != entries[number]
-    entries[number] = named if is_name else harmless
-    return definition
 
 
 def _found(table: dict[str, Any], place: str) -> tuple[dict[str, Any] | None, str]:

@@ -197,7 +197,14 @@ async def _answer(program: str, given: bytes) -> bytes:
             async with task_group() as tasks:
                 tasks.start_soon(_write, stdin, given)
                 tasks.start_soon(_drain, stderr, errors)
-                out = await _read_bounded(stdout, program)
+                written = bytearray()
+                async for block in stdout:
+                    written += block
+                    if len(written) > MOST_BYTES:
+                        raise ConfigurationError(
+                            f"{program} wrote more than {MOST_BYTES:,} bytes: it was stopped"
+                        )
+                out = bytes(written)
         code = await process.wait()
     if code != 0:
         said = elided(errors.decode(errors="replace").strip().rpartition("\n")[2], 200)
@@ -215,15 +222,6 @@ async def _drain(stderr: ByteReceiveStream, errors: bytearray) -> None:
     """Keep the last part of its stderr."""
     async for block in stderr:
         errors[:] = (errors + block)[-_KEPT:]
-
-
-async def _read_bounded(stdout: ByteReceiveStream, program: str) -> bytes:
-    out = bytearray()
-    async for block in stdout:
-        out += block
-        if len(out) > MOST_BYTES:
-            raise ConfigurationError(f"{program} wrote more than {MOST_BYTES:,} bytes: it was stopped")
-    return bytes(out)
 
 
 def read(answer: bytes, program: str) -> list[dict[str, Any]]:

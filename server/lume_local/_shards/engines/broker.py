@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import orjson
@@ -111,7 +111,12 @@ def _answer(connection: socket.socket, executor: Executor) -> None:
             order = orjson.loads(lines.readline() or b"{}")
             if "function" not in order:
                 return caller.say({"slots": executor.slots})
-            arguments = _arguments(lines, order["count"])
+            # Lazily: raw lines take less memory than parsed ones.
+            count = order["count"]
+            told = [lines.readline() for _ in range(count)]
+            if not all(line.endswith(b"\n") for line in told):
+                raise _Gone
+            arguments = Made(count, lambda number: orjson.loads(told[number]))
             results: Any = executor.map(function_of(order["function"]), arguments, caller.pause)
             with closing(results):
                 for result in results:
@@ -121,14 +126,6 @@ def _answer(connection: socket.socket, executor: Executor) -> None:
         except ExecutorLost as error:
             caller.say({"lost": str(error)})
             _see_whether_it_is_there(executor)
-
-
-def _arguments(lines: BinaryIO, count: int) -> Made:
-    """Read one argument per line, lazily: raw lines take less memory than parsed ones."""
-    told = [lines.readline() for _ in range(count)]
-    if not all(line.endswith(b"\n") for line in told):
-        raise _Gone
-    return Made(count, lambda number: orjson.loads(told[number]))
 
 
 class _Caller:

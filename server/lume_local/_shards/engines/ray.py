@@ -49,16 +49,14 @@ class Ray:
         return self
 
     def _connect(self) -> None:
-        address_ = self._address()
-        options: dict[str, Any] = {"include_dashboard": False} if address_ == "local" else {}
-        ray.init(address_, logging_level=logging.ERROR, log_to_driver=False, **options)
-
-    def _address(self) -> str:
         name = urlsplit(self._url).netloc
         if name in _HERE:
-            return name
-        host, port = cluster.address(self._url, _PORT)
-        return f"ray://{host}:{port}"
+            address_ = name
+        else:
+            host, port = cluster.address(self._url, _PORT)
+            address_ = f"ray://{host}:{port}"
+        options: dict[str, Any] = {"include_dashboard": False} if address_ == "local" else {}
+        ray.init(address_, logging_level=logging.ERROR, log_to_driver=False, **options)
 
     def __exit__(self, *_: object) -> None:
         ray.shutdown()

@@ -97,21 +97,18 @@ class Spark:
                 pause()
                 self._presence.check()
         finally:
-            self._cancel(group, running)
+            # Until it has ended: Spark ignores a cancel of a job that is only about to start.
+            waited = 0.0
+            while not running.done() and waited < START:
+                _has_ended(_begun(lambda: self._session.cancel(group)), START)
+                _has_ended(running, 5 * TICK)
+                waited += 5 * TICK
         try:
             answers = running.result()
         except Exception as error:
             raise failed(self._url, error) from error
         for answer in answers:
             yield result_of(self._url, answer)
-
-    def _cancel(self, group: str, running: Future[Any]) -> None:
-        """Cancel the job until it has ended: Spark ignores a cancel of a job that is only about to start."""
-        waited = 0.0
-        while not running.done() and waited < START:
-            _has_ended(_begun(lambda: self._session.cancel(group)), START)
-            _has_ended(running, 5 * TICK)
-            waited += 5 * TICK
 
 
 def _begun(work: Callable[[], Result]) -> Future[Result]:
@@ -148,20 +145,19 @@ class Classic:
         """Start a driver, and wait until it has a worker."""
         if self._is_local:
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        settings = self._pyspark.SparkConf().setAppName("lume").setMaster(self._master())
+        name = urlsplit(self._url).netloc
+        if self._is_local:
+            master = f"local[{name or '*'},{MOST_ATTEMPTS}]"
+        else:
+            host, port = address(self._url, _MASTER_PORT)
+            master = f"spark://{host}:{port}"
+        settings = self._pyspark.SparkConf().setAppName("lume").setMaster(master)
         for name, value in _SETTINGS.items():
             settings.set(name, value)
         self._context = self._pyspark.SparkContext(conf=settings)
         limit = time.monotonic() + START
         while not self.count() and time.monotonic() < limit:
             time.sleep(TICK)
-
-    def _master(self) -> str:
-        name = urlsplit(self._url).netloc
-        if self._is_local:
-            return f"local[{name or '*'},{MOST_ATTEMPTS}]"
-        host, port = address(self._url, _MASTER_PORT)
-        return f"spark://{host}:{port}"
 
     def count(self) -> int:
         """Return the cores of the executors that have registered; the driver itself counts as one executor."""

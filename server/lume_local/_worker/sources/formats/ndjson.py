@@ -24,7 +24,7 @@ from lume_local._flow.definition import RESERVED
 from lume_local._flow.source_settings import pointers
 from lume_local._worker.sources.files import BLOCK, BOM, LONGEST_LINE, blocks, is_utf8
 from lume_local._worker.sources.formats.names import check_members, spellings
-from lume_local._worker.sources.intake import APART, NOT_JSON, Account, Copy, Malformed, Reading
+from lume_local._worker.sources.intake import APART, NOT_JSON, Copy, Reading
 from lume_local._worker.sources.mending.lost_letters import (
     INVALID,
     KEPT,
@@ -213,12 +213,15 @@ def read_ndjson(reading: Reading) -> Layout:
     listed = ", ".join(map(text, wanted))
     read = f"json_extract_string(_lume_line_text, [{listed}])" if names else "NULL"
     parsed = f"SELECT *, {read} AS _lume_fields FROM ({scan}) WHERE NOT {_IS_BLANK}"
+    # An object is read if any of its members is.
+    known = {one for each in spelled for name in each for one in (name, name.partition(".")[0])}
+    unread = tuple(key for key in members if key not in known and not key.lower().startswith(RESERVED))
     layout = Layout(
         f"SELECT {original}{fields} FROM ({parsed})",
         names,
         {name: n for n, name in enumerate(names)},
         json_lines=True,
-        unknown=() if flow["on_unknown_columns"] == "ignore" else _unread(members, spelled),
+        unknown=() if flow["on_unknown_columns"] == "ignore" else unread,
         members=members,
         aliases={
             name: [one for one in each if one in members]
@@ -264,12 +267,6 @@ def _members(reading: Reading, scan: str, first: dict[str, Any], spelled: list[l
     return tuple(key for (key,) in scan_or_retry(scan, found_by))
 
 
-def _unread(members: tuple[str, ...], spelled: list[list[str]]) -> tuple[str, ...]:
-    """Return the unread members; an object is read if any of its members is."""
-    read = {one for each in spelled for name in each for one in (name, name.partition(".")[0])}
-    return tuple(key for key in members if key not in read and not key.lower().startswith(RESERVED))
-
-
 def _reader(path: Path, columns: list[str], limit: int) -> str:
     options = *OURS, f"max_line_size={limit + 16}", "parallel=true"
     return f"SELECT * FROM {csv_reader(path, columns, LINES, *options)}"
@@ -291,7 +288,20 @@ def _plain_lines(reading: Reading, target: Path, limit: int) -> Path:
             windows = range(0, len(data) - half, half)
             may_be_long = any(data.find(b"\n", begin, begin + half) < 0 for begin in windows)
             if another or may_be_long or APART in data or not is_utf8(data):
-                data = _refused_are_blank(data, limit, account, reading.malformed)
+                lines = data.split(b"\n")
+                for n, line in enumerate(lines):
+                    if not is_utf8(line):
+                        why = INVALID
+                    elif len(line) > limit:
+                        why = f"longer than {limit:,} bytes"
+                    elif APART in line or line.startswith(BOM):
+                        why = NOT_JSON
+                    else:
+                        continue
+                    reading.malformed.add(account.lines + 1 + n, why, raw_in(line) if OWN in line else line)
+                    account.records += 1
+                    lines[n] = b""
+                data = b"\n".join(lines)
             if data is not block and data != block:
                 copy.begin(at)
             copy.keep(data)
@@ -317,23 +327,6 @@ def blocks_of_lines(path: Path, pause: Pause) -> Iterator[bytes]:
             yield whole
     if rest := b"".join([*held, half]):
         yield rest
-
-
-def _refused_are_blank(data: bytes, limit: int, account: Account, malformed: Malformed) -> bytes:
-    lines = data.split(b"\n")
-    for n, line in enumerate(lines):
-        if not is_utf8(line):
-            why = INVALID
-        elif len(line) > limit:
-            why = f"longer than {limit:,} bytes"
-        elif APART in line or line.startswith(BOM):
-            why = NOT_JSON
-        else:
-            continue
-        malformed.add(account.lines + 1 + n, why, raw_in(line) if OWN in line else line)
-        account.records += 1
-        lines[n] = b""
-    return b"\n".join(lines)
 
 
 def _first_object(path: Path) -> dict[str, Any]:

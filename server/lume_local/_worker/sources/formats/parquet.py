@@ -126,20 +126,20 @@ def report_damage(connection: duckdb.DuckDBPyConnection, files: dict[str, Path])
         raise
     except duckdb.Error:
         for shown, path in files.items():
-            _refuse_damaged(connection, shown, path)
+            try:
+                connection.execute(
+                    f"SELECT bit_xor(hash(one)) FROM read_parquet({literal(path)}) AS one"
+                ).fetchone()
+            except (duckdb.InterruptException, duckdb.OutOfMemoryException, duckdb.PermissionException):
+                raise
+            except duckdb.Error as error:
+                if _is_unsupported(error):
+                    raise _unsupported(shown, error) from None
+                words = _words(error)
+                raise SourceError(
+                    f"{shown} is damaged ({words}): copy it again, then submit the run again"
+                ) from None
         raise
-
-
-def _refuse_damaged(connection: duckdb.DuckDBPyConnection, shown: str, path: Path) -> None:
-    try:
-        connection.execute(f"SELECT bit_xor(hash(one)) FROM read_parquet({literal(path)}) AS one").fetchone()
-    except (duckdb.InterruptException, duckdb.OutOfMemoryException, duckdb.PermissionException):
-        raise
-    except duckdb.Error as error:
-        if _is_unsupported(error):
-            raise _unsupported(shown, error) from None
-        words = _words(error)
-        raise SourceError(f"{shown} is damaged ({words}): copy it again, then submit the run again") from None
 
 
 def _is_unsupported(error: duckdb.Error) -> bool:
@@ -229,8 +229,14 @@ def exactly(connection: DuckDBPyConnection, path: Path, shown: str) -> tuple[str
             apart.add(number)
         elif (why := _changed(leaf)) or is_apart:
             within = f" (in it {'.'.join(leaf.path)[:_LONGEST]})" if below else ""
+            if leaf.logical.startswith("Decimal"):
+                kind = f"decimal({leaf.precision},{leaf.scale})"
+            elif leaf.physical == "INT96":
+                kind = "a timestamp of the type INT96"
+            else:
+                kind = f"a {'time' if leaf.logical.startswith('TimeType') else 'timestamp'} in nanoseconds"
             raise SourceError(
-                f"column {column[:_LONGEST]!r} of {shown} is {_named(leaf)}{within}: {why or _INT96}. Nothing "
+                f"column {column[:_LONGEST]!r} of {shown} is {kind}{within}: {why or _INT96}. Nothing "
                 "was read, as the values would change"
             )
     how = ", int96_as='struct'" if apart else ""
@@ -252,14 +258,6 @@ def _changed(leaf: Leaf) -> str:
             "microseconds, then submit that"
         )
     return ""
-
-
-def _named(leaf: Leaf) -> str:
-    if leaf.logical.startswith("Decimal"):
-        return f"decimal({leaf.precision},{leaf.scale})"
-    if leaf.physical == "INT96":
-        return "a timestamp of the type INT96"
-    return f"a {'time' if leaf.logical.startswith('TimeType') else 'timestamp'} in nanoseconds"
 
 
 def _is_of_spark(connection: DuckDBPyConnection, path: Path) -> bool:

@@ -62,7 +62,19 @@ class XlsbBook:
         self._is_1904 = False
         with on_error(self._archive.close):
             relations = self._relations()
-            self._read_workbook(relations)
+            for kind, data in self._records(_WORKBOOK):
+                if kind == _PROPERTIES:
+                    self._is_1904 = bool(data[0] & 1)
+                elif kind == _SHEET:
+                    (state,) = struct.unpack_from("<I", data)
+                    relation_id, at = _text_at(data, 8)
+                    name, _ = _text_at(data, at)
+                    relation = relations[relation_id]
+                    if relation.kind == "worksheet":
+                        self.sheets.append(SheetName(name, state != 0))
+                        self._parts[name] = relation.part
+                    else:
+                        self.charts.append(name)
             self._formats = self._read_formats(relations)
             for part in self._parts_of(relations, "sharedStrings"):
                 self._archive.check(part, MOST_STRINGS)
@@ -87,21 +99,6 @@ class XlsbBook:
     def _records(self, part: str) -> Iterator[tuple[int, bytes]]:
         with self._archive.open(part) as file:
             yield from records(file)
-
-    def _read_workbook(self, relations: dict[str, _Relation]) -> None:
-        for kind, data in self._records(_WORKBOOK):
-            if kind == _PROPERTIES:
-                self._is_1904 = bool(data[0] & 1)
-            elif kind == _SHEET:
-                (state,) = struct.unpack_from("<I", data)
-                relation_id, at = _text_at(data, 8)
-                name, _ = _text_at(data, at)
-                relation = relations[relation_id]
-                if relation.kind == "worksheet":
-                    self.sheets.append(SheetName(name, state != 0))
-                    self._parts[name] = relation.part
-                else:
-                    self.charts.append(name)
 
     def _read_formats(self, relations: dict[str, _Relation]) -> list[str]:
         """Return the number format of each cell style."""

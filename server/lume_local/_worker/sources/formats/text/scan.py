@@ -164,7 +164,15 @@ class Scanner:
                 self._take(record[0].removesuffix(self._line_end), self._line_end)
             return
         self._note_lines(lines - count)
-        self._copy.keep(self._with_plain_ends(data, lines == count))
+        if not self._copy.begun or self._line_end == b"\n":
+            kept = data
+        elif lines == count:
+            kept = data.replace(self._line_end, b"\n")
+        else:
+            kept = b"".join(
+                record[0].removesuffix(self._line_end) + b"\n" for record in self._each.finditer(data)
+            )
+        self._copy.keep(kept)
         self._account.records += count
         self._account.lines += lines
         self._at += len(data)
@@ -191,15 +199,6 @@ class Scanner:
     def _begin_copy(self) -> None:
         if self._into is None:
             self._copy.begin(self._base + self._at)
-
-    def _with_plain_ends(self, data: bytes, single: bool) -> bytes:
-        if not self._copy.begun or self._line_end == b"\n":
-            return data
-        if single:
-            return data.replace(self._line_end, b"\n")
-        return b"".join(
-            record[0].removesuffix(self._line_end) + b"\n" for record in self._each.finditer(data)
-        )
 
     def _take_one(self, file: BinaryIO) -> None:
         """Take anything that is not a well-formed record with the usual line end."""
