@@ -145,14 +145,14 @@ class Arrivals:
         self._start(tasks, self._tasks)
 
     def _start(self, tasks: TaskGroup, known: dict[str, _Task]) -> None:
+        async def watch(task: _Task) -> None:
+            try:
+                with task.scope:
+                    await task.watcher.watch()
+            finally:
+                task.ended.set()
+
         for arrival in self._file.value:
             if arrival.name not in known:
                 self._tasks[arrival.name] = task = _Task(Watcher(arrival, self._parts))
-                tasks.start_soon(self._watch, task)
-
-    async def _watch(self, task: _Task) -> None:
-        try:
-            with task.scope:
-                await task.watcher.watch()
-        finally:
-            task.ended.set()
+                tasks.start_soon(watch, task)

@@ -187,18 +187,18 @@ class SftpPlace(ListedPlace):
         return digest.digest()
 
     async def exist(self, paths: Sequence[str]) -> Sequence[float | None]:
-        return await self._asked(paths, self._written)
+        async def written(session: SftpSession, path: str) -> float | None:
+            try:
+                url = SftpUrl.of(path)
+                found = await session.entry(url.remote, path)
+                await session.check_inside(url.remote, path)
+            except SftpTrouble as trouble:
+                if trouble.may_pass:
+                    raise
+                return None
+            return found.version.modified_ns / 1e9
 
-    async def _written(self, session: SftpSession, path: str) -> float | None:
-        try:
-            url = SftpUrl.of(path)
-            found = await session.entry(url.remote, path)
-            await session.check_inside(url.remote, path)
-        except SftpTrouble as trouble:
-            if trouble.may_pass:
-                raise
-            return None
-        return found.version.modified_ns / 1e9
+        return await self._asked(paths, written)
 
     async def hints(self, found: Found) -> None:
         """Return at once: SFTP has no notifications."""

@@ -289,11 +289,11 @@ class StorePlace(ListedPlace):
     # -- objects
 
     async def look(self, paths: Sequence[str]) -> Sequence[ArrivalEntry | None]:
-        return await _in_thread(lambda: [self._look(self._key(path)) for path in paths])
+        def seen(key: str) -> ArrivalEntry | None:
+            found = self._head(key) if self._matches(key) else None
+            return None if found is None else self._entry(found)
 
-    def _look(self, key: str) -> ArrivalEntry | None:
-        found = self._head(key) if self._matches(key) else None
-        return None if found is None else self._entry(found)
+        return await _in_thread(lambda: [seen(self._key(path)) for path in paths])
 
     def _head(self, key: str) -> Any | None:
         import obstore

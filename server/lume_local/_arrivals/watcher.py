@@ -306,16 +306,13 @@ class Watcher:
             async for page in pages:
                 gone.difference_update(entry.path for entry in page)
                 await self._take(place, page)
-        await self._forget(place, gone)
-        self._moves(None)
-
-    async def _forget(self, place: ArrivalPlace, paths: Iterable[str]) -> None:
-        """Forget missing files that are really gone: others may have arrived during the listing."""
-        asked = list(paths)
+        asked = list(gone)
         for at in range(0, len(asked), PAGE):
             part = asked[at : at + PAGE]
-            gone = [path for path, entry in zip(part, await place.look(part), strict=True) if entry is None]
-            await self._gone(gone)
+            # Others may have arrived during the listing.
+            there = await place.look(part)
+            await self._gone([path for path, entry in zip(part, there, strict=True) if entry is None])
+        self._moves(None)
 
     async def _gone(self, paths: Sequence[str]) -> None:
         for path in paths:

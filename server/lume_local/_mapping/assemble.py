@@ -72,11 +72,7 @@ def propose(
     ]
     suggested = [doubt for one in several for doubt in one.doubts]
     definition, seeds = definition_of(target, columns, samples[0], decided, inline=inline)
-    doubts = [
-        *target.notes,
-        *_doubts(target, definition, columns, samples, profiles),
-        *suggested,
-    ]
+    doubts = [*target.notes, *_doubts(target, definition, columns, samples, profiles), *suggested]
     read = {source for column in columns if column.chosen for source in column.chosen.sources}
     spelled, aliases = names_read(definition) if target.base is not None else (set[str](), set[str]())
     unused = dict.fromkeys(

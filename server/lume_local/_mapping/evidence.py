@@ -256,31 +256,23 @@ def grade(pair: Pairing, likely: float, rival: float) -> Grade:
     says_little = pair.name.both < _CRYPTIC or pair.name.source_left > _MORE
     if likely < _HIGH or rival > _RIVAL or pair.values.clash or (says_little and not pair.values.known):
         return Grade.MEDIUM
-    if likely >= _CERTAIN and _is_whole(pair) and _kinds(pair) >= 2:
-        return Grade.CERTAIN
-    return Grade.HIGH
-
-
-def _is_whole(pair: Pairing) -> bool:
-    """Return whether every word of both names has a match, and no significant word is left over."""
     name = pair.name
-    if name.same:
-        return True
-    is_matched = name.worst >= SYNONYM and not name.digits
-    return is_matched and name.target_left <= _LEFT and name.source_left <= _LEFT
-
-
-def _kinds(pair: Pairing) -> int:
-    """Count the kinds of evidence that agree: names, types, values, neighbouring columns, description."""
+    # Every word of both names has a match, and no significant word is left over.
+    is_whole = name.same or (
+        name.worst >= SYNONYM and not name.digits and name.target_left <= _LEFT and name.source_left <= _LEFT
+    )
+    if likely < _CERTAIN or not is_whole:
+        return Grade.HIGH
     numbers = dict(zip(FEATURES, pair.numbers, strict=True))
     agrees = (
-        pair.name.both >= 0.5,
+        name.both >= 0.5,
         numbers["type_fits"] > 0 or numbers["type_clash"] == 0,
         max(numbers["overlap"], numbers["spread"]) > 0.5,
         numbers["around"] > 0.3,
         numbers["about"] > 0.5,
     )
-    return 0 if numbers["type_clash"] else sum(agrees)
+    # Kinds of evidence: names, types, values, neighbouring columns, description.
+    return Grade.CERTAIN if sum(agrees) >= 2 and not numbers["type_clash"] else Grade.HIGH
 
 
 def worse(one: Grade, other: Grade) -> Grade:

@@ -13,7 +13,6 @@ from lume_local._mapping.profile import SourceColumn
 from lume_local._mapping.proposal import LookupLine, Meaning
 from lume_local._mapping.rewrite import last_text
 from lume_local._mapping.target import Json, TargetColumn
-from lume_local._samples.guess import Guess
 
 _TRIMMED = "nullif(trim({column}), '')"
 _ORDERS = (("dmy", "the day first"), ("mdy", "the month first"))
@@ -98,7 +97,15 @@ def ways(target: TargetColumn, source: SourceColumn) -> list[Way]:
     elif kind == "boolean":
         found.append(Way("parse_bool({column})"))
     elif kind in ("string", None):
-        found += _cleaned(target, source.guesses)
+        # Cleaners of strings that the target's checks or its name ask for.
+        is_code = any(word in target.name.lower() for word in ("country", "land", "pays", "pais"))
+        for guess in source.guesses:
+            if guess.sql.startswith("country_code") and (is_code or "enum" in target.definition):
+                found.append(Way("country_code({column})"))
+            elif guess.sql.startswith("parse_phone") and "phone" in target.name.lower():
+                found.append(Way(guess.sql, about=guess.about))
+            elif guess.sql.startswith("parse_email"):
+                found.append(Way("parse_email({column})"))
     return found
 
 
@@ -119,18 +126,6 @@ def own_ways(sql: str) -> list[Way]:
         elif sql == cleaner[0].replace("{choice}", ""):
             return list(_choices(*cleaner))
     return [Way(sql)]
-
-
-def _cleaned(target: TargetColumn, guesses: Sequence[Guess]) -> Iterator[Way]:
-    """Yield cleaners of strings that the target's checks or its name ask for."""
-    is_code = any(word in target.name.lower() for word in ("country", "land", "pays", "pais"))
-    for guess in guesses:
-        if guess.sql.startswith("country_code") and (is_code or "enum" in target.definition):
-            yield Way("country_code({column})")
-        elif guess.sql.startswith("parse_phone") and "phone" in target.name.lower():
-            yield Way(guess.sql, about=guess.about)
-        elif guess.sql.startswith("parse_email"):
-            yield Way("parse_email({column})")
 
 
 def preferred(way: Way, target: TargetColumn) -> int:

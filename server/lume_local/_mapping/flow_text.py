@@ -327,9 +327,18 @@ def _is_table(value: object) -> bool:
 def _about(column: ColumnProposal, decision: ColumnDecision) -> Iterator[str]:
     """Yield why a column is read this way, a person's decisions, alternatives, and open questions."""
     chosen = column.chosen
-    for one in _marks(column, decision):
-        yield from _comment(one)
-    if chosen is None and _is_left_open(column, decision):
+    end = "" if decision.note.endswith((".", "?", "!")) else "."
+    note = f" {decision.note}{end}" if decision.note else ""
+    is_left_open = _is_left_open(column, decision)
+    if decision.review == FLAGGED:
+        yield from _comment(f"FLAGGED.{note}")
+    if is_left_open:
+        yield from _comment("Left open by a person." + (note if decision.review != FLAGGED else ""))
+    elif decision.review == APPROVED:
+        yield from _comment(f"Approved.{note}")
+    if decision.sources:
+        yield from _comment("Chosen by a person.")
+    if is_left_open:
         pass
     elif chosen is None:
         yield from _comment("Unmapped: no column of the sample is likely enough.")
@@ -359,20 +368,6 @@ def _comment(text: str) -> list[str]:
 def _is_left_open(column: ColumnProposal, decision: ColumnDecision) -> bool:
     """Return whether a person has left the column without a source."""
     return column.chosen is None and (decision.is_open or decision.review == APPROVED)
-
-
-def _marks(column: ColumnProposal, decision: ColumnDecision) -> Iterator[str]:
-    """Yield the decisions about one column."""
-    end = "" if decision.note.endswith((".", "?", "!")) else "."
-    note = f" {decision.note}{end}" if decision.note else ""
-    if decision.review == FLAGGED:
-        yield f"FLAGGED.{note}"
-    if _is_left_open(column, decision):
-        yield "Left open by a person." + (note if decision.review != FLAGGED else "")
-    elif decision.review == APPROVED:
-        yield f"Approved.{note}"
-    if decision.sources:
-        yield "Chosen by a person."
 
 
 def _reviewed(columns: Sequence[ColumnProposal], decisions: Mapping[str, ColumnDecision]) -> Iterator[str]:

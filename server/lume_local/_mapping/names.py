@@ -218,7 +218,7 @@ class Names:
         self._count = Counter(word for name in targets for word in split[name])
         self._count |= Counter(word for name in sources for word in split[name])
         self._most = max(len(targets), len(sources))
-        self._alike: dict[tuple[Word, Word], float] = {}
+        self._alike = cache(words_alike)
         self.targets = [self._name(name, split[name]) for name in targets]
         self.sources = [self._name(name, split[name]) for name in sources]
 
@@ -243,7 +243,7 @@ class Names:
             (alike, -abs(t - s), t, s)
             for t, one in enumerate(target.words)
             for s, other in enumerate(source.words)
-            if (alike := self._words_alike(one, other))
+            if (alike := self._alike(one, other))
         ]
         pairs.sort(reverse=True)
         found: list[tuple[int, int, float]] = []
@@ -284,12 +284,6 @@ class Names:
             for n, (word, weight) in enumerate(zip(name.words, name.weights, strict=True))
             if n not in matched
         )
-
-    def _words_alike(self, one: Word, other: Word) -> float:
-        key = (one, other)
-        if (known := self._alike.get(key)) is None:
-            known = self._alike[key] = words_alike(one, other)
-        return known
 
 
 def words_alike(one: Word, other: Word) -> float:

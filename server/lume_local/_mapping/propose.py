@@ -218,7 +218,9 @@ class SampleProposal:
         tried = over_value(sql, first) if len(suggestion.sources) == 1 else sql
         result = self._tester({"0": (suggestion.sources[0], definition_to_try(column, None, tried))})["0"]
         passes = self._share(result)
-        grade = Grade.MEDIUM if passes >= _PASSES and _says_something(column) else Grade.LOW
+        checks = set(column.checks) - {"required", "unique", "type"}
+        can_refuse = bool(checks) or column.definition.get("type", "string") != "string"
+        grade = Grade.MEDIUM if passes >= _PASSES and can_refuse else Grade.LOW
         return Choice(
             suggestion.sources,
             suggestion.sql,
@@ -266,12 +268,6 @@ def _is_settled(column: TargetColumn, made: Choice | None, decision: ColumnDecis
     if made is None or made.passes is None or decision.is_of_values:
         return False
     return made.lookup is not None or made.passes == 1 or "enum" not in column.definition
-
-
-def _says_something(column: TargetColumn) -> bool:
-    """Return whether the target's checks can refuse anything."""
-    keys = set(column.checks) - {"required", "unique", "type"}
-    return bool(keys) or column.definition.get("type", "string") != "string"
 
 
 # -- columns made of two, or of a part of one: names of people, and street and number

@@ -185,7 +185,12 @@ class Messenger:
     async def _step(self, rules: Sequence[MessageRule], texts: Texts) -> float:
         """Make the messages for all notices, and the digests that are due. Return the seconds until the next step."""
         while notices := await self._messages.notices(_AT_ONCE):
-            await self._consider(rules, texts, notices)
+            pending = [one for one in map(_read, notices) if one is not None]
+            states = await self._messages.states(keys_of(rules, pending))
+            decision = Decision(rules, texts, self._clock(), states)
+            for notice in pending:
+                decision.consider(notice)
+            await self._decided([one.seq for one in notices], decision)
         now = self._clock()
         # After the clock was set back, nothing would be due in time.
         horizon = now if now >= self._last else math.inf
@@ -200,16 +205,6 @@ class Messenger:
             return 0.0
         following = await self._messages.next_due()
         return LOOK if following is None else min(LOOK, max(0.0, following - self._clock()))
-
-    async def _consider(
-        self, rules: Sequence[MessageRule], texts: Texts, stored: Sequence[StoredNotice]
-    ) -> None:
-        notices = [one for one in map(_read, stored) if one is not None]
-        states = await self._messages.states(keys_of(rules, notices))
-        decision = Decision(rules, texts, self._clock(), states)
-        for notice in notices:
-            decision.consider(notice)
-        await self._decided([one.seq for one in stored], decision)
 
     async def _decided(self, notices: Sequence[int], decision: Decision) -> None:
         """Store a decision; if another server decided in the meantime, the next step decides again."""

@@ -87,14 +87,15 @@ def _misfits(values: Sequence[str], fits: Callable[[str], object]) -> list[str] 
 
 
 def _emails(_name: str, values: Sequence[str]) -> Guess | None:
-    misfits = _misfits(values, _is_email)
+    def is_email(value: str) -> bool:
+        # An address may also be as in `Ann <ann@example.org>`. One pattern for all would backtrack.
+        before, _, domain = value.partition("@")
+        return bool(
+            before and not before[-1].isspace() and before[-1] not in "<>" and _DOMAIN.fullmatch(domain)
+        )
+
+    misfits = _misfits(values, is_email)
     return None if misfits is None else Guess("parse_email({column})", ("string", "email", None), "", misfits)
-
-
-def _is_email(value: str) -> bool:
-    """Return whether it is an address, also as in `Ann <ann@example.org>`. One pattern for all would backtrack."""
-    before, _, domain = value.partition("@")
-    return bool(before and not before[-1].isspace() and before[-1] not in "<>" and _DOMAIN.fullmatch(domain))
 
 
 def _dates(_name: str, values: Sequence[str]) -> Guess | None:
@@ -103,22 +104,22 @@ def _dates(_name: str, values: Sequence[str]) -> Guess | None:
     second = sum(int(found[3]) > 12 for found in slashed)
     short = any((found := _NUMBERS.fullmatch(value)) and len(found[4]) == 2 for value in values)
     order = "mdy" if second > first else "dmy" if slashed or short else ""
-    misfits = _misfits(values, lambda value: _is_date(value, order))
+
+    def is_date(value: str) -> bool:
+        if found := _YEAR_FIRST.fullmatch(value):
+            return _is_day(found[1], found[2] or found[4], found[3] or found[5])
+        if found := _NUMBERS.fullmatch(value):
+            day, month = (found[3], found[1]) if order == "mdy" and found[2] != "." else (found[1], found[3])
+            return _is_day(found[4] if len(found[4]) == 4 else "20" + found[4], month, day)
+        return bool(_WORDS.fullmatch(value))
+
+    misfits = _misfits(values, is_date)
     if misfits is None:
         return None
     if not order:
         return Guess("parse_date_any({column})", ("string", "date", None), "", misfits)
     about = f"03/04/2024 is read as {'March 4' if order == 'mdy' else '3 April'}: is that right?"
     return Guess(f"parse_date_any({{column}}, '{order}')", ("string", "date", None), about, misfits)
-
-
-def _is_date(value: str, order: str) -> bool:
-    if found := _YEAR_FIRST.fullmatch(value):
-        return _is_day(found[1], found[2] or found[4], found[3] or found[5])
-    if found := _NUMBERS.fullmatch(value):
-        day, month = (found[3], found[1]) if order == "mdy" and found[2] != "." else (found[1], found[3])
-        return _is_day(found[4] if len(found[4]) == 4 else "20" + found[4], month, day)
-    return bool(_WORDS.fullmatch(value))
 
 
 def _is_day(year: str, month: str, day: str) -> bool:

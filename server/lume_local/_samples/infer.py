@@ -22,7 +22,7 @@ from attrs import frozen
 from lume_async._base.words import counted, listed
 from lume_local._flow.definition import quoted
 from lume_local._samples.guess import CODE, Guess, guesses
-from lume_local._samples.opening import JudgedColumn, ReadSample, SampleRows
+from lume_local._samples.opening import ReadSample, SampleRows
 from lume_local._samples.table_start import start_of_lines
 
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
@@ -35,7 +35,7 @@ _ENOUGH = 0.95
 
 DELIMITERS = ",;\t|"
 _MOST = 0.7
-"""Share of lines that must have as many values as the header."""
+"""Share of lines that must have as many values as the header, or share a width for it to be the file's."""
 _COUNTRY = "country_code({column})"
 AT_ONCE = 200
 """Columns to judge at a time: a flow has at most 5,000, and many take long to compile."""
@@ -197,20 +197,16 @@ def judge(sample: ReadSample, source: Mapping[str, Any], columns: Sequence[Sampl
         found = sample.judge(source, tried)
         for n, column in enumerate(some):
             as_text, *guessed = (found[f"{n}_{m}"] for m in range(len(column.guesses) + 1))
-            _decide(column, as_text, guessed)
-
-
-def _decide(column: SampleColumn, as_text: JudgedColumn, guessed: Sequence[JudgedColumn]) -> None:
-    """Decide one column by the results as a text and with each guess."""
-    for guess, one in zip(column.guesses, guessed, strict=True):
-        if not one.misfits:
-            column.guess, column.required = guess, column.required and not one.missing
-            return
-    column.guess, column.required = None, column.required and not as_text.missing
-    if guessed:
-        least = min(range(len(guessed)), key=lambda n: guessed[n].misfits)
-        found = guessed[least]
-        column.doubt = Doubt(column.guesses[least], found.misfits, found.example or "")
+            for guess, one in zip(column.guesses, guessed, strict=True):
+                if not one.misfits:
+                    column.guess, column.required = guess, column.required and not one.missing
+                    break
+            else:
+                column.guess, column.required = None, column.required and not as_text.missing
+                if guessed:
+                    least = min(range(len(guessed)), key=lambda n: guessed[n].misfits)
+                    best = guessed[least]
+                    column.doubt = Doubt(column.guesses[least], best.misfits, best.example or "")
 
 
 def definition(column: SampleColumn, guess: Guess | None) -> dict[str, str]:
@@ -357,7 +353,6 @@ def _spans(rows: Sequence[str], width: int) -> list[tuple[int, int]]:
     return list(zip(begins, [*begins[1:], width], strict=True))
 
 
-"""Share of rows that must have a width for it to be the file's."""
 _CONTROL = re.compile("[\x80-\x9f]")
 """The control characters of Latin-1; most of them are letters and signs in cp1252."""
 

@@ -450,16 +450,16 @@ def _decode(line: bytes, side: str) -> Any:
         raise ProtocolError(why) from error
 
 
-def _object(value: Any, _: Any) -> Json:
-    if not isinstance(value, dict):
-        raise TypeError(f"expected a JSON object, got {type(value).__name__}")
-    return value
-
-
 def _new_converter() -> cattrs.Converter:
     converter = cattrs.Converter(detailed_validation=False)
+
+    def as_it_is(value: Any, _: Any) -> Json:
+        if not isinstance(value, dict):
+            raise TypeError(f"expected a JSON object, got {type(value).__name__}")
+        return value
+
     # Not copied key by key: a compiled flow is large, and nothing here looks into it.
-    converter.register_structure_hook_func(lambda kind: kind == Json, _object)
+    converter.register_structure_hook_func(lambda kind: kind == Json, as_it_is)
     converter.register_unstructure_hook_func(lambda kind: kind in (Json, Json | None), lambda value: value)
     return converter
 

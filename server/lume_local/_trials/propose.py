@@ -160,7 +160,31 @@ async def _bounded(program: str, given: bytes) -> bytes:
     """Return the program's output within the time limit. Raises `ConfigurationError`."""
     try:
         with anyio.fail_after(SECONDS):
-            return await _answer(program, given)
+            errors = bytearray()
+            async with await anyio.open_process([program], stderr=subprocess.PIPE) as process:
+                stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
+                assert stdin is not None
+                assert stdout is not None
+                assert stderr is not None
+                with on_error(process.kill):
+                    async with task_group() as tasks:
+                        tasks.start_soon(_write, stdin, given)
+                        tasks.start_soon(_drain, stderr, errors)
+                        written = bytearray()
+                        async for block in stdout:
+                            written += block
+                            if len(written) > MOST_BYTES:
+                                raise ConfigurationError(
+                                    f"{program} wrote more than {MOST_BYTES:,} bytes: it was stopped"
+                                )
+                        out = bytes(written)
+                code = await process.wait()
+            if code != 0:
+                said = elided(errors.decode(errors="replace").strip().rpartition("\n")[2], 200)
+                raise ConfigurationError(
+                    f"{program} ended with exit code {code}" + (f": {said}" if said else "")
+                )
+            return out
     except TimeoutError:
         raise ConfigurationError(f"{program} took longer than {SECONDS:g} s: it was stopped") from None
     except OSError as error:
@@ -183,33 +207,6 @@ def question(proposal: ProposedFlow) -> dict[str, Any]:
         "unmapped": proposal.unmapped,
         "unused": proposal.unused,
     }
-
-
-async def _answer(program: str, given: bytes) -> bytes:
-    """Return the program's output. It is killed if it writes too much, or the caller is cancelled."""
-    errors = bytearray()
-    async with await anyio.open_process([program], stderr=subprocess.PIPE) as process:
-        stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
-        assert stdin is not None
-        assert stdout is not None
-        assert stderr is not None
-        with on_error(process.kill):
-            async with task_group() as tasks:
-                tasks.start_soon(_write, stdin, given)
-                tasks.start_soon(_drain, stderr, errors)
-                written = bytearray()
-                async for block in stdout:
-                    written += block
-                    if len(written) > MOST_BYTES:
-                        raise ConfigurationError(
-                            f"{program} wrote more than {MOST_BYTES:,} bytes: it was stopped"
-                        )
-                out = bytes(written)
-        code = await process.wait()
-    if code != 0:
-        said = elided(errors.decode(errors="replace").strip().rpartition("\n")[2], 200)
-        raise ConfigurationError(f"{program} ended with exit code {code}" + (f": {said}" if said else ""))
-    return out
 
 
 async def _write(stdin: ByteSendStream, given: bytes) -> None:
