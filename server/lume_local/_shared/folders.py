@@ -48,21 +48,8 @@ def scratch_of(run: Path, pid: int) -> Path:
 _MOUNTS = Path("/proc/self/mountinfo")
 
 REMOTE = (
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb3",
-    "smbfs",
-    "9p",
-    "afs",
-    "beegfs",
-    "ceph",
-    "glusterfs",
-    "gpfs",
-    "lustre",
-    "ocfs2",
-    "vboxsf",
-    "virtiofs",
+    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "beegfs", "ceph", "glusterfs", "gpfs", "lustre"),
+    *("ocfs2", "vboxsf", "virtiofs"),
 )
 """Types on which SQLite's log may be damaged, and inotify misses the writes of other machines; FUSE types, too."""
 

@@ -62,7 +62,8 @@ def joined(rows: list[list[str]]) -> list[str]:
 
 TAIL = 1024 * 1024
 """Bytes at the end of a file that are searched for its footer."""
-_LINE = re.compile(rb"[^\r\n]*+(?:" + LINE_END + rb"|\Z)")
+LINE = re.compile(rb"[^\r\n]*+(?:" + LINE_END + rb"|\Z)")
+"""A physical line, with its end if it has one."""
 
 
 @frozen
@@ -102,7 +103,7 @@ def footer_in(tail: bytes, at: int, dialect: Dialect | FixedWidth, flow: dict[st
     if flow["footer"] is None:
         return None
     comment = flow["comment"].encode()
-    lines = [match[0] for match in _LINE.finditer(tail) if match[0]][-LOOKED_AT:]
+    lines = [match[0] for match in LINE.finditer(tail) if match[0]][-LOOKED_AT:]
     kinds = [kind_of(line, comment) for line in lines]
     rows = [None if kind else _text(line, dialect) for line, kind in zip(lines, kinds, strict=True)]
     first = footer_start(flow["footer"], rows)

@@ -38,7 +38,7 @@ from lume_local._worker.sources.formats.sheets.excel import first_sheet, opened
 from lume_local._worker.sources.formats.sheets.workbook import Workbook
 from lume_local._worker.sources.formats.text.csv import names_of, read_csv, split_records
 from lume_local._worker.sources.formats.text.dialect import Dialect, FixedWidth
-from lume_local._worker.sources.formats.text.encoding import in_utf8
+from lume_local._worker.sources.formats.text.encoding import MARKS, in_utf8
 from lume_local._worker.sources.intake import NOT_JSON, Account, CorrectedRows, Reading, RefusedLine, RowsFile
 from lume_local._worker.sources.mending.line_forms import LineForm, entry_of, form_in_cell, form_of
 from lume_local._worker.sources.mending.lost_letters import INVALID, KEPT, STILL_LOST, Identity, as_counted
@@ -142,8 +142,7 @@ class RejectRows:
         self._own = OwnColumns(names, reading.corrected)
         self._others = self._own.others
         self._fixed = reading.flow["fixed"]
-        marks = None if self._fixed else (csv["delim"], csv["quote"], csv["escape"])
-        self._usual = LineForm(tuple(self._others), marks, reading.flow["encoding"])
+        self._usual = LineForm.of(self._others, reading.flow | {"csv": csv})
         self.form: LineForm | None = self._usual
         # Several files may have several headers, unless the flow names their columns.
         is_of_flow = source["header"]["names"] or (self._fixed or {}).get("names")
@@ -280,7 +279,11 @@ class RejectObjects:
                 raise SourceError(lacking(flow, names, name, "the corrected rejects have", _PUT_BACK))
         if reading.corrected is not None:
             reading.corrected.lacking.update(absent)
-        self._nested = _nested(flow, names if self._is_table else [])
+        # Columns of a table are read as they are, even if they have dots.
+        plain = names if self._is_table else []
+        nested = (one for each in read.values() if set(each).isdisjoint(plain) for one in each if "." in one)
+        # By member (before the first dot of a name), a name within it that the flow reads.
+        self._nested = {one.partition(".")[0]: one for one in nested}
         self._own = OwnColumns(names, reading.corrected)
         self._members = [(n, names[n]) for n in self._own.others]
         self.path, self._file, self._line, self.longest = path, path.open("wb"), 0, 0
@@ -318,17 +321,6 @@ class RejectObjects:
         return orjson.Fragment(cell.replace("\r", " ").replace("\n", " ").encode())
 
 
-def _nested(flow: dict[str, Any], plain: list[str]) -> dict[str, str]:
-    """Return the members (before the first dot of a name) within which the flow reads something, each with that name.
-
-    Args:
-        plain: the columns that are read as they are, even if they have dots.
-    """
-    spelled = (spellings(flow, name) for name in flow["sources"])
-    read = (one for each in spelled if set(each).isdisjoint(plain) for one in each)
-    return {one.partition(".")[0]: one for one in read if "." in one}
-
-
 OF_REJECTS: dict[str, Any] = {"header": asdict(HeaderSettings()), "comment": "", "footer": None}
 """The place of the table in a file of rejects, in terms of a compiled flow; the source's may differ."""
 _WHOLE_SHEET: dict[str, Any] = {"sheet": "", "range": None, "merged": "first", "of_all": False}
@@ -339,7 +331,7 @@ _PLAIN = {"quote": '"', "escape": ""}
 _BEGINNING = re.compile(rb'(?:\xef\xbb\xbf)?"?_lume_row"?([,;\t|])')
 """The beginning of rejects in CSV, as written by Lume or by a spreadsheet."""
 _BEGINNING_OF_OBJECTS = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*"_lume_')
-_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
 _START = 64 * 1024
 _DELIMS = (",", ";", "\t", "|")
 _MOST_COLUMNS = 20_000
@@ -401,7 +393,7 @@ def delim_of_rejects(header: bytes, flow: dict[str, Any]) -> str:
 def _reader_of_saved_csv(reading: Reading, start: bytes) -> Callable[[], Layout] | None:
     """Return the reader for rejects of CSV as a person has saved them: with another delimiter, or in UTF-8."""
     flow = reading.flow
-    mark = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
+    mark = next((name for mark, name in MARKS.items() if start.startswith(mark)), None)
     encoding = mark or flow["encoding"]
     header = _header(start, encoding)
     if RESERVED not in header and RESERVED.encode() in re.split(rb"[\r\n]", start, maxsplit=1)[0]:

@@ -45,15 +45,8 @@ _ENCRYPTED, _AES = 1, 99
 _CLUTTER = ("__macosx", "thumbs.db", "desktop.ini")
 """Files that systems add to an archive. Their other additions are hidden files."""
 _ARCHIVES = (".zip", ".7z", ".rar", ".tar", ".tgz")
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    LookupError,
-    ValueError,
-    NotImplementedError,
-)
+DAMAGED = zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, ValueError, NotImplementedError
+"""Errors that `zipfile` raises for damaged archives, and for members that it can't unpack."""
 
 
 class BoundedFile(io.BufferedReader):
@@ -102,7 +95,7 @@ def reading_zip(path: Path, shown: str) -> Iterator[zipfile.ZipFile]:
         if error.errno is not None:
             raise
         raise _damaged(shown, error) from None  # from bzip2
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _damaged(shown, error) from None
 
 

@@ -1,8 +1,6 @@
 """Opens a workbook of any kind, recognized by its content. Every problem with it is a `SourceError`."""
 
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -18,23 +16,12 @@ from lume_local._worker.sources.formats.sheets.parts import PartTooLarge
 from lume_local._worker.sources.formats.sheets.xls import XlsBook
 from lume_local._worker.sources.formats.sheets.xlsb import XlsbBook
 from lume_local._worker.sources.formats.sheets.xlsx import XlsxBook
-from lume_local._worker.sources.places.unpack import opened_zip
+from lume_local._worker.sources.places.unpack import DAMAGED, opened_zip
 from lume_local._worker.sources.source import Pause, SourceError
 
 _TROUBLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    expat.ExpatError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    SyntaxError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
+    *DAMAGED,
+    *(expat.ExpatError, TypeError, AttributeError, OverflowError, SyntaxError, RuntimeError),
 )
 """Errors that readers raise for files that are damaged, or are not workbooks."""
 _ODS = "application/vnd.oasis.opendocument.spreadsheet"

@@ -22,6 +22,7 @@ from lume_local._worker.sources.formats.names import (
     visible_columns,
 )
 from lume_local._worker.sources.formats.table_edges import (
+    LINE,
     TAIL,
     Footer,
     footer_in,
@@ -41,7 +42,6 @@ from lume_local._worker.sql import LINES, csv_reader
 from lume_local._worker.statements import Layout
 
 _LONGEST = 1024 * 1024
-_LINE = re.compile(rb"[^\r\n]*+(?:" + LINE_END + rb"|\Z)")
 
 
 @frozen
@@ -121,7 +121,7 @@ class _Search:
         raise SourceError(header_not_found(self.flow, self.shown, found))
 
     def _next(self, at: int) -> int:
-        line = _LINE.match(self.start, at)
+        line = LINE.match(self.start, at)
         assert line is not None
         return line.end()
 
@@ -168,25 +168,17 @@ def _unreadable(start: bytes, flow: dict[str, Any], shown: str) -> str:
 # -- records
 
 
-@frozen
-class Split:
-    """A file whose records were checked."""
-
-    copy: Copy
-    options: list[str]
-
-
 def read_csv(reading: Reading) -> Layout:
     """Split the file; DuckDB's reader is strict, and has every option set. Raises `SourceError`."""
     flow, dialect = reading.flow, Dialect.of(reading.flow["csv"])
     names = readable(names_of(reading, dialect))
     visible = visible_columns(flow, names, reading.shown)
-    split = split_records(reading, dialect)
+    copy, options = split_records(reading, dialect)
     columns = (f"{RESERVED}s{n}" for n in range(len(names)))
     marks = [one.decode() for one in (dialect.delim, dialect.quote, dialect.escape)]
     # An empty value is NULL in CSV, unless quoted ones are kept apart.
     nulls = ["allow_quoted_nulls=false"] if flow["csv"].get("keeps_empty") else []
-    reader = f"SELECT * FROM {csv_reader(split.copy.path, columns, marks, *nulls, *split.options)}"
+    reader = f"SELECT * FROM {csv_reader(copy.path, columns, marks, *nulls, *options)}"
     return layout_of_table(reader, flow, names, visible)
 
 
@@ -195,12 +187,12 @@ def read_fixed(reading: Reading) -> Layout:
     flow, grammar = reading.flow, FixedWidth.of(reading.flow["fixed"])
     names = readable(names_of(reading, grammar))
     visible = visible_columns(flow, names, reading.shown)
-    split = split_records(reading, grammar)
+    copy, options = split_records(reading, grammar)
     values = ", ".join(
         f"nullif(trim(substr(_lume_text, {start + 1}, {end - start}), ' '), '') AS _lume_s{n}"
         for n, (start, end) in enumerate(grammar.spans)
     )
-    lines = csv_reader(split.copy.path, ["_lume_text"], LINES, *split.options)
+    lines = csv_reader(copy.path, ["_lume_text"], LINES, *options)
     # A blank line at the end is skipped like all others, but stays in the file for DuckDB.
     reader = f"SELECT {values} FROM {lines} WHERE _lume_text IS NOT NULL"
     return layout_of_table(reader, flow, names, visible)
@@ -227,8 +219,13 @@ def footer_of(path: Path, begin: int, dialect: Dialect | FixedWidth, flow: dict[
     return footer_in(whole, start + len(tail) - len(whole), dialect, flow)
 
 
-def split_records(reading: Reading, dialect: Dialect | FixedWidth, into: TakesLines | None = None) -> Split:
-    """Check every record, for DuckDB to read or `into` something that takes them. Raises `SourceError`."""
+def split_records(
+    reading: Reading, dialect: Dialect | FixedWidth, into: TakesLines | None = None
+) -> tuple[Copy, list[str]]:
+    """Check every record, for DuckDB to read or `into` something that takes them. Raises `SourceError`.
+
+    Returns the file for DuckDB, and the options to read it with.
+    """
     path, flow, account = reading.path, reading.flow, reading.account
     header = _header(reading, dialect)
     footer = footer_of(path, header.end, dialect, flow) if reading.is_end else None
@@ -274,7 +271,7 @@ def split_records(reading: Reading, dialect: Dialect | FixedWidth, into: TakesLi
         options.append("new_line='\\n'")
     # Has to be last (see `scan_or_retry`).
     options.append("parallel=false" if scanner.spans_lines else "parallel=true")
-    return Split(copy, options)
+    return copy, options
 
 
 def _begins_with_a_value(reading: Reading, header: Header) -> bool:

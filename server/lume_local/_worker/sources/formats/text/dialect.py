@@ -62,15 +62,8 @@ class Dialect:
         if quote == escape:
             open_field = b"%b[^%b]*+(?:%b%b[^%b]*+)*+" % (quote, quote, quote, quote, quote)
         else:
-            open_field = b"%b(?:[^%b%b]|%b[%b%b])*+%b?+" % (
-                quote,
-                quote,
-                escape,
-                escape,
-                quote,
-                escape,
-                escape,
-            )
+            within = b"[^%b%b]|%b[%b%b]" % (quote, escape, escape, quote, escape)
+            open_field = b"%b(?:%b)*+%b?+" % (quote, within, escape)
         return b"(?:%b%b)*+%b\\Z" % (field, delim, open_field)
 
     @cached_property

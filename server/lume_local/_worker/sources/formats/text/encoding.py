@@ -16,7 +16,7 @@ from lume_local._worker.sources.intake import AllMalformed, Reading
 from lume_local._worker.sources.mending.lost_letters import NOT_UTF8
 from lume_local._worker.sources.source import SourceError
 
-_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _LINE_END = re.compile(LINE_END)
 _HEADER = 64 * 1024
 _LOOKED_AT = 1000
@@ -45,7 +45,7 @@ def _refuse_other_encoding(reading: Reading) -> None:
     codec = codecs.lookup(wanted).name
     with reading.path.open("rb") as file:
         start = file.read(_HEADER)
-    for mark, name in _MARKS.items():
+    for mark, name in MARKS.items():
         if start.startswith(mark) and not codec.startswith((name, "ascii" if name == "utf-8" else "utf-32")):
             raise SourceError(
                 f"{reading.shown} begins with the byte order mark of {name.upper()}, but {reading.flow['ref']} reads "
