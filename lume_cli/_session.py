@@ -16,9 +16,9 @@ from lume_async._base.words import counted
 from lume_cli import _loop
 from lume_cli._options import Format, GlobalOptions
 from lume_cli._output import errors, exit_codes
-from lume_cli._output.short_ids import shorts
 from lume_cli._output.stderr import Say
 from lume_cli._output.stdout import Data
+from lume_cli._output.text import shorts
 from lume_cli._server_file import ServerFile
 
 if TYPE_CHECKING:

@@ -3,13 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from lume_async import (
-    AuthenticationError,
-    InvalidRequestError,
-    RunFailedError,
-    RunStatus,
-    RunTimeoutError,
-)
+from lume_async import AuthenticationError, InvalidRequestError, RunFailedError, RunStatus, RunTimeoutError
 from lume_cli._output.errors import NotSubmittedError
 from lume_cli._settings import MissingKeyError
 

@@ -18,7 +18,12 @@ def row_table(rows: Sequence[Mapping[str, Any]], leading: int, width: int | None
         leading: the number of first columns that a block shows without their names, before the others.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [tuple(_cell(row.get(name)) for name in names) for row in rows]
+
+    def cell(value: Any) -> str:
+        text = "" if value is None else visible(as_json(value) if isinstance(value, dict | list) else value)
+        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
+
+    cells = [tuple(cell(row.get(name)) for name in names) for row in rows]
     lines = columns([tuple(map(visible, names)), *cells])
     if width is None or max(map(len, lines)) <= width:
         return lines
@@ -39,14 +44,11 @@ def row_table(rows: Sequence[Mapping[str, Any]], leading: int, width: int | None
     return blocks
 
 
-def _cell(value: Any) -> str:
-    text = "" if value is None else visible(as_json(value) if isinstance(value, dict | list) else value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
-
-
 def reject_table(rejected: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
     """Return the lines of the table; `width` is the terminal's, None if there is none."""
-    shared = _shared_folder([row["_lume_file"] for row in rejected if row.get("_lume_file")])
+    folders = [row["_lume_file"].split("/")[:-1] for row in rejected if row.get("_lume_file")]
+    levels = takewhile(lambda level: len(set(level)) == 1, zip(*folders, strict=False))
+    shared = "".join(f"{level[0]}/" for level in levels)
     return row_table([_reasons_first(row, shared) for row in rejected], 2, width) if rejected else []
 
 
@@ -61,12 +63,6 @@ def _reasons_first(row: Mapping[str, Any], shared: str) -> dict[str, Any]:
     if row.get("_lume_raw"):  # a line that could not be parsed has no columns
         shown = {"LINE": row["_lume_raw"]}
     return first | shown
-
-
-def _shared_folder(files: Sequence[str]) -> str:
-    """Return the folder that contains all these files."""
-    levels = zip(*(file.split("/")[:-1] for file in files), strict=False)
-    return "".join(f"{level[0]}/" for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
 def _place(row: Mapping[str, Any], shared: str) -> str:

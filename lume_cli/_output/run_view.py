@@ -7,8 +7,18 @@ from typing import Any
 
 from lume_async import Delivery, LumeRun
 from lume_async._base.words import counted
-from lume_cli._output.short_ids import short, shorts
-from lume_cli._output.text import age, as_json, duration, filtered, moment, plain, visible, warnings
+from lume_cli._output.text import (
+    age,
+    as_json,
+    duration,
+    filtered,
+    moment,
+    plain,
+    short,
+    shorts,
+    visible,
+    warnings,
+)
 
 _WARNINGS = 5
 """The maximum number of warnings at the end of a run."""

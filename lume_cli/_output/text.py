@@ -1,8 +1,12 @@
-"""Formatting of text, numbers and times for terminals and scripts. Pure."""
+"""Formatting of text, numbers, times and run ids for terminals and scripts. Pure.
+
+Short ids have the first 8 characters after the prefix, or more if two runs would look alike.
+"""
 
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,11 +34,7 @@ def plain(value: Any) -> Any:
 
 
 def as_json(
-    value: Any,
-    *,
-    indent: int | None = None,
-    ascii_only: bool = False,
-    default: Callable[[Any], Any] = plain,
+    value: Any, *, indent: int | None = None, ascii_only: bool = False, default: Callable[[Any], Any] = plain
 ) -> str:
     """Strict JSON that also escapes control characters JSON would let through; a `Decimal` is a number."""
     import simplejson  # here: a table needs none of it
@@ -99,3 +99,45 @@ def warnings(found: Mapping[str, int]) -> list[str]:
     return [
         visible(one if count == 1 else f"{one} ({counted(count, 'row')})") for one, count in found.items()
     ]
+
+
+LENGTH = 8
+_SHORT = re.compile(r"(?:[a-z]+_)?([A-Za-z0-9]{8,25})")
+"""Longer ones are complete: a ULID has 26 characters, a UUID 32."""
+
+
+def short(run_id: str) -> str:
+    """Shorten `run_2f91d0ab55e84c6d…` to `2f91d0ab`; an id that is short or has another form is unchanged."""
+    return _cut(run_id, LENGTH)
+
+
+def shorts(run_ids: Iterable[str]) -> Mapping[str, str]:
+    """Return a unique short form of each."""
+    ids = list(dict.fromkeys(run_ids))
+    found, length = {one: short(one) for one in ids}, LENGTH
+    while alike := {name for name, times in Counter(found.values()).items() if times > 1}:
+        length += 1
+        found |= {one: _cut(one, length) for one in ids if found[one] in alike}
+    return found
+
+
+def may_be_short(text: str) -> bool:
+    """Return whether this may stand for a longer id."""
+    return _SHORT.fullmatch(text) is not None
+
+
+def stands_for(text: str, run_id: str) -> bool:
+    """Return whether the text is the id, its end, or the beginning of the part after its prefix."""
+    given = _SHORT.fullmatch(text)
+    if text == run_id or given is None:
+        return text == run_id
+    return _tail(run_id).startswith(given[1]) or run_id.endswith(given[1])
+
+
+def _tail(run_id: str) -> str:
+    return run_id.rpartition("_")[2]
+
+
+def _cut(run_id: str, length: int) -> str:
+    tail = _tail(run_id)
+    return tail[:length] if len(tail) > length and tail.isalnum() else run_id

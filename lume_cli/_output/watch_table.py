@@ -13,8 +13,7 @@ from lume_async import LumeRun
 from lume_async._base.words import counted
 from lume_cli._output import run_view
 from lume_cli._output.rich_console import cell
-from lume_cli._output.short_ids import shorts
-from lume_cli._output.text import clock
+from lume_cli._output.text import clock, shorts
 
 _AROUND = 4
 """Terminal lines that are not table rows."""
@@ -41,19 +40,16 @@ def table(
     shown.add_column("", no_wrap=True, width=bar)
     shown.add_column("SOURCE", overflow="ellipsis", no_wrap=True, min_width=6)
     for run_id in visible_runs(runs, height):
-        shown.add_row(*_row(ids[run_id], runs[run_id], now, bar))
+        if (run := runs[run_id]) is None:
+            shown.add_row(cell(ids[run_id]), cell("…"))
+            continue
+        done = 1.0 if run.is_terminal else run.progress or 0.0
+        rows, rejects = run_view.counts(run)
+        texts = ids[run_id], str(run.status or "…"), rows, rejects, clock(run_view.elapsed(run, now))
+        shown.add_row(
+            *map(cell, texts), ProgressBar(total=1.0, completed=done, width=bar), cell(run_view.source(run))
+        )
     statuses = Counter("…" if run is None else str(run.status) for run in runs.values())
-    done = sum(run is not None and run.is_terminal for run in runs.values())
-    text = (
-        f"{done:,} of {counted(len(runs), 'run')} finished{run_view.status_counts(statuses)}  {clock(passed)}"
-    )
+    ended = sum(run is not None and run.is_terminal for run in runs.values())
+    text = f"{ended:,} of {counted(len(runs), 'run')} finished{run_view.status_counts(statuses)}  {clock(passed)}"
     return Group(shown, Text(text, no_wrap=True, overflow="ellipsis"))
-
-
-def _row(name: str, run: LumeRun | None, now: datetime, width: int) -> list[RenderableType]:
-    if run is None:
-        return [cell(name), cell("…")]
-    bar = ProgressBar(total=1.0, completed=1.0 if run.is_terminal else run.progress or 0.0, width=width)
-    rows, rejects = run_view.counts(run)
-    texts = (name, str(run.status or "…"), rows, rejects, clock(run_view.elapsed(run, now)))
-    return [*map(cell, texts), bar, cell(run_view.source(run))]

@@ -12,9 +12,8 @@ from lume_async._base.words import counted
 from lume_async._run import row_text
 from lume_async._run.row_text import CsvDialect
 from lume_cli._output import run_view
-from lume_cli._output.short_ids import short
 from lume_cli._output.stdout import writing
-from lume_cli._output.text import visible_lines
+from lume_cli._output.text import short, visible_lines
 from lume_cli._session import CommandSession
 
 _BEFORE_FORMULAS = "=+-@\t\r\n\0"

@@ -13,7 +13,7 @@ from lume_cli._options import Waiting
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.errors import NotSubmittedError, OutputError, submission_note
 from lume_cli._output.live import sending
-from lume_cli._output.short_ids import short
+from lume_cli._output.text import short
 from lume_cli._session import CommandSession
 from lume_cli._work.run_ids import whole_ids
 from lume_cli._work.wait import follow
@@ -87,6 +87,12 @@ class RunSubmission:
         for note in run.metadata.notes:
             self._session.say.warn(note)
         data, waiting = self._session.data, self._waiting
+
+        def on_change(snapshot: LumeRun) -> None:
+            if self._session.data.format == "ndjson" and snapshot.status != self._shown:
+                self._shown = snapshot.status
+                self._session.data.document(run_view.to_dict(snapshot))
+
         with self._naming(run):
             if data.format in ("table", "ids"):
                 data.line(run.id)
@@ -95,7 +101,7 @@ class RunSubmission:
             if waiting is None:
                 return exit_codes.OK
             try:
-                await follow(self._session, run, self._left(waiting), waiting.poll_interval, self._on_change)
+                await follow(self._session, run, self._left(waiting), waiting.poll_interval, on_change)
             finally:
                 if data.format == "json":
                     data.document(run_view.to_dict(run))
@@ -126,11 +132,6 @@ class RunSubmission:
             return "interrupted", None
         check = self._session.command("list", **self._asked)
         return f"interrupted while submitting; a run may exist: check with `{check}`", None
-
-    def _on_change(self, snapshot: LumeRun) -> None:
-        if self._session.data.format == "ndjson" and snapshot.status != self._shown:
-            self._shown = snapshot.status
-            self._session.data.document(run_view.to_dict(snapshot))
 
 
 async def fetch_finished(client: Client, run_id: str) -> LumeRun:

@@ -11,7 +11,7 @@ from lume_async._base.tasks import task_group
 from lume_async._base.words import counted
 from lume_async.models import check_run_id
 from lume_cli._output import exit_codes
-from lume_cli._output.short_ids import may_be_short, shorts, stands_for
+from lume_cli._output.text import may_be_short, shorts, stands_for
 from lume_cli._session import CommandSession
 
 MOST = 100_000

@@ -8,7 +8,7 @@ from lume_async._base.words import counted
 from lume_cli._options import Waiting
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.live import Standing, progress
-from lume_cli._output.short_ids import short
+from lume_cli._output.text import short
 from lume_cli._session import CommandSession
 from lume_cli._work.run_ids import whole_ids
 
@@ -33,7 +33,13 @@ class Wait:
         """Wait for all runs; return the exit code."""
         self._ids = await whole_ids(client, self._ids)
         timeout, poll_interval, _ = self._waiting
-        with progress(self._session.say, self._standing):
+
+        def standing() -> Standing:
+            done, total = self._counts.total(), len(self._ids)
+            text = f"{done:,} of {counted(total, 'run')} finished{run_view.status_counts(self._counts)}"
+            return Standing("  ".join(filter(None, (text, self._session.away))), done, total)
+
+        with progress(self._session.say, standing):
             outcomes = client.as_completed(self._ids, timeout=timeout, poll_interval=poll_interval)
             async for outcome in outcomes:
                 self._take(outcome)
@@ -64,11 +70,6 @@ class Wait:
                 say.note(step)
         if self._session.data.format == "ndjson":
             self._session.data.document(run_view.to_dict(run))
-
-    def _standing(self) -> Standing:
-        done, total = self._counts.total(), len(self._ids)
-        text = f"{done:,} of {counted(total, 'run')} finished{run_view.status_counts(self._counts)}"
-        return Standing("  ".join(filter(None, (text, self._session.away))), done, total)
 
 
 async def follow(

@@ -12,8 +12,7 @@ from lume_async._base.tasks import task_group
 from lume_cli._options import Waiting
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.live import live
-from lume_cli._output.short_ids import short
-from lume_cli._output.text import moment
+from lume_cli._output.text import moment, short
 from lume_cli._session import CommandSession
 from lume_cli._work.run_ids import whole_ids
 
@@ -43,7 +42,14 @@ class RunWatcher:
         """Watch until all runs have finished, or poll once if the timeout is 0; return the exit code."""
         data, say = self._session.data, self._session.say
         self._seen = dict.fromkeys(await whole_ids(client, list(self._seen)))
-        with live(say, self._table):
+
+        def table() -> "RenderableType":
+            from lume_cli._output.watch_table import table
+
+            width, height = self._session.say.console.size
+            return table(self._seen, (width, height), datetime.now(UTC), time.monotonic() - self._began)
+
+        with live(say, table):
             if self._waiting.timeout == 0:
                 async for outcome in client.as_completed(self.unfinished, timeout=0):
                     error = outcome.error
@@ -116,9 +122,3 @@ class RunWatcher:
             session.data.text("  ".join(filter(None, texts)))
         elif why is not None:
             session.say.note(run_view.ending(run))
-
-    def _table(self) -> "RenderableType":
-        from lume_cli._output.watch_table import table
-
-        width, height = self._session.say.console.size
-        return table(self._seen, (width, height), datetime.now(UTC), time.monotonic() - self._began)

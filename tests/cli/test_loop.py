@@ -13,7 +13,7 @@ import pytest
 from cli.shell import Shell, Started
 
 from lume_cli import _loop
-from lume_cli._output.short_ids import short
+from lume_cli._output.text import short
 from lume_sync import Client, LumeRun
 
 

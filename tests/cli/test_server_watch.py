@@ -22,8 +22,7 @@ from lume_cli._options import Format, GlobalOptions
 from lume_cli._output.stderr import Say
 from lume_cli._server_watch import ServerWatch
 from lume_cli._session import CommandSession
-from lume_cli._work.backfill import Backfill
-from lume_cli._work.source_paths import Paths
+from lume_cli._work.backfill import Backfill, Paths
 from lume_sync import LumeRun
 
 STARTED = RequestStarted("GET /v1/runs/{id}", 1)

@@ -31,15 +31,9 @@ def command(
     """
     from lume_async import Client
     from lume_cli._output.row_table import reject_table
-    from lume_cli._output.short_ids import short
+    from lume_cli._output.text import short
     from lume_cli._session import CommandSession
-    from lume_cli._work.rejected_rows import (
-        containing,
-        dialect_of,
-        rejected_rows,
-        why_no_rows,
-        write_csv,
-    )
+    from lume_cli._work.rejected_rows import containing, dialect_of, rejected_rows, why_no_rows, write_csv
     from lume_cli._work.run_ids import whole_ids
 
     session = CommandSession(options, "csv")

@@ -69,8 +69,7 @@ def command(
     """
     from lume_async import Client, RunRequest
     from lume_cli._session import CommandSession
-    from lume_cli._work.backfill import Backfill
-    from lume_cli._work.source_paths import Named, Paths
+    from lume_cli._work.backfill import Backfill, Named, Paths
 
     if bool(sources) == (from_file is not None):
         raise click.UsageError("pass the sources, such as 'in/*.csv', or --from-file FILE with their paths")

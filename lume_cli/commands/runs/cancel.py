@@ -21,7 +21,7 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
     """
     from lume_async import Client, LumeRun
     from lume_cli._output import exit_codes, run_view
-    from lume_cli._output.short_ids import short
+    from lume_cli._output.text import short
     from lume_cli._session import CommandSession
     from lume_cli._work.run_ids import each, run_ids, whole_ids
 

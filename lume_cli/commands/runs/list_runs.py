@@ -55,6 +55,7 @@ def command(
     lume list --flow invoices:v3 -o ndjson | jq -r .run_metadata.ticket
     """
     from lume_async import LumeRun
+    from lume_async.models import wanted_status
     from lume_cli._output import run_view
     from lume_cli._session import CommandSession
     from lume_cli._streams import write_utf8
@@ -63,7 +64,10 @@ def command(
     data = session.data
     if data.format == "sources":
         write_utf8()
-    status = _status(status) if status else None
+    try:
+        status = str(wanted_status(status)) if status else None
+    except ValueError as error:  # it is misspelled
+        raise click.UsageError(str(error)) from None
     asked = click.get_current_context().get_parameter_source("limit") is not ParameterSource.DEFAULT
 
     async def work(client: "Client") -> None:
@@ -90,16 +94,6 @@ def command(
             session.say.note(f"showing the newest {limit:,}; there may be more: raise --limit to see them")
 
     session.finish_with_client(work)
-
-
-def _status(text: str) -> str:
-    """Return the intended status. Raises `click.UsageError` if it is misspelled."""
-    from lume_async.models import wanted_status
-
-    try:
-        return str(wanted_status(text))
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
 
 
 def _of(flow: str | None) -> dict[str, Any]:

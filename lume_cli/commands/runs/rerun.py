@@ -21,7 +21,7 @@ def command(options: GlobalOptions, *, run: str, waiting: Waiting | None) -> Non
     lume rerun 2f91d0ab --wait
     """
     from lume_async import Client, DuplicateRunError, LumeRun
-    from lume_cli._output.short_ids import short
+    from lume_cli._output.text import short
     from lume_cli._session import CommandSession
     from lume_cli._work.run import RunSubmission, fetch_finished
 

@@ -20,9 +20,7 @@ from lume_cli._options import (
 @click.argument("source")
 @submit_options
 @click.option(
-    "--idempotency-key",
-    metavar="KEY",
-    help="Your own idempotency key: it never creates a second run.",
+    "--idempotency-key", metavar="KEY", help="Your own idempotency key: it never creates a second run."
 )
 @click.option("--webhook-url", metavar="URL", help="Where the server sends a webhook when the run has ended.")
 @click.option(

@@ -1,14 +1,8 @@
 """`lume show`: show runs in detail."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from lume_cli._options import GlobalOptions, runs_argument, server_options
-
-if TYPE_CHECKING:
-    from lume_async import Delivery, LumeRun
-    from lume_cli._session import CommandSession
 
 
 @click.command("show")
@@ -25,7 +19,7 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
     lume show run_01HY -o json | jq .metadata.metrics.reject_reasons
     lume list --status FAILED -o ids | lume show -
     """
-    from lume_async import Client
+    from lume_async import ApiError, Client, NotSupportedError
     from lume_cli._output import exit_codes, run_view
     from lume_cli._output.run_view import Shown
     from lume_cli._session import CommandSession
@@ -38,7 +32,13 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
     async def work(client: Client) -> int:
         async def shown(run_id: str) -> Shown:
             run = await client.run_status(run_id)
-            return run, await _deliveries_of(session, run)
+            try:
+                return run, await run.deliveries()
+            except NotSupportedError:
+                return run, None
+            except ApiError as error:
+                session.say.warn(f"what was sent about run {run.id} is not shown: {error}")
+                return run, None
 
         found, codes = await each(session, await whole_ids(client, ids), shown)
         if data.format == "table":
@@ -54,16 +54,3 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
         return exit_codes.worst(codes)
 
     session.finish_with_client(work)
-
-
-async def _deliveries_of(session: "CommandSession", run: "LumeRun") -> "list[Delivery] | None":
-    """Return the deliveries of a run; None if the server does not list them, or on an error, which is reported."""
-    from lume_async import ApiError, NotSupportedError
-
-    try:
-        return await run.deliveries()
-    except NotSupportedError:
-        return None
-    except ApiError as error:
-        session.say.warn(f"what was sent about run {run.id} is not shown: {error}")
-        return None

@@ -45,6 +45,13 @@ def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit:
 
     session = CommandSession(options)
 
+    def rows(files: "Iterable[ArrivalFile]") -> Iterator[tuple[str, ...]]:
+        from lume_cli._output.text import moment
+
+        for one in files:
+            run = one.run_id or "", one.status or ""
+            yield one.arrival, one.state, moment(one.at), one.path, *run, one.why or ""
+
     async def work(client: Client) -> None:
         found = await client.arrivals(name=name, state=state, limit=limit)  # type: ignore[arg-type]  # one of them
         if found.problem is not None:
@@ -57,14 +64,6 @@ def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit:
                 watched = f"watched by {one.watched}" if one.watched else "not watched"
                 trouble = f"; {one.trouble}" if one.trouble else ""
                 session.say.note(f"{one.name}: {one.uri} to {one.flow}, {watched}: {counts}{trouble}")
-        session.data.many(found.files, _HEADERS, _rows)
+        session.data.many(found.files, _HEADERS, rows)
 
     session.finish_with_client(work)
-
-
-def _rows(files: "Iterable[ArrivalFile]") -> Iterator[tuple[str, ...]]:
-    from lume_cli._output.text import moment
-
-    for one in files:
-        run = one.run_id or "", one.status or ""
-        yield one.arrival, one.state, moment(one.at), one.path, *run, one.why or ""

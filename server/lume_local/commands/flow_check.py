@@ -9,7 +9,7 @@ from lume_async import ConfigurationError
 from lume_cli._options import GlobalOptions, output_options
 from lume_cli._output import exit_codes
 from lume_cli._session import CommandSession
-from lume_local import CheckedFlow, FlowError, check_flow
+from lume_local import FlowError, check_flow
 
 
 @click.command("check", short_help="Check flow files.")
@@ -34,13 +34,17 @@ def command(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
         found, codes, seen = [], [], dict[str, Path]()
         for file in _files(files):
             try:
-                flow = await _checked(file)
+                flow = await check_flow(file)
                 if (other := seen.setdefault(flow.ref, file)) != file:  # no server accepts both
                     problem = f"{flow.ref} is in {other} already: increase the version of one"
                     raise FlowError("version", problem)
             except FlowError as error:
                 codes.append(exit_codes.ERROR)
                 report(session, file, error)
+            except OSError as error:
+                raise click.UsageError(f"{file} can't be read: {error.strerror or error}") from None
+            except ConfigurationError as error:
+                raise click.ClickException(str(error)) from None
             else:
                 found.append((str(file), flow.ref, str(len(flow.columns))))
         session.data.many(
@@ -63,16 +67,6 @@ def _files(given: Iterable[Path]) -> Iterator[Path]:
         if not (found := sorted(path.glob("*.toml"))):
             raise click.UsageError(f"no flow files (*.toml) in the folder {path}")
         yield from found
-
-
-async def _checked(path: Path) -> CheckedFlow:
-    """Return the flow of a file. Raises `FlowError` for a mistake, `click.ClickException` if it can't be read."""
-    try:
-        return await check_flow(path)
-    except OSError as error:
-        raise click.UsageError(f"{path} can't be read: {error.strerror or error}") from None
-    except ConfigurationError as error:
-        raise click.ClickException(str(error)) from None
 
 
 def report(session: CommandSession, path: Path, error: FlowError) -> None:

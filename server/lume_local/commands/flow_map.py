@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,15 @@ def _write(
 
 def _summary(proposal: ProposedFlow) -> list[str]:
     """Return a line for each target column: its source, its grade, and a value before and after; then the rest."""
-    rows = [("TARGET", "SOURCE", "GRADE", "BEFORE", "AFTER"), *_rows(proposal)]
+    rows = [("TARGET", "SOURCE", "GRADE", "BEFORE", "AFTER")]
+    for column in proposal.columns:
+        if (chosen := column.chosen) is None:
+            rows.append((column.name, "-", "unmapped", "", ""))
+            continue
+        first = chosen.values[0] if chosen.values else None
+        before = _short(first.before) if first else ""
+        after = ("rejected" if first.after is None else _short(first.after)) if first else ""
+        rows.append((column.name, _short(" + ".join(chosen.sources)), chosen.grade.value, before, after))
     lines = columns(rows)
     grades = Counter(column.chosen.grade.value for column in proposal.columns if column.chosen)
     mapped = ", ".join(f"{count} {grade}" for grade, count in grades.items())
@@ -152,18 +160,6 @@ def _summary(proposal: ProposedFlow) -> list[str]:
     for column in proposal.columns:
         doubts += [f"{column.name}: {doubt}" for doubt in (column.chosen.doubts if column.chosen else ())]
     return [*lines, *(f"decide: {visible(doubt)}" for doubt in doubts)]
-
-
-def _rows(proposal: ProposedFlow) -> Iterator[tuple[str, ...]]:
-    for column in proposal.columns:
-        chosen = column.chosen
-        if chosen is None:
-            yield column.name, "-", "unmapped", "", ""
-            continue
-        first = chosen.values[0] if chosen.values else None
-        before = _short(first.before) if first else ""
-        after = ("rejected" if first.after is None else _short(first.after)) if first else ""
-        yield column.name, _short(" + ".join(chosen.sources)), chosen.grade.value, before, after
 
 
 def _short(text: str | None) -> str:

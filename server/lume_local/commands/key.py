@@ -4,7 +4,6 @@ import hashlib
 import re
 import secrets
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -51,33 +50,22 @@ def new(options: GlobalOptions, *, name: str, role: str, path: str) -> None:
     lume key new ci --role submit
     lume serve --keys keys.toml
     """
-    session = CommandSession(options)
-
-    def show(key: str) -> None:
-        session.data.one(key, {"name": name, "role": role, "key": key})
-
-    _add_key(Path(path), name, role, show)
-
-
-def _add_key(path: Path, name: str, role: str, show: Callable[[str], None]) -> None:
-    """Show a new key, then add it to the file: a key that could not be shown is not in it.
-
-    Raises `click.ClickException`, which names the problem.
-    """
+    session, file = CommandSession(options), Path(path)
     if not _NAME.fullmatch(name):
         raise click.UsageError(f"NAME {name!r}: use 1 to 64 letters, digits, '-' and '_'")
     if name == _OWN:
         raise click.UsageError(f"NAME {name!r} is what the server's own key is called: choose another name")
     try:
-        text = path.read_text("utf-8") if path.exists() else ""
+        text = file.read_text("utf-8") if file.exists() else ""
         if name in tomllib.loads(text):
             raise click.UsageError(
                 f"{path} already has a key {name!r}: choose another name, or remove it first"
             )
         key = secrets.token_urlsafe(32)
         entry = f'[{name}]\nrole = "{role}"\nsha256 = "{hashlib.sha256(key.encode()).hexdigest()}"\n'
-        show(key)
-        replace(path, f"{text.rstrip()}\n\n{entry}".lstrip())
+        session.data.one(key, {"name": name, "role": role, "key": key})
+        # Only now: a key that could not be shown is not in the file.
+        replace(file, f"{text.rstrip()}\n\n{entry}".lstrip())
     except OSError as error:
         raise click.ClickException(f"{path} can't be changed: {error.strerror or error}") from None
     except ValueError as error:

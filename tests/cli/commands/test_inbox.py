@@ -9,7 +9,7 @@ from cli.shell import Shell
 
 import lume_local
 from lume_async import UnreadableRows
-from lume_cli._output.short_ids import short
+from lume_cli._output.text import short
 from lume_cli._work.replay import _unreadable
 from lume_sync import Client
 

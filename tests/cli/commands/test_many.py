@@ -15,7 +15,7 @@ from local.flows import PEOPLE_CSV
 from lume_async import InvalidRequestError
 from lume_cli._app import app
 from lume_cli._options import GlobalOptions
-from lume_cli._output.short_ids import short
+from lume_cli._output.text import short
 from lume_cli._session import CommandSession
 from lume_cli._work import run_ids
 from lume_sync import Client, LumeRun

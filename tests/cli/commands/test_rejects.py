@@ -18,7 +18,7 @@ from components import package
 from local.flows import write_flows
 
 import lume_local
-from lume_cli._output.short_ids import short
+from lume_cli._output.text import short
 from lume_cli._work.rejected_rows import defused
 from lume_sync import Client, LumeRun
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from cli.shell import Shell
 from local.flows import PEOPLE_CSV
 
-from lume_cli._output.short_ids import short
+from lume_cli._output.text import short
 from lume_sync import Client, LumeRun
 
 MIXED_CSV = PEOPLE_CSV + "x,not an address,200\n"

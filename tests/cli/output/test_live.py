@@ -13,7 +13,7 @@ from cli.shell import DEADLINE, LUME, Shell
 from components import component
 from local.flows import PEOPLE_CSV
 
-from lume_cli._output.short_ids import short
+from lume_cli._output.text import short
 from lume_sync import Client, LumeRun
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")

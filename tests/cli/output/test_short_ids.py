@@ -2,7 +2,7 @@
 
 import pytest
 
-from lume_cli._output.short_ids import may_be_short, short, shorts, stands_for
+from lume_cli._output.text import may_be_short, short, shorts, stands_for
 
 WHOLE = "run_2f91d0ab55e84c6da5c0a9f9a1ce77e2"
 

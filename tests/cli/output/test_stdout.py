@@ -9,7 +9,7 @@ from cli.shell import Done, Shell
 from local.flows import write_flows
 
 from lume_cli._output.row_table import reject_table, row_table
-from lume_cli._output.short_ids import short
+from lume_cli._output.text import short
 from lume_sync import Client, LumeRun
 
 NAMES = ("Number", "First name", "Last name", "E-Mail", "Telephone", "Street", "City")

@@ -10,8 +10,7 @@ from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 from lume_cli._options import GlobalOptions
 from lume_cli._server_watch import ServerWatch
 from lume_cli._session import CommandSession
-from lume_cli._work.backfill import Backfill
-from lume_cli._work.source_paths import Paths
+from lume_cli._work.backfill import Backfill, Paths
 
 
 async def check() -> None:

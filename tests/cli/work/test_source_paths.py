@@ -10,7 +10,7 @@ import click
 import pytest
 
 from lume_async import RunRequest
-from lume_cli._work.source_paths import Named, Paths, as_written
+from lume_cli._work.backfill import Named, Paths, as_written
 
 
 def request(path: str) -> RunRequest:
