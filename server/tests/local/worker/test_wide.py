@@ -45,7 +45,11 @@ def test_a_profile_of_many_columns_is_that_of_each() -> None:
     columns = [{"name": f"c{n}", "ordered": n % 2 == 0} for n in range(1002)]
     items = ", ".join(f"i + {n} AS c{n}" for n in range(1002))
     with duckdb.connect() as connection:
-        found = profile(connection, {"columns": columns}, f"SELECT {items} FROM range(3) AS t(i)")
-    assert list(found) == [column["name"] for column in columns]
+        mapped = f"SELECT {items}, 1 AS same FROM range(3) AS t(i)"
+        found, is_unique = profile(connection, {"columns": columns}, mapped, ["c0", "c1001"])
+        columns[1001]["name"] = "same"
+        _, is_still_unique = profile(connection, {"columns": columns}, mapped, ["c0", "same"])
+    assert (is_unique, is_still_unique) == (True, False)
+    assert list(found) == [f"c{n}" for n in range(1002)]
     assert found["c1000"] == {"nulls": 0, "min": "1000", "max": "1002", "distinct": 3}
     assert found["c1001"] == {"nulls": 0, "min": None, "max": None, "distinct": 3}
