@@ -29,6 +29,7 @@ def test_the_picture_shows_every_wing() -> None:
     wings = set(test_layers.WINGS["lume_async"].split()) - {
         "_decoding",
         "_exports",
+        "_metadata",
         "testing",
         "webhooks",
     }

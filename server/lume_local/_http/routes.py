@@ -87,9 +87,8 @@ def routes(every: Operations) -> Sequence[Route]:
         Route("GET", "/metrics", every.watch.page, READ),
         Route("GET", "/docs", contract.page, ANYBODY),
         Route("GET", "/docs/{file}", contract.file, ANYBODY),
-        Route(
-            "GET", run, runs.status, READ
-        ),  # the most frequent: aiohttp tries the paths below /v1/runs in this order
+        # The most frequent request is first: aiohttp tries the paths below /v1/runs in this order.
+        Route("GET", run, runs.status, READ),
         Route("GET", "/v1/runs", runs.list, READ, (*_OF_RUNS, *_PAGE)),
         Route("POST", "/v1/runs", runs.submit, SUBMIT, is_submission=True),
         Route("POST", f"{run}/cancel", runs.cancel, SUBMIT),

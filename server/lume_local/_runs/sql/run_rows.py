@@ -15,7 +15,7 @@ _COMPUTED = {
     "seeds": "coalesce((SELECT seeds FROM seeds WHERE seeds.run_id = runs.run_id), '{}') AS seeds",
     "is_compact": "purged > 0 AS is_compact",
 }
-_COLUMNS = [one.name for one in fields(StoredRun) if one.name != "is_plain"]
+_COLUMNS: list[str] = [one.name for one in fields(StoredRun) if one.name != "is_plain"]
 RUN_COLUMNS = ", ".join(_COMPUTED.get(name, name) for name in _COLUMNS)
 """The columns of a run, in the order of the fields of `StoredRun`."""
 IS_PLAIN = " AND ".join(

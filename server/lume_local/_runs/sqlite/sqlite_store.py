@@ -62,7 +62,8 @@ class SqliteFeed:
     async def _looked(self) -> tuple[int, int]:
         """Return the numbers of the newest change and of the newest deleted one, 0 if there is none.
 
-        They are read again after a write: only this connection writes, and counts the rows that it has changed.
+        They are read again after a write: only this connection writes, and counts the rows that it has changed. What
+        reads them writes nothing, so that they never come from a transaction that is rolled back.
         """
         if self._seen != self._db.total_changes:
             newest, forgotten = await self._sql.one(_ENDS)
