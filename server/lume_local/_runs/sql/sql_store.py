@@ -371,13 +371,16 @@ class SqlStore:
         for name, value in values.items():
             assignments.append(f"{name} = ?")
             arguments.append(orjson.dumps(value).decode() if name in JSON_COLUMNS else value)
-        query = f"UPDATE runs SET {', '.join(assignments)} WHERE run_id = ? AND rev = ? RETURNING webhook_url"
+        returned = "RETURNING webhook_url, error_message"
+        query = f"UPDATE runs SET {', '.join(assignments)} WHERE run_id = ? AND rev = ? {returned}"
         run_id = seen.run_id
         rows = await self.sql.rows(query, [*arguments, run_id, seen.rev])
         if not rows:
             return None
-        # Not read back, which took a third of the time: `rev` changes with every column of an active run.
-        run = evolve(seen, status=status, rev=seen.rev + 1, **values)
+        # Not read back, which took a third of the time: `rev` changes with every column of an active run. A message
+        # may have characters that a database replaces.
+        stored = values | {"error_message": rows[0]["error_message"]}
+        run = evolve(seen, status=status, rev=seen.rev + 1, **stored)
         await self.feed.note(run_id, status, values.get("finished_at"))
         await add_act(self.sql, act)
         if event is not None and rows[0]["webhook_url"] is not None:
