@@ -175,15 +175,13 @@ def _ready(table: Table, uri: str) -> tuple[float, str | None]:
     ready = table.table("ready")
     quiet, marker = 0.0 if scheme_of(uri) in ("s3", "gs", "az") else QUIET, None
     if ready.present("quiet"):
-        place = ready.at("quiet")
-        value = ready.values["quiet"]
+        place, value = ready.at("quiet"), ready.values["quiet"]
         match = _DURATION.fullmatch(str(value)) if isinstance(value, str | int | float) else None
         if match is None or isinstance(value, bool):
             raise FlowError(place, f'{value!r} is not a duration: write 10, "500ms", "10s" or "5m"')
-        seconds = float(match[1]) * _UNITS[match[2] or "s"]
-        if seconds > _LONGEST_QUIET:
+        quiet = float(match[1]) * _UNITS[match[2] or "s"]
+        if quiet > _LONGEST_QUIET:
             raise FlowError(place, "is longer than a week")
-        quiet = seconds
     if ready.present("marker"):
         if ready.present("quiet") and "quiet" in ready.values:
             raise FlowError(ready.place, "has quiet and marker: a file is ready by one of the two")

@@ -143,8 +143,7 @@ def without(definition: Any, error: FlowError) -> Any | None:
         return None
     if (entry := _ENTRY.match(error.place)) and isinstance(repaired.get(entry[1]), list):
         # One without effect in its place, so that the others keep their numbers. A bad name is replaced alone.
-        key = entry[1]
-        number = int(entry[2])
+        key, number = entry[1], int(entry[2])
         entries, harmless = repaired[key], {"name": f"{key} {number}", "sql": "TRUE"}
         if number >= len(entries) or entries[number] == harmless:
             return None

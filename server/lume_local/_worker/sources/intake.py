@@ -376,12 +376,6 @@ def rows_in(together: Layout, layout: Layout, shown: str) -> str:
     return f"SELECT {', '.join(items)}, {text(shown)} AS _lume_file FROM ({layout.reader})"
 
 
-def places_in(together: Layout, layout: Layout) -> list[int]:
-    """Return the number of each column of a file among the columns of all."""
-    at = {key: n for n, key in enumerate(_keys(together))}
-    return [at[key] for key in _keys(layout)]
-
-
 _READ = 0
 
 
@@ -428,8 +422,9 @@ class AllMalformed:
 
     def forms(self, together: Layout, layouts: Sequence[Layout]) -> Iterator[tuple[str, LineForm | None]]:
         """Yield how each file's lines are read, by the columns of all; `layouts` are the files' own."""
+        at = {key: n for n, key in enumerate(_keys(together))}
         for (shown, malformed), layout in zip(self.by_file, layouts, strict=True):
-            places = places_in(together, layout)
+            places = [at[key] for key in _keys(layout)]
             for file, form in malformed.forms.items():
                 yield self._name(shown, file), form and form.placed(places)
 

@@ -46,8 +46,9 @@ def read_sheet(reading: Reading, sheet: OpenSheet, most: int | None = None) -> L
         if flow["excel"]["merged"] == "fill":
             rows = filled(rows, sheet.book.merged(sheet.name), reading.shown)
         table = _within(without_gaps(rows), flow["excel"]["range"], reading.account)
-        header, records = table_of_sheet(table, flow, reading.shown, reading.account)
-        names = readable(header)
+        # The header's row is counted from the first of these rows, which have no gaps.
+        header = list(flow["header"]["names"]) or _header(table, flow, reading.shown, reading.account)
+        records, names = _records(table, flow, reading.account), readable(header)
         visible = visible_columns(flow, names, reading.shown)
         with closing(RowsFile(reading.folder / "rows", len(names))) as file:
             for number, values in islice(records, most):
@@ -150,17 +151,6 @@ def _why_malformed(number: int, values: list[str | None], width: int, flow: dict
             place = f"{column_letters(n)}{number}"
             return f"{place} contains a formula without a saved value: open and save the file in Excel"
     return ""
-
-
-def table_of_sheet(
-    rows: Iterator[Row], flow: dict[str, Any], shown: str, account: Account
-) -> tuple[list[str], Iterator[Row]]:
-    """Return the names in the header, and the rows of the records; count all others as skipped. Raises `SourceError`.
-
-    The header's row is counted from the first of `rows`, which have no gaps.
-    """
-    names = list(flow["header"]["names"]) or _header(rows, flow, shown, account)
-    return names, _records(rows, flow, account)
 
 
 def _header(rows: Iterator[Row], flow: dict[str, Any], shown: str, account: Account) -> list[str]:
