@@ -126,13 +126,10 @@ class OneProcess:
         if part == "rejects":
             rows, written = metrics["rows_rejected"], judged.rejects.write(path)
         else:
-            rows, query = (
-                metrics["rows_mapped"],
-                taken.statements.mapped(taken.staged, judged.rejects.duplicates),
-            )
-            count = len(self._flow["columns"])
-            copied = taken.written
-            written = copy_to(self._connection, query, path, columns=count) if copied is None else copied
+            rows, written = metrics["rows_mapped"], taken.written or 0
+            if taken.written is None:
+                query = taken.statements.mapped(taken.staged, judged.rejects.duplicates)
+                written = copy_to(self._connection, query, path, columns=len(self._flow["columns"]))
         check_written(part, rows, written)
         sync_file(path)
         return path
