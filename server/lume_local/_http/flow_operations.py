@@ -37,18 +37,17 @@ class FlowsApi:
     async def page(self, ask: Ask) -> Reply:
         query = dict(ask.query)
         limit = queries.limit_of(query, 100, 1000)
-        known = self._flows.all(query.get("flow"))
-        start = 0
+        after = None
         if "cursor" in query:
-            head, _, ref = unquote(query["cursor"]).partition("-")
-            places = {flow.ref: place for place, flow in enumerate(known)}
-            if head != self._store.store_id or ref not in places:
+            head, _, after = unquote(query["cursor"]).partition("-")
+            if head != self._store.store_id:
                 raise queries.invalid_cursor("cursor")
-            start = places[ref] + 1
-        page = known[start : start + limit]
+        try:
+            page, more = self._flows.page(query.get("flow"), after, limit)
+        except KeyError:
+            raise queries.invalid_cursor("cursor") from None
         runs = await self._store.runs_of([flow.ref for flow in page])
         items = [flow_item(flow, self._flows.parsed(flow.ref), runs.get(flow.ref, 0)) for flow in page]
-        more = start + limit < len(known)
         following = f"{self._store.store_id}-{page[-1].ref}" if more else None
         return Reply(200, {"items": items, "next_cursor": following})
 

@@ -10,9 +10,11 @@ import errno
 import logging
 import math
 import os
+from bisect import bisect_left, bisect_right, insort
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,7 @@ class FlowRegistry:
         self._files = _FlowFiles()
         self._tag = f"{COMPILER}/duckdb {_version('duckdb')}"
         self._stored = {flow.ref: flow for flow in known}
+        self._sorted = sorted(map(_place, known))
         self._parsed: dict[str, Flow] = {}
         self._logged: dict[str, str] = {}
         """By version, the content of a changed file that was already logged."""
@@ -121,8 +124,8 @@ class FlowRegistry:
             for ref in await asyncio.to_thread(_versions, self._folder, name):
                 if ref not in self._stored:
                     await self._look_again(ref, self._folder)
-        known = self.all(name)
-        return known[-1].ref if known else None
+        first, end = self._span(name)
+        return self._sorted[end - 1][-1] if first < end else None
 
     async def runnable(self, ref: str) -> tuple[Flow, str | None]:
         """Return the flow version for a run submitted now, and a note for that run. Raises `UnknownFlow`."""
@@ -185,8 +188,25 @@ class FlowRegistry:
 
     def all(self, name: str | None = None) -> list[StoredFlow]:
         """Return the flow versions, all or of one flow, sorted by name, then by registration."""
-        found = [flow for flow in self._stored.values() if name in (None, flow.ref.partition(":")[0])]
-        return sorted(found, key=lambda flow: (flow.ref.partition(":")[0], flow.created_at, flow.ref))
+        first, end = self._span(name)
+        return [self._stored[ref] for *_, ref in self._sorted[first:end]]
+
+    def page(self, name: str | None, after: str | None, limit: int) -> tuple[list[StoredFlow], bool]:
+        """Return up to `limit` of `all` after a version, and whether there are more. Raises KeyError for it."""
+        first, end = self._span(name)
+        if after is not None:
+            place = bisect_left(self._sorted, _place(self._stored[after]))
+            if not first <= place < end:
+                raise KeyError(after)
+            first = place + 1
+        page = self._sorted[first : min(first + limit, end)]
+        return [self._stored[ref] for *_, ref in page], first + limit < end
+
+    def _span(self, name: str | None) -> tuple[int, int]:
+        """Return where the versions of a flow, or all, are in `_sorted`."""
+        if name is None:
+            return 0, len(self._sorted)
+        return bisect_left(self._sorted, (name,)), bisect_right(self._sorted, name, key=itemgetter(0))
 
     def parsed(self, ref: str) -> Flow:
         if ref not in self._parsed:
@@ -244,6 +264,9 @@ class FlowRegistry:
 
     async def _keep(self, flow: StoredFlow, act: Act | None = None) -> None:
         await self._store.put_flow(flow, act)
+        if flow.ref in self._stored:
+            del self._sorted[bisect_left(self._sorted, _place(self._stored[flow.ref]))]
+        insort(self._sorted, _place(flow))
         self._stored[flow.ref] = flow
         self._parsed.pop(flow.ref, None)
 
@@ -301,6 +324,11 @@ class FlowRegistry:
                     f"{path}: runs were made with another {flow.ref}, and a version never changes: give this one "
                     "a new version, put the old content back, or start with another data folder"
                 ) from None
+
+
+def _place(flow: StoredFlow) -> tuple[str, ...]:
+    """Return what the versions are sorted by."""
+    return flow.ref.partition(":")[0], flow.created_at, flow.ref
 
 
 def _listed(refs: list[str]) -> str:
