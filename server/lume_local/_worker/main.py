@@ -256,13 +256,16 @@ def _lent(variables: dict[str, str]) -> Iterator[None]:
 @contextmanager
 def _at_most(seconds: int) -> Iterator[None]:
     """End this process with SIGXCPU if the block takes more CPU time than this: planning can't be interrupted."""
-    before = resource.getrlimit(resource.RLIMIT_CPU)
-    with suppress(OSError, ValueError):  # a lower limit of the system stays
-        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + 1 + seconds, before[1]))
+    (soft, hard), core = resource.getrlimit(resource.RLIMIT_CPU), resource.getrlimit(resource.RLIMIT_CORE)
+    limit = int(time.process_time()) + 1 + seconds
+    if soft == resource.RLIM_INFINITY or limit < soft:  # a lower limit of the system stays
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, core[1]))  # the signal would leave one
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_CPU, before)
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_CORE, core)
 
 
 def _surroundings() -> tuple[Any, ...]:
