@@ -54,6 +54,8 @@ CHECK_BACKSTOP = 600.0
 """Seconds until a check is given up."""
 _MOST_VERDICTS = 4
 """The number of verdicts that are kept: a flow is tried, then registered."""
+_MOST_CHECKS = 4
+"""The number of checks in progress at which no more are begun for a client that does not wait for the end."""
 PROPOSE_LIMIT = 45.0
 """Seconds that a proposal may take: few enough that the client still waits."""
 READ_LIMIT = 60.0
@@ -255,6 +257,11 @@ class WorkerPool:
         key = hashlib.sha256(encode(job)).digest()
         verdict = self._verdicts.get(key)
         if verdict is None:
+            going_on = sum(not one.settled.is_set() for one in self._verdicts.values())
+            if going_on >= _MOST_CHECKS and patience < math.inf:
+                raise WorkerDied(
+                    f"the flow is not checked, as {going_on} other checks go on: try again later"
+                )
             verdict = self._verdicts[key] = _Verdict()
             self._tasks.start_soon(self._judge, key, verdict, job)
         with anyio.move_on_after(patience):

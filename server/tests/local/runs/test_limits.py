@@ -246,6 +246,20 @@ async def test_a_check_on_a_busy_server_is_no_verdict_and_goes_on(checks: list[C
     assert len(checks) == 1
 
 
+async def test_checks_that_nobody_waits_for_do_not_pile_up(checks: list[Check]) -> None:
+    async with WorkerPool().running() as pool:
+        for version, why in [
+            *((f"v{n}", "the check goes on") for n in range(4)),
+            ("v5", "4 other checks go on"),
+        ]:
+            with pytest.raises(worker.WorkerDied, match=why):
+                await pool.check(people(version=version), patience=0)
+        assert (await pool.check(people(version="v5")))["ref"] == "people:v5", (
+            "waited for, like those of runs"
+        )
+    assert len(checks) == 5
+
+
 async def test_only_a_few_verdicts_are_kept(checks: list[Check]) -> None:
     async with WorkerPool().running() as pool:
         for version in ("v1", "v2", "v3", "v4", "v5"):
