@@ -90,7 +90,7 @@ def test_on_windows_the_command_has_its_paths_and_quotes(
         return unquote(path.removeprefix("/")).replace("/", "\\")
 
     monkeypatch.setattr(platform, "IS_POSIX", False)
-    monkeypatch.setattr(extras, "url2pathname", url2pathname)
+    monkeypatch.setattr("urllib.request.url2pathname", url2pathname)
     origin.append({"url": url})
     assert extras.install_command("cli") == f"{PIP} {requirement}"
 

@@ -16,6 +16,7 @@ from lume_local._runs.health import Health
 from lume_local._runs.workers import worker_pool
 from lume_local._runs.workers.worker import Worker, WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
+from lume_local._shared.protocol import Check, Checked, Refused
 
 
 @pytest.fixture(autouse=True)
@@ -31,13 +32,13 @@ async def _outcome(work: CancelledAt) -> None:
 
 
 async def test_a_caller_goes_while_its_worker_is_being_started() -> None:
-    """As an HTTP client does whose connection is lost."""
+    """As an HTTP client does whose connection is lost. (`check` alone goes on without its caller.)"""
     n, came = 0, True
     while came:
         n += 1
         before = own_workers()  # of what is shared by all tests
         async with WorkerPool().running() as pool:
-            asking = CancelledAt(pool.check(people()), n)
+            asking = CancelledAt(pool._answered(Check(people()), Checked, Refused), n)
             await asyncio.create_task(_outcome(asking))
             assert await pool.check(people()), "the next one is served"
             assert (pool.size, len(own_workers())) == (1, len(before) + 1)

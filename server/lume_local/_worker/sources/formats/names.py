@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from lume_async._base.elided import elided
-from lume_async._base.words import listed
+from lume_async._base.words import counted, listed
 from lume_local._flow.definition import REJECTED_ROWS, RESERVED
 from lume_local._flow.table_bounds import folded
 from lume_local._worker.sources.source import SourceError
@@ -232,9 +232,9 @@ def check_columns(flow: dict[str, Any], layout: Layout) -> None:
     """
     if len(layout.raw) > MOST_COLUMNS:
         raise SourceError(
-            f"the source has {len(layout.raw):,} columns, of which {flow['ref']} reads {len(layout.visible):,}, and "
-            f"a run holds up to {MOST_COLUMNS:,}, since a rejected row keeps the values of all: remove columns that "
-            "the flow does not read from the file, then run it again"
+            f"the source has {counted(len(layout.raw), 'column')}, of which {flow['ref']} reads "
+            f"{len(layout.visible):,}, and a run holds up to {MOST_COLUMNS:,}, since a rejected row keeps the values "
+            "of all: remove columns that the flow does not read from the file, then run it again"
         )
     spelled = {one.lower(): one for one in layout.members if not one.lower().startswith(RESERVED)}
     absent = _absent(flow, layout)
