@@ -105,7 +105,7 @@ def read_arrivals(text: str) -> tuple[Arrival, ...]:
     top.present("message")  # the same file may contain the messages
     if len(entries) > MOST_ARRIVALS:
         mistakes.add(FlowError("arrival", f"are {len(entries):,}: a server has up to {MOST_ARRIVALS}"))
-    mistakes.noting(top.no_more, None)
+    mistakes.noting(top.refuse_unknown, None)
     found = [_arrival(Table(f"arrival[{n}]", entry), mistakes) for n, entry in enumerate(entries)]
     seen: set[str] = set()
     for n, arrival in enumerate(found):
@@ -127,7 +127,7 @@ def _arrival(table: Table, mistakes: Mistakes) -> Arrival | None:
     changed = mistakes.noting(lambda: table.choice("changed", CHANGED, default="refuse"), "refuse")
     move = mistakes.noting(lambda: _after(table), None)
     queue = mistakes.noting(lambda: _queue(table, uri), None)
-    mistakes.noting(table.no_more, None)
+    mistakes.noting(table.refuse_unknown, None)
     if len(mistakes) > before:
         return None
     return Arrival(name, flow, uri, quiet, marker, changed, move, queue)
@@ -190,7 +190,7 @@ def _ready(table: Table, uri: str) -> tuple[float, str | None]:
             raise FlowError(
                 ready.at("marker"), f'must name another file by {PATH}, once: such as "{PATH}.done"'
             )
-    ready.no_more()
+    ready.refuse_unknown()
     return quiet, marker
 
 
@@ -218,7 +218,7 @@ def _after(table: Table) -> str | None:
         raise FlowError(place, f'must be "leave" or {{ move = "done/" }}, not {table.values["after"]!r}')
     after = table.table("after")
     folder = after.text("move", longest=255)
-    after.no_more()
+    after.refuse_unknown()
     parts = folder.removesuffix("/").split("/")
     if folder.startswith("/") or _SCHEME.match(folder) or any(part in ("", ".", "..") for part in parts):
         raise FlowError(

@@ -137,7 +137,7 @@ def read_reference(table: Table) -> Reference | None:
     reference = Reference(
         _variable(table), table.text("table", pattern=_TABLE), table.text("column", longest=128)
     )
-    table.no_more()
+    table.refuse_unknown()
     return reference
 
 
@@ -180,7 +180,7 @@ def read_table(table: Table) -> TableTarget:
         table.flag("create"),
         table.choice("on_violation", ("fail", "reject"), default="fail"),
     )
-    table.no_more()
+    table.refuse_unknown()
     if (mode == "upsert") != bool(key):
         raise FlowError(
             table.at("key"),

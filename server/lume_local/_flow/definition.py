@@ -42,7 +42,7 @@ def read_engine(top: Table) -> Sharding | None:
     if table.present("url"):
         raise FlowError(table.at("url"), "belongs to the server, not to a flow: lume serve --engine URL")
     sharding = Sharding(_shard_bytes(table), _shards(table))
-    table.no_more()
+    table.refuse_unknown()
     if sharding.shards is not None and sharding.shard_bytes is not None:
         raise FlowError(table.place, "has both shards and shard_bytes: remove one of the two")
     return sharding
@@ -223,12 +223,12 @@ def read_definition(definition: Any) -> Flow:
     check_ever(mapped, [one.name for one in columns if one.ever])
     table = top.table("rejects")
     ratio = table.number("max_ratio")
-    table.no_more()
+    table.refuse_unknown()
     if ratio is not None and not 0 <= ratio <= 1:
         raise FlowError("rejects.max_ratio", "must lie between 0 and 1: 0.25 allows a quarter of the rows")
     checks = (ratio, columns, rules, expect)
     flow = Flow(name, version, source, mapped, rejects, rejects_table, *checks, seeds, sharding, definition)
-    top.no_more()
+    top.refuse_unknown()
     _no_twins("rules", [rule.name for rule in rules])
     _no_twins("expect", [rule.name for rule in (*rules, *expect)])
     return flow
@@ -296,7 +296,7 @@ def _column(name: str, table: Table) -> Column:
         ever=ever,
         references=read_reference(table.table("references")),
     )
-    table.no_more()
+    table.refuse_unknown()
     _check_limits(column, table.place)
     return column
 
@@ -364,7 +364,7 @@ def _rules(top: Table, key: str, on_fail: tuple[str, ...]) -> tuple[Rule, ...]:
             message=table.text("message", default="", longest=500),
             on_fail=table.choice("on_fail", on_fail, default=on_fail[0]),
         )
-        table.no_more()
+        table.refuse_unknown()
         rules.append(rule)
     return tuple(rules)
 
@@ -380,7 +380,7 @@ def _seeds(table: Table) -> tuple[Seed, ...]:
         values = Table(place, entry)
         path, key = values.text("path", longest=4096), values.text("key", longest=128)
         seeds.append(Seed(name, path, key, values.flag("per_run")))
-        values.no_more()
+        values.refuse_unknown()
     return tuple(seeds)
 
 

@@ -56,7 +56,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 @define
 class Table:
-    """A table and its place. Each reader notes the key as known; `no_more` refuses the rest."""
+    """A table and its place. Each reader notes the key as known; `refuse_unknown` refuses the rest."""
 
     place: str
     values: dict[str, Any]
@@ -154,7 +154,7 @@ class Table:
                 raise FlowError(f"{self.at(key)}[{number}]", f"must be a table: write [[{key}]]")
         return entries
 
-    def no_more(self) -> None:
+    def refuse_unknown(self) -> None:
         """Refuse keys that nothing has read: a misspelt check must not be silently without effect."""
         unknown = [self._unknown(key) for key in self.values if key not in self.known]
         if unknown:

@@ -49,7 +49,7 @@ def read_targets(
                 f"ends with {PurePosixPath(template).name}, without a name before it, such as {key}.csv",
             )
         templates.append(template)
-    table.no_more()
+    table.refuse_unknown()
     if mapped_table:
         if rejects_table and _place(mapped_table) == _place(rejects_table):
             raise FlowError("target.rejects.table", "is the table of target.mapped: name another one")
@@ -71,7 +71,7 @@ def _rejects_table(table: Table) -> tuple[TableTarget | None, Table]:
     found, file = read_rejects_table(own), own.values.get("file")
     if file is not None:
         own.text("file", longest=4096)
-    own.no_more()
+    own.refuse_unknown()
     rest = {key: value for key, value in table.values.items() if key != "rejects"}
     return found, Table(table.place, rest if file is None else rest | {"rejects": file})
 

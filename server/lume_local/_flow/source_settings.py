@@ -211,7 +211,7 @@ def read_source(table: Table) -> SourceSettings:
         if key in table.values:
             raise FlowError(f"source.{key}", f"has no meaning for format {kind!r}: remove it")
     for part in (table, csv, fixed, json, xml):
-        part.no_more()
+        part.refuse_unknown()
     if columns and source.header.names and len(source.header.names) != len(columns.spans):
         raise FlowError(
             "source.names", f"are {len(source.header.names)}, and source.fixed.widths {len(columns.spans)}"

@@ -32,7 +32,7 @@ def read_aliases(name: str, table: Table) -> Aliases | None:
         holder = table.table("from")
     names = holder.scalars("first" if is_first else "from")
     if is_first:
-        holder.no_more()
+        holder.refuse_unknown()
     for one in names:
         if not isinstance(one, str) or not one.strip() or len(one) > 200:
             raise FlowError(f"{table.place}.from", f"{one!r} is not a name of 1 to 200 characters")
@@ -108,7 +108,7 @@ def read_header(source: Table, named: tuple[str, ...] = ()) -> HeaderSettings:
         row = table.count("row", default=0, most=LOOKED_AT)
         lines = table.count("lines", default=1, most=_MOST_LINES)
         contains = _texts(table, "contains")
-        table.no_more()
+        table.refuse_unknown()
         for name in contains:
             if not folded(name):
                 raise FlowError(table.at("contains"), f"{name!r} has no letter or digit to compare")
@@ -130,7 +130,7 @@ def read_footer(source: Table) -> FooterSettings | None:
         return None
     table = source.table("footer")
     rows, starts_with = table.count("rows", most=LOOKED_AT), _texts(table, "starts_with")
-    table.no_more()
+    table.refuse_unknown()
     if bool(rows) == bool(starts_with):
         raise FlowError(table.place, 'is either { rows = 1 } or { starts_with = ["Total"] }')
     return FooterSettings(rows, tuple(text.lstrip() for text in starts_with))
@@ -182,7 +182,7 @@ def read_sheets(table: Table) -> SheetSettings:
     else:
         sheet = table.text("sheet", default="", longest=200)
     settings = SheetSettings(sheet, _range(table), table.choice("merged", ("first", "fill"), default="first"))
-    table.no_more()
+    table.refuse_unknown()
     return settings
 
 

@@ -94,7 +94,7 @@ def read_rules(text: str) -> tuple[MessageRule, ...]:
     tables = mistakes.noting(lambda: top.tables("message"), none)
     for name in OTHERS:
         top.present(name)
-    mistakes.noting(top.no_more, None)
+    mistakes.noting(top.refuse_unknown, None)
     if len(tables) > _MOST_RULES:
         mistakes.add(FlowError("message", f"there are {len(tables)} tables; {_MOST_RULES} is the most"))
     rules, known = list[MessageRule](), dict[str, int]()
@@ -130,7 +130,7 @@ def _rule(table: Table, mistakes: Mistakes) -> MessageRule | None:
         rate=mistakes.noting(lambda: _rate(table), DEFAULT_RATE),
         include_values=mistakes.noting(lambda: table.flag("include_values"), False),
     )
-    mistakes.noting(table.no_more, None)
+    mistakes.noting(table.refuse_unknown, None)
     return rule if len(mistakes) == before else None
 
 

@@ -223,7 +223,7 @@ def _entry(top: Table, name: str) -> Holder | Grant:
             raise FlowError(table.at(key), f"must be a whole number from 1 to {_MOST:,}")
     holder = Holder(name, Role[role.upper()], owner, **bounds)
     found = _grant(table, holder) if is_grant else holder
-    table.no_more()
+    table.refuse_unknown()
     return found
 
 
