@@ -3,7 +3,6 @@
 import re
 from itertools import islice
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 import orjson
 from attrs import asdict, evolve, frozen
@@ -95,9 +94,7 @@ class RejectsApi:
         owner = queries.owner_of(wanted.flow, wanted.reasons, wanted.since, wanted.run_id, wanted.state)
         place = _Place()
         if "cursor" in query:
-            match = _CURSOR.fullmatch(unquote(query["cursor"]))
-            if match is None or match[1] != owner:
-                raise queries.invalid_cursor("cursor", "one of this request")
+            match = queries.own_cursor(query["cursor"], _CURSOR, owner)
             place = _Place(int(match[2]), int(match[3]), match[4], match[5] or "")
         if wanted.run_id is not None:
             await require_run(self._store, wanted.run_id)
@@ -150,7 +147,7 @@ class RejectsApi:
             answer = await self._reader.page(job)
         if isinstance(answer, Unreadable):
             if answer.kind == "output-gone":
-                await self._store.ledger.lose(run.run_id)
+                await self._store.ledger.set_lost(run.run_id, is_lost=True)
             return UnreadRows(run.run_id, one.rows.bit_count(), answer.kind, answer.problem)
         following = None
         if answer.position is not None and one.rows >> answer.row:
@@ -185,8 +182,10 @@ class RejectsApi:
             after = 0
             while found := await self._store.ledger.rows(evolve(wanted, state=state), after, _RUNS_AT_ONCE):
                 after = found[-1].seq
-                if numbers is not None:
-                    found = [evolve(one, rows=one.rows & _rows_of(numbers, one.count)) for one in found]
+                if numbers is not None:  # of one run; numbers beyond its rows don't make the set larger
+                    (one,) = found
+                    named = row_set((number - 1 for number in numbers if number <= one.count), one.count)
+                    found = [evolve(one, rows=one.rows & named)]
                 count += await self._store.ledger.discard(found, ask.holder, why)
         if flow is not None and not count:
             await newest_version(self._flows, flow)
@@ -243,11 +242,6 @@ def _row_filter(pairs: queries.Pairs) -> RowFilter:
         raise queries.parameter_problem("run", "is not a run ID")
     reasons = tuple(value for name, value in pairs if name == "reason")
     return RowFilter(query.get("flow"), reasons or None, queries.since_of(query), run_id, state)
-
-
-def _rows_of(numbers: list[int], count: int) -> int:
-    """Return the set of the numbered rows of a run; numbers beyond its rows don't make the set larger."""
-    return row_set((number - 1 for number in numbers if number <= count), count)
 
 
 def _reasons(fields: dict[str, Any]) -> tuple[str, ...] | None:

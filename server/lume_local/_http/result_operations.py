@@ -4,7 +4,6 @@ import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import unquote
 
 import orjson
 from attrs import evolve
@@ -28,7 +27,7 @@ _MOST, _MOST_ARROW = 1000, 1_000_000
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 """The mark at the end of an Arrow stream, which is incomplete without it."""
 _EMPTY = orjson.dumps({"items": [], "next_cursor": None})
-_CURSOR = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})-([0-9]{1,90})-([0-9]{1,20}-[0-9]{1,20})")
+CURSOR = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})-([0-9]{1,90})-([0-9]{1,20}-[0-9]{1,20})")
 
 
 class ResultsApi:
@@ -52,7 +51,7 @@ class ResultsApi:
         run = await require_run(self._store, ask.path["run_id"])
         reason, cursor = query.get("reason"), query.get("cursor")
         owner = queries.owner_of(run.run_id, part, reason)
-        place = None if cursor is None else _place(cursor, owner)
+        place = None if cursor is None else queries.own_cursor(cursor, CURSOR, owner)
         noted = await require_output(self._store, run, part)
         is_empty = run.target_locations[part] is None
         if is_empty and not as_arrow:
@@ -60,11 +59,11 @@ class ResultsApi:
         flow = self._flows.parsed(run.flow_version)
         job = read_output(run, flow, part, noted, limit=limit, reason=reason)
         if place is not None:
-            row, position, identity = place
+            _, row, position, identity = place.groups()
             if job.identity != identity:
                 words = "the file has been changed since the run wrote it"
                 _refuse(run, part, Unreadable("output-changed", words))
-            job = evolve(job, row=row, position=position, identity=identity)
+            job = evolve(job, row=int(row), position=position, identity=identity)
         job = evolve(job, path="" if is_empty else self._roots.output(job.path))
         _check_place(job)
         if as_arrow:
@@ -158,11 +157,3 @@ def _refuse(run: StoredRun, part: str, answer: Unreadable) -> NoReturn:
 
 def _cursor(owner: str, row: int, position: str | None, identity: str) -> str | None:
     return None if position is None else f"{owner}-{row}-{position}-{identity}"
-
-
-def _place(cursor: str, owner: str) -> tuple[int, str, str]:
-    """Return row, position and identity. Raises `Problem`."""
-    match = _CURSOR.fullmatch(unquote(cursor))
-    if match is None or match[1] != owner:
-        raise queries.invalid_cursor("cursor", "one of this request")
-    return int(match[2]), match[3], match[4]

@@ -11,7 +11,6 @@ import logging
 import math
 import os
 from bisect import bisect_left, bisect_right, insort
-from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from operator import itemgetter
@@ -100,7 +99,8 @@ class FlowRegistry:
 
     async def _look_again(self, ref: str, folder: Path) -> None:
         """Register the version from its file, if one exists by now."""
-        found, broken = await asyncio.to_thread(_search, folder, ref)
+        every, broken = await asyncio.to_thread(_flows_in, folder)
+        found = [(path, flow) for path, flow in every if flow.ref == ref]
         if len(found) > 1:
             names = " and ".join(path.name for path, _ in found)
             raise UnknownFlow(f"{ref} is in {names}, both new in {folder}: raise the version of one")
@@ -121,9 +121,10 @@ class FlowRegistry:
         Raises `UnknownFlow` for a new file with a mistake.
         """
         if self._folder is not None:
-            for ref in await asyncio.to_thread(_versions, self._folder, name):
-                if ref not in self._stored:
-                    await self._look_again(ref, self._folder)
+            every, _ = await asyncio.to_thread(_flows_in, self._folder)
+            for _, flow in every:
+                if flow.name == name and flow.ref not in self._stored:
+                    await self._look_again(flow.ref, self._folder)
         first, end = self._span(name)
         return self._sorted[end - 1][-1] if first < end else None
 
@@ -361,32 +362,19 @@ class _FlowFiles:
         return flow if flow.ref == ref else None
 
 
-def _search(folder: Path, ref: str) -> tuple[list[tuple[Path, Flow]], str]:
-    """Return the files of a folder that define a flow version, and the error of the last invalid file."""
-    found, broken = [], ""
+def _flows_in(folder: Path) -> tuple[list[tuple[Path, Flow]], str]:
+    """Return the flows of a folder with their files, and the error of the last invalid file."""
+    found, broken = list[tuple[Path, Flow]](), ""
     try:
         paths = _files(folder)
     except ConfigurationError as error:
         return [], str(error)
     for path in paths:
         try:
-            flow = _read(path)
+            found.append((path, _read(path)))
         except ConfigurationError as error:
             broken = str(error)
-        else:
-            found += [(path, flow)] if flow.ref == ref else []
     return found, broken
-
-
-def _versions(folder: Path, name: str) -> list[str]:
-    """Return the versions of a flow defined in a folder; unreadable files are skipped."""
-    found = list[str]()
-    with suppress(ConfigurationError):
-        for path in _files(folder):
-            with suppress(ConfigurationError):
-                flow = _read(path)
-                found += [flow.ref] if flow.name == name else []
-    return found
 
 
 def _files(folder: Path) -> list[Path]:

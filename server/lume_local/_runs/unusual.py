@@ -39,8 +39,7 @@ def mends_others(run_metadata: Any) -> bool:
 
 def has_rejects(run_metadata: Any) -> bool:
     """Return whether the rows of a run may be rejects of others: submitted, replayed, or edited in a draft."""
-    is_of_draft = isinstance(run_metadata, dict) and isinstance(run_metadata.get("mend"), dict)
-    return is_of_draft or mends_others(run_metadata)
+    return is_mend(run_metadata) or mends_others(run_metadata)
 
 
 def is_replay(run_metadata: Any) -> bool:
@@ -55,30 +54,21 @@ def is_mend(run_metadata: Any) -> bool:
 
 def unusual(run: Figures, before: Sequence[Figures]) -> list[str]:
     """Return the unusual facts about a run, each as a sentence; `before` are the earlier runs, newest first."""
-    past = before[:RUNS]
+    past, rows, found = before[:RUNS], run[0], list[str]()
     if len(past) < LEAST:
         return []
-    found = (_share(run, past), _rows(run[0], [read for read, _ in past]))
-    return [f"{NAME}: {words} (median of the last {counted(len(past), 'run')})" for words in found if words]
-
-
-def _share(run: Figures, past: Sequence[Figures]) -> str | None:
-    if not run[0]:
-        return None  # the number of rows shows it
-    share, (middle, deviation) = _ratio(run), centre([_ratio(one) for one in past])
-    # Never 0 or 1: the first reject of a small file is no sign.
-    expected = (middle * run[0] + 1) / (run[0] + 2)
-    spread = math.sqrt(expected * (1 - expected) / run[0])
-    if share - middle <= max(FAR * deviation, _LEAST_SHARE, _SPREADS * spread):
-        return None
-    return f"{share:.1%} of the rows were rejected, usually {middle:.1%}"
-
-
-def _rows(rows: int, past: Sequence[int]) -> str | None:
-    middle, deviation = centre([math.log1p(one) for one in past])
-    if abs(math.log1p(rows) - middle) <= max(FAR * deviation, math.log(_LEAST_FACTOR)):
-        return None
-    return f"{counted(rows, 'row was', 'rows were')} read, usually {round(math.expm1(middle)):,}"
+    if rows:  # otherwise the number of rows shows it
+        share, (middle, deviation) = _ratio(run), centre([_ratio(one) for one in past])
+        # Never 0 or 1: the first reject of a small file is no sign.
+        expected = (middle * rows + 1) / (rows + 2)
+        spread = math.sqrt(expected * (1 - expected) / rows)
+        if share - middle > max(FAR * deviation, _LEAST_SHARE, _SPREADS * spread):
+            found.append(f"{share:.1%} of the rows were rejected, usually {middle:.1%}")
+    middle, deviation = centre([math.log1p(read) for read, _ in past])
+    if abs(math.log1p(rows) - middle) > max(FAR * deviation, math.log(_LEAST_FACTOR)):
+        usual = round(math.expm1(middle))
+        found.append(f"{counted(rows, 'row was', 'rows were')} read, usually {usual:,}")
+    return [f"{NAME}: {words} (median of the last {counted(len(past), 'run')})" for words in found]
 
 
 def _ratio(run: Figures) -> float:

@@ -68,8 +68,18 @@ class OldFiles:
 
         Raises OSError, `StoreFailed`.
         """
+        settled = removed = lost = 0
         async with self._use() as is_used:
-            settled, removed, lost = await self._remove_outputs(keep, is_used)
+            found = await self._store.outputs.written_before(ago_text(keep), _AT_ONCE)
+            for run_id, part, noted, locations in found:
+                path = _allowed(self._roots.written, json.loads(locations).get(part))
+                if path is not None and any(is_used(str(file)) for file in _files(path, run_id)):
+                    if is_still(path, noted) or is_still(aside(path, run_id), noted):
+                        continue
+                else:
+                    removed += path is not None and _remove(path, noted, run_id)
+                lost += await self._store.outputs.forget(run_id, part)  # rows that were open
+                settled += 1
         if removed:
             _log.info("removed %d outputs of runs that ended more than %.0f s ago", removed, keep)
         if lost:
@@ -80,22 +90,6 @@ class OldFiles:
                 keep,
             )
         return settled
-
-    async def _remove_outputs(self, keep: float, is_used: IsUsed) -> tuple[int, int, int]:
-        """Return the numbers of settled outputs, of removed ones, and of open rows lost with them."""
-        settled = removed = lost = 0
-        for run_id, part, noted, locations in await self._store.outputs.written_before(
-            ago_text(keep), _AT_ONCE
-        ):
-            path = _allowed(self._roots.written, json.loads(locations).get(part))
-            if path is not None and any(is_used(str(file)) for file in _files(path, run_id)):
-                if is_still(path, noted) or is_still(aside(path, run_id), noted):
-                    continue
-            else:
-                removed += path is not None and _remove(path, noted, run_id)
-            lost += await self._store.outputs.forget(run_id, part)
-            settled += 1
-        return settled, removed, lost
 
     @asynccontextmanager
     async def _use(self) -> AsyncIterator[IsUsed]:
@@ -230,7 +224,7 @@ class LostRejects:
             self._after = 0
             return 0
         for one in await run_sync(_changed, found):
-            await (self._store.ledger.find if one.is_lost else self._store.ledger.lose)(one.run_id)
+            await self._store.ledger.set_lost(one.run_id, is_lost=not one.is_lost)
         self._after = found[-1].seq
         await sleep(_PAUSE)
         return len(found)

@@ -99,12 +99,12 @@ class _Readable:
 
     Attributes:
         job: its fields.
-        is_table: whether the source was a table with a header.
+        of_table: whether its rows have the columns of a table.
         lines: how its malformed lines are read.
     """
 
     job: Json
-    is_table: bool
+    of_table: bool
     lines: list[Json] | None
 
 
@@ -136,12 +136,13 @@ class Replays:
     async def clear(self) -> None:
         """Remove the files of replays that have ended."""
         used = {Path(key.partition("#")[0]).name for key in await self._store.active_sources()}
-        await run_sync(self._remove, used)
 
-    def _remove(self, used: set[str]) -> None:
-        for path in [*self._roots.uploads.glob(f"{REPLAY}*"), *self._roots.uploads.glob(f".{REPLAY}*")]:
-            if path.name not in used:
-                path.unlink(missing_ok=True)
+        def remove() -> None:
+            for path in [*self._roots.uploads.glob(f"{REPLAY}*"), *self._roots.uploads.glob(f".{REPLAY}*")]:
+                if path.name not in used:
+                    path.unlink(missing_ok=True)
+
+        await run_sync(remove)
 
     # -- operations
 
@@ -195,6 +196,11 @@ class Replays:
             edits: the replacement values for each run's rows; None leaves the rows unchanged.
         """
         draft = self._roots.uploads / f".{REPLAY}{uuid.uuid4().hex}"
+
+        def discard() -> None:
+            for path in draft.parent.glob(f"{draft.name}*"):
+                path.unlink(missing_ok=True)
+
         gathered = GatheredRows({}, [])
         try:
             for at in range(0, len(found), _AT_ONCE):
@@ -202,7 +208,7 @@ class Replays:
             yield gathered
         finally:
             with anyio.CancelScope(shield=True):
-                await run_sync(_discard, draft)
+                await run_sync(discard)
 
     async def _gather(
         self,
@@ -220,8 +226,10 @@ class Replays:
             if job is None:
                 reads.append(UnreadRows.removed(one))
             else:
-                is_table = flow.source.format not in _OF_OBJECTS
-                reads.append(_Readable(asdict(job), is_table, lines_of(run, flow)))
+                of_objects = flow.source.format in _OF_OBJECTS and to.source.format in _OF_OBJECTS
+                # The rejects of XML are a table, too, unless they are NDJSON.
+                of_xml = to.source.format == "xml" and not job.path.lower().endswith(".ndjson")
+                reads.append(_Readable(asdict(job), not of_objects or of_xml, lines_of(run, flow)))
         answers = await self._copied(found, reads, draft, to, edits)
         for n, (one, read) in enumerate(zip(found, reads, strict=True)):
             for file in answers[n] if isinstance(read, _Readable) else [asdict(read)]:
@@ -229,7 +237,7 @@ class Replays:
                     missing = one.rows.bit_count()
                     into.unread.append(UnreadRows(one.run_id, missing, file["kind"], file["problem"]))
                     if file["kind"] == "output-gone":
-                        await self._store.ledger.lose(one.run_id)
+                        await self._store.ledger.set_lost(one.run_id, is_lost=True)
                     continue
                 claims = into.files.setdefault(Path(file["path"]), [])
                 claims.append(Claim(one.seq, records_in(claims), of_text(file["rows"]), edits is not None))
@@ -255,7 +263,7 @@ class Replays:
             chosen = {
                 n: read
                 for n, read in enumerate(reads)
-                if isinstance(read, _Readable) and of_tables == _are_of_tables(read, source.format)
+                if isinstance(read, _Readable) and of_tables == read.of_table
             }
             if not chosen:
                 continue
@@ -352,12 +360,6 @@ class Replays:
         )
 
 
-def _are_of_tables(read: _Readable, format: str) -> bool:
-    """Return whether rows have the columns of a table, in which the rejects of XML are, too, unless in NDJSON."""
-    is_table_of_xml = format == "xml" and not read.job["path"].lower().endswith(".ndjson")
-    return read.is_table or format not in _OF_OBJECTS or is_table_of_xml
-
-
 def remove_source(run: StoredRun, uploads: Path) -> None:
     """Remove the file of a replay that has ended: the original rejects still have its rows."""
     if run.source_path.startswith(UPLOAD + REPLAY):
@@ -392,8 +394,3 @@ def described_rows(to: Flow, claims: Sequence[Claim], reasons: Sequence[str] | N
 
 def records_in(claims: Sequence[Claim]) -> int:
     return sum(claim.rows.bit_count() for claim in claims)
-
-
-def _discard(draft: Path) -> None:
-    for path in draft.parent.glob(f"{draft.name}*"):
-        path.unlink(missing_ok=True)

@@ -70,26 +70,21 @@ class LedgerEntries:
             read = {"read": figures.get("rows_read", 0)}
         mapped, filtered = figures.get("rows_mapped", 0), figures.get("rows_filtered", 0)
         await self._account(flow, source, **read, accepted=mapped, filtered=filtered)
-        if figures.get("rows_rejected"):
-            await self._enter(run, flow, source, found.get("reasons", figures.get("reject_reasons", {})))
+        if rejected := figures.get("rows_rejected"):
+            await self.sql.change(
+                "INSERT INTO rejected (seq, run_id, flow, source_key, at, count) VALUES (?, ?, ?, ?, ?, ?)",
+                [run.seq, run.run_id, flow, source, run.finished_at or now_text(), rejected],
+            )
+            sets = dict[str, int | None]()
+            for reason, text in found.get("reasons", figures.get("reject_reasons", {})).items():
+                name, rows = elided(reason), of_text(text) if isinstance(text, str) else None
+                before = sets.get(name, 0)
+                sets[name] = None if rows is None or before is None else before | rows
+            await self._set_reasons(run.seq, flow, sets)
+            await self._recount(run.seq)
         if is_whole:
             await self._supersede(run, flow, source)
         await self._check(flow, source)
-
-    async def _enter(self, run: StoredRun, flow: str, source: str, reasons: Mapping[str, Any]) -> None:
-        at = run.finished_at or now_text()
-        values = [run.seq, run.run_id, flow, source, at, run.metrics["rows_rejected"]]
-        await self.sql.change(
-            "INSERT INTO rejected (seq, run_id, flow, source_key, at, count) VALUES (?, ?, ?, ?, ?, ?)",
-            values,
-        )
-        sets = dict[str, int | None]()
-        for reason, text in reasons.items():
-            name, rows = elided(reason), of_text(text) if isinstance(text, str) else None
-            before = sets.get(name, 0)
-            sets[name] = None if rows is None or before is None else before | rows
-        await self._set_reasons(run.seq, flow, sets)
-        await self._recount(run.seq)
 
     async def _set_reasons(self, seq: int, flow: str, sets: Mapping[str, int | None]) -> None:
         """Write the rows of a run with each reason; None stands for all its rows."""
@@ -198,8 +193,14 @@ class LedgerEntries:
             accepted += taken
             await self._account(*source, accepted=taken, again=taken - closed)
             if again:
-                now = {reason: _own(claim, records) for reason, records in reasons.items()}
-                await self._judged_again(claim.seq, source[0], again, now)
+                (count,) = await self.sql.one("SELECT count FROM rejected WHERE seq = ?", [claim.seq])
+                before = await self.reasons_of(claim.seq, count)
+                sets = {reason: having & ~again for reason, having in before.items()}
+                for reason, records in reasons.items():
+                    if having := _own(claim, records):
+                        sets[elided(reason)] = sets.get(elided(reason), 0) | having
+                await self._set_reasons(claim.seq, source[0], sets)
+                await self._recount(claim.seq)
             await self._check(*source)
         # The original rows of the replay's rejects: first the well-formed ones, then the malformed lines.
         start, origins = 0, list[tuple[Any, ...]]()
@@ -214,17 +215,6 @@ class LedgerEntries:
             _log.error(
                 "run %s: the ledger does not close: %d rows were accepted (a bug)", run.run_id, accepted
             )
-
-    async def _judged_again(self, seq: int, flow: str, rows: int, reasons: Mapping[str, int]) -> None:
-        """Replace the reasons of some rows."""
-        (count,) = await self.sql.one("SELECT count FROM rejected WHERE seq = ?", [seq])
-        before = await self.reasons_of(seq, count)
-        sets = {reason: having & ~rows for reason, having in before.items()}
-        for reason, having in reasons.items():
-            if having:
-                sets[elided(reason)] = sets.get(elided(reason), 0) | having
-        await self._set_reasons(seq, flow, sets)
-        await self._recount(seq)
 
     async def reasons_of(self, seq: int, count: int) -> dict[str, int]:
         """Return the present reasons of a run's `count` rows, each with its rows."""

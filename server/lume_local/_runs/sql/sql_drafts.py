@@ -129,7 +129,12 @@ class SqlDrafts:
             [flow, owner, *draft],
         )
         if size > before.bytes:
-            await self._check(owner, room)
+            size_of = "coalesce(sum(bytes), 0), coalesce(sum(bytes) FILTER (WHERE owner = ?), 0)"
+            of_all, of_owner = await self.sql.one(f"SELECT {size_of} FROM drafts", [owner])
+            if of_owner > room.of_owner:
+                raise DraftFull(room.of_owner, of_all=False)
+            if of_all > room.of_all:
+                raise DraftFull(room.of_all, of_all=True)
         self.sql.must_last()
         return Saved(draft, revs, refused)
 
@@ -142,15 +147,6 @@ class SqlDrafts:
             f"DELETE FROM draft_rows WHERE {_ROW}",
             [draft_id, reject.run_id, reject.row],
         )
-
-    async def _check(self, owner: str, room: Room) -> None:
-        """Raise `DraftFull` if the drafts take too much room."""
-        query = "SELECT coalesce(sum(bytes), 0), coalesce(sum(bytes) FILTER (WHERE owner = ?), 0) FROM drafts"
-        of_all, of_owner = await self.sql.one(query, [owner])
-        if of_owner > room.of_owner:
-            raise DraftFull(room.of_owner, of_all=False)
-        if of_all > room.of_all:
-            raise DraftFull(room.of_all, of_all=True)
 
     @writing
     async def judged(self, flow: str, owner: str, by: str, found: Sequence[Judgement]) -> None:

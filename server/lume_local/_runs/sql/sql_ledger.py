@@ -178,14 +178,9 @@ class SqlLedger:
         ]
 
     @writing
-    async def lose(self, run_id: str) -> None:
-        """Record that the rejects of a run can no longer be read."""
-        await self.entries.set_lost(run_id, is_lost=True)
-
-    @writing
-    async def find(self, run_id: str) -> None:
-        """Record that they can be read again."""
-        await self.entries.set_lost(run_id, is_lost=False)
+    async def set_lost(self, run_id: str, *, is_lost: bool) -> None:
+        """Record that the rejects of a run can no longer be read, or that they can be read again."""
+        await self.entries.set_lost(run_id, is_lost=is_lost)
 
     @statement
     async def is_replay(self, run_id: str) -> bool:

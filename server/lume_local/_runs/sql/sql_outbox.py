@@ -55,7 +55,7 @@ class SqlDeliveries:
         """Add a delivery; part of the transaction of its subject."""
         await self.sql.change(
             "INSERT INTO deliveries (id, run_id, url, body, attempts, due, at) VALUES (?, ?, ?, ?, 0, ?, ?)",
-            [_new_id(kind), new.run_id, new.url, new.body, time.time(), now_text()],
+            [f"{_PREFIXES[kind]}{uuid.uuid4().hex}", new.run_id, new.url, new.body, time.time(), now_text()],
         )
 
     @statement
@@ -110,10 +110,6 @@ class SqlDeliveries:
         """Delete settled deliveries from before a time, within a transaction; return how many."""
         old = "SELECT id FROM deliveries WHERE due IS NULL AND at < ? ORDER BY at LIMIT ?"
         return await self.sql.changed(f"DELETE FROM deliveries WHERE id IN ({old})", [before, limit])
-
-
-def _new_id(kind: str) -> str:
-    return f"{_PREFIXES[kind]}{uuid.uuid4().hex}"
 
 
 class SqlMessages:

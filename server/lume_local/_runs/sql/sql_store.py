@@ -146,9 +146,13 @@ class SqlStore:
     @writing
     async def _create(self, new: NewRun, claims: Sequence[Claim]) -> tuple[StoredRun, bool]:
         await self.sql.lock("source", new.flow_version, new.source_key)
-        earlier = await self._run_of_key(new)
-        if earlier is not None:
-            return await self._require(earlier), False
+        if new.idempotency_key is not None:
+            query = "SELECT fingerprint, run_id FROM idempotency_keys WHERE key = ?"
+            earlier = await self.sql.row(query, [new.idempotency_key])
+            if earlier is not None:
+                if earlier["fingerprint"] != new.fingerprint:
+                    raise KeyReused
+                return await self._require(earlier["run_id"]), False
         has_unread = await self._refuse_duplicate(new)
         run_id = f"run_{uuid.uuid4().hex}"
         now = now_text()
@@ -164,18 +168,6 @@ class SqlStore:
             run = evolve(run, arrival=await self.arrivals.submitted(new, run.seq))
         self.sql.must_last()
         return run, True
-
-    async def _run_of_key(self, new: NewRun) -> str | None:
-        if new.idempotency_key is None:
-            return None
-        query = "SELECT fingerprint, run_id FROM idempotency_keys WHERE key = ?"
-        row = await self.sql.row(query, [new.idempotency_key])
-        if row is None:
-            return None
-        if row["fingerprint"] != new.fingerprint:
-            raise KeyReused
-        run_id: str = row["run_id"]
-        return run_id
 
     async def _refuse_duplicate(self, new: NewRun) -> bool:
         """Return whether an arrived file of the source may have been left for this run. Raises `Duplicate`."""

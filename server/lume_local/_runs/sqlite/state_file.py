@@ -108,24 +108,18 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         if found < VERSION:
             migrate(db, path, found)
         check(db, path)
-        _skip_lost_numbers(db)
+        # Numbers of revisions and changes that clients have seen, but a power cut has lost, are not used again.
+        db.execute("BEGIN IMMEDIATE")
+        db.execute(f"UPDATE runs SET rev = rev + {_SKIPPED} WHERE status IN {ACTIVE}")  # noqa: S608 - constants
+        db.execute(f"UPDATE sqlite_sequence SET seq = seq + {_SKIPPED} WHERE name = 'changes'")  # noqa: S608
+        opened = "INSERT OR REPLACE INTO facts VALUES ('opened', ?), ('written_by', ?)"
+        db.execute(opened, [now_text(), __version__])
+        db.execute("COMMIT")
         db.execute("PRAGMA synchronous = NORMAL")  # see `Durability`
     except sqlite3.DatabaseError as error:
         if sqlite_sql.is_full(error) or is_full(path.parent):  # SQLite may call it an I/O error
             raise _full(path) from None
         raise _damaged(path, f"can't be used ({error})") from None
-
-
-def _skip_lost_numbers(db: sqlite3.Connection) -> None:
-    """Avoid reusing numbers of revisions and changes that clients have seen but a power cut has lost."""
-    db.execute("BEGIN IMMEDIATE")
-    db.execute(f"UPDATE runs SET rev = rev + {_SKIPPED} WHERE status IN {ACTIVE}")  # noqa: S608 - constants
-    db.execute(f"UPDATE sqlite_sequence SET seq = seq + {_SKIPPED} WHERE name = 'changes'")  # noqa: S608
-    db.execute(
-        "INSERT OR REPLACE INTO facts VALUES ('opened', ?), ('written_by', ?)",
-        [now_text(), __version__],
-    )
-    db.execute("COMMIT")
 
 
 def _full(path: Path) -> StoreError:

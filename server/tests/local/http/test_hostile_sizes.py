@@ -25,7 +25,7 @@ from lume_local._http.access.tokens import _unchecked
 from lume_local._http.console import Sessions, is_own_host
 from lume_local._http.exchange import Problem
 from lume_local._http.front import _check_parameters
-from lume_local._http.result_operations import _place
+from lume_local._http.result_operations import CURSOR
 from lume_local._runs.sources.paths import UPLOAD_NAME
 
 SMALL, TIMES, AT_MOST, FLOOR = 1_000, 16, 64, 0.001
@@ -114,7 +114,10 @@ CASES: dict[str, tuple[Callable[[Any], object], Callable[[int], Any]]] = {
     "a cursor of broken escapes": (lambda text: queries.number_cursor(text, "s"), lambda n: "%" * 16 * n),
     "a cursor of the feed": (lambda text: queries.feed_cursor(text, "s"), lambda n: "a" * 16 * n),
     "a cursor of before": (lambda text: queries.feed_cursor(text, "s"), lambda n: "-1" * 8 * n),
-    "a cursor of rows": (lambda text: _place(text, "0" * 16), lambda n: "0" * 16 + "-1" * 8 * n),
+    "a cursor of rows": (
+        lambda text: queries.own_cursor(text, CURSOR, "0" * 16),
+        lambda n: "0" * 16 + "-1" * 8 * n,
+    ),
     "statuses": (queries.run_filter, lambda n: [("status", "A," * n + "a")]),
     "repeated statuses": (queries.run_filter, lambda n: [("status", "A")] * n),
     "a status": (queries.run_filter, lambda n: [("status", "A_" * 8 * n)]),

@@ -238,8 +238,7 @@ class Model:
             return
         of = self.dice.choice(self.rejects)
         of.is_lost = not of.is_lost
-        ledger = self.store.ledger
-        await (ledger.lose if of.is_lost else ledger.find)(of.run.run_id)
+        await self.store.ledger.set_lost(of.run.run_id, is_lost=of.is_lost)
 
     # -- the model
 
