@@ -88,7 +88,13 @@ async def sent(request: web.BaseRequest, output: Output, headers: Mapping[str, s
         if is_part:
             response.headers["Content-Range"] = f"bytes {first}-{last - 1}/{size}"
         if size <= _QUICK or "sha-256" in request.headers.get("Want-Repr-Digest", "").lower():
-            response.headers["Repr-Digest"] = await _digest(output, file)
+            place = str(output.path), output.identity
+            if place not in _digests:
+                found = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
+                _digests[place] = f"sha-256=:{base64.b64encode(found.digest()).decode()}:"
+                while len(_digests) > _DIGESTS:
+                    _digests.popitem(last=False)
+            response.headers["Repr-Digest"] = _digests[place]  # of the whole file (RFC 9530)
         left = response.content_length = last - first
         await response.prepare(request)
         await asyncio.to_thread(file.seek, first)
@@ -135,17 +141,6 @@ def _range(request: web.BaseRequest, size: int, tag: str) -> tuple[int, int]:
         raise Problem("invalid-range", f"the file has {counted(size, 'byte')}", found)
     first, last, _ = wanted.indices(size)
     return first, last
-
-
-async def _digest(output: Output, file: BufferedReader) -> str:
-    """Return the checksum of the whole file (RFC 9530), computed once."""
-    place = str(output.path), output.identity
-    if place not in _digests:
-        found = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
-        _digests[place] = f"sha-256=:{base64.b64encode(found.digest()).decode()}:"
-        while len(_digests) > _DIGESTS:
-            _digests.popitem(last=False)
-    return _digests[place]
 
 
 def _read(file: BufferedReader, size: int) -> bytes:

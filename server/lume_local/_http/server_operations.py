@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Sequence
 from heapq import nsmallest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 from attrs import asdict, field, frozen
@@ -16,6 +16,7 @@ from lume_local._runs.health import Health
 from lume_local._runs.runner import Runner
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import ACTS, ActFilter
+from lume_local._runs.store.records import WaitingServer
 from lume_local._runs.times import ago_text, now_text
 from lume_local._shared.protocol import Json
 
@@ -61,16 +62,23 @@ class ServerApi:
 
     async def server(self, ask: Ask) -> Reply:
         """Answer `GET /v1/server`."""
-        is_ending = self._runner.is_ending
-        this = _server(socket.gethostname(), os.getpid(), self._started_at, is_ending=is_ending)
-        standbys = await self._store.standbys()
-        others = [_server(one.host, one.pid, one.since, is_waiting=True) for one in standbys]
+        this = WaitingServer(socket.gethostname(), os.getpid(), self._started_at)
+        servers = [
+            {
+                "host": one.host,
+                "pid": one.pid,
+                "started_at": one.since,
+                "is_ending": one is this and self._runner.is_ending,
+                "is_waiting": one is not this,
+            }
+            for one in (this, *await self._store.standbys())
+        ]
         document = {
             "version": __version__,
             "contract_version": contract.number(),
             "capabilities": contract.CAPABILITIES.split(", "),
             "state": {"kind": self._store.kind, "form": self._store.form},
-            "servers": [this, *others],
+            "servers": servers,
             "runs": {"waiting": await self._store.waiting(), "active": len(self._runner.workers())},
         }
         return Reply(200, document)
@@ -88,12 +96,6 @@ class ServerApi:
         items = [{"at": noted.at, **asdict(noted.act)} for noted in found[:limit]]
         following = f"{self._store.store_id}-{found[limit - 1].seq}" if more else None
         return Reply(200, {"items": items, "next_cursor": following})
-
-
-def _server(
-    host: str, pid: int, since: str, *, is_ending: bool = False, is_waiting: bool = False
-) -> dict[str, Any]:
-    return {"host": host, "pid": pid, "started_at": since, "is_ending": is_ending, "is_waiting": is_waiting}
 
 
 class ArrivalsApi:

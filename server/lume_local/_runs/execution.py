@@ -178,14 +178,11 @@ class Execution:
         if self._why is not Stop.SILENT:
             await worker.cancel()
             await anyio.sleep(KILL_AFTER)
-        while self._is_publishing():  # noqa: ASYNC110 - another process publishes and sends no signal
+        # A worker that has committed is putting its files in place: a process that sends no signal.
+        folder = self._paths.folder(self.run.run_id)
+        while anyio.current_time() < self._heard + SILENCE and committed(folder) is not None:  # noqa: ASYNC110
             await anyio.sleep(KILL_AFTER)
         worker.kill()
-
-    def _is_publishing(self) -> bool:
-        """Return whether the worker has committed and is putting its files in place."""
-        is_heard = anyio.current_time() < self._heard + SILENCE
-        return is_heard and committed(self._paths.folder(self.run.run_id)) is not None
 
     async def _conclude(self, worker: Worker, outcome: Outcome | None) -> None:
         """Record the end of the run, by the worker's last event; None if it died without one."""

@@ -222,14 +222,9 @@ class Watchers:
     def _serve(self) -> None:
         """Give turns to due watchers, as many as are allowed; serve the others later."""
         self._timer = None
-        while queue := self._first():
+        # An idle watcher is served once the feed has changed since it was read; the first has read the least.
+        while self._due or (self._idle and next(iter(self._idle)).seen < self.version):
             if not self._is_allowed():
                 self._timer = asyncio.get_running_loop().call_later(_SLICE, self._serve)
                 return
-            queue.popitem(last=False)[0].begin()
-
-    def _first(self) -> "OrderedDict[FeedWatcher, None] | None":
-        """Return the queue whose first watcher has the next turn; None if nobody is due."""
-        if self._due:
-            return self._due
-        return self._idle if self._idle and next(iter(self._idle)).seen < self.version else None
+            (self._due or self._idle).popitem(last=False)[0].begin()

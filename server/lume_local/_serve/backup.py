@@ -268,20 +268,16 @@ def _harms(copy: Path, draft: Path, digests: Mapping[str, str]) -> Iterator[str]
 
 def _move_state(folder: Path, about: Backup, new: Path) -> None:
     state, values, old = folder / STATE_FILE, sorted((folder / _VALUES).glob("*.sqlite")), Path(about.data)
-    act = Act(_user(), RESTORE, str(new), {"made_at": about.made_at, "data": about.data})
+    try:  # no key is needed to restore
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    act = Act(f"user {user}", RESTORE, str(new), {"made_at": about.made_at, "data": about.data})
     move(state, old, new, act)
     for file in values:
         move_values(file, state, old, new)
     for file in (state, *values):
         sync_file(file)
-
-
-def _user() -> str:
-    """Return the name of the user who restores: no key is needed for that."""
-    try:
-        return f"user {getpass.getuser()}"
-    except (KeyError, OSError):  # a container's user may have no name
-        return f"user {os.getuid()}"
 
 
 def _about(copy: Path) -> tuple[Backup, dict[str, str]]:
@@ -359,17 +355,12 @@ def _copy_outputs(state: Path, home: Path, to: Path, files: "_Files") -> int:
         if not path.is_relative_to(home) or (to / path.relative_to(home)).exists():
             continue
         if files.copy(path, to / path.relative_to(home), noted):
-            copied += 1
-            copied += sum(files.copy(part, to / part.relative_to(home)) for part in _parts(path))
+            copied, parts = copied + 1, list[Path]()
+            if path.name == MANIFEST:
+                with suppress(OSError, ValueError):  # a later run has just replaced it
+                    parts = [path.with_name(name) for name in named_in(path) if Path(name).name == name]
+            copied += sum(files.copy(part, to / part.relative_to(home)) for part in parts)
     return copied
-
-
-def _parts(path: Path) -> list[Path]:
-    if path.name != MANIFEST:
-        return []
-    with suppress(OSError, ValueError):  # a later run has just replaced it
-        return [path.with_name(name) for name in named_in(path) if Path(name).name == name]
-    return []
 
 
 def _refuse(error: OSError) -> None:

@@ -83,6 +83,13 @@ class LineageEvents:
         """Return the event for the start of a run, or for its end with `status`."""
         error = {"errorMessage": _facet("errorMessage", message=message, programmingLanguage="SQL")}
         job_type = _facet("jobType", processingType="BATCH", integration="LUME", jobType="FLOW")
+        inputs: list[dict[str, Any]] = [
+            # The fallback is a query argument, which may be any string.
+            (_file_or_object(place) or {"namespace": self.namespace, "name": f"{run.flow_version}/{place}"})
+            | {"inputFacets": {}}
+            for place in places_of(run.source_key)
+        ]
+        inputs[0]["inputFacets"] = _input_facets(metrics)  # the first one carries the counts of all sources
         event = {
             "eventType": "START" if status is None else _TYPES.get(status, "COMPLETE"),
             "eventTime": at,
@@ -97,7 +104,7 @@ class LineageEvents:
                 "name": run.flow_version,
                 "facets": {"jobType": job_type},
             },
-            "inputs": self._inputs(run, metrics),
+            "inputs": inputs,
             "outputs": [
                 _output(place)
                 | {
@@ -110,17 +117,6 @@ class LineageEvents:
             ],
         }
         return orjson.dumps(event)
-
-    def _inputs(self, run: StoredRun, metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the sources of a run; the first one carries the counts of all of them."""
-        inputs = [
-            # The fallback is a query argument, which may be any string.
-            (_file_or_object(place) or {"namespace": self.namespace, "name": f"{run.flow_version}/{place}"})
-            | {"inputFacets": {}}
-            for place in places_of(run.source_key)
-        ]
-        inputs[0]["inputFacets"] = _input_facets(metrics)
-        return inputs
 
 
 def _output(place: str) -> dict[str, Any]:

@@ -131,18 +131,12 @@ async def acquire(connection: Connection, host: str, pid: int, waiting: Callable
     """
     await connection.execute(f"LISTEN {_FREED}")
     await connection.execute("SELECT set_config('application_name', $1, false)", [f"{STANDBY} {pid} {host}"])
-    fence = await _waited(connection, f"{host}, pid {pid}", waiting)
-    await connection.execute("RESET application_name")
-    return fence
-
-
-async def _waited(connection: Connection, holder: str, waiting: Callable[[str], None]) -> int:
     seen, since = "", 0.0
     while True:
         silent = seen if anyio.current_time() > since + LEASE else ""
         with anyio.fail_after(UNANSWERED):
-            if (fence := await _taken(connection, holder, silent)) is not None:
-                return fence
+            if (fence := await _taken(connection, f"{host}, pid {pid}", silent)) is not None:
+                break
             other = await (await connection.execute("SELECT holder, until::text FROM lease")).fetchone()
         assert other is not None
         waiting(other[0])
@@ -151,6 +145,8 @@ async def _waited(connection: Connection, holder: str, waiting: Callable[[str], 
         async with aclosing(connection.notifies(timeout=LOOK, stop_after=1)) as notified:
             async for _ in notified:
                 pass
+    await connection.execute("RESET application_name")
+    return fence
 
 
 async def _taken(connection: Connection, holder: str, silent: str) -> int | None:

@@ -254,10 +254,16 @@ class HeldRuns:
 
     async def wait(self, run: StoredRun) -> bool:
         """Wait until no process holds the run's folder; return False if the server closes first."""
-        lock = self._paths.folder(run.run_id) / "lock"
+
+        def report(who: str) -> None:
+            if self._runs[run.run_id] != who:
+                self._runs[run.run_id] = who
+                self._tell()
+                self._note()
+
         with anyio.CancelScope() as scope:
             self._waits.append(scope)
-            await wait_until_free(lock, lambda who: self._report(run.run_id, who))
+            await wait_until_free(self._paths.folder(run.run_id) / "lock", report)
             return True
         return False
 
@@ -275,12 +281,6 @@ class HeldRuns:
         """Wait until each run is recovered or reported as waiting."""
         while not all(self._runs.values()):
             await self._changed.wait()
-
-    def _report(self, run_id: str, who: str) -> None:
-        if self._runs[run_id] != who:
-            self._runs[run_id] = who
-            self._tell()
-            self._note()
 
     def _tell(self) -> None:
         waiting = {run_id: who for run_id, who in self._runs.items() if who}

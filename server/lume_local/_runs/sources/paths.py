@@ -96,7 +96,12 @@ class Roots:
     def located(self, text: str) -> Path:
         """Return the absolute path of a source path: two spellings of one file give the same path."""
         if text.startswith(UPLOAD):
-            return self.uploads / _upload_name(text)
+            name = text.removeprefix(UPLOAD)
+            if not UPLOAD_NAME.fullmatch(name):
+                raise PathRefused(
+                    f"{text!r} is not a valid upload: use the source_path of the response to the upload"
+                )
+            return self.uploads / name
         path = Path(_local(text))
         if ".." in path.parts:
             raise PathRefused(f"{text!r} contains a '..' part: write the path without it")
@@ -198,15 +203,6 @@ def filled(template: str, values: dict[str, str]) -> str:
 def spelled(uri: str, source_path: str) -> str:
     """Fill in the flow's template; an upload is returned as is, since templates don't apply to it."""
     return source_path if source_path.startswith(UPLOAD) else uri.replace("{source_path}", source_path)
-
-
-def _upload_name(text: str) -> str:
-    name = text.removeprefix(UPLOAD)
-    if not UPLOAD_NAME.fullmatch(name):
-        raise PathRefused(
-            f"{text!r} is not a valid upload: use the source_path of the response to the upload"
-        )
-    return name
 
 
 def _local(text: str) -> str:

@@ -248,15 +248,15 @@ class RunPaths:
         files = [*job.source.get("files", ()), *job.seeds.values()]
         if not any(lies_in(Path(file["path"]), self._roots.uploads) for file in files):
             return job
-        return await run_sync(self._hold_uploads, job)
 
-    def _hold_uploads(self, job: Execute) -> Execute:
-        source = job.source
-        if "files" in source:
-            source = source | {"files": [self._held(file, job) for file in source["files"]]}
-        return evolve(
-            job, source=source, seeds={name: self._held(seed, job) for name, seed in job.seeds.items()}
-        )
+        def held() -> Execute:
+            source = job.source
+            if "files" in source:
+                source = source | {"files": [self._held(file, job) for file in source["files"]]}
+            seeds = {name: self._held(seed, job) for name, seed in job.seeds.items()}
+            return evolve(job, source=source, seeds=seeds)
+
+        return await run_sync(held)
 
     def _held(self, file: Json, job: Execute) -> Json:
         """Link an upload into the run's folder, and add the link as `at`; return any other file unchanged."""

@@ -231,16 +231,17 @@ class Worker:
 
     async def stop(self) -> None:
         """Close stdin and wait for the end, even if the caller is cancelled."""
-        stopping = asyncio.create_task(self._stopped())
+
+        async def stopped() -> None:
+            if not self._stdin.is_closing():
+                self._stdin.close()
+            await self._ended()
+            with suppress(ConnectionError):
+                await self._stdin.wait_closed()
+
+        stopping = asyncio.create_task(stopped())
         await until_done(stopping)
         stopping.result()
-
-    async def _stopped(self) -> None:
-        if not self._stdin.is_closing():
-            self._stdin.close()
-        await self._ended()
-        with suppress(ConnectionError):
-            await self._stdin.wait_closed()
 
     async def _ended(self) -> None:
         """Wait for the end of the process, and kill it if it does not exit."""
