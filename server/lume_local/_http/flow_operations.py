@@ -161,7 +161,7 @@ class ProposalsApi:
             raise Problem("source-not-allowed", f"samples: {error}", field="samples") from None
         except FlowError as error:
             place = "schema" if error.place == "target" else error.place
-            raise Problem("invalid-field", f"{place}: {error.problem}", field=place) from None
+            raise requests.field_problem(place, error.problem) from None
         except ModuleNotFoundError as error:
             raise Problem("not-supported", str(error)) from None
         except WorkerDied as error:

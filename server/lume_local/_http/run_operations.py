@@ -108,7 +108,7 @@ class RunsApi:
                 is_other = await self._resolver.is_other(duplicate.run_id, found.flow, wanted.source_path)
             raise _duplicate_problem(duplicate, wanted, is_other) from None
         except TooLong as error:
-            raise Problem("invalid-field", f"source_path: {error}", field="source_path") from None
+            raise requests.field_problem("source_path", str(error)) from None
         except KeyReused:
             raise Problem(
                 "idempotency-key-reused",

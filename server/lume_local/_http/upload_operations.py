@@ -70,7 +70,7 @@ class UploadsApi:
             "length": held.length,
             "sha256": held.sha256,
         }
-        return Reply(200, document, {**self._state(held), **self._uploads.limits})
+        return Reply(200, document, self._state(held))
 
     async def _reply(self, ask: Ask, stored: StoredUpload | None, headers: dict[str, str]) -> Reply:
         if stored is not None:
@@ -80,11 +80,12 @@ class UploadsApi:
         if held is None:
             raise Problem("upload-not-found", "the upload was removed in the meantime")
         place = {"Location": f"/v1/uploads/{name}"}
-        return Reply(204, None, {**self._state(held), **self._uploads.limits, **place})
+        return Reply(204, None, self._state(held) | place)
 
     def _state(self, held: HeldUpload) -> dict[str, str]:
         found = {"Upload-Offset": str(held.size), "Upload-Complete": f"?{held.sha256 is not None:d}"}
-        return found if held.length is None else {**found, "Upload-Length": str(held.length)}
+        length = {} if held.length is None else {"Upload-Length": str(held.length)}
+        return found | length | self._uploads.limits
 
 
 def _flag(headers: Mapping[str, str]) -> bool | None:

@@ -1,7 +1,6 @@
 """Creates the parts of a server, and closes them in reverse order."""
 
 import errno
-import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
@@ -69,8 +68,6 @@ if TYPE_CHECKING:
     from lume_local._arrivals.arrivals import Arrivals
     from lume_local._messages.messenger import Messenger
 
-_log = logging.getLogger("lume_local")
-
 MAX_ACTIVE = 2
 """The default number of simultaneous runs without a cluster."""
 
@@ -95,7 +92,7 @@ async def assembled(settings: ServerSettings) -> AsyncIterator[tuple[str, Runner
     listener = Listener(Standby(), hub)
     async with AsyncExitStack() as stack:
         if settings.state_url is not None:  # answer requests while waiting for the state
-            await stack.enter_async_context(_listening(listener, settings))
+            await stack.enter_async_context(_listening(listener, settings, listener.front))
         state = await stack.enter_async_context(opened_state(settings))
         engine, max_active = await stack.enter_async_context(_engine(settings, state.health, secrets))
         max_active = settings.max_active or max_active
@@ -169,6 +166,7 @@ async def _running(
     settler = Settler(store, recorder, paths, pool)
     late = Late(settler, paths, health)
     acts = Acts(store.audit, health)
+    listener.on_reload = acts.reloaded
 
     def keys_changed(path: Path, **found: int) -> None:
         acts.reloaded(path, **found)
@@ -228,7 +226,7 @@ async def _running(
             nullcontext()
             if arrivals is None
             else arrivals.running(store, flows, runner, resolver, places, on_notice),
-            _answering(listener, settings, front, acts) as base_url,
+            _listening(listener, settings, front) as base_url,
             nullcontext()
             if messenger is None
             else messenger.running(
@@ -321,36 +319,25 @@ def _opened_uploads(places: Roots, settings: ServerSettings) -> Uploads:
 
 
 @asynccontextmanager
-async def _answering(
-    listener: Listener, settings: ServerSettings, front: Front, acts: Acts
+async def _listening(
+    listener: Listener, settings: ServerSettings, front: Front | Standby
 ) -> AsyncIterator[str]:
-    """Answer requests for the duration of the block; then refuse them."""
+    """Let `front` answer requests for the duration of the block, even if a standby does so; then refuse them."""
     listener.front = front
-    listener.on_reload = acts.reloaded
-    if (base_url := listener.base_url) is None:
-        async with _listening(listener, settings) as base_url:
-            yield base_url
-        return
+    if listener.base_url is None:
+        host, port, tls = settings.host, settings.port, None
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            tls = RenewedContext(
+                settings.tls_cert, settings.tls_key, lambda path: listener.on_reload(path)
+            ).context
+        try:
+            await listener.open(host, port, tls)
+        except (OSError, UnicodeError) as error:
+            await listener.close()
+            raise ConfigurationError(f"can't listen on {host}:{port}: {_why(error)}") from None
+    assert listener.base_url is not None
     try:
-        yield base_url
-    finally:
-        await listener.close()
-
-
-@asynccontextmanager
-async def _listening(listener: Listener, settings: ServerSettings) -> AsyncIterator[str]:
-    host, port, tls = settings.host, settings.port, None
-    if settings.tls_cert is not None and settings.tls_key is not None:
-        tls = RenewedContext(
-            settings.tls_cert, settings.tls_key, lambda path: listener.on_reload(path)
-        ).context
-    try:
-        base_url = await listener.open(host, port, tls)
-    except (OSError, UnicodeError) as error:
-        await listener.close()
-        raise ConfigurationError(f"can't listen on {host}:{port}: {_why(error)}") from None
-    try:
-        yield base_url
+        yield listener.base_url
     finally:
         await listener.close()
 

@@ -21,6 +21,7 @@ from lume_local._http.access.keys import ApiKeys, Holder
 from lume_local._http.access.limits import Quotas
 from lume_local._http.access.tokens import Tokens
 from lume_local._http.exchange import Ask, Problem
+from lume_local._http.requests import field_problem
 
 _FIELDS = ("issuer", "code", "verifier", "nonce", "redirect_uri")
 _LONGEST = 2048
@@ -69,17 +70,13 @@ class SignIn:
         for name in _FIELDS:
             value = fields.get(name)
             if not isinstance(value, str) or not 0 < len(value) <= _LONGEST:
-                raise Problem(
-                    "invalid-field", f"{name}: must be a string of 1 to {_LONGEST:,} characters", field=name
-                )
+                raise field_problem(name, f"must be a string of 1 to {_LONGEST:,} characters")
             form, words = _FORMS.get(name, (None, ""))
             if form is not None and not form.fullmatch(value):
-                raise Problem("invalid-field", f"{name}: {words}", field=name)
+                raise field_problem(name, words)
         page = f"://{ask.headers.get('Host', '')}/"
         if fields["redirect_uri"] not in (f"http{page}", f"https{page}"):
-            raise Problem(
-                "invalid-field", "redirect_uri: is not the address of this page", field="redirect_uri"
-            )
+            raise field_problem("redirect_uri", "is not the address of this page")
         grants = [
             one for one in self._keys.grants if one.issuer == fields["issuer"] and one.client_id is not None
         ]

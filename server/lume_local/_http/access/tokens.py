@@ -29,18 +29,7 @@ from lume_local._http.exchange import Problem
 
 _log = logging.getLogger("lume_local")
 
-_ALGORITHMS = [
-    "RS256",
-    "RS384",
-    "RS512",
-    "PS256",
-    "PS384",
-    "PS512",
-    "ES256",
-    "ES384",
-    "ES512",
-    "Ed25519",
-]
+_ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "Ed25519"]
 """Public-key algorithms only: anybody who shares a secret with the issuer could sign for it."""
 _LEEWAY = 60
 """The maximum difference of the issuer's clock, in seconds."""

@@ -20,6 +20,7 @@ from typing import NamedTuple, TypeVar
 
 from lume_async._base.words import counted
 from lume_local._http.exchange import BodyStream, Problem
+from lume_local._http.requests import field_problem
 from lume_local._http.uploading.incoming import (
     KEPT,
     PASSING,
@@ -134,11 +135,10 @@ class Uploads:
                 differ from the announcement.
         """
         if not UPLOAD_NAME.fullmatch(name) or name.startswith(REPLAY):
-            raise Problem(
-                "invalid-field",
-                "name: must be 1 to 200 letters, digits, '.', '_' and '-', and begin with a letter or digit; but "
-                f"not with {REPLAY}",
-                field="name",
+            raise field_problem(
+                "name",
+                "must be 1 to 200 letters, digits, '.', '_' and '-', and begin with a letter or digit; but not "
+                f"with {REPLAY}",
             )
         length = announced.length or 0
         self._check_size(length)

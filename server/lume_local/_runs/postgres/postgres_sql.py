@@ -211,7 +211,14 @@ class _Attempt:
                     await self._connection.execute("COMMIT")
             return result
         except BaseException:
-            await _undone(self._connection)
+            with anyio.CancelScope(shield=True), anyio.move_on_after(PATIENCE) as scope:
+                try:
+                    if not self._connection.closed:
+                        await self._connection.rollback()
+                except psycopg.Error:
+                    await self._connection.close()  # the pool drops it
+            if scope.cancelled_caught:
+                await self._connection.close()
             raise
         finally:
             _current.reset(token)
@@ -220,18 +227,6 @@ class _Attempt:
         """Return whether the COMMIT may have taken effect although this error replaced its answer."""
         has_answered = isinstance(error, psycopg.Error) and (error.sqlstate or "08")[:2] not in _LOST
         return self._is_ending and self._begin is not _READ and not has_answered
-
-
-async def _undone(connection: Connection) -> None:
-    """Roll back the transaction; the pool drops a lost connection."""
-    with anyio.CancelScope(shield=True), anyio.move_on_after(PATIENCE) as scope:
-        try:
-            if not connection.closed:
-                await connection.rollback()
-        except psycopg.Error:
-            await connection.close()
-    if scope.cancelled_caught:
-        await connection.close()
 
 
 # -- connections

@@ -11,7 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from lume_local._runs.postgres.lease import STANDBY
 from lume_local._runs.postgres.postgres_sql import Connection, PostgresSql
-from lume_local._runs.sql.operation import Sql, statement, writing
+from lume_local._runs.sql.operation import SqlPart, statement, writing
 from lume_local._runs.sql.sql_outbox import KIND, RECEIVERS, SqlDeliveries
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sql.tables import RECEIVER
@@ -141,13 +141,10 @@ class PostgresFeed:
                     await self._more.wait()
 
 
-class FencedPublishing:
+class FencedPublishing(SqlPart):
     """Publishing by the holder of the lease: every write of another server is refused, including this one."""
 
     is_shared = True
-
-    def __init__(self, sql: Sql) -> None:
-        self.sql = sql
 
     @writing
     async def allow(self, run_id: str) -> bool:

@@ -223,6 +223,7 @@ class LostRejects:
         if not found:
             self._after = 0
             return 0
+
         for one in await run_sync(_changed, found):
             await self._store.ledger.set_lost(one.run_id, is_lost=not one.is_lost)
         self._after = found[-1].seq

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import orjson
 
 from lume_local._runs.sql.ledger_entries import LedgerEntries
-from lume_local._runs.sql.operation import Sql, change_all, statement, writing
+from lume_local._runs.sql.operation import Sql, SqlPart, change_all, statement, writing
 from lume_local._runs.sql.run_rows import flow_range
 from lume_local._runs.sql.sql_audit import add_act
 from lume_local._runs.sql.sql_purge import look_again
@@ -67,11 +67,8 @@ class SqlOutputs:
         return None if row is None else str(row[0])
 
 
-class SqlSources:
+class SqlSources(SqlPart):
     """The table `sources`, and the columns in the metrics of runs."""
-
-    def __init__(self, sql: Sql) -> None:
-        self.sql = sql
 
     async def note(self, run_id: str, content: SourceContent) -> None:
         """Store the source content of a run; part of the transaction that ends the run."""
@@ -108,14 +105,11 @@ ORDER BY place DESC
 """One statement, since every status poll needs it."""
 
 
-class SqlAttention:
+class SqlAttention(SqlPart):
     """Follow-ups on runs: a run no longer needs attention once its rejects are corrected or it is dismissed.
 
     Triggers keep that current in the same transaction as the runs.
     """
-
-    def __init__(self, sql: Sql) -> None:
-        self.sql = sql
 
     @writing
     async def dismiss(self, run_id: str, why: str, by: str) -> None:
@@ -155,14 +149,11 @@ _DIMENSIONS = {
 """`records.DIMENSIONS` in SQL."""
 
 
-class SqlStatistics:
+class SqlStatistics(SqlPart):
     """Counts of runs and their rows by the hour.
 
     Triggers keep them current in the same transaction as the runs, so reading them takes no longer with 100,000 runs.
     """
-
-    def __init__(self, sql: Sql) -> None:
-        self.sql = sql
 
     @statement
     async def counts(

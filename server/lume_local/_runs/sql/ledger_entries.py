@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lume_async._base.elided import elided
-from lume_local._runs.sql.operation import Row, Sql, change_all, for_rows
+from lume_local._runs.sql.operation import Row, SqlPart, change_all, for_rows
 from lume_local._runs.store.ledger import Claim, Claimed, LedgerAccount
 from lume_local._runs.store.records import WITH_OUTPUT, StoredRun
 from lume_local._runs.times import now_text
@@ -21,11 +21,8 @@ _log = logging.getLogger("lume_local")
 _FIGURES = LedgerAccount._fields
 
 
-class LedgerEntries:
+class LedgerEntries(SqlPart):
     """Writes entries; each method is part of a transaction."""
-
-    def __init__(self, sql: Sql) -> None:
-        self.sql = sql
 
     # -- runs
 

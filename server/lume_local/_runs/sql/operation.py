@@ -94,6 +94,13 @@ class Sql(Protocol):
         ...
 
 
+class SqlPart:
+    """A part of a store: operations on some of its tables."""
+
+    def __init__(self, sql: Sql) -> None:
+        self.sql = sql
+
+
 class Feed(Protocol):
     """The changes of runs, in an order in which no change appears before one that was already returned.
 
@@ -170,6 +177,12 @@ def writing(method: Method[P, T]) -> "Operation[P, T]":
 def marks(values: Sized) -> str:
     """Return the text between the parentheses of an `IN`."""
     return ", ".join("?" * len(values)) or "NULL"
+
+
+def given(*conditions: tuple[str, Any]) -> tuple[list[str], list[Any]]:
+    """Return the conditions whose value is not None, and their values."""
+    found = [(condition, value) for condition, value in conditions if value is not None]
+    return [condition for condition, _ in found], [value for _, value in found]
 
 
 def for_rows(query: str, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:

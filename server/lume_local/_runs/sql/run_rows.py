@@ -8,7 +8,7 @@ import orjson
 from attrs import evolve, fields
 
 from lume_async.models import RunStatus
-from lume_local._runs.sql.operation import Row, Sql, marks
+from lume_local._runs.sql.operation import Row, Sql, given, marks
 from lume_local._runs.store.records import RunFilter, StoredRun
 
 _COMPUTED = {
@@ -57,7 +57,9 @@ def flow_range(flow: str) -> tuple[str, str]:
 
 def selected(wanted: RunFilter, before: int | None, limit: int, sql: Sql) -> tuple[str, list[Any], str]:
     """Return the condition for a page of runs after sequence number `before`, its values, and the order."""
-    if _is_grouped(wanted):
+    searches = (wanted.source_path, wanted.source, wanted.since, wanted.attention, wanted.submitted_by)
+    by_version = wanted.flow is not None or (wanted.flow_version is not None and bool(wanted.statuses))
+    if by_version and searches == (None,) * len(searches):
         return *_grouped(wanted, before, limit, sql), IN_ORDER
     if _is_search(wanted):
         return *_searched(wanted, before, limit, sql), _LATEST
@@ -69,15 +71,6 @@ def selected(wanted: RunFilter, before: int | None, limit: int, sql: Sql) -> tup
         return "true", values, IN_ORDER
     found = f"SELECT seq FROM runs WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?"
     return f"seq IN ({found})", [*values, limit], IN_ORDER
-
-
-def _is_grouped(wanted: RunFilter) -> bool:
-    """Return whether the filter selects by flow and status only."""
-    searches = (wanted.source_path, wanted.source, wanted.since, wanted.attention, wanted.submitted_by)
-    one = wanted.flow_version is not None
-    return searches == (None,) * len(searches) and (
-        wanted.flow is not None or (one and bool(wanted.statuses))
-    )
 
 
 def _is_search(wanted: RunFilter) -> bool:
@@ -142,18 +135,14 @@ def newest_arrived(arrivals: Collection[str], limit: int, sql: Sql) -> tuple[str
 
 
 def _conditions(wanted: RunFilter) -> tuple[list[str], list[Any]]:
-    where, values = list[str](), list[Any]()
-    for condition, value in (
+    where, values = given(
         ("flow_version = ?", wanted.flow_version),
         ("source_path = ?", wanted.source_path),
         ("submitted_by = ?", wanted.submitted_by),
         ("instr(source_path, ?) > 0", wanted.source),
         ("created_at >= ?", wanted.since),
         ("seq IN (SELECT seq FROM attention WHERE ratio > ?)", wanted.attention),
-    ):
-        if value is not None:
-            where.append(condition)
-            values.append(value)
+    )
     if wanted.flow is not None:
         where.append("flow_version BETWEEN ? AND ?")
         values += flow_range(wanted.flow)

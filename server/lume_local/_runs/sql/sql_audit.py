@@ -2,22 +2,18 @@
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from itertools import takewhile
-from typing import Any
 
 import orjson
 
-from lume_local._runs.sql.operation import Sql, statement, writing
+from lume_local._runs.sql.operation import Sql, SqlPart, given, statement, writing
 from lume_local._runs.store.audit import KEPT_AT_LEAST, Act, ActFilter, NotedAct
 from lume_local._runs.times import ago_text, now_text
 
 ADD_ACT = "INSERT INTO audit (at, by, what, subject, detail) VALUES (?, ?, ?, ?, ?)"
 
 
-class SqlAudit:
+class SqlAudit(SqlPart):
     """The acts of a state. Other operations of the store record acts that belong to their transactions."""
-
-    def __init__(self, sql: Sql) -> None:
-        self.sql = sql
 
     @writing
     async def note(self, act: Act) -> None:
@@ -28,21 +24,12 @@ class SqlAudit:
     @statement
     async def acts(self, wanted: ActFilter, before: int | None, limit: int) -> list[NotedAct]:
         """Return a page of acts, newest first, older than the one with number `before`."""
-        where, values = ["true"], list[Any]()
-        for condition, value in (
-            ("by = ?", wanted.by),
-            ("what = ?", wanted.what),
-            # `at` normally follows `seq`, but a clock may have been set back: one number decides.
-            (
-                "seq >= coalesce((SELECT seq FROM audit WHERE at >= ? ORDER BY at, seq LIMIT 1), 1e18)",
-                wanted.since,
-            ),
-            ("seq < ?", before),
-        ):
-            if value is not None:
-                where.append(condition)
-                values.append(value)
-        query = f"SELECT * FROM audit WHERE {' AND '.join(where)} ORDER BY seq DESC LIMIT ?"
+        # `at` normally follows `seq`, but a clock may have been set back: one number decides.
+        since = "seq >= coalesce((SELECT seq FROM audit WHERE at >= ? ORDER BY at, seq LIMIT 1), 1e18)"
+        where, values = given(
+            ("by = ?", wanted.by), ("what = ?", wanted.what), (since, wanted.since), ("seq < ?", before)
+        )
+        query = f"SELECT * FROM audit WHERE {' AND '.join(['true', *where])} ORDER BY seq DESC LIMIT ?"
         rows = await self.sql.rows(query, [*values, limit])
         return [
             NotedAct(seq, at, Act(by, what, subject, orjson.loads(detail)))

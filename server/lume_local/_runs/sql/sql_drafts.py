@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from lume_local._runs.sql.operation import Sql, reading, writing
+from lume_local._runs.sql.operation import SqlPart, reading, writing
 from lume_local._runs.store.drafts import (
     ROW_BYTES,
     Cells,
@@ -56,11 +56,8 @@ _ROW = "draft_id = ? AND run_id = ? AND number = ?"
 """Conditions: the rows of the draft that an owner has for a flow, and one row of a draft."""
 
 
-class SqlDrafts:
+class SqlDrafts(SqlPart):
     """See `store.drafts`."""
-
-    def __init__(self, sql: Sql) -> None:
-        self.sql = sql
 
     @reading
     async def draft(self, flow: str, owner: str) -> RowDraft | None:

@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 
-from lume_local._runs.sql.operation import Sql, change_all, marks, statement, writing
+from lume_local._runs.sql.operation import Sql, SqlPart, change_all, marks, statement, writing
 from lume_local._runs.sql.tables import RECEIVER
 from lume_local._runs.store.records import (
     KINDS,
@@ -34,7 +34,7 @@ WITH RECURSIVE receivers (receiver) AS (
 """A query that steps from receiver to receiver in the index, so that a long queue of one does not slow the others."""
 
 
-class SqlDeliveries:
+class SqlDeliveries(SqlPart):
     """The outbox of one state. A delivery is settled, delivered or abandoned, once its `due` is NULL."""
 
     first_of_each = f"""
@@ -47,9 +47,6 @@ class SqlDeliveries:
     WHERE {KIND} IN (?, ?, ?) ORDER BY due
     """
     """A query for the first deliveries of each receiver, of up to three kinds."""
-
-    def __init__(self, sql: Sql) -> None:
-        self.sql = sql
 
     async def add(self, kind: str, new: NewDelivery) -> None:
         """Add a delivery; part of the transaction of its subject."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from lume_local._runs.sql.operation import Sql, marks, reading, writing
+from lume_local._runs.sql.operation import Sql, SqlPart, marks, reading, writing
 from lume_local._runs.sql.run_rows import RUN_COLUMNS, stored_run
 from lume_local._runs.sql.sql_audit import add_act
 from lume_local._runs.sql.tables import DONE
@@ -55,11 +55,8 @@ _BY_RUN = (
 _BY_NUMBER = ("rejected", "rejected_for", "closings", "attention", "runs")
 
 
-class SqlPurge:
+class SqlPurge(SqlPart):
     """The old runs of a state. `outputs`: whether the server removes outputs, and so needs their locations."""
-
-    def __init__(self, sql: Sql) -> None:
-        self.sql = sql
 
     @reading
     async def old(

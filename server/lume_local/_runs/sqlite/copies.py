@@ -11,7 +11,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import orjson
@@ -137,11 +137,10 @@ def _check(db: sqlite3.Connection) -> None:
 
 def written(db: sqlite3.Connection, form: int) -> str:
     """Return which release wrote a state file, and which one this is."""
-    try:
-        row = db.execute("SELECT value FROM facts WHERE name = 'written_by'").fetchone()
-    except sqlite3.DatabaseError:  # another form may lack the table
-        row = None
-    by = f"lume-client {row[0][:40]}" if row else "another version of lume-client"
+    found = ""
+    with suppress(sqlite3.DatabaseError):  # another form may lack the table
+        found = fact(db, "written_by")[:40]
+    by = f"lume-client {found}" if found else "another version of lume-client"
     return (
         f"written by {by}, in form {form} of the state; this is lume-client {__version__}, which uses "
         f"form {VERSION}"
@@ -151,7 +150,13 @@ def written(db: sqlite3.Connection, form: int) -> str:
 def store_id_of(copy: Path) -> str:
     """Return the id of the state that was copied."""
     with closing(_read_only(copy)) as db:
-        return str(db.execute("SELECT value FROM facts WHERE name = 'store_id'").fetchone()[0])
+        return fact(db, "store_id")
+
+
+def fact(db: sqlite3.Connection, name: str) -> str:
+    """Return the recorded value of a name; empty if there is none."""
+    row = db.execute("SELECT value FROM facts WHERE name = ?", [name]).fetchone()
+    return "" if row is None else str(row[0])
 
 
 def outputs_in(copy: Path) -> Iterator[tuple[str, str]]:

@@ -23,7 +23,7 @@ from lume_local._runs.sql.tables import (
     SOURCES,
     VERSION,
 )
-from lume_local._runs.sqlite.copies import replace_copy
+from lume_local._runs.sqlite.copies import fact, replace_copy
 from lume_local._runs.sqlite.sqlite_tables import AUDITING, MENDING
 from lume_local._runs.store.records import StoreError
 
@@ -90,12 +90,12 @@ def migrate(db: sqlite3.Connection, path: Path, found: int) -> None:
 
 
 def _unknown(db: sqlite3.Connection, path: Path, found: int) -> StoreError:
-    return StoreError(f"{path} {schemas.unknown(found, _fact(db, 'written_by'))}")
+    return StoreError(f"{path} {schemas.unknown(found, fact(db, 'written_by'))}")
 
 
 def check(db: sqlite3.Connection, path: Path) -> None:
     """Raise `StoreError` if a file claims to be in the current form but is not."""
-    why = schemas.mismatch(KIND, parts(db), _fact(db, schemas.FACT), _fact(db, "written_by"))
+    why = schemas.mismatch(KIND, parts(db), fact(db, schemas.FACT), fact(db, "written_by"))
     if why:
         raise StoreError(f"{path} {why}")
 
@@ -109,8 +109,3 @@ def parts(db: sqlite3.Connection) -> schemas.Parts:
 def note_parts(db: sqlite3.Connection) -> None:
     """Record the schema as the one that the file was given."""
     db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", [schemas.FACT, schemas.written(parts(db))])
-
-
-def _fact(db: sqlite3.Connection, name: str) -> str:
-    row = db.execute("SELECT value FROM facts WHERE name = ?", [name]).fetchone()
-    return "" if row is None else str(row[0])

@@ -20,6 +20,7 @@ from lume_local._runs.health import Health, why
 from lume_local._runs.sql.operation import Sql
 from lume_local._runs.sql.sql_outbox import SqlDeliveries
 from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.sqlite.copies import fact
 from lume_local._runs.sqlite.sqlite_sql import Durability, SqliteSql
 from lume_local._runs.sqlite.state_file import open_state
 from lume_local._runs.store.records import Cursor, CursorForgotten, StatusChange, StoreFailed
@@ -109,8 +110,8 @@ class SqliteStore(SqlStore):
         self._db = open_state(path, outputs)
         self._durability = Durability(path)
         sql = SqliteSql(self._db, self._durability)
-        row = self._db.execute("SELECT value FROM facts WHERE name = 'store_id'").fetchone()
-        super().__init__(sql, SqliteFeed(sql, self._db), row[0], SolePublishing(), SqlDeliveries(sql))
+        feed, store_id = SqliteFeed(sql, self._db), fact(self._db, "store_id")
+        super().__init__(sql, feed, store_id, SolePublishing(), SqlDeliveries(sql))
 
     async def watch(self, health: Health) -> None:
         """Report whether the state can be written, until cancelled."""

@@ -13,14 +13,8 @@ from lume_async._base.elided import bounded
 
 KEPT_AT_LEAST = 90 * 86400.0
 """Seconds. The state itself refuses to delete a younger entry."""
-CANCEL, DISMISS, DISCARD, REPLAY, MEND, FORCE = (
-    "cancel",
-    "dismiss",
-    "discard",
-    "replay",
-    "mend",
-    "force_rerun",
-)
+CANCEL, DISMISS, DISCARD = "cancel", "dismiss", "discard"
+REPLAY, MEND, FORCE = "replay", "mend", "force_rerun"
 REGISTER, RELOAD, PURGE, RESTORE = "register_flow", "reload", "purge", "restore"
 ACTS = (CANCEL, DISMISS, DISCARD, REPLAY, MEND, FORCE, REGISTER, RELOAD, PURGE, RESTORE)
 

@@ -4,7 +4,7 @@ import hashlib
 import math
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -69,23 +69,19 @@ RETRY = 5.0
 _WORKERS = "worker processes"
 
 
-class _Start:
-    """A worker being started; after `settled`, `worker` is set unless there was a `problem`."""
+class _Pending(Generic[Answer]):
+    """The result of a task of the pool; after `settled`, `found` is set unless there was a `problem`."""
 
     def __init__(self) -> None:
         self.settled = anyio.Event()
-        self.worker: Worker | None = None
+        self.found: Answer | None = None
         self.problem = "the server is being shut down"
         self.is_wanted = True
+        """False once nobody waits for it: then it is not kept."""
 
 
-class _Verdict:
-    """The verdict on a flow; after `settled`, `answer` is set unless there was a `problem`."""
-
-    def __init__(self) -> None:
-        self.settled = anyio.Event()
-        self.answer: Checked | Refused | None = None
-        self.problem = "the server is being shut down"
+_Start = _Pending[Worker]
+_Verdict = _Pending[Checked | Refused]
 
 
 class WorkerPool:
@@ -130,8 +126,8 @@ class WorkerPool:
                 with anyio.CancelScope(shield=True):
                     async with task_group() as endings:
                         spare, self._spare = self._spare, None
-                        if spare is not None and spare.worker is not None:
-                            endings.start_soon(spare.worker.stop)
+                        if spare is not None and spare.found is not None:
+                            endings.start_soon(spare.found.stop)
                         for worker in (*self._idle, *self._out):
                             endings.start_soon(worker.stop)
                 tasks.cancel_scope.cancel()
@@ -155,7 +151,7 @@ class WorkerPool:
     async def _start(self, start: _Start) -> None:
         """Start the worker, and report to `health` whether that works."""
         try:
-            start.worker = await Worker.start(self._tasks, self._start_process, self._secrets)
+            start.found = await Worker.start(self._tasks, self._start_process, self._secrets)
         except (WorkerDied, ProtocolError) as error:
             start.problem = str(error)
             if self._spare is start:
@@ -169,7 +165,7 @@ class WorkerPool:
             if self._health is not None:
                 self._health.works(_WORKERS)
             if not start.is_wanted:
-                await start.worker.stop()
+                await start.found.stop()
         finally:
             start.settled.set()
 
@@ -229,19 +225,19 @@ class WorkerPool:
             await start.settled.wait()
         except BaseException:
             # The cancelled caller's start continues: it becomes the spare one, or ends, or has just failed.
-            has_failed = start.settled.is_set() and start.worker is None
+            has_failed = start.settled.is_set() and start.found is None
             if self._spare is None and not self._closed and not has_failed:
                 self._spare = start
-            elif start.worker is not None:
-                await start.worker.stop()
+            elif start.found is not None:
+                await start.found.stop()
             else:
                 start.is_wanted = False
             raise
         finally:
             self._awaited -= 1
-        if start.worker is not None:
-            self._out.add(start.worker)
-        return start.worker
+        if start.found is not None:
+            self._out.add(start.found)
+        return start.found
 
     # -- jobs for a spare worker; all raise `WorkerDied`
 
@@ -270,9 +266,9 @@ class WorkerPool:
             raise WorkerDied(
                 f"the flow is not checked after {patience:g} s, as the server is busy; the check goes on: try again"
             )
-        if verdict.answer is None:
+        if verdict.found is None:
             raise WorkerDied(verdict.problem)
-        return _accepted(verdict.answer).compiled
+        return _accepted(verdict.found).compiled
 
     async def _judge(self, key: bytes, verdict: _Verdict, job: Check) -> None:
         """Settle a verdict, and keep the newest ones."""
@@ -280,14 +276,14 @@ class WorkerPool:
             f"the flow was not checked within {CHECK_BACKSTOP:g} s, as the server is busy: try again"
         )
         try:
-            verdict.answer = await self._answered(job, Checked, Refused, CHECK_BACKSTOP, late)
+            verdict.found = await self._answered(job, Checked, Refused, CHECK_BACKSTOP, late)
         except OutOfTime:
             problem = f"takes more than {job.seconds} s of CPU time to check: simplify its expressions"
-            verdict.answer = Refused("", problem)
+            verdict.found = Refused("", problem)
         except (WorkerDied, ProtocolError) as error:
             verdict.problem = str(error)
         finally:
-            if verdict.answer is None:
+            if verdict.found is None:
                 del self._verdicts[key]
             verdict.settled.set()
             settled = [key for key, one in self._verdicts.items() if one.settled.is_set()]

@@ -201,7 +201,7 @@ async def test_a_spare_process_of_another_environment_is_not_handed_out(
         pool.warm()
         assert pool._spare is not None
         await pool._spare.settled.wait()
-        spare = pool._spare.worker
+        spare = pool._spare.found
         monkeypatch.setenv("AWS_REGION", "one")
         taken = await pool.take()
         assert taken is not spare
