@@ -4,14 +4,12 @@ They are executed one at a time, with keys taking turns, outside the lanes, each
 Their folders are removed at the end; if the server was killed, they are removed with the folders of other runs.
 """
 
-import shutil
 import uuid
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any
 
 import anyio
-from anyio.to_thread import run_sync
 from attrs import evolve, field, frozen
 
 from lume_async._base.elided import bounded
@@ -19,7 +17,7 @@ from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
 from lume_local._runs.execution import Stop
 from lume_local._runs.recorder import closed, entered
-from lume_local._runs.row_reader import RowReader, read_output
+from lume_local._runs.row_reader import RowReader, read_output, remove_folder
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.resolver import RunSeeds
 from lume_local._runs.sources.run_paths import RunPaths
@@ -91,9 +89,7 @@ class DryRuns:
             except WorkerDied as error:
                 return DryRunResult(_ended(run, RunStatus.CRASHED, str(error)), {})
             finally:
-                folder = self._paths.folder(run.run_id)
-                with anyio.CancelScope(shield=True):
-                    await run_sync(lambda: shutil.rmtree(folder, ignore_errors=True))
+                await remove_folder(self._paths.folder(run.run_id))
 
     async def _executed(self, run: StoredRun, job: Execute) -> tuple[StoredRun, dict[str, str], Json]:
         """Return the ended run, its files of rows, and its ledger entries. Raises `WorkerDied`."""

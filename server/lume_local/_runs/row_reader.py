@@ -56,7 +56,7 @@ class RowReader:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        await _removed(self._folder)  # leftovers of a killed server
+        await remove_folder(self._folder)  # leftovers of a killed server
         async with self.pool.running():
             yield
 
@@ -84,7 +84,7 @@ class RowReader:
             try:
                 yield evolve(job, folder=str(folder))
             finally:
-                await _removed(folder)
+                await remove_folder(folder)
 
     async def repair(self, job: Repair) -> Repaired:
         """Return candidates for the intended values. Raises `WorkerDied`."""
@@ -97,7 +97,8 @@ class RowReader:
             return await self.pool.gather(job)
 
 
-async def _removed(folder: Path) -> None:
+async def remove_folder(folder: Path) -> None:
+    """Remove a folder, even if the caller is cancelled; errors are ignored."""
     with anyio.CancelScope(shield=True):
         await run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
 

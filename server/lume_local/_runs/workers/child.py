@@ -93,12 +93,10 @@ def _variables() -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-async def child(
-    program: str, environment: dict[str, str], longest_line: int = 65536, start: Start | None = None
-) -> ChildProcess:
+async def child(program: str, environment: dict[str, str], longest_line: int = 65536) -> ChildProcess:
     """Start a process, see `Start`."""
     process = None
     with anyio.CancelScope(shield=True):  # cancelled in the middle, asyncio would lose the process
-        process = await (start or default_start)(program, environment, longest_line)
+        process = await default_start(program, environment, longest_line)
     assert process is not None
     return process

@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 
 from lume_async._base.elided import elided
 from lume_async._base.tasks import until_done
-from lume_local._runs.workers.child import ChildProcess, Start, child, environment, lent
+from lume_local._runs.workers.child import ChildProcess, child, environment, lent
 from lume_local._shared.failing import Obstacle
 from lume_local._shared.protocol import (
     Cancel,
@@ -87,16 +87,14 @@ class Worker:
         self._stderr_ended = anyio.Event()
 
     @classmethod
-    async def start(
-        cls, tasks: TaskGroup, start: Start | None = None, secrets: Collection[str] = ()
-    ) -> "Worker":
+    async def start(cls, tasks: TaskGroup, secrets: Collection[str] = ()) -> "Worker":
         """Start a worker and wait until it is ready for a job. Raises `WorkerDied` if it can't start.
 
         `tasks` gets the reader of its stderr, which ends with the process. `secrets` are not in its environment.
         """
         given = environment(secrets)
         try:
-            process = await child(_PROGRAM, given, _LONGEST_LINE, start)
+            process = await child(_PROGRAM, given, _LONGEST_LINE)
         except OSError as error:
             words = f"a worker process can't be started: {error.strerror or error}"
             raise WorkerDied(words) from error

@@ -12,7 +12,6 @@ from anyio.abc import TaskGroup
 from lume_async._base.tasks import task_group
 from lume_local._flow.fields import FlowError
 from lume_local._runs.health import Health
-from lume_local._runs.workers.child import Start
 from lume_local._runs.workers.worker import OutOfTime, Worker, WorkerDied
 from lume_local._shared.protocol import (
     ArchiveRuns,
@@ -89,18 +88,12 @@ class WorkerPool:
 
     Args:
         most: the maximum number of workers, not counting immediately needed ones.
-        start: starts their processes, instead of `default_start`.
+
         secrets: the server's own, which must not be in their environment.
     """
 
-    def __init__(
-        self,
-        most: int = 1,
-        health: Health | None = None,
-        start: Start | None = None,
-        secrets: Collection[str] = (),
-    ) -> None:
-        self._most, self._health, self._start_process, self._secrets = most, health, start, secrets
+    def __init__(self, most: int = 1, health: Health | None = None, secrets: Collection[str] = ()) -> None:
+        self._most, self._health, self._secrets = most, health, secrets
         self._tasks: TaskGroup
         self._spare: _Start | None = None
         self._idle: list[Worker] = []
@@ -151,7 +144,7 @@ class WorkerPool:
     async def _start(self, start: _Start) -> None:
         """Start the worker, and report to `health` whether that works."""
         try:
-            start.found = await Worker.start(self._tasks, self._start_process, self._secrets)
+            start.found = await Worker.start(self._tasks, self._secrets)
         except (WorkerDied, ProtocolError) as error:
             start.problem = str(error)
             if self._spare is start:

@@ -312,6 +312,7 @@ async def test_a_flow_that_takes_too_long_to_check_is_refused_and_not_sent_again
 
 async def test_a_process_that_does_not_start_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "START_LIMIT", 0.5)
-    async with WorkerPool(start=altered(lambda _: "import time; time.sleep(60)")).running() as pool:
+    monkeypatch.setattr(child, "default_start", altered(lambda _: "import time; time.sleep(60)"))
+    async with WorkerPool().running() as pool:
         with pytest.raises(worker.WorkerDied, match=r"not ready within 0\.5 s"):
             await pool.take()

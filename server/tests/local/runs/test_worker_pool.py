@@ -14,7 +14,7 @@ from local.flows import PEOPLE_CSV, people, slow_rows
 from local.processes import gone, own_workers
 from local.servers import serve
 
-from lume_local._runs.workers import worker, worker_pool
+from lume_local._runs.workers import child, worker, worker_pool
 from lume_local._runs.workers.worker import NotFinished, Worker
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._serve.serve import owned
@@ -55,9 +55,10 @@ _worker.main()
 
 
 @pytest.fixture
-async def odd() -> AsyncIterator[WorkerPool]:
+async def odd(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerPool]:
     """A pool of one worker that does odd runs."""
-    async with owned(WorkerPool(start=altered(lambda _: ODD_RUNS)).running(), "pool") as pool:
+    monkeypatch.setattr(child, "default_start", altered(lambda _: ODD_RUNS))
+    async with owned(WorkerPool().running(), "pool") as pool:
         yield pool
 
 
@@ -186,7 +187,8 @@ async def test_the_secrets_of_the_server_are_not_in_the_environment_of_its_proce
     }
     for name, value in (secrets | others | kept).items():
         monkeypatch.setenv(name, value)
-    pool = WorkerPool(start=altered(lambda _: ODD_RUNS), secrets=frozenset(secrets.values()))
+    monkeypatch.setattr(child, "default_start", altered(lambda _: ODD_RUNS))
+    pool = WorkerPool(secrets=frozenset(secrets.values()))
     async with owned(pool.running(), "pool"):
         names = [*secrets, *others, *kept]
         seen = f"[name for name in {names!r} if name in os.environ] == {[*kept]!r}"
@@ -416,11 +418,14 @@ _worker.main()
 """
 
 
-async def test_a_worker_finishes_what_another_process_has_left(tmp_path: Path) -> None:
+async def test_a_worker_finishes_what_another_process_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     note = tmp_path / "note"
     step = {"kind": "note", "path": str(note)}
     begin(tmp_path, step)
-    async with WorkerPool(start=altered(lambda _: UNKNOWN_KIND)).running() as pool, pool.worker() as taken:
+    monkeypatch.setattr(child, "default_start", altered(lambda _: UNKNOWN_KIND))
+    async with WorkerPool().running() as pool, pool.worker() as taken:
         await taken.finish(tmp_path)
         assert note.read_text() == "abandoned "
         commit(tmp_path, {"steps": [step]})
