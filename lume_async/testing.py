@@ -182,7 +182,9 @@ class FakeTransport:
             self._answer = answers
         else:
             queue = iter(answers)
-            self._answer = lambda request: _next_answer(queue, request)
+            self._answer = lambda request: next(
+                queue, AssertionError(f"no answer is left for {request.method} {request.path}")
+            )
 
     async def request(
         self,
@@ -308,10 +310,3 @@ def run_json(run_id: str, status: str, **fields: Any) -> dict[str, Any]:
         "metadata": {},
         **fields,
     }
-
-
-def _next_answer(queue: Iterator[FakeAnswer | Exception], request: FakeRequest) -> FakeAnswer | Exception:
-    try:
-        return next(queue)
-    except StopIteration:
-        return AssertionError(f"no answer is left for {request.method} {request.path}")

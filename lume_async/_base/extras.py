@@ -22,7 +22,18 @@ def require(module: str, extra: str, what: str, *, name: str = CLIENT) -> None:
 
 def install_command(extra: str = "", name: str = CLIENT) -> str:
     """Return the command that installs a distribution, with an extra; see `pip_install`."""
-    return pip_install(*_requirement(f"[{extra}]" if extra else "", name))
+    requirement, origin = f"{name}[{extra}]" if extra else name, _origin(name)
+    url = str(origin.get("url") or "")
+    if url.startswith("file:"):
+        from urllib.request import url2pathname  # here: it imports `http.client` and `ssl`
+
+        path = url2pathname(urlsplit(url).path) + requirement.removeprefix(name)
+        return pip_install(*(["-e"] if origin.get("dir_info", {}).get("editable") else []), path)
+    if url:
+        scheme = f"{vcs}+" if (vcs := origin.get("vcs_info", {}).get("vcs")) else ""
+        folder = f"#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else ""
+        requirement = f"{requirement} @ {scheme}{url}{folder}"
+    return pip_install(requirement)
 
 
 def pip_install(*requirement: str) -> str:
@@ -32,21 +43,6 @@ def pip_install(*requirement: str) -> str:
         [python, "-m", "pip", "install"] if find_spec("pip") else ["uv", "pip", "install", "--python", python]
     )
     return command_line([*pip, *requirement])
-
-
-def _requirement(extra: str, name: str) -> list[str]:
-    origin = _origin(name)
-    url = str(origin.get("url") or "")
-    if url.startswith("file:"):
-        from urllib.request import url2pathname  # here: it imports `http.client` and `ssl`
-
-        path = url2pathname(urlsplit(url).path)
-        return [*(["-e"] if origin.get("dir_info", {}).get("editable") else []), f"{path}{extra}"]
-    if url:
-        scheme = f"{vcs}+" if (vcs := origin.get("vcs_info", {}).get("vcs")) else ""
-        folder = f"#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else ""
-        return [f"{name}{extra} @ {scheme}{url}{folder}"]
-    return [f"{name}{extra}"]
 
 
 def _origin(name: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -11,10 +11,8 @@ if TYPE_CHECKING:
 
 def running_loop() -> asyncio.AbstractEventLoop:
     """Return the running event loop of asyncio. Raises `RuntimeError` if none is running here, as under trio."""
-    return asyncio._get_running_loop() or _refuse()
-
-
-def _refuse() -> NoReturn:
+    if (loop := asyncio._get_running_loop()) is not None:
+        return loop
     raise RuntimeError(
         "lume_async runs on asyncio, and no asyncio event loop is running here. It does not run on trio: there, call "
         "lume_sync in a thread (trio.to_thread.run_sync)"

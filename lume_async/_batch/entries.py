@@ -249,7 +249,11 @@ def read(item: int, rows: Iterable[Row], samples: Samples) -> Entry | None:
                 continue
             if kind == Kind.SENDING:
                 before = inflated(intact(item, row), b"")
-                entry = _read_sending_1(before, entry)
+                head, _, request = before.partition(b"\n")
+                key, at, by_server = orjson.loads(head)
+                if entry is not None and entry.key == key:
+                    at, by_server = entry.at, entry.by_server
+                entry = Entry(key, at, by_server, request)
                 continue
             if entry is None:
                 raise DamagedError
@@ -308,14 +312,6 @@ def _read_sending(item: int, data: bytes, before: Entry | None, samples: Samples
         line, _, request = inflated(data[9:-4], b"", sample).partition(b"\n")
         key = line.decode()
     by_server = flags & _MARKED != 0
-    if before is not None and before.key == key:
-        at, by_server = before.at, before.by_server
-    return Entry(key, at, by_server, request)
-
-
-def _read_sending_1(content: bytes, before: Entry | None) -> Entry:
-    head, _, request = content.partition(b"\n")
-    key, at, by_server = orjson.loads(head)
     if before is not None and before.key == key:
         at, by_server = before.at, before.by_server
     return Entry(key, at, by_server, request)

@@ -106,8 +106,16 @@ class Journal:
         if not rows:
             return None
         entry = self._read(item, rows)
-        if entry is not None and entry.request != entries.canonical(request):
-            self._compare(item, entries.request_of(entry.request), request)
+        if entry is None or entry.request == entries.canonical(request):
+            return entry
+        was = entries.request_of(entry.request)
+        changed = ", ".join(
+            f"{field.name} {getattr(was, field.name)!r} is now {getattr(request, field.name)!r}"
+            for field in fields(RunRequest)
+            if getattr(was, field.name) != getattr(request, field.name)
+        )
+        if changed:
+            raise self._changed(f"item {item + 1}: {changed}")
         return entry
 
     def sending(
@@ -206,7 +214,7 @@ class Journal:
         return self.rows(item, 1).get(item, [])
 
     def _load(self) -> None:
-        """Check the entries of the first and the last item, and load those about the input and the mark."""
+        """Check the entries of the first and the last item, and that none is missing that the mark counts."""
         ends: set[int] = set()
         with self._translated():
             self.count, self._samples = entries.read_input(_INPUT, self._rows_of(_INPUT))
@@ -219,16 +227,13 @@ class Journal:
                 raise DamagedError
         for item in ends - {_INPUT}:
             self._read(item, self._rows_of(item))
-        self._mark = self._checked_mark()
-
-    def _checked_mark(self) -> Mark:
-        """Return the mark, after checking that no entry it counts is missing."""
         with self._translated():
             mark = Mark.open(self._path)
             ((count,),) = self._connection.execute("SELECT count(*) FROM entries").fetchall()
             if mark.count <= count:
                 mark.set(count)
-                return mark
+                self._mark = mark
+                return
             mark.close(remove=False)
         all_ = counted(mark.count, "entry", "entries")
         missing = counted(mark.count - count, f"of its {all_} is missing", f"of its {all_} are missing")
@@ -240,15 +245,6 @@ class Journal:
         except DamagedError:
             reason = self._damage(item)
         raise JournalError(reason)
-
-    def _compare(self, item: int, was: RunRequest, now: RunRequest) -> None:
-        changed = ", ".join(
-            f"{field.name} {getattr(was, field.name)!r} is now {getattr(now, field.name)!r}"
-            for field in fields(RunRequest)
-            if getattr(was, field.name) != getattr(now, field.name)
-        )
-        if changed:
-            raise self._changed(f"item {item + 1}: {changed}")
 
     def _changed(self, what: str) -> ConfigurationError:
         return ConfigurationError(

@@ -299,23 +299,21 @@ class _Batch:
 def warned_of_silence(sender: Sender, timeout: float | None) -> Iterator[None]:
     """Warn once within the block; `timeout` is the batch's, in seconds."""
     has_warned = False
+    until = "without end: pass timeout=, " if timeout is None else f"up to its timeout of {timeout:g} s: "
 
     def listen(seconds: float, error: ApiError) -> None:
         nonlocal has_warned
         if seconds >= SILENCE and not has_warned:
             has_warned = True
-            warnings.warn(_message(sender, seconds, error, timeout), RuntimeWarning, stacklevel=2)
+            message = (
+                f"{sender.settings.base_url} has not answered for {seconds:.0f} s ({error}), and run_many keeps "
+                f"trying {until}leave the iteration or press Ctrl-C to end it; runs that were submitted keep running "
+                "on the server"
+            )
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
 
     sender.on_silence.add(listen)
     try:
         yield
     finally:
         sender.on_silence.discard(listen)
-
-
-def _message(sender: Sender, seconds: float, error: ApiError, timeout: float | None) -> str:
-    until = "without end: pass timeout=, " if timeout is None else f"up to its timeout of {timeout:g} s: "
-    return (
-        f"{sender.settings.base_url} has not answered for {seconds:.0f} s ({error}), and run_many keeps trying "
-        f"{until}leave the iteration or press Ctrl-C to end it; runs that were submitted keep running on the server"
-    )

@@ -148,19 +148,15 @@ class Submitter:
             return
         sender = self._sender
         if not sender.knows_time:
-            await self._ask_time()
+            async with self._asking:  # once; the server's time is optional
+                if not self._asked and not sender.knows_time:
+                    self._asked = True
+                    with suppress(ApiError):
+                        await sender.send(endpoints.health(), timeout=LAST_SUBMISSION, once=True)
         if self._under_way is not None:
             self._under_way[likeness(request)] += 1
         now = sender.server_time(sender.clock.now())
         await self._record(Journal.sending, item, request, key, now, by_server=sender.knows_time)
-
-    async def _ask_time(self) -> None:
-        """Ask for the server's time, once; it is optional."""
-        async with self._asking:
-            if not self._asked and not self._sender.knows_time:
-                self._asked = True
-                with suppress(ApiError):
-                    await self._sender.send(endpoints.health(), timeout=LAST_SUBMISSION, once=True)
 
     async def _send(
         self,
@@ -258,7 +254,10 @@ class Submitter:
             state.first_sent = clock.now() - (clock.wall() - entry.at)
         found = await self._found(request, state)
         is_answered = found.failure is None or found.is_clear
-        key_is_kept = entry.by_server and is_answered and await self._keeps_key(state)
+        key_is_kept = entry.by_server and is_answered and await self._sender.replays()
+        key_is_kept = (
+            key_is_kept and self._sender.known.keys_kept is not None and not self._is_forgotten(state)
+        )
         has_twin = key_is_kept and await self._has_twin(request)
         none_found = found.run is None and found.is_clear
         # If there is no list, only the server's clock shows whether it still has the key.
@@ -293,11 +292,6 @@ class Submitter:
         replays = replays and (knows_age or self._sender.known.keys_kept is None)
         then = decide(None, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
         return then is Then.SEND
-
-    async def _keeps_key(self, state: CallState) -> bool:
-        """Return whether the server still has the key, by the retention that it announces."""
-        sender = self._sender
-        return await sender.replays() and sender.known.keys_kept is not None and not self._is_forgotten(state)
 
     def _is_forgotten(self, state: CallState) -> bool:
         """Return whether the server may have dropped the key, by the retention that it announces."""

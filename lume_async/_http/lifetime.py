@@ -27,11 +27,9 @@ class PerLoop(Generic[T]):
         """Return the value of the running loop."""
         loop = running_loop()
         value = self._values.get(loop)
-        return self._make_in(loop) if value is None else value
-
-    def _make_in(self, loop: asyncio.AbstractEventLoop) -> T:
-        forget_closed(self._values)
-        value = self._values[loop] = self._make()
+        if value is None:
+            forget_closed(self._values)
+            value = self._values[loop] = self._make()
         return value
 
     def items(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:

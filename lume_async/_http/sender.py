@@ -295,7 +295,10 @@ class Sender:
             try:
                 response = await request
             except ApiConnectionError as error:
-                self._unanswered(error, began)
+                if self.known.silent_since is None:
+                    self.known.silent_since = began
+                for listener in list(self.on_silence):
+                    listener(self.clock.now() - self.known.silent_since, error)
                 raise
         finally:
             limiter.release()
@@ -356,13 +359,6 @@ class Sender:
                 raise
             finally:
                 self.observer.finished(evolve(event, duration=self.clock.now() - started))
-
-    def _unanswered(self, error: ApiError, began: float) -> None:
-        since = self.known.silent_since
-        if since is None:
-            since = self.known.silent_since = began
-        for listener in list(self.on_silence):
-            listener(self.clock.now() - since, error)
 
     def _learn(self, response: Response, state: CallState, epoch: int) -> None:
         """Learn from a response: capabilities, the server's clock, whether it is overloaded."""

@@ -49,7 +49,19 @@ class Session:
     async def _live(
         self, settings: Settings, ssl: ssl_module.SSLContext | None
     ) -> AsyncGenerator[aiohttp.ClientSession, None]:
-        connector, proxy = _connector(settings.proxy, ssl)
+        options = {
+            "limit": 0,  # the sender has its own fair limit: queueing must not look like a slow server
+            "keepalive_timeout": KEEP_ALIVE,
+            "ssl": True if ssl is None else ssl,
+        }
+        proxy = settings.proxy
+        if proxy is not None and is_socks(proxy):
+            from lume_async._http.socks import SocksConnector  # here: aiohttp-socks is an extra
+
+            connector: Connector = SocksConnector(proxy, **options)
+            proxy = None
+        else:
+            connector = Connector(resolver=Resolver(), **options)
         self.limits = TimeLimits(connector.is_connecting)
         self.session = aiohttp.ClientSession(
             connector=connector,
@@ -84,20 +96,6 @@ class Session:
             for response in self.reading.copy():
                 response.close()
             await self.session.close()
-
-
-def _connector(proxy: str | None, ssl: ssl_module.SSLContext | None) -> tuple[Connector, str | None]:
-    """Return the connector, and the proxy that is left to aiohttp."""
-    options = {
-        "limit": 0,  # the sender has its own fair limit: queueing must not look like a slow server
-        "keepalive_timeout": KEEP_ALIVE,
-        "ssl": True if ssl is None else ssl,
-    }
-    if proxy is None or not is_socks(proxy):
-        return Connector(resolver=Resolver(), **options), proxy
-    from lume_async._http.socks import SocksConnector  # here: aiohttp-socks is an extra
-
-    return SocksConnector(proxy, **options), None
 
 
 def end_all(sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, Session]) -> None:

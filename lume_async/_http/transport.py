@@ -205,14 +205,12 @@ class AiohttpTransport:
         reached = not (isinstance(error, _NOT_REACHED) or _is_invalid_host(error))
         words = _words_of(error)
         if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
-            words += f" (trust store: {self._trust()})"
+            given: object = self._settings.ssl
+            if isinstance(given, ssl_module.SSLContext):
+                given = "the ssl= context"
+            trust = given or os.environ.get("SSL_CERT_FILE") or "the system's"
+            words += f" (trust store: {trust})"
         return ApiConnectionError(f"{self._where}: {words}", reached=reached)
-
-    def _trust(self) -> str:
-        given = self._settings.ssl
-        if isinstance(given, ssl_module.SSLContext):
-            return "the ssl= context"
-        return str(given or os.environ.get("SSL_CERT_FILE") or "the system's")
 
     async def _open(self) -> "Session":
         """Open a session for the running loop, unless another task has done so meanwhile."""

@@ -63,7 +63,10 @@ class Scheduler:
         async with task_group() as workers:
             while True:
                 with CancelScope() as self._nap:
-                    await self._sleep_until_due()
+                    if self._heap:
+                        await self._clock.sleep(max(0.0, self._heap[0] - self._clock.now()))
+                    else:
+                        await sleep_forever()
                 self._nap = None
                 self._start_due(workers)
 
@@ -140,12 +143,6 @@ class Scheduler:
         self._heap = [due for due in self._heap if self._slot(due) in self._slots]
         heapq.heapify(self._heap)
         self._entries = sum(map(len, self._slots.values()))
-
-    async def _sleep_until_due(self) -> None:
-        if self._heap:
-            await self._clock.sleep(max(0.0, self._heap[0] - self._clock.now()))
-        else:
-            await sleep_forever()
 
     def _start_due(self, workers: TaskGroup) -> None:
         now, heap, known = self._clock.now(), self._heap, self._due

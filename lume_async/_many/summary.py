@@ -213,11 +213,15 @@ class Summary:
 
     def _facts(self) -> list[tuple[str, str]]:
         rows = f"{self.rows_read:,} read, {self.rows_mapped:,} mapped, {self.rows_rejected:,} rejected"
+        slowest = (
+            f"{source} ({run_id}, {lasted:.1f} s)" if source else f"{run_id} ({lasted:.1f} s)"
+            for lasted, run_id, source in self._slowest
+        )
         return [
             ("rows", rows),
             ("rejected because", _counts(self.reject_reasons)),
             ("warned of", _counts(self.warnings)),
-            ("slowest", ", ".join(_slow(*one) for one in self._slowest)),
+            ("slowest", ", ".join(slowest)),
         ]
 
     def _failed_lines(self) -> list[str]:
@@ -236,10 +240,6 @@ class Summary:
         if rest := sum(len(alike) for _kind, alike in ordered[LISTED:]):
             lines.append(f"and {counted(rest, 'more failure')}")
         return lines
-
-
-def _slow(lasted: float, run_id: str, source: str) -> str:
-    return f"{source} ({run_id}, {lasted:.1f} s)" if source else f"{run_id} ({lasted:.1f} s)"
 
 
 def _quoted(text: str) -> str:

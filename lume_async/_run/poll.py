@@ -172,8 +172,13 @@ class RunWatch(Items[Snapshot], Generic[Snapshot]):
     async def _next(self) -> Snapshot:
         if self._ended:
             raise StopAsyncIteration
+        left = None
+        if self._timeout is not None:
+            if self._deadline is None:
+                self._deadline = self._clock.now() + self._timeout
+            left = max(0.0, self._deadline - self._clock.now())
         try:
-            record = await self._poll.wait(self._backoff, self._left())
+            record = await self._poll.wait(self._backoff, left)
         except Unfinished as caught:
             unfinished = caught
         else:
@@ -188,10 +193,3 @@ class RunWatch(Items[Snapshot], Generic[Snapshot]):
 
     def _is_news(self, record: RunRecord) -> bool:
         return record.status != self._shown or record.is_terminal
-
-    def _left(self) -> float | None:
-        if self._timeout is None:
-            return None
-        if self._deadline is None:
-            self._deadline = self._clock.now() + self._timeout
-        return max(0.0, self._deadline - self._clock.now())

@@ -84,7 +84,9 @@ async def resubmit(
         marks, key = {PARENT: old.id, CONTENT: sha256}, None
         if not force:
             same = {"flow_version": flow_version}
-            earlier = await earlier_runs(sender, same, lambda run: _has(run, marks), old.created_at)
+            earlier = await earlier_runs(
+                sender, same, lambda run: marks.items() <= (run.run_metadata or {}).items(), old.created_at
+            )
             if (held := holder(earlier)) is not None:
                 return held
             _refuse_replacing(old, await definition())
@@ -107,11 +109,6 @@ async def _ended(old: RunState, refresh: Callable[[], Awaitable[None]]) -> str:
     if old.flow_version is None or old.source_path is None:
         raise InvalidRequestError(f"the server does not report the flow version and source of run {old.id}")
     return old.flow_version
-
-
-def _has(run: RunState, marks: dict[str, str]) -> bool:
-    """Return whether the run's metadata has these entries."""
-    return marks.items() <= (run.run_metadata or {}).items()
 
 
 def _refuse_without_rejects(old: RunState) -> None:

@@ -35,7 +35,11 @@ async def sent_seeds(sender: Sender, flow_version: str, seeds: SeedData) -> dict
     arguments.instance(seeds, "seeds", Mapping, "a dict of seeds by their names", InvalidRequestError)
     for name in seeds:
         plain_text(name, "seeds")
-    paths = {name: str(data) for name, data in seeds.items() if _is_uploaded(data)}
+    paths = {
+        name: str(data)
+        for name, data in seeds.items()
+        if isinstance(data, str) and data.startswith(_UPLOADED)
+    }
     for path in paths.values():
         plain_text(path, "seeds")
     async with AsyncExitStack() as stack:
@@ -52,10 +56,6 @@ async def sent_seeds(sender: Sender, flow_version: str, seeds: SeedData) -> dict
         for name, file in files.items():
             paths[name] = await upload(sender, file, None, name="seed.csv", by_content=True)
     return {name: paths[name] for name in seeds}
-
-
-def _is_uploaded(data: object) -> bool:
-    return isinstance(data, str) and data.startswith(_UPLOADED)
 
 
 async def _rows_as() -> RowFormat:

@@ -31,13 +31,8 @@ _PREFIX = b"whsec_"
 def veiled_secrets(secret: Secrets) -> list[SecretBytes | Veiled]:
     """Wrap the secrets, so that no traceback with locals shows them; call it before anything can raise."""
     given = secret if isinstance(secret, Iterable) and not isinstance(secret, (str, bytes)) else [secret]
-    return [_veiled(item) for item in given]
-
-
-def _veiled(item: object) -> SecretBytes | Veiled:
-    if isinstance(item, str):
-        return SecretBytes(item.encode("utf-8", "surrogatepass"))
-    return SecretBytes(item) if isinstance(item, bytes) else Veiled(item)
+    encoded = (item.encode("utf-8", "surrogatepass") if isinstance(item, str) else item for item in given)
+    return [SecretBytes(item) if isinstance(item, bytes) else Veiled(item) for item in encoded]
 
 
 def check_secrets(secrets: list[SecretBytes | Veiled]) -> list[bytes]:

@@ -171,7 +171,11 @@ def error_from(
         submits: whether the request submitted a run, so that a 409 means a duplicate.
         optional: whether servers may lack the operation.
     """
-    status, problem = response.status, _problem(response.body)
+    status = response.status
+    try:
+        problem = decode_object(response.body)  # a problem of RFC 9457, of any content type
+    except ResponseDecodeError:
+        problem = {}
     what = str(problem.get("type"))
     kind = _kind(status, what, on_run=on_run, submits=submits)
     if optional and (status in _NO_OPERATION or (status == HTTPStatus.NOT_FOUND and what not in _NOT_FOUND)):
@@ -269,14 +273,6 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     422: InvalidRequestError,
     429: RateLimitError,
 }
-
-
-def _problem(body: bytes) -> dict[str, Any]:
-    """Return the members of an RFC 9457 problem of any content type; empty if the body is not a JSON object."""
-    try:
-        return decode_object(body)
-    except ResponseDecodeError:
-        return {}
 
 
 def _message(response: Response, problem: dict[str, Any], *, withheld: bool) -> str:

@@ -67,7 +67,12 @@ def _plain(values: list[Any]) -> list[Any]:
     if kind is Decimal:
         decimals = [None if value is None else Decimal(str(value)) for value in values]
         return decimals if _fit(decimals) else [None if value is None else str(value) for value in decimals]
-    return [value if value is None or isinstance(value, str) else _text(value) for value in values]
+    return [
+        value
+        if value is None or isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False, default=str)
+        for value in values
+    ]
 
 
 def _kind(values: list[Any]) -> type | None:
@@ -89,7 +94,3 @@ def _fit(values: list[Decimal | None]) -> bool:
         (value.adjusted() + 1, -int(value.as_tuple().exponent)) for value in values if value is not None
     ]
     return max(max(0, whole) for whole, _ in shapes) + max(max(0, after) for _, after in shapes) <= _DIGITS
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
