@@ -37,6 +37,7 @@ from lume_local._worker.object_stores import (
     StoreTrouble,
     aws_client,
     boto_errors,
+    if_there,
     obstore_errors,
     s3_client,
     s3_copy,
@@ -301,13 +302,7 @@ class StorePlace(ListedPlace):
         if _unsound(self._root + key):  # obstore takes no such key, but a listing of S3 begins with it
             listed = next(s3_listed(self._bucket, key), []) if self._root.startswith("s3://") else []
             return next((one for one in listed if one["path"] == key), None)
-        try:
-            with obstore_errors(self._root + key):
-                return obstore.head(self._store, key)
-        except StoreTrouble as trouble:
-            if trouble.is_missing:
-                return None
-            raise
+        return if_there(self._root + key, lambda: obstore.head(self._store, key))
 
     async def contents(self, entries: Sequence[ArrivalEntry]) -> Sequence[bytes | PlaceTrouble | None]:
         return [hash_of([entry.seen]).encode() for entry in entries]

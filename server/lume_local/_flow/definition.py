@@ -41,20 +41,14 @@ def read_engine(top: Table) -> Sharding | None:
     table = top.table("engine")
     if table.present("url"):
         raise FlowError(table.at("url"), "belongs to the server, not to a flow: lume serve --engine URL")
-    sharding = Sharding(_shard_bytes(table), _shards(table))
+    size, shards = _shard_bytes(table), None
+    if table.present("shards") and (shards := table.count("shards", most=MOST_SHARDS)) < 1:
+        raise FlowError(table.at("shards"), "must be at least 1")
+    sharding = Sharding(size, shards)
     table.refuse_unknown()
     if sharding.shards is not None and sharding.shard_bytes is not None:
         raise FlowError(table.place, "has both shards and shard_bytes: remove one of the two")
     return sharding
-
-
-def _shards(table: Table) -> int | None:
-    if not table.present("shards"):
-        return None
-    count = table.count("shards", most=MOST_SHARDS)
-    if count < 1:
-        raise FlowError(table.at("shards"), "must be at least 1")
-    return count
 
 
 def _shard_bytes(table: Table) -> int | None:

@@ -140,24 +140,18 @@ class Run:
 
     def _count_late(self, taken: TakenIn, reasons: dict[str, int]) -> int:
         """Count the rows that are rejected although they break no check (see `Statements.is_judged_late`)."""
-        total = self._count_duplicates(taken, reasons)
-        if self.context.flow["references"] or self.context.flow["judged_by_table"]:
-            counts = self.steps.late(taken, bool(self.context.flow["unique"]))
+        flow, total = self.context.flow, 0
+        unique: list[str] = flow["unique"]
+        if unique:
+            *twins, total = self.steps.twins(taken, unique)
+            reasons |= {twin_reason(name): count for name, count in zip(unique, twins, strict=True) if count}
+            if self.context.job.accepted is not None:
+                reasons |= held_back(self.context.connection)
+        if flow["references"] or flow["judged_by_table"]:
+            counts = self.steps.late(taken, bool(unique))
             total += counts.pop("")
             for reason, count in counts.items():
                 reasons[reason] = reasons.get(reason, 0) + count
-        return total
-
-    def _count_duplicates(self, taken: TakenIn, reasons: dict[str, int]) -> int:
-        unique: list[str] = self.context.flow["unique"]
-        if not unique:
-            return 0
-        *counts, total = self.steps.twins(taken, unique)
-        for name, count in zip(unique, counts, strict=True):
-            if count:
-                reasons[twin_reason(name)] = count
-        if self.context.job.accepted is not None:
-            reasons |= held_back(self.context.connection)
         return total
 
     def _refusal(self, taken: TakenIn, metrics: Metrics, unmet: Unmet) -> str | None:

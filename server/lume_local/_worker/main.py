@@ -314,7 +314,12 @@ def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose
             except OSError as error:
                 return Failed(explain(error), None)
         case Look():
-            return _look(job)
+            with closing(source_of(job.source, {})) as source:
+                try:
+                    source.check()
+                    return Looked(source.content(job.known, sys.maxsize))
+                except SourceError as error:
+                    return Looked(None, str(error))
         case Notify():
             from lume_local._worker.notifying import notify
 
@@ -355,16 +360,6 @@ def _archive(job: ArchiveRuns) -> None:
         os.replace(draft, job.target)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _look(job: Look) -> Looked:
-    """Return the content of a source, with its digest where nothing else identifies it."""
-    with closing(source_of(job.source, {})) as source:
-        try:
-            source.check()
-            return Looked(source.content(job.known, sys.maxsize))
-        except SourceError as error:
-            return Looked(None, str(error))
 
 
 def _run(

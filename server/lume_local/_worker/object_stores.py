@@ -5,15 +5,16 @@ Credentials and endpoints come only from the environment.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
 
 from lume_local._flow.urls import split_store_url
 from lume_local._shared.failing import require
 
+T = TypeVar("T")
 LOOK_CLOSER = ("301", "400", "401", "403", "404")
 """Answers without a reason, for example to HEAD; listing the bucket gets a reason."""
 MISSING = ("404", "NoSuchKey", "BlobNotFound")
@@ -164,6 +165,17 @@ def head(store: "ObjectStore", url: str) -> ObjectVersion:
     with obstore_errors(url):
         found = obstore.head(store, split_store_url(url)[2])
     return ObjectVersion.of(found["size"], found["e_tag"])
+
+
+def if_there(url: str, ask: Callable[[], T]) -> T | None:
+    """Return the store's answer about an object; None if it does not exist. Raises `StoreTrouble`."""
+    try:
+        with obstore_errors(url):
+            return ask()
+    except StoreTrouble as trouble:
+        if trouble.is_missing:
+            return None
+        raise
 
 
 class Buckets:

@@ -216,17 +216,12 @@ def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str
         mended = rows_of_rejects(read_job(job.mended), intake.corrected)
         found["mended"] = as_text(mended)
         metrics["warnings"] |= _twice(intake, mended & of_text(job.taken) if job.taken else 0)
-    metrics["warnings"] |= _beside(job.beside)
+    if job.beside:  # rows that this run does not replace
+        closed = counted(job.beside, "reject of this source was", "rejects of this source were")
+        them = "it" if job.beside == 1 else "them"
+        warning = f"{closed} corrected or replayed before: what was accepted of {them} {_STAYS}"
+        metrics["warnings"][warning] = 1
     return found
-
-
-def _beside(rejects: int) -> dict[str, int]:
-    """Return a warning about rows that this run does not replace."""
-    if not rejects:
-        return {}
-    closed = counted(rejects, "reject of this source was", "rejects of this source were")
-    them = "it" if rejects == 1 else "them"
-    return {f"{closed} corrected or replayed before: what was accepted of {them} {_STAYS}": 1}
 
 
 def _twice(intake: Intake, taken: int) -> dict[str, int]:

@@ -87,16 +87,13 @@ def _place(path: Path, header: list[str], name: str) -> int:
         wanted = name if found is header else name.lower()
         if found.count(wanted) == 1:
             return found.index(wanted)
-    raise SourceError(
-        f"the seed {path} needs one column {name!r}; it has {', '.join(map(repr, header))}{_hint(header, name)}"
-    )
-
-
-def _hint(header: list[str], name: str) -> str:
-    if len(header) > 1:
-        return ""
-    delims = [delim for delim in ";\t|" if name.lower() in map(str.strip, header[0].lower().split(delim))]
-    return f". It looks like the delimiter is {delims[0]!r}: save it with commas" if delims else ""
+    problem = f"the seed {path} needs one column {name!r}; it has {', '.join(map(repr, header))}"
+    if len(header) == 1:
+        for delim in ";\t|":
+            if name.lower() in map(str.strip, header[0].lower().split(delim)):
+                problem += f". It looks like the delimiter is {delim!r}: save it with commas"
+                break
+    raise SourceError(problem)
 
 
 def _checked(path: Path, lines: Any, width: int, key: str, place: int) -> Iterator[list[str]]:

@@ -86,7 +86,11 @@ class Statements:
 
     def stage(self) -> str:
         """Return the one scan: target columns, masks, `_lume_reject`, and the raw columns if needed."""
-        columns = ", ".join([self.targets, *self._judgement, *self._kept(), *self._place])
+        kept = self.layout.raw_names
+        if kept and not self.is_judged_late:  # else any row may turn out to be a reject after the scan
+            # One column, because each of many almost empty columns would cost as much as a full one.
+            kept = [f"{self._packed} AS _lume_raw"]
+        columns = ", ".join([self.targets, *self._judgement, *kept, *self._place])
         return f"SELECT {columns} FROM (SELECT *, {self._reject()} AS _lume_reject FROM ({self._masked()}))"
 
     def unmapped(self, staged: str) -> str:
@@ -97,13 +101,6 @@ class Statements:
     @property
     def _judgement(self) -> list[str]:
         return [*(f"_lume_why{n}" for n in range(self.masks)), "_lume_reject"]
-
-    def _kept(self) -> list[str]:
-        names = self.layout.raw_names
-        if self.is_judged_late or not names:  # after the scan, any row may turn out to be a reject
-            return names
-        # One column, because each of many almost empty columns would cost as much as a full one.
-        return [f"{self._packed} AS _lume_raw"]
 
     @property
     def _packed(self) -> str:
@@ -261,7 +258,12 @@ class Statements:
     def rejected(self, staged: str, duplicates: bool) -> str:
         """Return the FROM clause for the rejected rows in the order of the source."""
         if not duplicates:
-            return f"{self._unpacked(staged)} WHERE _lume_reject"
+            if not self.is_judged_late:
+                raw = "".join(
+                    f", _lume_raw[{n + 1}] AS {name}" for n, name in enumerate(self.layout.raw_names)
+                )
+                staged = f"(SELECT *{raw} FROM {staged})"
+            return f"{staged} WHERE _lume_reject"
         return (
             f"{staged} AS staged LEFT JOIN _lume_duplicates AS twice ON staged.file_row_number = twice.n "
             "WHERE _lume_reject OR twice.n IS NOT NULL ORDER BY staged.file_row_number"
@@ -284,12 +286,6 @@ class Statements:
         for n, name in enumerate(self.flow["unique"] if duplicates else ()):
             found[twin_reason(name)] = f"(bits & {1 << n}) <> 0"
         return found
-
-    def _unpacked(self, staged: str) -> str:
-        if self.is_judged_late:
-            return staged
-        raw = "".join(f", _lume_raw[{n + 1}] AS {name}" for n, name in enumerate(self.layout.raw_names))
-        return f"(SELECT *{raw} FROM {staged})"
 
     def shown_labels(self) -> Iterator[tuple[str, str]]:
         """Yield the columns of a reject between its reasons and `_lume_raw`, each with its label."""
@@ -317,7 +313,13 @@ class Statements:
         yield from ((f"_lume_s{n}", labels[n]) for n in sorted(labels))
 
     def reasons(self, duplicates: bool) -> str:
-        return f"concat_ws('; ', {', '.join(self._each_reason(duplicates))})"
+        """Return the reasons of a rejected row, as one text."""
+        each = [f"CASE WHEN {_breaks(n)} THEN {text(reason)} END" for n, reason in self._rejecting()]
+        if duplicates:
+            for n, name in enumerate(self.flow["unique"]):
+                each.append(f"CASE WHEN (twice.bits & {1 << n}) <> 0 THEN {text(twin_reason(name))} END")
+            each.append("twice.why")
+        return f"concat_ws('; ', {', '.join([*each, 'NULL::VARCHAR'])})"
 
     def reasons_of(self, masks: Sequence[int]) -> list[str]:
         """Return the reasons for which a row with these masks is rejected."""
@@ -328,15 +330,6 @@ class Statements:
         for n, check in enumerate(self.flow["checks"]):
             if check["on_fail"] == "reject" and (self.found is None or check["reason"] in self.found):
                 yield n, check["reason"]
-
-    def _each_reason(self, duplicates: bool) -> Iterator[str]:
-        for n, reason in self._rejecting():
-            yield f"CASE WHEN {_breaks(n)} THEN {text(reason)} END"
-        if duplicates:
-            for n, name in enumerate(self.flow["unique"]):
-                yield f"CASE WHEN (twice.bits & {1 << n}) <> 0 THEN {text(twin_reason(name))} END"
-            yield "twice.why"
-        yield "NULL::VARCHAR"
 
 
 def _breaks(check: int) -> str:

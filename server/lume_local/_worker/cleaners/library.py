@@ -47,13 +47,13 @@ def _part(found: re.Match[str]) -> str:
     """Return the replacement for a name in braces; braces of a regular expression stay."""
     match found[1]:
         case "countries" | "months":
-            return _map(_named(found[1]))
+            return _map({name: key for key, names in _table(found[1])["names"].items() for name in names})
         case "weekdays":
-            names: dict[str, str] = {}  # the numbers of the days that each may mean
-            for number, all_of_it in _table("weekdays")["names"].items():
-                for name in all_of_it:
-                    names[name] = names.get(name, "") + number
-            return _map(names)
+            days: dict[str, str] = {}  # the numbers of the days that each may mean
+            for number, names in _table("weekdays")["names"].items():
+                for name in names:
+                    days[name] = days.get(name, "") + number
+            return _map(days)
         case "currency":
             codes, words = "|".join(_table("currencies")["codes"]), "|".join(_CURRENCY_WORDS)
             return rf"[A-Z]{{0,3}}\p{{Sc}}|{codes}|(?i:{words})\.?"
@@ -67,12 +67,6 @@ def _part(found: re.Match[str]) -> str:
 def _table(name: str) -> dict[str, Any]:
     table: dict[str, Any] = json.loads((_FOLDER / "tables" / f"{name}.json").read_text(encoding="utf-8"))
     return table
-
-
-def _named(table: str) -> dict[str, str]:
-    """Convert a table of key -> names to name -> key."""
-    names: dict[str, list[str]] = _table(table)["names"]
-    return {name: key for key, all_of_it in names.items() for name in all_of_it}
 
 
 def _map(entries: Mapping[str, str]) -> str:

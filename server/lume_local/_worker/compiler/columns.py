@@ -190,20 +190,16 @@ def column_checks(column: Column, index: int, problem: str = "") -> Iterator[Row
         yield RowCheck(
             f"NOT regexp_matches({name}, {text(column.pattern)})", f"{label}: doesn't match {column.pattern}"
         )
-    yield from _limits(column, name)
-
-
-def _limits(column: Column, name: str) -> Iterator[RowCheck]:
     for key in BOUNDS:
         if key in column.bounds:
             bound, (sign, words) = column.bounds[key], _BROKEN[key]
             # Numbers are not cast to the column's type, where a limit of 0.5 for an INTEGER would become 1.
             sql = literal(bound, column.sql_type) if isinstance(bound, str) else f"({json.dumps(bound)})"
-            yield RowCheck(f"{name} {sign} {sql}", f"{column.name}: {words} {bound}")
+            yield RowCheck(f"{name} {sign} {sql}", f"{label}: {words} {bound}")
     for key, sign, words in (("minLength", "<", "shorter"), ("maxLength", ">", "longer")):
         if key in column.lengths:
             length = column.lengths[key]
-            reason = f"{column.name}: is {words} than {counted(length, 'character')}"
+            reason = f"{label}: is {words} than {counted(length, 'character')}"
             yield RowCheck(f"length({name}) {sign} {length}", reason)
 
 

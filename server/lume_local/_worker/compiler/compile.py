@@ -4,7 +4,7 @@ Runs in a worker: the server process never loads DuckDB.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -64,7 +64,12 @@ def compile_flow(
             connection.execute(statement)
     _require_extra(flow)
     lookups, judge = Lookups(connection, flow.seeds), Judge(connection)
-    judged = _judged(Judge(connection, lookups=lookups if flow.seeds else None), flow)
+    of_columns = Judge(connection, lookups=lookups if flow.seeds else None)
+    of_columns.read_ahead(one.sql for one in flow.columns)
+    judged = [
+        of_columns.expression(f"columns.{one.name}.sql", one.sql, one.name if one.aliases else None)
+        for one in flow.columns
+    ]
     where = judge.expression("source.where", flow.source.where) if flow.source.where else None
     reads = [(_place(flow, column), one) for column, one in zip(flow.columns, judged, strict=True)]
     reads += [("source.where", where)] if where else []
@@ -76,8 +81,7 @@ def compile_flow(
         "sources": sources,
         "respelled": respelled,
         "aliases": {one.name.lower(): asdict(one.aliases) for one in flow.columns if one.aliases},
-        "seeds": _seeds(flow, lookups),
-        "lookups": [_compiled_lookup(judge, flow, lookup) for lookup in lookups.all],
+        **_lookups(judge, flow, lookups.all),
         "columns": _columns(connection, flow, judged, row),
         "rules": _rules(connection, judge, flow),
         "expect": [_expectation(connection, flow, rule, n) for n, rule in enumerate(flow.expect)],
@@ -135,14 +139,6 @@ def _check_names(compiled: dict[str, Any]) -> None:
             "source.fixed.columns" if fixed else "source.names",
             f"lacks {listed}, which {compiled['sources'].get(missing[0], 'the flow')} reads",
         )
-
-
-def _judged(judge: Judge, flow: Flow) -> list[Expression]:
-    judge.read_ahead(one.sql for one in flow.columns)
-    return [
-        judge.expression(f"columns.{one.name}.sql", one.sql, one.name if one.aliases else None)
-        for one in flow.columns
-    ]
 
 
 _EXTRAS = {"excel": "openpyxl", "xml": "lxml"}
@@ -226,23 +222,19 @@ def _dummy(lookups: Lookups, names: Iterable[str]) -> str:
     return f"SELECT {columns or '1 AS _lume_none'}"
 
 
-def _seeds(flow: Flow, lookups: Lookups) -> dict[str, Any]:
-    seeds = {}
-    for n, seed in enumerate(flow.seeds):
-        columns = dict.fromkeys(name for one in lookups.all if one.seed == seed.name for name in one.columns)
-        seeds[seed.name] = {"key": seed.key, "table": f"_lume_seed_{n}", "columns": list(columns)}
-    return seeds
-
-
-def _compiled_lookup(judge: Judge, flow: Flow, lookup: Lookup) -> dict[str, Any]:
-    key = judge.expression("", lookup.key)
-    number = [seed.name for seed in flow.seeds].index(lookup.seed)
-    return {
-        "key": key.tried(f"{{'v': ({key.sql})::VARCHAR}}") + f" AS {lookup.key_name}",
-        "key_name": lookup.key_name,
-        "table": f"_lume_seed_{number}",
-        "columns": lookup.columns,
-    }
+def _lookups(judge: Judge, flow: Flow, lookups: Sequence[Lookup]) -> dict[str, Any]:
+    """Return the seeds, each with the columns that are looked up in it, and the lookups."""
+    seeds, compiled = {}, []
+    tables = {seed.name: f"_lume_seed_{n}" for n, seed in enumerate(flow.seeds)}
+    for seed in flow.seeds:
+        columns = dict.fromkeys(name for one in lookups if one.seed == seed.name for name in one.columns)
+        seeds[seed.name] = {"key": seed.key, "table": tables[seed.name], "columns": list(columns)}
+    for one in lookups:
+        key = judge.expression("", one.key)
+        named = key.tried(f"{{'v': ({key.sql})::VARCHAR}}") + f" AS {one.key_name}"
+        table = {"table": tables[one.seed], "columns": one.columns}
+        compiled.append({"key": named, "key_name": one.key_name, **table})
+    return {"seeds": seeds, "lookups": compiled}
 
 
 def _types(connection: DuckDBPyConnection, judged: list[tuple[str, Expression]], row: Row) -> list[str]:

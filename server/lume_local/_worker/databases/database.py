@@ -222,7 +222,13 @@ class DatabaseUrl:
         if parts.scheme not in SCHEMES:
             raise DatabaseTrouble(f"{env} must hold a URL that begins with postgresql:// or sqlite:///")
         if parts.scheme == "sqlite":
-            return cls._sqlite(env, text, parts.netloc, unquote(parts.path))
+            path = unquote(parts.path)
+            if parts.netloc or len(path) < 2 or text[len("sqlite:") :][:3] != "///":
+                raise DatabaseTrouble(
+                    f"{env} must name a file: sqlite:////absolute/path or sqlite:///relative/path"
+                )
+            file = os.path.abspath(path[1:])
+            return cls(env, text, "sqlite", f"sqlite:///{file}", file, ())
         if parts.netloc.count("@") > 1 or "@" in parts.path or "," in parts.netloc or parts.fragment:
             raise DatabaseTrouble(_broken(env))
         options = dict(parse_qsl(parts.query))
@@ -230,15 +236,6 @@ class DatabaseUrl:
         where = f"[{host}]" if host and ":" in host else host or ""
         shown = f"postgresql://{where}{f':{port}' if port else ''}{parts.path}"
         return cls(env, text, "postgresql", shown, "", tuple(one for one in secrets if one))
-
-    @classmethod
-    def _sqlite(cls, env: str, text: str, netloc: str, path: str) -> "DatabaseUrl":
-        if netloc or len(path) < 2 or text[len("sqlite:") :][:3] != "///":
-            raise DatabaseTrouble(
-                f"{env} must name a file: sqlite:////absolute/path or sqlite:///relative/path"
-            )
-        file = os.path.abspath(path[1:])
-        return cls(env, text, "sqlite", f"sqlite:///{file}", file, ())
 
     def scrubbed(self, message: str) -> str:
         """Return a message of the database or its driver on one line, without the password."""

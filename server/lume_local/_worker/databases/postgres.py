@@ -370,7 +370,14 @@ class PostgresLoader:
             row = connection.execute("SELECT has_table_privilege(%s::oid, %s)", [table, right]).fetchone()
             if row != (True,):
                 raise DatabaseTrouble(f"the user of {self._url.env} has no right to {right} on {load.table}")
-        self._make_loads(connection, schema)
+        name = f"{quoted(schema)}._lume_loads"
+        if connection.execute("SELECT to_regclass(%s)", [name]).fetchone() != (None,):
+            return
+        import psycopg
+
+        # Another run may create it at this moment.
+        with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
+            connection.execute(sent(_LOADS.format(name)))
 
     def _found(self, connection: "psycopg.Connection[Any]") -> Any:
         return connection.execute(
@@ -391,16 +398,6 @@ class PostgresLoader:
 
     def _columns(self, connection: "psycopg.Connection[Any]", table: int) -> list[TableColumn]:
         return [TableColumn(*row) for row in connection.execute(_COLUMNS, [table])]
-
-    def _make_loads(self, connection: "psycopg.Connection[Any]", schema: str) -> None:
-        import psycopg
-
-        name = f"{quoted(schema)}._lume_loads"
-        if connection.execute("SELECT to_regclass(%s)", [name]).fetchone() != (None,):
-            return
-        # Another run may create it at this moment.
-        with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
-            connection.execute(sent(_LOADS.format(name)))
 
     def fill(self, built: Path) -> bool:
         """Claim the load, then insert the rows, in one transaction."""

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
+from itertools import chain
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -83,14 +84,13 @@ class RowsInto:
         kept = ([row for row in batch if row[-1] not in refused] for batch in batches)
         if self._load.on_violation == "fail":
             return self.all([row[:-1] for row in batch] for batch in kept)
-        return sum(self._written(row, refused) for batch in kept for row in batch)
-
-    def _written(self, row: tuple[Any, ...], refused: Refused) -> int:
-        try:
-            return self._connection.execute(self._sql, row[:-1]).rowcount
-        except sqlite3.IntegrityError as error:
-            refused[row[-1]] = [by_constraint(self._load, str(error))]
-            return 0
+        written = 0
+        for row in chain.from_iterable(kept):
+            try:
+                written += self._connection.execute(self._sql, row[:-1]).rowcount
+            except sqlite3.IntegrityError as error:
+                refused[row[-1]] = [by_constraint(self._load, str(error))]
+        return written
 
 
 _PATIENCE = 60.0

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import duckdb
 from attrs import frozen
@@ -36,9 +35,6 @@ from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.mending.lost_letters import KEPT_IF_POSSIBLE
 from lume_local._worker.sources.places.held import Held, named
 
-if TYPE_CHECKING:
-    from obstore.store import ObjectStore
-
 
 class TooLarge(Exception):
     """The object is too large; the message gives its size."""
@@ -61,11 +57,13 @@ def open_output(location: str, folder: str = "", *, any_size: bool = False) -> I
     """
     if not is_store_url(location):
         with closing(Held()) as held:
-            file = no_links.open(Path(location), os.O_RDONLY | os.O_NONBLOCK)
-            path = held.hold(file, Path(location), Path(folder or tempfile.gettempdir()) / "held")
-            yield LocalOutput(path, lambda: identity(file))
+            handle = no_links.open(Path(location), os.O_RDONLY | os.O_NONBLOCK)
+            path = held.hold(handle, Path(location), Path(folder or tempfile.gettempdir()) / "held")
+            yield LocalOutput(path, lambda: identity(handle))
         return
     store = store_of(location)
+    import obstore
+
     before = head(store, location)
     if before.size > LARGEST_COPY and not any_size:
         raise TooLarge(
@@ -75,19 +73,13 @@ def open_output(location: str, folder: str = "", *, any_size: bool = False) -> I
         Path(folder).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="lume-rows-", dir=folder or None) as own:
         path = Path(own) / f"copy{Path(location).suffix}"
-        _copy(store, location, path)
+        with obstore_errors(location), path.open("wb") as file:
+            for block in obstore.get(store, split_store_url(location)[2]).stream():
+                file.write(block)
         if path.stat().st_size != before.size:
             raise StoreTrouble(f"{location} was changed while it was read")
         content = identity_of_copies(path)
         yield LocalOutput(path, lambda: content if head(store, location) == before else "")
-
-
-def _copy(store: "ObjectStore", url: str, path: Path) -> None:
-    import obstore
-
-    with obstore_errors(url), path.open("wb") as file:
-        for block in obstore.get(store, split_store_url(url)[2]).stream():
-            file.write(block)
 
 
 MOST_BYTES = 4 * 1024 * 1024
@@ -195,15 +187,15 @@ def _filled(job: Read, rows: OutputRows, file: str) -> RowsPage:
     """Read until the page is full or the rows end."""
     reasons = _reasons(job)
     items: list[bytes] = []
-    size = scan_or_retry = 0
+    size = scanned = 0
     row = job.row
     found = iter(rows)
-    while len(items) < job.limit and size < MOST_BYTES and scan_or_retry < MOST_SCANNED:
+    while len(items) < job.limit and size < MOST_BYTES and scanned < MOST_SCANNED:
         one = next(found, None)
         if one is None:
             return _page(items, None, row, file)
         row += 1
-        scan_or_retry += len(one.body)
+        scanned += len(one.body)
         item = one.body
         if reasons is not None:
             if one.reasons is None:

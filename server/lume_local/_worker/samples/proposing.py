@@ -97,17 +97,13 @@ def _profiled(trials: Trials, given: Mapping[str, Any], path: Path, held: Path) 
             seen = sample_of_rows(name, sample, found, settings, [])
         words = set(settings.get("null", ()))
         places = {one: n for n, one in enumerate(sample.names)}
-        columns = [
-            profile_column(column, _values(sample, places[column.source], words))
-            for column in seen.columns
-            if column.source in places
-        ]
+        columns = []
+        for column in seen.columns:
+            if column.source in places:
+                values = [row[places[column.source]] for row in sample.rows]
+                known = ["" if value is None or value.strip() in words else value for value in values]
+                columns.append(profile_column(column, known))
         yield Profile(name, settings, len(sample.rows), columns, seen.doubts), sample
-
-
-def _values(sample: WholeSample, place: int, null: set[str]) -> list[str]:
-    values = (row[place] for row in sample.rows)
-    return ["" if value is None or value.strip() in null else value for value in values]
 
 
 class _Here:

@@ -230,7 +230,12 @@ def may_hold_several(single: Single, flow: dict[str, Any]) -> bool:
 
 def _plan(single: Single, flow: dict[str, Any], size: int, copy: Path) -> Plan:
     with closing(Held()) as held:
-        here = _held(single, held, copy)
+        here = None
+        if (path := local_path(single)) is not None:
+            handle, found = opened(path)
+            here = held.hold(handle, path, copy, _HEAD)
+            if found.tag != single.tag:
+                raise changed(single.shown)
         if why := next(_reasons(single, here, flow, size), ""):
             return Plan(single, why)
         plan = _begins(here or fetch_range(single, 0, min(_HEAD, single.bytes), copy), single, flow, copy)
@@ -257,17 +262,6 @@ def _footer(single: Single, begin: int, flow: dict[str, Any], copy: Path) -> Foo
             tail = file.read(single.bytes - start)
     whole = tail if start == begin else whole_lines(tail)
     return footer_in(whole, start + len(tail) - len(whole), grammar_of(flow), flow)
-
-
-def _held(single: Single, held: Held, copy: Path) -> Path | None:
-    """Hold the beginning of a local file and return its path; None if it isn't local."""
-    if (path := local_path(single)) is None:
-        return None
-    handle, found = opened(path)
-    here = held.hold(handle, path, copy, _HEAD)
-    if found.tag != single.tag:
-        raise changed(single.shown)
-    return here
 
 
 def _begins(path: Path, single: Single, flow: dict[str, Any], copy: Path) -> Plan:

@@ -91,8 +91,15 @@ class DatabaseTarget:
             try:
                 return _done(load, step)
             except DatabaseTrouble as trouble:
-                if pause is None or not trouble.may_pass:
-                    raise _failed(load, trouble) from None
+                words = str(trouble).rstrip(".")
+                if not trouble.may_pass:  # a database that refused has no rows of the run
+                    raise TargetError(f"{words}. None of its rows are in {load.table}") from None
+                if pause is None:  # after a lost connection that is unknown
+                    raise TargetError(
+                        f"{words}. Whether its rows are in {load.table} can be seen in _lume_loads: it then has "
+                        f"the run {load.claim}",
+                        may_pass=True,
+                    ) from None
                 time.sleep(pause)
 
     @staticmethod
@@ -108,18 +115,6 @@ def _loader_of(load: Load) -> Loader:
     if url.scheme == "sqlite":
         return SqliteLoader(url, load, list(_prepared.values()))
     return PostgresLoader(url, load)
-
-
-def _failed(load: Load, trouble: DatabaseTrouble) -> TargetError:
-    """Return the error: a database that refused has no rows of the run; after a lost connection that is unknown."""
-    words = str(trouble).rstrip(".")
-    if not trouble.may_pass:
-        return TargetError(f"{words}. None of its rows are in {load.table}")
-    return TargetError(
-        f"{words}. Whether its rows are in {load.table} can be seen in _lume_loads: it then has "
-        f"the run {load.claim}",
-        may_pass=True,
-    )
 
 
 def _drop(run_id: str) -> None:

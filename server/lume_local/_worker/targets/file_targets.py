@@ -34,7 +34,7 @@ from lume_local._shared.commit import (
 )
 from lume_local._shared.folders import MANIFEST, PARTS, named_in
 from lume_local._shared.identity import identity, identity_of_copies
-from lume_local._worker.object_stores import StoreTrouble, obstore_errors, store_of
+from lume_local._worker.object_stores import StoreTrouble, if_there, obstore_errors, store_of
 from lume_local._worker.sql import text
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
@@ -123,7 +123,7 @@ class PartsTarget:
         write_durably(manifest, orjson.dumps(self._manifest(files, names), option=orjson.OPT_INDENT_2))
         with no_links.folder(self._folder, make=True):
             pass
-        if _is_elsewhere(files[0], self._folder):
+        if files[0].stat().st_dev != no_links.stat(self._folder).st_dev:  # from where they can't be renamed
             begin({"kind": PARTS, "folder": str(self._folder), "run_id": self._run_id})
             *files, manifest = [self._near(file) for file in (*files, manifest)]
         return {
@@ -187,11 +187,6 @@ class PartsTarget:
             _remove(
                 folder, {name for name in os.listdir(handle) if name.startswith(".") and name.endswith(end)}
             )
-
-
-def _is_elsewhere(file: Path, folder: Path) -> bool:
-    """Return whether it is on another file system, from which it can't be renamed."""
-    return file.stat().st_dev != no_links.stat(folder).st_dev
 
 
 def _put_in_place(source: Path, target: Path) -> bool:
@@ -260,33 +255,21 @@ class StoreTarget:
         url, built = step["url"], Path(step["from"])
         run = step.get("run")  # an older version wrote none
         try:
-            if "overtaken" in step:
-                return None if run and _is_there(url, run) else refuse_overtaken(step)
-            store = store_of(url)
+            store, key = store_of(url), split_store_url(url)[2]
             import obstore
 
+            if "overtaken" in step:
+                there = run and if_there(
+                    url, lambda: obstore.get(store, key, options={"head": True}).attributes
+                )
+                return None if there and there.get(_RUN) == run else refuse_overtaken(step)
             length = max(_PART, -(-built.stat().st_size // _MOST_PARTS))
             named = {_RUN: run} if run else None
             with obstore_errors(url):
-                obstore.put(store, split_store_url(url)[2], built, attributes=named, chunk_size=length)
+                obstore.put(store, key, built, attributes=named, chunk_size=length)
         except StoreTrouble as trouble:
             raise TargetError(str(trouble), may_pass=trouble.may_pass) from None
 
     @staticmethod
     def abandon(step: Step) -> None:
         """Do nothing, as nothing was begun."""
-
-
-def _is_there(url: str, run: str) -> bool:
-    """Return whether the object is the run's. Raises `StoreTrouble`."""
-    store = store_of(url)
-    import obstore
-
-    try:
-        with obstore_errors(url):
-            found = obstore.get(store, split_store_url(url)[2], options={"head": True})
-    except StoreTrouble as trouble:
-        if trouble.is_missing:
-            return False
-        raise
-    return found.attributes.get(_RUN) == run

@@ -13,6 +13,7 @@ from lume_local._worker.object_stores import (
     ObjectVersion,
     StoreTrouble,
     head,
+    if_there,
     obstore_errors,
 )
 from lume_local._worker.sources.files import BLOCK
@@ -118,13 +119,7 @@ class Objects:
 
     def _is_there(self, url: str, pause: Pause) -> bool:
         pause()
-        try:
-            head(self._buckets.of(url), url)
-        except StoreTrouble as trouble:
-            if trouble.is_missing:
-                return False
-            raise
-        return True
+        return if_there(url, lambda: head(self._buckets.of(url), url)) is not None
 
     def _words(self, url: str, trouble: StoreTrouble) -> str:
         """Return the message; only listing the bucket shows whether an object is missing or refused."""
