@@ -12,7 +12,7 @@ from lume_async import errors
 from lume_async._batch.entries import Entry, Kind, PackedOutcome
 from lume_async._batch.journal import Journal, Recorder
 from lume_async._batch.lookup import LookUp, likeness
-from lume_async._batch.recovery import Found, Next, next_step
+from lume_async._batch.recovery import Next, next_step
 from lume_async._http.sender import Sender
 from lume_async._run.handle import LumeRun, started
 from lume_async._run.state import record_of
@@ -252,7 +252,12 @@ class Submitter:
             state.sent_at = entry.at
         else:
             state.first_sent = clock.now() - (clock.wall() - entry.at)
-        found = await self._found(request, state)
+        found = await self._look_up.find(request, state)
+        # A server that is overloaded or unreachable is waited for.
+        while found.failure is not None and (pause := self._waits_for(found.failure)) is not None:
+            if not await self._sleep(pause):
+                break
+            found = await self._look_up.find(request, state)
         is_answered = found.failure is None or found.is_clear
         key_is_kept = entry.by_server and is_answered and await self._sender.replays()
         key_is_kept = (
@@ -276,15 +281,6 @@ class Submitter:
         call = endpoints.submit(request, entry.key)
         error = submission_unknown(call, found.failure, state, self._sender.known.keys_kept)
         return Outcome(None, error=error, request=request)
-
-    async def _found(self, request: RunRequest, state: CallState) -> Found:
-        """Look the run up, waiting for a server that is overloaded or unreachable."""
-        found = await self._look_up.find(request, state)
-        while found.failure is not None and (pause := self._waits_for(found.failure)) is not None:
-            if not await self._sleep(pause):
-                break
-            found = await self._look_up.find(request, state)
-        return found
 
     async def _may_submit(self, request: RunRequest, state: CallState, *, knows_age: bool) -> bool:
         """Return whether the rules for lost responses allow sending it again if no run was found."""

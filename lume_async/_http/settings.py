@@ -68,6 +68,9 @@ def settings(
 ) -> Settings:
     """Combine arguments, environment and defaults. Raises `ConfigurationError`, which names both sources."""
     url = _base_url(base_url)
+    agent = f"lume-client/{__version__} python/{sys.version_info.major}.{sys.version_info.minor}"
+    if user_agent is not None:
+        agent = f"{arguments.line(user_agent, 'user_agent', error=ConfigurationError)} {agent}"
     checked = checked_headers(headers)
     if token is not None and any(name.lower() == "authorization" for name in checked):
         raise ConfigurationError("pass either token=... or the header Authorization, not both")
@@ -81,7 +84,7 @@ def settings(
         ),
         proxy=_proxy(proxy, url),
         ssl=_ssl(ssl),
-        user_agent=_user_agent(user_agent),
+        user_agent=agent,
         token=token if token is None or callable(token) else valid_key(token, "token"),
         headers=checked,
     )
@@ -200,10 +203,3 @@ def _ssl(ssl: Ssl) -> Ssl:
             raise ConfigurationError(f"ssl: no CA file at {os.fspath(ssl)!r}")
         return ssl
     raise ConfigurationError(f"ssl must be an SSLContext or the path of a CA file, not {type(ssl).__name__}")
-
-
-def _user_agent(extra: str | None) -> str:
-    own = f"lume-client/{__version__} python/{sys.version_info.major}.{sys.version_info.minor}"
-    if extra is None:
-        return own
-    return f"{arguments.line(extra, 'user_agent', error=ConfigurationError)} {own}"

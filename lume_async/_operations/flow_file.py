@@ -144,7 +144,11 @@ def proposal_request(
         check_json(source, "source")
         body["source"] = dict(source)
     if isinstance(flow_or_schema, Mapping):
-        name = flow if flow is not None else _name_of(str(flow_or_schema.get("title") or ""))
+        name = flow or ""
+        if flow is None:
+            title = str(flow_or_schema.get("title") or "").partition(":")[0]
+            if not (name := re.sub(r"[^A-Za-z0-9_-]+", "_", title).strip("_-").lower()[:64]):
+                raise ValueError("flow is missing: flow_or_schema has no title to name the flow by")
         check_json(flow_or_schema, "flow_or_schema")
         body["schema"] = dict(flow_or_schema)
     elif flow is not None:
@@ -159,10 +163,3 @@ def proposal_request(
             f"{which}: {arguments.shown(name)} is not the name of a flow; no request was sent"
         )
     return name, body, {n: one for n, one in enumerate(several) if not isinstance(one, str)}
-
-
-def _name_of(title: str) -> str:
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", title.partition(":")[0]).strip("_-").lower()[:64]
-    if not name:
-        raise ValueError("flow is missing: flow_or_schema has no title to name the flow by")
-    return name

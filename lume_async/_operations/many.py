@@ -16,7 +16,7 @@ from lume_async._http.sender import Sender
 from lume_async._run.handle import LumeRun
 from lume_async._run.pages import check_limit, filters_of, oldest, run_pages
 from lume_async._run.submit import OnDuplicate
-from lume_async.models import Outcome, RunRecord, RunRequest, RunStatus, wanted_status
+from lume_async.models import Outcome, RunRequest, RunStatus, wanted_status
 
 
 class ManyRuns:
@@ -206,9 +206,8 @@ class ManyRuns:
         if attention is not None:
             share = f"{arguments.number(attention, 'attention', 0, 1):.9f}"
             filters["attention"] = share.rstrip("0").rstrip(".")
-        return Chunked(
-            run_pages(self._sender, filters, self._handle, oldest(self._sender, since), limit), "runs"
+        sender = self._sender
+        found = run_pages(
+            sender, filters, lambda record: LumeRun(sender, record.id, record), oldest(sender, since), limit
         )
-
-    def _handle(self, record: RunRecord) -> LumeRun:
-        return LumeRun(self._sender, record.id, record)
+        return Chunked(found, "runs")

@@ -11,7 +11,6 @@ from lume_async._run.state import RunState, record_of
 from lume_async._run.submit import StartedRun
 from lume_async._wire.endpoints import Filters
 from lume_async.errors import NotSupportedError
-from lume_async.models import RunRecord
 
 
 async def earlier_runs(
@@ -22,14 +21,12 @@ async def earlier_runs(
 ) -> list[RunState]:
     """Return the matching runs with that content, newest first; empty if the server can't list runs."""
     try:
-        async with aclosing(run_pages(sender, filters, _state, oldest)) as found:
+        async with aclosing(
+            run_pages(sender, filters, lambda record: RunState(record.id, record), oldest)
+        ) as found:
             return [run async for page in found for run in page if has_content(run)]
     except NotSupportedError:
         return []
-
-
-def _state(record: RunRecord) -> RunState:
-    return RunState(record.id, record)
 
 
 def holder(earlier: Sequence[RunState]) -> StartedRun | None:

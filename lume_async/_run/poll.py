@@ -154,7 +154,7 @@ class RunWatch(Items[Snapshot], Generic[Snapshot]):
         timeout: float | None,
         clock: Clock,
     ) -> None:
-        self._poll = poll(self._is_news)
+        self._poll = poll(lambda record: record.status != self._shown or record.is_terminal)
         self._snapshot = snapshot
         self._timed_out = timed_out
         self._backoff = backoff
@@ -190,6 +190,3 @@ class RunWatch(Items[Snapshot], Generic[Snapshot]):
     async def aclose(self) -> None:
         """End the iteration."""
         await self._steps.aclose()
-
-    def _is_news(self, record: RunRecord) -> bool:
-        return record.status != self._shown or record.is_terminal

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from anyio import to_thread
 
@@ -177,17 +177,13 @@ def has_reject_columns(path: Path) -> bool | None:
             return _in_parquet(path)
         unpack = next((opened for magic, opened in _PACKED.items() if begin.startswith(magic)), open)
         with unpack(path, "rb") as file:
-            return _in_text(file)
+            begin = file.read(_LOOKED_AT)
+        # The header of CSV, or the first object of NDJSON or an array.
+        if not begin.lstrip(_BLANK).startswith(b"["):
+            begin = begin.partition(b"\n")[0]
+        return _OURS in begin.replace(b"\0", b"").lower()  # UTF-16 has a NUL beside each letter
     except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, lzma.LZMAError, zlib.error) as error:
         raise UnreadableError(str(error)) from None  # for example cut off, or encrypted
-
-
-def _in_text(file: IO[bytes]) -> bool:
-    """Look in the header of CSV, or the first object of NDJSON or an array."""
-    begin = file.read(_LOOKED_AT)
-    if not begin.lstrip(_BLANK).startswith(b"["):
-        begin = begin.partition(b"\n")[0]
-    return _OURS in begin.replace(b"\0", b"").lower()  # UTF-16 has a NUL beside each letter
 
 
 def _in_parquet(path: Path) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -303,21 +303,17 @@ def _is_table(data: Any) -> bool:
 def _blocks(file: Any, name: str) -> Iterator[bytes]:
     """Yield the rest of a binary file. Raises `InvalidRequestError` if nothing is left of a non-empty file."""
     block = _bytes(file.read(_BLOCK), name)
-    if not block and _position(file) > 0:
-        raise InvalidRequestError(
-            f"{name} is at its end: call seek(0) to send it from its beginning; {_UNSENT}"
-        )
+    if not block:
+        position = 0
+        with suppress(AttributeError, OSError, TypeError):  # it may have none, such as a pipe
+            position = int(file.tell())
+        if position > 0:
+            raise InvalidRequestError(
+                f"{name} is at its end: call seek(0) to send it from its beginning; {_UNSENT}"
+            )
     yield block
     while block := _bytes(file.read(_BLOCK), name):
         yield block
-
-
-def _position(file: Any) -> int:
-    """Return the position in the file; 0 if it has none, such as a pipe."""
-    try:
-        return int(file.tell())
-    except (AttributeError, OSError, TypeError):
-        return 0
 
 
 def _bytes(piece: Any, name: str) -> bytes:

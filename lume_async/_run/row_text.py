@@ -50,7 +50,11 @@ class CsvDialect:
             names = [name for name in names if name != _LAST] + [_LAST]
         if not names:
             raise InvalidRequestError("the rows have no columns; no request was sent")
-        yield self._line([change(_header(name)) for name in names])
+        if odd := [name for name in names if not isinstance(name, str)]:
+            raise InvalidRequestError(
+                f"the column {odd[0]!r:.60} has a name that is not a string; no request was sent"
+            )
+        yield self._line([change(name) for name in names])
         for number, row in enumerate(rows, 1):
             yield self._line([change(_field(row.get(name), number, name)) for name in names])
 
@@ -143,14 +147,6 @@ def _json(value: Any, place: str) -> str:
     if (text := _plain(value)) is not None:
         return json.dumps(text)
     raise InvalidRequestError(f"{place}: {type(value).__name__} has no text in a source; no request was sent")
-
-
-def _header(name: object) -> str:
-    if not isinstance(name, str):
-        raise InvalidRequestError(
-            f"the column {name!r:.60} has a name that is not a string; no request was sent"
-        )
-    return name
 
 
 def _field(value: Any, row: int, column: str) -> str | None:

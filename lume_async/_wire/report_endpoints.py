@@ -24,12 +24,23 @@ def dry_run(request: RunRequest, limit: int, idempotency_key: str, patience: flo
         idempotency_key: for a server that does not know dry runs, so that repeated attempts start one run at most.
         patience: seconds that it may take, on top of the time limit.
     """
+
+    def decode(answer: Response) -> DryRun:
+        raw = exact_object(answer.body)
+        record = run_record(raw)
+        if raw.get("dry_run") is not True:
+            raise NotSupportedError(
+                f"the server does not offer dry runs: it has started the run {record.id} instead"
+            )
+        check_seeds(request, record)
+        return dry_run_of(raw)
+
     return Call(
         operation="POST /v1/runs",
         path="/v1/runs",
         headers={**JSON_BODY, IDEMPOTENCY_KEY: idempotency_key},
         body=orjson.dumps({**submission(request), "dry_run": True, "limit": limit}),
-        decode=lambda answer: _dry_run(answer, request),
+        decode=decode,
         hold=patience,
     )
 
@@ -91,17 +102,6 @@ def dismiss(run_id: str, why: str) -> Call[RunRecord]:
         run_id=run_id,
         optional=True,
     )
-
-
-def _dry_run(answer: Response, request: RunRequest) -> DryRun:
-    raw = exact_object(answer.body)
-    record = run_record(raw)
-    if raw.get("dry_run") is not True:
-        raise NotSupportedError(
-            f"the server does not offer dry runs: it has started the run {record.id} instead"
-        )
-    check_seeds(request, record)
-    return dry_run_of(raw)
 
 
 def dry_run_of(raw: dict[str, Any]) -> DryRun:

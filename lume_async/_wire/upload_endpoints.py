@@ -101,10 +101,18 @@ def resume(file: WholeFile, content: Callable[[], Content], *, offset: int) -> C
 
 def held(file: WholeFile) -> Call[UploadState | None]:
     """Ask how much of a file the server has; None if unknown."""
+
+    def decode(answer: Response) -> UploadState | None:
+        offset = _OFFSET.fullmatch(answer.headers.get(UPLOAD_OFFSET, ""))
+        if offset is None:
+            return None
+        is_complete = _COMPLETE.fullmatch(answer.headers.get(UPLOAD_COMPLETE, "")) is not None
+        return UploadState(int(offset[1]), is_complete)
+
     return Call(
         operation="HEAD /v1/uploads/{name}",
         path=f"/v1/uploads/{file.name}",
-        decode=_held,
+        decode=decode,
         hold=file.patience,
         optional=True,
     )
@@ -123,12 +131,3 @@ def stored(file: WholeFile) -> Call[Stored]:
 
 def _stored(answer: Response) -> Stored:
     return structure(decode_object(answer.body), Stored)
-
-
-def _held(answer: Response) -> UploadState | None:
-    offset = _OFFSET.fullmatch(answer.headers.get(UPLOAD_OFFSET, ""))
-    if offset is None:
-        return None
-    return UploadState(
-        int(offset[1]), _COMPLETE.fullmatch(answer.headers.get(UPLOAD_COMPLETE, "")) is not None
-    )

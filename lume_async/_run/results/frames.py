@@ -66,7 +66,12 @@ def _plain(values: list[Any]) -> list[Any]:
         return values
     if kind is Decimal:
         decimals = [None if value is None else Decimal(str(value)) for value in values]
-        return decimals if _fit(decimals) else [None if value is None else str(value) for value in decimals]
+        # One decimal type holds them all if the most digits before the point and after it are few enough.
+        shapes = [(one.adjusted() + 1, -int(one.as_tuple().exponent)) for one in decimals if one is not None]
+        whole, after = (max(0, *sizes) for sizes in zip(*shapes, strict=True))
+        if whole + after <= _DIGITS:
+            return decimals
+        return [None if value is None else str(value) for value in decimals]
     return [
         value
         if value is None or isinstance(value, str)
@@ -86,11 +91,3 @@ def _kind(values: list[Any]) -> type | None:
         texts = all(isinstance(item, str) for value in values if value for item in value)
         return list if texts else object
     return kinds.pop() if len(kinds) == 1 else (object if kinds else None)
-
-
-def _fit(values: list[Decimal | None]) -> bool:
-    """Return whether one decimal type can hold all values: the sum of the most digits before and after the point."""
-    shapes = [
-        (value.adjusted() + 1, -int(value.as_tuple().exponent)) for value in values if value is not None
-    ]
-    return max(max(0, whole) for whole, _ in shapes) + max(max(0, after) for _, after in shapes) <= _DIGITS
