@@ -26,7 +26,6 @@ from lume_local._worker.sql import STAGED, copy_to, literal, row_of, text
 from lume_local._worker.statements import count_of
 from lume_local._worker.steps import Context, TakenIn
 from lume_local._worker.targets.database_target import DatabaseTarget
-from lume_local._worker.targets.earlier_values import EarlierValues
 from lume_local._worker.targets.target import TargetError
 
 _FETCH = 10_000
@@ -157,7 +156,16 @@ def refuse_late(context: Context, taken: TakenIn, has_duplicates: bool, folder: 
         table = context.earlier or (target if isinstance(target, DatabaseTarget) else None)
         if not (context.job.dry_run and (table is None or table.may_create)):
             assert table is not None, "only a dry run, without a server, does not know of earlier runs"
-            _refuse_by_table(context, taken, table, folder / "candidates.parquet", counts)
+            path = folder / "candidates.parquet"
+            copy_to(connection, taken.statements.numbered(taken.staged), path, STAGED)
+            refused = table.judge(path, partial(begin, context.folder))
+            path.unlink()
+            for reasons in refused.values():
+                counts.update(reasons)
+            if refused:
+                rows = "SELECT unnest(?), 0, unnest(?)"
+                whys = ["; ".join(reasons) for reasons in refused.values()]
+                connection.execute(f"INSERT INTO _lume_duplicates {rows}", [list(refused), whys])
     counts[""] = _count(connection) - before
     return counts
 
@@ -185,23 +193,3 @@ def _missing(
     except DatabaseTrouble as trouble:
         raise TargetError(f"columns.{reference['name']}.references: {trouble}") from None
     return missing
-
-
-def _refuse_by_table(
-    context: Context,
-    taken: TakenIn,
-    table: DatabaseTarget | EarlierValues,
-    path: Path,
-    counts: Counter[str],
-) -> None:
-    connection = context.connection
-    copy_to(connection, taken.statements.numbered(taken.staged), path, STAGED)
-    refused = table.judge(path, partial(begin, context.folder))
-    path.unlink()
-    for reasons in refused.values():
-        counts.update(reasons)
-    if refused:
-        whys = ["; ".join(reasons) for reasons in refused.values()]
-        connection.execute(
-            "INSERT INTO _lume_duplicates SELECT unnest(?), 0, unnest(?)", [list(refused), whys]
-        )

@@ -159,7 +159,11 @@ class SmallFiles:
         for statement in self._context.flow["cleaners"]:
             self._context.connection.execute(statement)
         files = self._context.source.fetch(self._folder, self._context.pause)
-        copies = [evolve(file, path=self._copy(n, file.path)) for n, file in enumerate(files)]
+        copies = []
+        for n, file in enumerate(files):
+            if not file.path.is_relative_to(self._folder):
+                file = evolve(file, path=shutil.copyfile(file.path, self._folder / f"copy{n}"))
+            copies.append(file)
         taken = self._one.take_in_files(copies, seeds={})
         rows = taken.intake.account.records - taken.intake.malformed.total
         # What was unpacked may be large.
@@ -167,13 +171,6 @@ class SmallFiles:
             return taken
         query = taken.statements.each(taken.staged)
         return evolve(taken, few=self._context.connection.execute(query).fetchall())
-
-    def _copy(self, number: int, path: Path) -> Path:
-        if path.is_relative_to(self._folder):
-            return path
-        copy = self._folder / f"copy{number}"
-        shutil.copyfile(path, copy)
-        return copy
 
     def counts(self, taken: TakenIn) -> list[int]:
         """Count by kind of row: planning one aggregate per check takes longer than the rest of the statement."""

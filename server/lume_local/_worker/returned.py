@@ -31,7 +31,7 @@ from lume_local._flow.definition import quoted
 from lume_local._shared.commit import explain
 from lume_local._shared.folders import MANIFEST, named_in
 from lume_local._shared.protocol import Execute, Json, Read, read_job
-from lume_local._worker.connection import configure
+from lume_local._worker.databases.built import own_database
 from lume_local._worker.databases.columns import PostgresTypes
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Query
 from lume_local._worker.databases.postgres import PostgresQuery
@@ -65,10 +65,7 @@ def find_returned(context: Context, taken: TakenIn, folder: Path) -> Path | None
         return None
     keys = _Keys(accepted["unique"], folder)
     # Unlike the connection for the flow's expressions, this one can read outputs.
-    with duckdb.connect(":memory:") as connection:
-        spill = f"temp_directory={text(str(folder / 'keys-spill'))}"
-        in_order = "preserve_insertion_order=true"
-        configure(connection, "memory_limit='512MB'", "threads=1", "TimeZone='UTC'", in_order, spill)
+    with own_database("512MB", folder / "keys-spill") as connection:
         for number, output in enumerate(accepted["outputs"]):
             context.pause()
             keys.read(connection, number, output)

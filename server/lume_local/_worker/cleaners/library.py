@@ -112,7 +112,11 @@ def repaired(job: Repair) -> Repaired:
             "CREATE TABLE given AS SELECT unnest(range(len($1))) AS i, unnest($1::VARCHAR[]) AS v",
             [job.values],
         )
-        found = {name: _made(connection, f"TRY({sql})") for name, sql in _REPAIRS.items()}
+        query = "SELECT TRY({}) FROM given ORDER BY i"
+        found = {
+            name: [made for (made,) in connection.execute(query.format(sql)).fetchall()]
+            for name, sql in _REPAIRS.items()
+        }
         if job.choices:
             found = {_CLOSEST: _closest(connection, job.choices)} | found
     changed = {
@@ -120,10 +124,6 @@ def repaired(job: Repair) -> Repaired:
         for name, made in found.items()
     }
     return Repaired({name: made for name, made in changed.items() if any(one is not None for one in made)})
-
-
-def _made(connection: DuckDBPyConnection, sql: str) -> list[str | None]:
-    return [row[0] for row in connection.execute(f"SELECT {sql} FROM given ORDER BY i").fetchall()]
 
 
 def _closest(connection: DuckDBPyConnection, choices: list[str]) -> list[str | None]:

@@ -315,20 +315,15 @@ def _try_limits(connection: DuckDBPyConnection, flow: Flow) -> None:
         return [str(connection.execute(f"SELECT {', '.join(sql for _, sql in batch)}").fetchall())]
 
     _in_batches(trials, tried, str)
-    for column in flow.columns:
-        _check_times(connection, column)
-
-
-def _check_times(connection: DuckDBPyConnection, column: Column) -> None:
-    """Refuse limits that no time is within. Limits for numbers have been compared before."""
-    times = {key: value for key, value in column.bounds.items() if isinstance(value, str)}
-    for low, high in PAIRS:
-        if low in times and high in times:
-            least, most = (literal(times[key], storage_type(column.sql_type)) for key in (low, high))
-            sign = ">=" if "exclusive" in low + high else ">"
-            if connection.execute(f"SELECT {least} {sign} {most}").fetchone() == (True,):
-                both = f"{low} = {times[low]} and {high} = {times[high]}"
-                raise FlowError(f"columns.{column.name}.{low}", f"no value is within {both}")
+    for column in flow.columns:  # limits for numbers have been compared before
+        times = {key: value for key, value in column.bounds.items() if isinstance(value, str)}
+        for low, high in PAIRS:
+            if low in times and high in times:
+                least, most = (literal(times[key], storage_type(column.sql_type)) for key in (low, high))
+                sign = ">=" if "exclusive" in low + high else ">"
+                if connection.execute(f"SELECT {least} {sign} {most}").fetchone() == (True,):
+                    both = f"{low} = {times[low]} and {high} = {times[high]}"
+                    raise FlowError(f"columns.{column.name}.{low}", f"no value is within {both}")
 
 
 def _rules(connection: DuckDBPyConnection, judge: Judge, flow: Flow) -> list[str]:

@@ -72,8 +72,14 @@ class Built:
 @contextmanager
 def opened(path: Path) -> Iterator[Built]:
     """Open the rows of a file for the duration of the block."""
-    with duckdb.connect(":memory:") as connection:
-        spill = f"temp_directory={text(str(path.parent / 'load-spill'))}"
-        in_order = "preserve_insertion_order=true"
-        configure(connection, "memory_limit='256MB'", "threads=1", "TimeZone='UTC'", in_order, spill)
+    with own_database("256MB", path.parent / "load-spill") as connection:
         yield Built(connection, f"read_parquet({text(str(path))})")
+
+
+@contextmanager
+def own_database(memory: str, spill: Path) -> Iterator[DuckDBPyConnection]:
+    """Open a database besides the run's, which may read any file; it keeps the order of the rows."""
+    with duckdb.connect(":memory:") as connection:
+        limits = f"memory_limit={text(memory)}", "threads=1", f"temp_directory={text(str(spill))}"
+        configure(connection, *limits, "TimeZone='UTC'", "preserve_insertion_order=true")
+        yield connection

@@ -275,7 +275,11 @@ class PostgresTypes:
         if given == "numeric":
             return sql_type not in _SAME
         if given.startswith("numeric("):
-            return sql_type not in _SAME and _holds(given, _numeric(sql_type))
+            if sql_type in _SAME:
+                return False
+            # It needs room for all digits, before and after the point.
+            (digits, scale), (least, fraction) = _size(given), _size(_numeric(sql_type))
+            return scale >= fraction and digits - scale >= least - fraction
         if given in _INTEGERS:
             return sql_type in _LEAST and _INTEGERS.index(given) >= _INTEGERS.index(_LEAST[sql_type])
         if (given in _JSON and sql_type not in ("JSON", "JSONB")) or given.endswith("[]"):
@@ -288,12 +292,6 @@ def _numeric(sql_type: str) -> str:
     return (
         f"numeric({_DIGITS[sql_type]},0)" if sql_type in _DIGITS else sql_type.replace("DECIMAL", "numeric")
     )
-
-
-def _holds(given: str, wanted: str) -> bool:
-    """Return whether one numeric has room for all digits of another, before and after the point."""
-    (digits, scale), (least, fraction) = _size(given), _size(wanted)
-    return scale >= fraction and digits - scale >= least - fraction
 
 
 def _size(numeric: str) -> tuple[int, int]:

@@ -174,8 +174,12 @@ def _by_lines(files: _Files, read: Read, path: Path, rows: int) -> bool:
     suffix = Path(read.path).suffix.lower()  # the file itself may have another name
     if not is_utf8_name(read.encoding):
         return False
+    flags, found = flags_of(rows, read.rows), 0
     if suffix == ".ndjson" and not files.job.of_tables:
-        return _copy_objects(files, path, flags_of(rows, read.rows))
+        for first, lines, count, part in _parts(path, False, flags):
+            files.add((), lines if 0 not in part else _joined(lines.split(b"\n")[:-1], part), first, part)
+            found += count
+        return found == len(flags)
     if suffix != ".csv" or not files.job.csv or files.job.csv != read.csv:
         return False
     dialect = Dialect.of(read.csv)
@@ -183,7 +187,7 @@ def _by_lines(files: _Files, read: Read, path: Path, rows: int) -> bool:
         header = file.readline()
     own = dialect.delim.join([ROW.encode(), LINE.encode(), REASONS.encode(), b""])
     is_ours = header.startswith(own) and header.endswith(dialect.delim + RAW.encode() + b"\n")
-    return is_ours and _copy_records(files, path, header, dialect, flags_of(rows, read.rows))
+    return is_ours and _copy_records(files, path, header, dialect, flags)
 
 
 def _parts(path: Path, has_header: bool, flags: bytes) -> Iterator[tuple[int, bytes, int, bytes]]:
@@ -205,15 +209,6 @@ def _parts(path: Path, has_header: bool, flags: bytes) -> Iterator[tuple[int, by
 def _joined(lines: list[bytes], flags: bytes) -> bytes:
     """Return the lines whose flag is set, with their line ends."""
     return b"".join(line + b"\n" for line in compress(lines, flags))
-
-
-def _copy_objects(files: _Files, path: Path, flags: bytes) -> bool:
-    """Copy objects; return False if a line is not a record."""
-    found = 0
-    for first, lines, count, part in _parts(path, False, flags):
-        files.add((), lines if 0 not in part else _joined(lines.split(b"\n")[:-1], part), first, part)
-        found += count
-    return found == len(flags)
 
 
 def _copy_records(files: _Files, path: Path, header: bytes, dialect: Dialect, flags: bytes) -> bool:

@@ -63,47 +63,38 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
     """Open a sample and read it as requested, or as its content suggests."""
     with TemporaryDirectory(prefix="lume-sample-") as folder, closing(Held()) as held:
         # Opened once, without following links: whatever its path leads to later is not read.
-        handle, found = opened(path := Path(given["path"]))
-        file = held.hold(handle, path, Path(folder) / "copy")
-        if found.size > (most := given.get("most_bytes", found.size)):
-            problem = (
-                f"{given['shown']!r} has {found.size:,} bytes; the maximum is {most:,}: pass a part of it"
-            )
+        handle, opened_file = opened(path := Path(given["path"]))
+        file, size = held.hold(handle, path, Path(folder) / "copy"), opened_file.size
+        if size > (most := given.get("most_bytes", size)):
+            problem = f"{given['shown']!r} has {size:,} bytes; the maximum is {most:,}: pass a part of it"
             raise FlowError("samples", problem)
-        with _profiled(trials, given, path, file) as sample:
-            yield sample
-
-
-@contextmanager
-def _profiled(trials: Trials, given: Mapping[str, Any], path: Path, held: Path) -> Iterator[Read]:
-    """Yield the profile of a sample, and the sample for trials; with `source` settings nothing is guessed."""
-    name, wanted = given["shown"], given.get("source")
-    if wanted is None:
-        encoding, delim = given.get("encoding"), given.get("delim")
-        read = read_sample(path, partial(_open_here, trials), encoding, delim, name=name, held=held)
-        members: list[str] | None = [column.source for column in read.columns]
-        null = list(read.null.proposed)
-        settings = read.source | ({"null": null} if null else {})
-        seen: Sample | None = read
-    else:
-        seen, members, settings = None, None, dict(wanted)
-        if read_source(Table("source", settings)).query is not None:
-            raise FlowError("source.format", "is for a query: a sample is a file")
-    with opened_whole(trials, path, name, held, settings, members, ROWS) as sample:
-        if seen is None:
-            found = SampleRows(
-                sample.names, sample.names, sample.rows, len(sample.rows), {}, [], sample.unread
-            )
-            seen = sample_of_rows(name, sample, found, settings, [])
-        words = set(settings.get("null", ()))
-        places = {one: n for n, one in enumerate(sample.names)}
-        columns = []
-        for column in seen.columns:
-            if column.source in places:
-                values = [row[places[column.source]] for row in sample.rows]
-                known = ["" if value is None or value.strip() in words else value for value in values]
-                columns.append(profile_column(column, known))
-        yield Profile(name, settings, len(sample.rows), columns, seen.doubts), sample
+        name, wanted = given["shown"], given.get("source")
+        if wanted is None:
+            encoding, delim = given.get("encoding"), given.get("delim")
+            read = read_sample(path, partial(_open_here, trials), encoding, delim, name=name, held=file)
+            members: list[str] | None = [column.source for column in read.columns]
+            null = list(read.null.proposed)
+            settings = read.source | ({"null": null} if null else {})
+            seen: Sample | None = read
+        else:  # nothing is guessed
+            seen, members, settings = None, None, dict(wanted)
+            if read_source(Table("source", settings)).query is not None:
+                raise FlowError("source.format", "is for a query: a sample is a file")
+        with opened_whole(trials, path, name, file, settings, members, ROWS) as sample:
+            if seen is None:
+                found = SampleRows(
+                    sample.names, sample.names, sample.rows, len(sample.rows), {}, [], sample.unread
+                )
+                seen = sample_of_rows(name, sample, found, settings, [])
+            words = set(settings.get("null", ()))
+            places = {one: n for n, one in enumerate(sample.names)}
+            columns = []
+            for column in seen.columns:
+                if column.source in places:
+                    values = [row[places[column.source]] for row in sample.rows]
+                    known = ["" if value is None or value.strip() in words else value for value in values]
+                    columns.append(profile_column(column, known))
+            yield Profile(name, settings, len(sample.rows), columns, seen.doubts), sample
 
 
 class _Here:

@@ -162,7 +162,13 @@ class HeldSample:
                 layout = FORMATS[kind](reading)
             reading.malformed.close()
             unread = unread_members(connection, flow, layout, of_columns=False)
-            self._layout, count = _kept(connection, layout, folder / "rows.parquet")
+            # Kept in a file, so that every flow is tried on the same rows.
+            path, items = folder / "rows.parquet", ", ".join(f"_lume_s{n}" for n in range(len(layout.raw)))
+            few = f"SELECT {items or '1 AS _lume_none'} FROM ({{}}) LIMIT {_MOST}"
+            count = scan_or_retry(
+                layout.reader, lambda reader: copy_to(connection, few.format(reader), path, STAGED)
+            )
+            self._layout = Layout(f"FROM {scan_of(path)}", layout.raw, {})
             found = _shown(connection, self._layout, most)
             header = names_of(reading, Dialect.of(flow["csv"])) if kind == "csv" else list(layout.raw)
         lines = [line for line, *_ in islice(reading.malformed.rows(), 5)]
@@ -193,16 +199,6 @@ class HeldSample:
         """Judge columns of a flow on the kept rows (see `ReadSample`)."""
         assert self._layout is not None, "no rows were read"
         return judged(self._trials, self._layout, self._shown, source, columns)
-
-
-def _kept(connection: DuckDBPyConnection, layout: Layout, path: Path) -> tuple[Layout, int]:
-    """Keep the rows in a file, so that every flow is tried on the same ones; return its layout and their number."""
-    items = ", ".join(f"_lume_s{n}" for n in range(len(layout.raw))) or "1 AS _lume_none"
-    count = scan_or_retry(
-        layout.reader,
-        lambda reader: copy_to(connection, f"SELECT {items} FROM ({reader}) LIMIT {_MOST}", path, STAGED),
-    )
-    return Layout(f"FROM {scan_of(path)}", layout.raw, {}), count
 
 
 def _shown(connection: DuckDBPyConnection, kept: Layout, most: int) -> list[list[str | None]]:

@@ -69,8 +69,13 @@ def execute(context: Context, tasks: Callable[[], AbstractContextManager[Tasks]]
         # Comparing keys needs the outputs of earlier runs, which only the server can surely access.
         is_whole = not context.job.dry_run and context.job.accepted is None
         if "kind" in engine and is_whole and is_small:
-            with tasks() as of_cluster:
-                done = _as_task(context, of_cluster)
+            with (
+                tasks() as of_cluster
+            ):  # as one task, so that the cluster limits the number of concurrent runs
+                context.enter("TRANSFORMING", None)
+                (done,) = of_cluster.do("whole", [{"job": plain_job(context.job)}])
+            if "message" in done:
+                raise (RunBroke if done["broke"] else RunFailed)(done["message"], done["metrics"])
             metrics, built = done["metrics"], done["built"]
             metrics["shards"] = _described(context, 1, plans)
             context.enter("SYNCING_TARGET", metrics["rows_read"])
@@ -80,15 +85,6 @@ def execute(context: Context, tasks: Callable[[], AbstractContextManager[Tasks]]
             return Run(context, one).finish(read)
         with tasks() as of_all:
             return Run(context, Sharded(context, plans, of_all)).finish(read)
-
-
-def _as_task(context: Context, tasks: Tasks) -> dict[str, Any]:
-    """Have a cluster do the run as one task, so that the cluster limits the number of concurrent runs."""
-    context.enter("TRANSFORMING", None)
-    (result,) = tasks.do("whole", [{"job": plain_job(context.job)}])
-    if "message" in result:
-        raise (RunBroke if result["broke"] else RunFailed)(result["message"], result["metrics"])
-    return result
 
 
 class Sharded:
