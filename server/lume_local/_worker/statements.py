@@ -158,16 +158,13 @@ class Statements:
         items = [*self.layout.raw_names, *self._place]
         items += [column["inner"] for column in self.flow["columns"]]
         items += [f"{self.flow['where']} AS _lume_where"] if self.flow["where"] else []
-        seen = "".join(f", {self._value(n)} AS {quoted(name)}" for name, n in self.layout.visible.items())
+        words, seen = ", ".join(map(text, self.flow["null"])), ""
+        for name, n in self.layout.visible.items():
+            value = f"_lume_s{n}"
+            if words:  # that the source has for a missing value
+                value = f"CASE WHEN coalesce(list_position([{words}], trim({value})), 0) = 0 THEN {value} END"
+            seen += f", {value} AS {quoted(name)}"
         return f"SELECT {', '.join(items)} FROM ({self._looked_up(f'SELECT *{seen} FROM ({self.layout.reader})')})"
-
-    def _value(self, number: int) -> str:
-        """Return a raw column as expressions see it: NULL where the source has a word for a missing value."""
-        raw = f"_lume_s{number}"
-        if not self.flow["null"]:
-            return raw
-        words = ", ".join(map(text, self.flow["null"]))
-        return f"CASE WHEN coalesce(list_position([{words}], trim({raw})), 0) = 0 THEN {raw} END"
 
     def _looked_up(self, rows: str) -> str:
         """Add the seeds' values to each row. No row is lost or doubled, as keys are unique in a seed.

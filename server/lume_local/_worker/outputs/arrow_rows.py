@@ -82,7 +82,30 @@ def write_rows(
     """
     if isinstance(rows, ParquetRows):
         return _ParquetPage(job, rows, reasons, page).write()
-    return _write_texts(job, rows, reasons, page)
+    columns = _text_columns(job, rows)
+    found, read, left, scanned = iter(rows), job.row, job.limit, 0
+    with connect() as connection:
+        confine_check(connection)
+        while True:
+            batch: list[dict[str, Any]] = []
+            one = None
+            while len(batch) < min(left, _AT_ONCE) and scanned < MOST_SCANNED[0]:
+                one = next(found, None)
+                if one is None:
+                    break
+                read, scanned = read + 1, scanned + len(one.body)
+                values = _texts_of(one, reasons)
+                if not values.keys() <= columns.keys():
+                    raise Broken("a row has a column that others do not have")
+                if job.reason is None or job.reason in values[REASONS]:
+                    batch.append(values)
+            page.add(_typed(connection, columns, batch))
+            left -= len(batch)
+            if one is None:
+                return None, read
+            if not left or page.is_full or scanned >= MOST_SCANNED[0]:
+                position = str(rows.position())
+                return None if next(found, None) is None else position, read
 
 
 def write_no_rejects(page: ArrowPage) -> tuple[None, int]:
@@ -176,36 +199,6 @@ class _ParquetPage:
 
 
 # -- CSV and NDJSON: their readers return text
-
-
-def _write_texts(
-    job: Read, rows: OutputRows, reasons: Reasons | None, page: ArrowPage
-) -> tuple[str | None, int]:
-    """Write rows of a text file; return the position of the next one, if any, and the number of the last one read."""
-    columns = _text_columns(job, rows)
-    found, read, left, scanned = iter(rows), job.row, job.limit, 0
-    with connect() as connection:
-        confine_check(connection)
-        while True:
-            batch: list[dict[str, Any]] = []
-            one = None
-            while len(batch) < min(left, _AT_ONCE) and scanned < MOST_SCANNED[0]:
-                one = next(found, None)
-                if one is None:
-                    break
-                read, scanned = read + 1, scanned + len(one.body)
-                values = _texts_of(one, reasons)
-                if not values.keys() <= columns.keys():
-                    raise Broken("a row has a column that others do not have")
-                if job.reason is None or job.reason in values[REASONS]:
-                    batch.append(values)
-            page.add(_typed(connection, columns, batch))
-            left -= len(batch)
-            if one is None:
-                return None, read
-            if not left or page.is_full or scanned >= MOST_SCANNED[0]:
-                position = str(rows.position())
-                return None if next(found, None) is None else position, read
 
 
 def _text_columns(job: Read, rows: OutputRows) -> dict[str, str]:

@@ -162,18 +162,13 @@ def ends_within_a_record(path: Path, malformed: Malformed, flow: dict[str, Any])
         file.seek(start)
         tail = file.read()
     unclosed = re.compile(Dialect.of(flow["csv"]).unclosed)
-    return any(
-        line in refused and unclosed.match(tail, at) is not None for at, line in _lines(tail, whole=not start)
-    )
-
-
-def _lines(data: bytes, *, whole: bool) -> Iterator[tuple[int, bytes]]:
-    """Yield each line and where it begins; without `whole`, skip the first, which may be incomplete."""
     at = 0
-    for end in _LINE_END.finditer(data):
-        if at or whole:
-            yield at, data[at : end.start()]
+    for end in _LINE_END.finditer(tail):
+        is_whole = at or not start  # the first line of the tail may be incomplete
+        if is_whole and tail[at : end.start()] in refused and unclosed.match(tail, at):
+            return True
         at = end.end()
+    return False
 
 
 _HEAD = 1024 * 1024 + 1
