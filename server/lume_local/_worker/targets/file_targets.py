@@ -123,7 +123,7 @@ class PartsTarget:
         write_durably(manifest, orjson.dumps(self._manifest(files, names), option=orjson.OPT_INDENT_2))
         with no_links.folder(self._folder, make=True):
             pass
-        if files[0].stat().st_dev != no_links.stat(self._folder).st_dev:  # from where they can't be renamed
+        if _is_elsewhere(files[0], self._folder):
             begin({"kind": PARTS, "folder": str(self._folder), "run_id": self._run_id})
             *files, manifest = [self._near(file) for file in (*files, manifest)]
         return {
@@ -187,6 +187,11 @@ class PartsTarget:
             _remove(
                 folder, {name for name in os.listdir(handle) if name.startswith(".") and name.endswith(end)}
             )
+
+
+def _is_elsewhere(file: Path, folder: Path) -> bool:
+    """Return whether it is on another file system, from which it can't be renamed."""
+    return file.stat().st_dev != no_links.stat(folder).st_dev
 
 
 def _put_in_place(source: Path, target: Path) -> bool:
