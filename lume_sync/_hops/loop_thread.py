@@ -192,6 +192,7 @@ class LoopThread:
         self.closing = True
         self._in_steps.set()
         self.loop.close()  # nothing can be scheduled after this, so the set below is complete
+        self._taken += 1  # a `_take` that never came must not keep posts from noticing that
         self._posted.clear()
         for call in self.calls.copy():
             call.fail()

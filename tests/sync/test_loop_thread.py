@@ -109,3 +109,13 @@ def test_a_closed_loop_refuses_posts_and_keeps_none(portal: Portal) -> None:
     del callback
     gc.collect()
     assert gone() is None
+
+
+def test_a_loop_that_closes_before_it_looks_refuses_the_next_post() -> None:
+    """Its caller would otherwise wait for a second, until it sees that the thread has ended."""
+    engine = LoopThread(asyncio.new_event_loop)
+    engine.post(lambda: None)
+    engine._end()
+    with pytest.raises(RuntimeError):
+        engine.post(lambda: None)
+    assert not engine._posted

@@ -276,7 +276,9 @@ class WorkerPool:
         except (WorkerDied, ProtocolError) as error:
             verdict.problem = str(error)
         finally:
-            if verdict.found is None:
+            # A package that a format needs may be installed before the flow is sent again.
+            needs_package = isinstance(verdict.found, Refused) and verdict.found.place == "source.format"
+            if verdict.found is None or needs_package:
                 del self._verdicts[key]
             verdict.settled.set()
             settled = [key for key, one in self._verdicts.items() if one.settled.is_set()]

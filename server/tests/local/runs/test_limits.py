@@ -27,7 +27,7 @@ from lume_local._runs import execution
 from lume_local._runs.recovery import late
 from lume_local._runs.workers import child, worker, worker_pool
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.protocol import Check
+from lume_local._shared.protocol import Check, Refused
 
 
 @asynccontextmanager
@@ -278,6 +278,18 @@ async def test_a_worker_that_dies_is_no_verdict(monkeypatch: pytest.MonkeyPatch)
         with monkeypatch.context() as broken:
             broken.setattr(worker.Worker, "answer", died)
             with pytest.raises(worker.WorkerDied, match="out of order"):
+                await pool.check(people())
+        assert (await pool.check(people()))["ref"] == "people:v1"
+
+
+async def test_a_missing_package_is_no_lasting_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(*_: Any) -> Refused:
+        return Refused("source.format", "format 'xml' needs lxml")
+
+    async with WorkerPool().running() as pool:
+        with monkeypatch.context() as missing:
+            missing.setattr(worker.Worker, "answer", refused)
+            with pytest.raises(FlowError, match="needs lxml"):
                 await pool.check(people())
         assert (await pool.check(people()))["ref"] == "people:v1"
 
