@@ -38,7 +38,7 @@ from lume_local._worker.sources.mending.mended_rows import lost_letters
 from lume_local._worker.sources.read import read_source
 from lume_local._worker.sources.source import File, place_to_read
 from lume_local._worker.sql import copy_to, row_of
-from lume_local._worker.stage import scan_of, stage
+from lume_local._worker.stage import PACKED, scan_of, stage
 from lume_local._worker.statements import BITS, Statements
 from lume_local._worker.steps import Context, Judged, Metrics, TakenIn, Unmet, check_written
 
@@ -164,10 +164,13 @@ class SmallFiles:
             if not file.path.is_relative_to(self._folder):
                 file = evolve(file, path=shutil.copyfile(file.path, self._folder / f"copy{n}"))
             copies.append(file)
+        # What was unpacked may be large, and so may the rows of a binary file: a text stands in it once for all.
+        is_text = not any(copy.format in PACKED for copy in copies)
+        size = sum(os.stat(copy.path).st_size for copy in copies) if is_text else sys.maxsize
+        plan(self._context.connection, simply=size <= MOST_PLANNED_SIMPLY)
         taken = self._one.take_in_files(copies, seeds={})
         rows = taken.intake.account.records - taken.intake.malformed.total
-        # What was unpacked may be large.
-        if rows > FEW or sum(os.stat(copy.path).st_size for copy in copies) > MOST_COPIED:
+        if rows > FEW or size > MOST_COPIED:
             return taken
         query = taken.statements.each(taken.staged)
         return evolve(taken, few=self._context.connection.execute(query).fetchall())
@@ -237,7 +240,6 @@ class Instances:
     _shared: DuckDBPyConnection | None = None
     _reach: tuple[Path, str] | None = None
     """The place and limits of the shared instance."""
-    _plans_simply: bool = False
 
     def prepare(self) -> None:
         """Open the connection that the next job probably needs."""
@@ -269,10 +271,7 @@ class Instances:
             self._close_shared()
             self._shared = self._taken()
             confine_place(self._shared, place, job)
-            self._reach, self._plans_simply = reach, False
-        if (simply := _size(job) <= MOST_PLANNED_SIMPLY) != self._plans_simply:
-            plan(self._shared, simply=simply)
-            self._plans_simply = simply
+            self._reach = reach
         yield self._shared
         if (place / "spill").exists():  # its files are removed now, and the instance still refers to them
             self._close_shared()

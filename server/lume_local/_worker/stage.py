@@ -26,7 +26,7 @@ MOST_IN_MEMORY = 192 * 1024**2
 
 They need about as many bytes; DuckDB spills what exceeds the run's memory limit to its temporary folder.
 """
-_PACKED = {"parquet": 10, "excel": 10}
+PACKED = {"parquet": 10, "excel": 10}
 """Bytes of text that one byte of a binary file yields."""
 _FIRST = 20_000
 """Rows to try before all rows are written to the target directly."""
@@ -66,7 +66,7 @@ def stage(
 
     If there are many rows and probably no rejects, they are written to `target`, the file of the mapped rows.
     """
-    size = sum(os.stat(file.path).st_size * _PACKED.get(file.format, 1) for file in files)
+    size = sum(os.stat(file.path).st_size * PACKED.get(file.format, 1) for file in files)
     path = folder / "stage.parquet"
     # Rows that may have to be reordered later are not written to the target directly.
     is_direct = target.suffix == ".parquet" and not statements.flow["lookups"]

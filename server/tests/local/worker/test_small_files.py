@@ -1,5 +1,6 @@
 """Small runs share an instance of DuckDB: nothing of one is there for the next, and it reaches no other file."""
 
+import gzip
 import itertools
 import os
 import random
@@ -251,9 +252,16 @@ def test_rows_keep_their_order_without_optimizers(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(duckdb.__version__.startswith("1."), reason="DuckDB 1 locks this setting, too")
 def test_only_very_small_runs_are_planned_simply(tmp_path: Path, flow: dict[str, Any]) -> None:
+    """By the bytes that are read, not those of a compressed file."""
     instances, query = Instances(), "SELECT current_setting('disabled_optimizers')"
-    for n, rows in enumerate((1, 40_000, 1)):
-        with begun(instances, job(tmp_path, flow, f"run{n}", "id,ok\n" + "1,y\n" * rows)) as (_, connection):
+    for n, rows in enumerate((1, 40_000, 1, 20_000)):
+        content, suffix = ("id,ok\n" + "1,y\n" * rows).encode(), ".csv"
+        if rows == 20_000:
+            content, suffix = gzip.compress(content), ".csv.gz"
+            assert len(content) < MOST_PLANNED_SIMPLY
+        one = job(tmp_path, flow, f"run{n}", content, suffixes=(suffix, ".parquet", ".csv"))
+        with begun(instances, one) as (run, connection):
+            run.execute()
             ((disabled,),) = connection.execute(query).fetchall()
         assert ("common_subexpressions" in disabled) == (rows == 1)
         assert "in_clause" in disabled
@@ -336,6 +344,32 @@ class Counted:
         self.statements.append(query)
         return self._connection.execute(query, values)
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+def test_rejects_of_a_binary_file_are_not_fetched(tmp_path: Path) -> None:
+    """A text stands in it once, for any number of rows: together they may need more memory than the worker has."""
+    content, long = tmp_path / "content.parquet", "x" * 1_000_000
+    columns = {"id": {"type": "integer"}, "v": {"maxLength": 3}}
+    with connect() as connection:
+        rows = f"SELECT i AS id, CASE WHEN i > 0 THEN {text(long)} ELSE 'x' END AS v FROM range(9) AS t(i)"
+        copy_to(connection, rows, content)
+    assert content.stat().st_size < MOST_PLANNED_SIMPLY
+    binary, suffixes = content.read_bytes(), (".source.parquet", ".parquet", ".csv")
+    metrics = both_ways(tmp_path, columns, binary, suffixes=suffixes, source={"format": "parquet"})
+    assert metrics["reject_reasons"] == {"v: is longer than 3 characters": 8}
+    with connect() as connection:
+        definition = people(columns=columns, source={"format": "parquet"})
+        compiled = compile_flow(connection, read_definition(definition))
+    one = job(tmp_path, compiled, "third", binary, suffixes=suffixes)
+    with begun(Instances(), one) as (_, connection):
+        counted = Counted(connection)
+        small_run(cast(DuckDBPyConnection, counted), one, place_of(one) or tmp_path).execute()
+        ((disabled,),) = connection.execute("SELECT current_setting('disabled_optimizers')").fetchall()
+    assert any("GROUP BY ALL" in query for query in counted.statements), "its rows are counted in DuckDB"
+    assert "common_subexpressions" not in disabled
+
 
 def test_a_small_run_takes_few_statements(tmp_path: Path) -> None:
     """They are most of its CPU time, which goes into planning them."""
@@ -349,9 +383,9 @@ def test_a_small_run_takes_few_statements(tmp_path: Path) -> None:
             counted = Counted(connection)
             small_run(cast(DuckDBPyConnection, counted), one, place_of(one) or tmp_path).execute()
         counts[name] = [query.split(None, 1)[0] for query in counted.statements]
-    assert counts["good"] == ["CREATE", "SELECT", "SELECT", "COPY"]
-    assert counts["bad"] == ["CREATE", "SELECT", "SELECT", "COPY"]
-    assert len(counts["twice"]) == 8
+    assert counts["good"] == ["SET", "CREATE", "SELECT", "SELECT", "COPY"]
+    assert counts["bad"] == ["SET", "CREATE", "SELECT", "SELECT", "COPY"]
+    assert len(counts["twice"]) == 9
 
 
 def test_divisions_and_times_are_those_of_any_other_run(tmp_path: Path, flow: dict[str, Any]) -> None:
