@@ -153,6 +153,7 @@ class SmallFiles:
         self._one = OneProcess(context, self._folder)
         self.late = self._one.late
         self._columns: dict[str, Any] | None = None
+        self._size = 0
 
     def take_in(self) -> TakenIn:
         self._folder.mkdir()
@@ -166,11 +167,11 @@ class SmallFiles:
             copies.append(file)
         # What was unpacked may be large, and so may the rows of a binary file: a text stands in it once for all.
         is_text = not any(copy.format in PACKED for copy in copies)
-        size = sum(os.stat(copy.path).st_size for copy in copies) if is_text else sys.maxsize
-        plan(self._context.connection, simply=size <= MOST_PLANNED_SIMPLY)
+        self._size = sum(os.stat(copy.path).st_size for copy in copies) if is_text else sys.maxsize
+        plan(self._context.connection, simply=self._size <= MOST_PLANNED_SIMPLY)
         taken = self._one.take_in_files(copies, seeds={})
         rows = taken.intake.account.records - taken.intake.malformed.total
-        if rows > FEW or size > MOST_COPIED:
+        if rows > FEW or self._size > MOST_COPIED:
             return taken
         query = taken.statements.each(taken.staged)
         return evolve(taken, few=self._context.connection.execute(query).fetchall())
@@ -191,9 +192,13 @@ class SmallFiles:
         return [rows, rejects, *broken]
 
     def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
-        """Profile the columns first: if each unique value is there once, no table of the others has to be made."""
+        """Profile the columns first: if each unique value is there once, no table of the others has to be made.
+
+        For more rows, counting them in one pass with the rest would need much more memory.
+        """
         flow, job = self._context.flow, self._context.job
-        if job.accepted is None and not (flow["references"] or flow["judged_by_table"]):
+        is_late = job.accepted is not None or flow["references"] or flow["judged_by_table"]
+        if self._size <= MOST_COPIED and not is_late:
             mapped = taken.statements.mapped(taken.staged, duplicates=False)
             columns, is_unique = profile(self._context.connection, flow, mapped, unique)
             if is_unique:
