@@ -178,11 +178,6 @@ async def _ask(
     request: web.BaseRequest, path: dict[str, str], query: Pairs, most: int | None, holder: Holder
 ) -> Ask:
     """Return the request with a body of at most `most` bytes; if that is None, the operation reads the body."""
-
-    def left() -> bytes:
-        # Unread data after the connection broke: aiohttp's public methods raise the error instead.
-        return b"" if request.content.at_eof() else request.content._read_nowait(-1)
-
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem("unsupported-encoding", "send the body as it is, without Content-Encoding")
     return Ask(
@@ -194,8 +189,16 @@ async def _ask(
         is_admin=holder.role is Role.ADMIN,
         owner=holder.owner,
         peer=request.remote or "",
-        content=None if most is not None else BodyStream(_chunks(request), request.content_length, left),
+        content=None if most is not None else _stream(request),
     )
+
+
+def _stream(request: web.BaseRequest) -> BodyStream:
+    def left() -> bytes:
+        # Unread data after the connection broke: aiohttp's public methods raise the error instead.
+        return b"" if request.content.at_eof() else request.content._read_nowait(-1)
+
+    return BodyStream(_chunks(request), request.content_length, left)
 
 
 async def _body(request: web.BaseRequest, most: int) -> bytes:
