@@ -38,25 +38,28 @@ class Turns:
         if self._holder is None:
             self._holder = key
         else:
-            mine = anyio.Event()
-            self._waiting.setdefault(key, deque()).append(mine)
-            try:
-                with anyio.fail_after(self._patience):
-                    await mine.wait()
-            except BaseException as error:
-                if mine.is_set():  # its turn came in the same moment
-                    self._pass_on(key)
-                else:
-                    self._waiting[key].remove(mine)
-                    if not self._waiting[key]:
-                        del self._waiting[key]
-                if isinstance(error, TimeoutError):
-                    raise NoTurn from None
-                raise
+            await self._wait(key)
         try:
             yield
         finally:
             self._pass_on(key)
+
+    async def _wait(self, key: str) -> None:
+        mine = anyio.Event()
+        self._waiting.setdefault(key, deque()).append(mine)
+        try:
+            with anyio.fail_after(self._patience):
+                await mine.wait()
+        except BaseException as error:
+            if mine.is_set():  # its turn came in the same moment
+                self._pass_on(key)
+            else:
+                self._waiting[key].remove(mine)
+                if not self._waiting[key]:
+                    del self._waiting[key]
+            if isinstance(error, TimeoutError):
+                raise NoTurn from None
+            raise
 
     def _pass_on(self, key: str) -> None:
         """End a turn: its key becomes the last one, and the first one is next."""
