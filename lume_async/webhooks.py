@@ -123,22 +123,18 @@ def verify(
     limit = seconds(tolerance, "tolerance")
     given = "" if signature is None else signature
     arguments.instance(given, "signature", (str, bytes, Mapping), "the headers or a string")
-    headers = _headers(given) if isinstance(given, Mapping) else {}
+    headers = dict[str, str]()
+    if isinstance(given, Mapping):
+        said = "a header in signature"
+        headers = {arguments.text(name, said, TypeError).lower(): value for name, value in given.items()}
+        for name in headers.keys() & {ID, TIMESTAMP, SIGNATURE}:
+            arguments.instance(headers[name], f"{name} in signature", str, "a string")
     if require_timestamp or any(name in headers for name in (ID, TIMESTAMP, SIGNATURE)):
         check_standard(body, headers, keys, time.time(), limit)
     elif isinstance(given, Mapping):
         check_own(body, headers.get(SIGNATURE_HEADER.lower(), ""), keys)
     else:
         check_own(body, given, keys)
-
-
-def _headers(signature: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers, with their names in lower case."""
-    said = "a header in signature"
-    headers = {arguments.text(name, said, TypeError).lower(): value for name, value in signature.items()}
-    for name in headers.keys() & {ID, TIMESTAMP, SIGNATURE}:
-        arguments.instance(headers[name], f"{name} in signature", str, "a string")
-    return headers
 
 
 def _raw(body: bytes) -> bytes:

@@ -236,7 +236,8 @@ class Submitter:
             return  # stays SENDING: the next start finds out
         # A run behind a 409 that is not visible yet may be visible at the next start.
         if isinstance(error, InvalidRequestError) and not isinstance(error, RunNotFoundError):
-            await self._record(Journal.refused, item, _frozen_error(error))
+            frozen = {"kind": type(error).__name__, "message": error.args[0], "facts": vars(error)}
+            await self._record(Journal.refused, item, frozen)
         else:
             await self._record(Journal.unsent, item, str(error))
 
@@ -331,10 +332,6 @@ def _record(entry: Entry) -> RunRecord:
     if entry.run_id is None or entry.status is None or not isinstance(entry.stored, PackedOutcome):
         return run_record(entry.body)
     return RunRecord(entry.run_id, status_of(entry.status), entry.stored.value)
-
-
-def _frozen_error(error: ApiError) -> dict[str, Any]:
-    return {"kind": type(error).__name__, "message": error.args[0], "facts": vars(error)}
 
 
 def _thawed_error(frozen: dict[str, Any]) -> ApiError:

@@ -135,10 +135,14 @@ def submission_unknown(
     request, key = call.submits, call.headers.get(IDEMPOTENCY_KEY)
     assert request is not None
     reason = error.args[0] if error else "the process that sent it ended"
+    known = "if the server knows such keys"
+    if keys_kept is not None:
+        time = f"{keys_kept / 3600:,.0f} hours" if keys_kept >= 7200 else f"{keys_kept:g} seconds"
+        known = f"while the server knows it, which is for {time}"
     unknown = SubmissionUnknownError(
         f"the answer to a submission was lost ({reason}): a run of "
         f"{request.flow_version!r} on {request.source_path!r} may exist. Look for it with "
-        f"list_runs(source_path=...), or submit again with idempotency_key={key!r} {_known_for(keys_kept)}",
+        f"list_runs(source_path=...), or submit again with idempotency_key={key!r} {known}",
         idempotency_key=key,
         request=request,
         attempts=state.attempts,
@@ -147,10 +151,3 @@ def submission_unknown(
     )
     unknown.__cause__ = error
     return unknown
-
-
-def _known_for(keys_kept: float | None) -> str:
-    if keys_kept is None:
-        return "if the server knows such keys"
-    time = f"{keys_kept / 3600:,.0f} hours" if keys_kept >= 7200 else f"{keys_kept:g} seconds"
-    return f"while the server knows it, which is for {time}"

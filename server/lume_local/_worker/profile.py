@@ -24,31 +24,26 @@ def profile(
 
     `mapped` is a query for the mapped rows.
     """
-    columns, found, is_unique = flow["columns"], dict[str, Any](), True
-    for start in range(0, len(columns), _AT_ONCE):
-        some, once = _profile(connection, columns[start : start + _AT_ONCE], mapped, unique)
-        found |= some
-        is_unique = is_unique and once
-    return found, is_unique
-
-
-def _profile(
-    connection: DuckDBPyConnection, columns: list[dict[str, Any]], mapped: str, unique: Sequence[str]
-) -> tuple[dict[str, Any], bool]:
-    once = [quoted(column["name"]) for column in columns if column["name"] in unique]
-    items = [" AND ".join(f"count(DISTINCT {name}) = count({name})" for name in once) or "true", "count(*)"]
-    for column in columns:
-        name = quoted(column["name"])
-        ends = [f"min({name})::VARCHAR", f"max({name})::VARCHAR"] if column["ordered"] else []
-        items += [f"count({name})", f"approx_count_distinct({name})", *ends]
-    is_unique, rows, *rest = row_of(connection, f"SELECT {', '.join(items)} FROM ({mapped})")
-    answers, found = iter(rest), dict[str, Any]()
-    for column in columns:
-        values = next(answers)
-        distinct = min(values, next(answers))  # it is an estimate
-        extremes = (next(answers), next(answers)) if column["ordered"] else (None, None)
-        least, most = (end if end is None else elided(end) for end in extremes)
-        found[column["name"]] = {"nulls": rows - values, "min": least, "max": most, "distinct": distinct}
+    found, is_unique = dict[str, Any](), True
+    for start in range(0, len(flow["columns"]), _AT_ONCE):
+        columns = flow["columns"][start : start + _AT_ONCE]
+        once = [quoted(column["name"]) for column in columns if column["name"] in unique]
+        items = [
+            " AND ".join(f"count(DISTINCT {name}) = count({name})" for name in once) or "true",
+            "count(*)",
+        ]
+        for column in columns:
+            name = quoted(column["name"])
+            ends = [f"min({name})::VARCHAR", f"max({name})::VARCHAR"] if column["ordered"] else []
+            items += [f"count({name})", f"approx_count_distinct({name})", *ends]
+        is_once, rows, *rest = row_of(connection, f"SELECT {', '.join(items)} FROM ({mapped})")
+        is_unique, answers = is_unique and is_once, iter(rest)
+        for column in columns:
+            values = next(answers)
+            distinct = min(values, next(answers))  # it is an estimate
+            extremes = (next(answers), next(answers)) if column["ordered"] else (None, None)
+            least, most = (end if end is None else elided(end) for end in extremes)
+            found[column["name"]] = {"nulls": rows - values, "min": least, "max": most, "distinct": distinct}
     return found, is_unique
 
 

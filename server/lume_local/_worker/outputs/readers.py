@@ -183,11 +183,6 @@ class ParquetRows:
         return self._next
 
     def __iter__(self) -> Iterator[OutputRow]:
-        for values in self._rows():
-            self._next += 1
-            yield output_row(self.names, values, self._kinds)
-
-    def _rows(self) -> Iterator[tuple[Any, ...]]:
         columns = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in self.names)
         size = self._size
         while True:
@@ -201,7 +196,9 @@ class ParquetRows:
                 continue
             if not rows:
                 return
-            yield from rows
+            for values in rows:
+                self._next += 1
+                yield output_row(self.names, values, self._kinds)
             length = sum(len(value) for row in rows for value in row if value is not None)
             size = max(1, min(_MOST, 2 * size, _AT_ONCE * len(rows) // max(1, length)))
 
