@@ -214,7 +214,7 @@ class Journal:
         return self.rows(item, 1).get(item, [])
 
     def _load(self) -> None:
-        """Check the entries of the first and the last item, and that none is missing that the mark counts."""
+        """Load the input and the mark; check the first and the last item, and that no counted entry is missing."""
         ends: set[int] = set()
         with self._translated():
             self.count, self._samples = entries.read_input(_INPUT, self._rows_of(_INPUT))

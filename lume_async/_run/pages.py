@@ -80,14 +80,14 @@ async def run_pages(
     async with aclosing(pages(sender, ask, RUNS, limit)) as found:
         async for page in found:
             runs = [handle(record) for record in page]
-            young = list(
-                takewhile(
-                    lambda run: oldest is None or run.created_at is None or run.created_at >= oldest, runs
-                )
-            )
+            young = list(takewhile(lambda run: _is_young(run, oldest), runs))
             yield young
             if len(young) < len(runs):  # newest first: all that follow are older
                 return
+
+
+def _is_young(run: RunState, oldest: datetime | None) -> bool:
+    return oldest is None or run.created_at is None or run.created_at >= oldest
 
 
 def items(

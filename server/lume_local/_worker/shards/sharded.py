@@ -69,13 +69,12 @@ def execute(context: Context, tasks: Callable[[], AbstractContextManager[Tasks]]
         # Comparing keys needs the outputs of earlier runs, which only the server can surely access.
         is_whole = not context.job.dry_run and context.job.accepted is None
         if "kind" in engine and is_whole and is_small:
-            with (
-                tasks() as of_cluster
-            ):  # as one task, so that the cluster limits the number of concurrent runs
+            with tasks() as of_cluster:
                 context.enter("TRANSFORMING", None)
+                # As one task, so that the cluster limits the number of concurrent runs.
                 (done,) = of_cluster.do("whole", [{"job": plain_job(context.job)}])
-            if "message" in done:
-                raise (RunBroke if done["broke"] else RunFailed)(done["message"], done["metrics"])
+                if "message" in done:
+                    raise (RunBroke if done["broke"] else RunFailed)(done["message"], done["metrics"])
             metrics, built = done["metrics"], done["built"]
             metrics["shards"] = _described(context, 1, plans)
             context.enter("SYNCING_TARGET", metrics["rows_read"])
