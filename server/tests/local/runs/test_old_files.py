@@ -183,15 +183,19 @@ async def test_the_parts_of_an_output_stay_as_long_as_a_run_waits_to_read_one(ho
     (home / "flows/parted.v1.toml").write_text(PARTED)
     (home / "flows/reader.v1.toml").write_text(READER)
     (home / "slow.csv").write_text(slow_rows())
+    slow_flow = (home / "flows/slow.v1.toml").read_text()
+    (home / "flows/other.v1.toml").write_text(slow_flow.replace('"slow"', '"other"'))  # flows take turns
     async with serve(home, keep_output=1e-3, keep_uploads=3600, max_active=1) as wire:
-        parted, slow, waiting = [
+        first, parted, slow, waiting = [
             (await wire.submit(flow, source)).document["id"]
             for flow, source in (
-                ("parted:v1", "people.csv"),
                 ("slow:v1", "slow.csv"),
+                ("parted:v1", "people.csv"),
+                ("other:v1", "slow.csv"),
                 ("reader:v1", ".lume/parts"),
             )
         ]
+        await wire.ask("POST", f"/v1/runs/{first}/cancel")  # all wait by now
         assert (await wire.until(parted))["status"] == "SUCCEEDED"
         await sweeps(wire, home)
         manifest, part = sorted((home / ".lume/parts").iterdir())
