@@ -1,4 +1,4 @@
-"""A run's metadata and its typed views: what was submitted, its stages, and its counts. No I/O."""
+"""A run's metadata and its typed views: the submission, the stages, and the counts. No I/O."""
 
 from datetime import datetime
 from functools import cached_property

@@ -37,7 +37,7 @@ def command(options: GlobalOptions, *, runs: tuple[str, ...]) -> None:
             except NotSupportedError:
                 return run, None
             except ApiError as error:
-                session.say.warn(f"what was sent about run {run.id} is not shown: {error}")
+                session.say.warn(f"the deliveries of run {run.id} are not shown: {error}")
                 return run, None
 
         found, codes = await each(session, await whole_ids(client, ids), shown)

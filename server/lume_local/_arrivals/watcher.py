@@ -73,7 +73,7 @@ class WaitingFiles:
             return ""
         return (
             f"{MOST_WAITING:,} files wait, which is the most: another one is taken only if it is ready at once. See "
-            "what they wait for, and remove those that will never be ready"
+            "the reason of each, and remove those that will never be ready"
         )
 
     def seen(self, entry: ArrivalEntry, now: float) -> float:
@@ -96,7 +96,7 @@ class WaitingFiles:
             waiting.content = content
 
     def wait(self, path: str, why: str, due: float | None, run_id: str | None = None) -> None:
-        """Record what a file waits for; without room, the next listing finds it again."""
+        """Record the reason for which a file waits; without room, the next listing finds it again."""
         waiting = self.files.get(path)
         if waiting is None:
             return

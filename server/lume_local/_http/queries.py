@@ -43,7 +43,7 @@ def number_cursor(text: str | None, store_id: str) -> int | None:
 
 
 def own_cursor(text: str, form: re.Pattern[str], owner: str) -> re.Match[str]:
-    """Return the parts of a cursor, of which the first is its owner (see `owner_of`). Raises `Problem`."""
+    """Return the parts of a cursor; the first is its owner (see `owner_of`). Raises `Problem`."""
     match = form.fullmatch(unquote(text))
     if match is None or match[1] != owner:
         raise invalid_cursor("cursor", "one of this request")

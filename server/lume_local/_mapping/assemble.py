@@ -144,7 +144,7 @@ def _doubts(
     samples: Sequence[SampleSeen],
     profiles: Sequence[Profile],
 ) -> Iterator[str]:
-    """Yield what a person should check about the samples and their layouts, and about several columns at once."""
+    """Yield doubts for a person about the samples and their layouts, and about several columns at once."""
     for sample in samples:
         for doubt in sample.doubts:
             yield f"{sample.name}: {doubt}"

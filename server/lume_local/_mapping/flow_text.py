@@ -58,7 +58,7 @@ def _read_choice(
     seeds: dict[str, str] | None,
     sources: Mapping[str, Sequence[str]],
 ) -> None:
-    """Add the choice to what the column reads; replace it if other columns are combined, or it had no source.
+    """Add the choice to the column's sources; replace it if other columns are combined, or it had no source.
 
     Args:
         sources: the chosen sources of every column.

@@ -328,7 +328,7 @@ class FlowRegistry:
 
 
 def _place(flow: StoredFlow) -> tuple[str, ...]:
-    """Return what the versions are sorted by."""
+    """Return the sort key of a version: its flow, its registration, its name."""
     return flow.ref.partition(":")[0], flow.created_at, flow.ref
 
 

@@ -358,7 +358,7 @@ _CONTROL = re.compile("[\x80-\x9f]")
 
 
 def doubts(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str) -> list[str]:
-    """Return what to check in the first lines of a CSV file."""
+    """Return doubts about the first lines of a CSV file."""
     asked = [_one_column(names, rows, delim), _other_width(names, rows)]
     if 2 * sum(not name.strip() for name in names) >= len(names):
         asked.append(

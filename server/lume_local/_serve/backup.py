@@ -355,12 +355,18 @@ def _copy_outputs(state: Path, home: Path, to: Path, files: "_Files") -> int:
         if not path.is_relative_to(home) or (to / path.relative_to(home)).exists():
             continue
         if files.copy(path, to / path.relative_to(home), noted):
-            copied, parts = copied + 1, list[Path]()
-            if path.name == MANIFEST:
-                with suppress(OSError, ValueError):  # a later run has just replaced it
-                    parts = [path.with_name(name) for name in named_in(path) if Path(name).name == name]
-            copied += sum(files.copy(part, to / part.relative_to(home)) for part in parts)
+            copied += 1
+            copied += sum(files.copy(part, to / part.relative_to(home)) for part in _parts(path))
     return copied
+
+
+def _parts(path: Path) -> list[Path]:
+    """Return the parts that a manifest names; none for any other file."""
+    if path.name != MANIFEST:
+        return []
+    with suppress(OSError, ValueError):  # a later run has just replaced it
+        return [path.with_name(name) for name in named_in(path) if Path(name).name == name]
+    return []
 
 
 def _refuse(error: OSError) -> None:

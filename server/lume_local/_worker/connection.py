@@ -23,9 +23,9 @@ from lume_local._worker.sql import allowed, text
 UNWANTED = "in_clause" if duckdb.__version__ < "2" else "in_clause,projection_placement"
 """The optimizers that are always off (see above), as DuckDB lists them; version 1 doesn't have the second."""
 _OF_PARQUET = ("statistics_propagation", "filter_pushdown")
-"""The optimizers from which the schema of a Parquet file has that a column is never NULL."""
+"""The optimizers that find columns without NULL, which the schema of a Parquet file names."""
 _OF_NO_USE: list[str] = []
-"""All others, which only plan a statement; asked for once."""
+"""All others. Small statements are as fast without them; DuckDB is asked for their names once."""
 
 
 def connect() -> DuckDBPyConnection:

@@ -77,7 +77,7 @@ _TICK = 0.1
 MOST_DATA = 2 * 1024**3
 """Bytes of memory for data: twice a run's limit by DuckDB's count, which leaves out long strings, for example."""
 DATA_OF_A_COLUMN = 512 * 1024
-"""Bytes that DuckDB reserves for each column of a flow besides: 2,048 values in each step, of which it fills few."""
+"""Bytes added for each column of a flow: DuckDB reserves room for 2,048 values in each step, and fills little."""
 _HEARTBEAT = 5.0
 """Seconds after which progress is sent even if there is none: a silent worker counts as stuck."""
 

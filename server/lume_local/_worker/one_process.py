@@ -47,7 +47,7 @@ MOST_COPIED = 1024 * 1024
 MOST_PLANNED_SIMPLY = 64 * 1024
 """Bytes of them up to which it costs more to optimize a statement than that saves."""
 FEW = 1000
-"""Rows up to which one statement returns what is wrong with each of them, in place of several that count them."""
+"""Rows up to which one statement returns the broken checks of each, in place of several that count them."""
 _OWN = "_lume_run"
 """The in-memory database of one run."""
 

@@ -51,7 +51,7 @@ STAGED = "FORMAT parquet, COMPRESSION lz4, DICTIONARY_SIZE_LIMIT 1"
 _DICTIONARY = 4096
 """Values in a column's dictionary: larger ones hardly make a file smaller, and cost a fifth of the writing."""
 _DICTIONARIES = 1_000_000
-"""Values in those of all columns: a dictionary takes 250 bytes a value as soon as its file is opened."""
+"""Values in the dictionaries of all columns: one takes 250 bytes a value as soon as its file is opened."""
 
 
 def copy_to(

@@ -54,7 +54,7 @@ CHECK_BACKSTOP = 600.0
 _MOST_VERDICTS = 4
 """The number of verdicts that are kept: a flow is tried, then registered."""
 _MOST_CHECKS = 4
-"""The number of checks in progress at which no more are begun for a client that does not wait for the end."""
+"""Checks in progress from which on a client that would not wait for the end is refused."""
 PROPOSE_LIMIT = 45.0
 """Seconds that a proposal may take: few enough that the client still waits."""
 READ_LIMIT = 60.0

@@ -131,7 +131,7 @@ def what_else(path: Path) -> str:
         with opened_zip(path) as archive:
             names = archive.namelist()
             form = _form_of(archive)
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError):
+    except (*DAMAGED, OSError, RuntimeError):
         return f"is a damaged ZIP archive, {_NOT_ONE}: copy it again"
     if form.startswith("application/vnd.oasis.opendocument") and form != _ODS:
         return f"is an OpenDocument file, {_NOT_ONE}: {_SAVE}"
