@@ -47,7 +47,10 @@ def documented(page: str) -> set[str]:
         listed = re.search(r" members:((?:\n +- \S+)+|.*)", options)
         members = re.findall(r"\w+", listed[1].replace("- ", " ")) if listed else None
         try:
-            names |= set(members if members is not None else vars(importlib.import_module(place)))
+            source = Path(str(importlib.import_module(place).__file__)).read_text(encoding="utf-8")
+            # Only what stands there: a lazy look-up may have put names of other modules into this one.
+            own = re.findall(r"^(?:async def |def |class |)(\w+)[(:\[ ]", source, re.MULTILINE)
+            names |= set(own if members is None else members)
         except ModuleNotFoundError:
             names.add(place.rpartition(".")[2])
     return names
