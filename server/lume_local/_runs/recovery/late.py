@@ -59,6 +59,7 @@ class Rested:
         self._since: dict[str, float] = {}
         self._runs: dict[str, _Rest] = {}
         self._arrivals: dict[str, _Rest] = {}
+        self._reason = ""
 
     def may_add(self, run: StoredRun) -> bool:
         """Return whether it is an arrival's run that has not waited longer than a commit may."""
@@ -71,12 +72,19 @@ class Rested:
         self._since.setdefault(run.run_id, now)
         self._arrivals[run.arrival] = rest = _Rest.after(self._arrivals.get(run.arrival), now)
         self._runs[run.run_id] = _Rest(rest.pause, rest.until + rest.pause)
-        self._health.waits(_AWAY, len(self._runs), reason, list(self._runs))
+        self._reason = reason
+        self._tell()
 
     def remove(self, run_id: str) -> None:
         """Forget a run that has ended."""
         self._since.pop(run_id, None)
-        if self._runs.pop(run_id, None) and not self._runs:
+        if self._runs.pop(run_id, None):
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._runs:
+            self._health.waits(_AWAY, len(self._runs), self._reason, list(self._runs))
+        else:
             self._health.works(_AWAY)
 
     def is_back(self, arrival: str | None) -> bool:
