@@ -104,7 +104,7 @@ class Run:
         reasons: dict[str, int] = dict(intake.malformed.counts)
         job, filtered = self.context.job, {"filtered": 0}
         of_rejects = job.is_replay or job.mends is not None
-        warnings = changes(flow, intake.layout, job.header, of_rejects=of_rejects)
+        warnings = changes(flow, intake.relation, job.header, of_rejects=of_rejects)
         counts_of = {"reject": reasons, "filter": filtered}  # any other check only warns
         for check, count in zip(flow["checks"], broken, strict=True):
             into = counts_of.get(check["on_fail"], warnings)
@@ -113,7 +113,7 @@ class Run:
                 into[reason] = into.get(reason, 0) + count
         warnings |= intake.account.warnings
         if job.dry_run:
-            unread = unread_members(self.context.connection, flow, intake.layout, of_columns=True)
+            unread = unread_members(self.context.connection, flow, intake.relation, of_columns=True)
             warnings |= dict.fromkeys(unread, 1)
         warnings |= _few_rows(intake.account.records, filtered["filtered"], job.mends)
         warnings |= self.context.earlier.warnings if self.context.earlier else {}
@@ -125,7 +125,8 @@ class Run:
             "rows_rejected": rejected + duplicates + malformed,
             "reject_reasons": reasons,
             "warnings": warnings,
-            "source": intake.account.plain() | noted(flow, intake.layout, job.header, of_rejects=of_rejects),
+            "source": intake.account.plain()
+            | noted(flow, intake.relation, job.header, of_rejects=of_rejects),
         }
         if malformed and flow["format"] in ("csv", "fixed"):
             metrics["malformed_lines"] = recorded(intake.lines, dict(taken.statements.raw_labels()))
@@ -165,7 +166,7 @@ class Run:
                     f"{counted(count, 'row breaks', 'rows break')} the rule {check['reason']!r}, which must never "
                     f"be broken: row {first:,}{'' if count == 1 else ' is the first'}. Nothing was written"
                 )
-        hint = hint_of_encoding(flow, taken.intake.malformed, taken.intake.layout.raw)
+        hint = hint_of_encoding(flow, taken.intake.malformed, taken.intake.relation.raw)
         rejected, limit = metrics["rows_rejected"], flow["max_ratio"]
         if self.context.job.is_replay:  # its rows were rejected before: those rejected again stay open
             rejected = 0

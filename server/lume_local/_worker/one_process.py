@@ -94,8 +94,8 @@ class OneProcess:
             is_mended=is_mended,
             origin=ReturnOrigin(context.job.lines, lost),
         )
-        check_columns(self._flow, intake.layout)
-        statements = Statements(self._flow, intake.layout)
+        check_columns(self._flow, intake.relation)
+        statements = Statements(self._flow, intake.relation)
         context.enter("TRANSFORMING", None)
         parquet = {one.shown: one.path for one in files if one.format == "parquet"}
         records, target = intake.account.records - intake.malformed.total, self._path("mapped")

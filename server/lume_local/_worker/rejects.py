@@ -69,9 +69,9 @@ class Rejects:
         kind = (self.flow["format"], target.suffix)
         if kind == ("csv", ".csv"):
             return self._csv(target)
-        if self.statements.layout.json_lines and target.suffix == ".ndjson":
+        if self.statements.relation.json_lines and target.suffix == ".ndjson":
             return self._ndjson(target)
-        columns = len(self.statements.layout.raw)
+        columns = len(self.statements.relation.raw)
         return copy_to(self.connection, self._rows_and_lines(), target, columns=max(columns, 1))
 
     def _csv(self, target: Path) -> int:
@@ -116,7 +116,7 @@ class Rejects:
     ) -> int:
         """Write the same as `_copy`, in the time that DuckDB needs to plan it."""
         shown = list(self.statements.shown_labels())
-        places = [self.statements.layout.raw_names.index(name) for name, _ in shown]
+        places = [self.statements.relation.raw_names.index(name) for name, _ in shown]
         lines: list[list[str | None]] = [
             ["_lume_row", "_lume_line", "_lume_reasons", *(label for _, label in shown), "_lume_raw"]
         ]
@@ -129,13 +129,13 @@ class Rejects:
     @property
     def _own_texts(self) -> list[str]:
         """Lume's own text columns, which precede the source's."""
-        return ["_lume_reasons", "_lume_file"] if self.statements.layout.of_files else ["_lume_reasons"]
+        return ["_lume_reasons", "_lume_file"] if self.statements.relation.of_files else ["_lume_reasons"]
 
     def _ndjson(self, target: Path) -> int:
         """Write the original objects, with the reasons as their first members."""
         rest = "ltrim(_lume_line_text, e' \\t')"
         reasons = f"to_json({self.statements.reasons(self.duplicates)})::VARCHAR"
-        of_files = self.statements.layout.of_files
+        of_files = self.statements.relation.of_files
         if of_files:
             reasons += " || ',\"_lume_file\":' || to_json(_lume_file)::VARCHAR"
         line = (
@@ -159,15 +159,15 @@ class Rejects:
 
     def _rows_and_lines(self) -> str:
         rows = self.statements.rejects(self.staged, self.duplicates)
-        if self.statements.layout.json_lines:
+        if self.statements.relation.json_lines:
             # When resubmitted, an object in `_lume_raw` would be read instead of the corrected columns.
             is_raw = "* EXCLUDE (_lume_raw), _lume_raw AS _lume_object, NULL::VARCHAR AS _lume_raw"
             rows = f"SELECT {is_raw} FROM ({rows})"
         if not self.malformed.counts:
             return rows
         nothing = [f"NULL::VARCHAR AS {quoted(label)}" for _, label in self.statements.raw_labels()]
-        own = ["line", "reasons", *(["file"] if self.statements.layout.of_files else [])]
-        if self.statements.layout.json_lines:
+        own = ["line", "reasons", *(["file"] if self.statements.relation.of_files else [])]
+        if self.statements.relation.json_lines:
             nothing.append("NULL::VARCHAR AS _lume_object")
         items = ["NULL::BIGINT", *own, *nothing, "line_text"]
         return f"({rows}) UNION ALL (SELECT {', '.join(items)} FROM ({self.malformed.reader()}))"

@@ -87,7 +87,7 @@ def stage(
             return staged
         return Staged(scan_of(path), stage_to(connection, reading, path))
 
-    return scan_or_retry(statements.layout.reader, staged_by, lambda staged: staged.count == records)
+    return scan_or_retry(statements.relation.reader, staged_by, lambda staged: staged.count == records)
 
 
 _TABLE = "(SELECT *, rowid AS file_row_number FROM _lume_stage)"
@@ -137,8 +137,8 @@ def _passes_on(connection: DuckDBPyConnection, statements: Statements) -> bool:
 
     With one thread, or with several files, DuckDB would hold all rows before writing the first one.
     """
-    layout = statements.layout
-    if statements.is_judged_late or layout.of_files or len(layout.raw) > _MOST_COLUMNS:
+    relation = statements.relation
+    if statements.is_judged_late or relation.of_files or len(relation.raw) > _MOST_COLUMNS:
         return False
     return row_of(connection, "SELECT current_setting('threads') > 1") == (True,)
 
@@ -158,7 +158,7 @@ def _in_one_pass(connection: DuckDBPyConnection, statements: Statements, target:
 def _by_smaller_buffers(statements: Statements) -> Statements:
     """Give the CSV reader small buffers, in which four of the longest lines still fit."""
     reader = _LINES.sub(
-        lambda found: f"{found[0]}, buffer_size={max(_BUFFER, 4 * int(found[1]))}", statements.layout.reader
+        lambda found: f"{found[0]}, buffer_size={max(_BUFFER, 4 * int(found[1]))}", statements.relation.reader
     )
     return statements.by(reader)
 

@@ -26,7 +26,7 @@ PLACE = "_lume_place"
 
 
 @frozen
-class Layout:
+class Relation:
     """A query for the raw columns of the source, and their names.
 
     Attributes:
@@ -68,7 +68,7 @@ class Statements:
     """
 
     flow: dict[str, Any]
-    layout: Layout
+    relation: Relation
     found: frozenset[str] | None = None
     masks: int = field(init=False)
 
@@ -77,7 +77,7 @@ class Statements:
 
     def by(self, reader: str) -> "Statements":
         """Return the same statements for another reader."""
-        return evolve(self, layout=evolve(self.layout, reader=reader))
+        return evolve(self, relation=evolve(self.relation, reader=reader))
 
     @property
     def targets(self) -> str:
@@ -86,7 +86,7 @@ class Statements:
 
     def stage(self) -> str:
         """Return the one scan: target columns, masks, `_lume_reject`, and the raw columns if needed."""
-        kept = self.layout.raw_names
+        kept = self.relation.raw_names
         if kept and not self.is_judged_late:  # else any row may turn out to be a reject after the scan
             # One column, because each of many almost empty columns would cost as much as a full one.
             kept = [f"{self._packed} AS _lume_raw"]
@@ -95,7 +95,7 @@ class Statements:
 
     def unmapped(self, staged: str) -> str:
         """Return the staged data besides the mapped columns, if only rejects keep their raw columns."""
-        columns = [*self._judgement, *(["_lume_raw"] if self.layout.raw_names else [])]
+        columns = [*self._judgement, *(["_lume_raw"] if self.relation.raw_names else [])]
         return f"SELECT {', '.join(columns)} FROM {staged}"
 
     @property
@@ -104,7 +104,7 @@ class Statements:
 
     @property
     def _packed(self) -> str:
-        return f"CASE WHEN _lume_reject THEN [{', '.join(self.layout.raw_names)}] END"
+        return f"CASE WHEN _lume_reject THEN [{', '.join(self.relation.raw_names)}] END"
 
     @property
     def is_judged_late(self) -> bool:
@@ -155,16 +155,16 @@ class Statements:
         return rows
 
     def _evaluated(self) -> str:
-        items = [*self.layout.raw_names, *self._place]
+        items = [*self.relation.raw_names, *self._place]
         items += [column["inner"] for column in self.flow["columns"]]
         items += [f"{self.flow['where']} AS _lume_where"] if self.flow["where"] else []
         words, seen = ", ".join(map(text, self.flow["null"])), ""
-        for name, n in self.layout.visible.items():
+        for name, n in self.relation.visible.items():
             value = f"_lume_s{n}"
             if words:  # that the source has for a missing value
                 value = f"CASE WHEN coalesce(list_position([{words}], trim({value})), 0) = 0 THEN {value} END"
             seen += f", {value} AS {quoted(name)}"
-        return f"SELECT {', '.join(items)} FROM ({self._looked_up(f'SELECT *{seen} FROM ({self.layout.reader})')})"
+        return f"SELECT {', '.join(items)} FROM ({self._looked_up(f'SELECT *{seen} FROM ({self.relation.reader})')})"
 
     def _looked_up(self, rows: str) -> str:
         """Add the seeds' values to each row. No row is lost or doubled, as keys are unique in a seed.
@@ -204,7 +204,7 @@ class Statements:
 
     def shown(self) -> str:
         """Return the raw columns, the target's as text, and the masks of each row, each as a list."""
-        raw = ", ".join(f"_lume_s{n}" for n in range(len(self.layout.raw)))
+        raw = ", ".join(f"_lume_s{n}" for n in range(len(self.relation.raw)))
         made = ", ".join(f"CAST({quoted(one['name'])} AS VARCHAR)" for one in self.flow["columns"])
         whys = ", ".join(f"_lume_why{n}" for n in range(self.masks))
         return f"SELECT [{raw}], [{made}], [{whys}] FROM ({self._masked()})"
@@ -217,7 +217,7 @@ class Statements:
     def each(self, staged: str) -> str:
         """Return each row: the masks, whether it is a reject, its number, and the list of a reject's raw columns."""
         raw = self._packed if self.is_judged_late else "_lume_raw"
-        items = [*self._judgement, "file_row_number", raw if self.layout.raw_names else "NULL"]
+        items = [*self._judgement, "file_row_number", raw if self.relation.raw_names else "NULL"]
         return f"SELECT {', '.join(items)} FROM {staged}"
 
     def first_broken(self, staged: str, check: int) -> str:
@@ -242,7 +242,7 @@ class Statements:
 
     def rejects(self, staged: str, duplicates: bool) -> str:
         """Return the rejected rows: number, reasons, file name if several, raw values; for NDJSON the line."""
-        line_text = "_lume_line_text" if self.layout.json_lines else "NULL::VARCHAR"
+        line_text = "_lume_line_text" if self.relation.json_lines else "NULL::VARCHAR"
         items = [
             "file_row_number + 1 AS _lume_row",
             "NULL::BIGINT AS _lume_line",
@@ -257,7 +257,7 @@ class Statements:
         if not duplicates:
             if not self.is_judged_late:
                 raw = "".join(
-                    f", _lume_raw[{n + 1}] AS {name}" for n, name in enumerate(self.layout.raw_names)
+                    f", _lume_raw[{n + 1}] AS {name}" for n, name in enumerate(self.relation.raw_names)
                 )
                 staged = f"(SELECT *{raw} FROM {staged})"
             return f"{staged} WHERE _lume_reject"
@@ -286,7 +286,7 @@ class Statements:
 
     def shown_labels(self) -> Iterator[tuple[str, str]]:
         """Yield the columns of a reject between its reasons and `_lume_raw`, each with its label."""
-        if self.layout.of_files:
+        if self.relation.of_files:
             yield "_lume_file", "_lume_file"
         yield from self.raw_labels()
 
@@ -296,9 +296,9 @@ class Statements:
         Columns that the flow reads keep their names, even if others differ only in case: corrected rejects need them.
         """
         taken = {"_lume_row", "_lume_line", "_lume_reasons", "_lume_raw"}
-        read, labels = set(self.layout.visible.values()), dict[int, str]()
-        for n in sorted(range(len(self.layout.raw)), key=lambda n: n not in read):
-            name = self.layout.raw[n]
+        read, labels = set(self.relation.visible.values()), dict[int, str]()
+        for n in sorted(range(len(self.relation.raw)), key=lambda n: n not in read):
+            name = self.relation.raw[n]
             if name.lower().startswith(RESERVED):
                 continue  # a corrected rejects file was submitted again: these are the reasons of the earlier run
             label, again = name or f"column_{n + 1}", 1

@@ -32,7 +32,7 @@ from lume_local._worker.profile import COUNTS, question
 from lume_local._worker.seeds import make_empty_tables
 from lume_local._worker.sources.formats.table_edges import missing_in
 from lume_local._worker.sql import row_of, text
-from lume_local._worker.statements import OUT, Layout, Statements
+from lume_local._worker.statements import OUT, Relation, Statements
 
 T = TypeVar("T")
 Row = Callable[[Iterable[str]], str]
@@ -382,10 +382,10 @@ def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Fl
     """Run the whole statement on one row of NULLs: if it binds and runs here, it does so on every file."""
     names = tuple(compiled["sources"])
     raw = ", ".join(f"NULL::VARCHAR AS _lume_s{n}" for n in range(len(names))) or "1 AS _lume_none"
-    layout = Layout(f"SELECT {raw}", names, {name: n for n, name in enumerate(names)})
+    relation = Relation(f"SELECT {raw}", names, {name: n for n, name in enumerate(names)})
     make_empty_tables(connection, compiled)
     try:
-        connection.execute(Statements(compiled, layout).stage()).fetchall()
+        connection.execute(Statements(compiled, relation).stage()).fetchall()
     except duckdb.Error as error:
         place = _culprit(connection, compiled, flow, dummy)
         raise FlowError(place, f"can't be run: {first_line(error)}") from None

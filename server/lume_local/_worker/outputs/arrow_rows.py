@@ -1,6 +1,6 @@
 """A page of an output as Arrow record batches, with the types of a Parquet file, or of the flow.
 
-DuckDB returns results in Arrow's memory layout, and nanoarrow writes them: as fast as pyarrow, which is fifty times
+DuckDB returns results in Arrow's memory relation, and nanoarrow writes them: as fast as pyarrow, which is fifty times
 as large. All pages of an output have the same schema.
 """
 

@@ -36,7 +36,7 @@ from lume_local._worker.sources.read import FORMATS
 from lume_local._worker.sources.source import SourceError, no_pause
 from lume_local._worker.sql import STAGED, copy_to, scan_or_retry
 from lume_local._worker.stage import scan_of
-from lume_local._worker.statements import BITS, Layout, Statements
+from lume_local._worker.statements import BITS, Relation, Statements
 
 Json = dict[str, Any]
 
@@ -78,27 +78,27 @@ def flow_to_read(connection: DuckDBPyConnection, source: Json) -> Json:
     return compile_flow(connection, read_definition(_flow_of(source, {"none": {"sql": "NULL"}})))
 
 
-def kept(layout: Layout, rows: list[list[str | None]], path: Path) -> Layout:
+def kept(relation: Relation, rows: list[list[str | None]], path: Path) -> Relation:
     """Keep the rows in a file, so that every flow is tried on the same ones."""
-    file = RowsFile(path, len(layout.raw))
+    file = RowsFile(path, len(relation.raw))
     for row in rows:
         file.write(row)
     file.close()
-    return Layout(file.reader, layout.raw, {})
+    return Relation(file.reader, relation.raw, {})
 
 
-def read_by(flow: Json, layout: Layout, shown: str) -> Layout:
+def read_by(flow: Json, relation: Relation, shown: str) -> Relation:
     """Return only the columns that the flow reads: each step of its statement would carry the others along."""
-    places = visible_columns(flow, list(layout.raw), shown)
+    places = visible_columns(flow, list(relation.raw), shown)
     items = ", ".join(f"_lume_s{n} AS _lume_s{k}" for k, n in enumerate(places.values()))
-    raw = tuple(layout.raw[n] for n in places.values())
-    reader = f"SELECT {items or '1 AS _lume_none'} FROM ({layout.reader})"
-    return Layout(reader, raw, {name: k for k, name in enumerate(places)})
+    raw = tuple(relation.raw[n] for n in places.values())
+    reader = f"SELECT {items or '1 AS _lume_none'} FROM ({relation.reader})"
+    return Relation(reader, raw, {name: k for k, name in enumerate(places)})
 
 
 def judged(
     trials: Trials,
-    rows: Layout,
+    rows: Relation,
     shown: str,
     source: Mapping[str, Any],
     columns: Mapping[str, tuple[str, Mapping[str, Any]]],
@@ -106,8 +106,8 @@ def judged(
     """Judge columns of a flow on these rows (see `ReadSample`)."""
     definitions = {name: dict(column) for name, (_, column) in columns.items()}
     with trials.compiled(dict(source), definitions) as (connection, flow):
-        layout = read_by(flow, rows, shown)
-        statements = Statements(flow, layout)
+        relation = read_by(flow, rows, shown)
+        statements = Statements(flow, relation)
         connection.execute(f"CREATE TEMP TABLE _lume_stage AS {statements.stage()}")
         _, _, *counts = connection.execute(statements.counts("_lume_stage")).fetchall()[0]
         found = dict.fromkeys(columns, JudgedColumn(0, 0, None))
@@ -116,7 +116,7 @@ def judged(
             if reason == "is required":
                 found[name] = evolve(found[name], missing=count)
             elif count:
-                at = layout.raw.index(columns[name][0])
+                at = relation.raw.index(columns[name][0])
                 query = (
                     f"SELECT _lume_raw[{at + 1}] FROM _lume_stage "
                     f"WHERE (_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0 LIMIT 1"
@@ -147,7 +147,7 @@ class HeldSample:
     def __init__(self, path: Path, shown: str, folder: Path, trials: Trials) -> None:
         self._path, self._shown, self._folder, self._trials = path, shown, folder, trials
         self._readings = 0
-        self._layout: Layout | None = None
+        self._relation: Relation | None = None
 
     def rows(self, source: Mapping[str, Any], most: int, members: Sequence[str]) -> SampleRows:
         """Return some of the kept rows. `source` is a flow's, `members` are the members of its JSON objects."""
@@ -157,30 +157,30 @@ class HeldSample:
             kind = flow["format"]
             if kind == "excel":
                 with opened(reading) as book:  # the first of several sheets represents all
-                    layout = read_sheet(reading, sheets_of(reading, book)[0], most)
+                    relation = read_sheet(reading, sheets_of(reading, book)[0], most)
             else:
-                layout = FORMATS[kind](reading)
+                relation = FORMATS[kind](reading)
             reading.malformed.close()
-            unread = unread_members(connection, flow, layout, of_columns=False)
+            unread = unread_members(connection, flow, relation, of_columns=False)
             # Kept in a file, so that every flow is tried on the same rows.
-            path, items = folder / "rows.parquet", ", ".join(f"_lume_s{n}" for n in range(len(layout.raw)))
+            path, items = folder / "rows.parquet", ", ".join(f"_lume_s{n}" for n in range(len(relation.raw)))
             few = f"SELECT {items or '1 AS _lume_none'} FROM ({{}}) LIMIT {_MOST}"
             count = scan_or_retry(
-                layout.reader, lambda reader: copy_to(connection, few.format(reader), path, STAGED)
+                relation.reader, lambda reader: copy_to(connection, few.format(reader), path, STAGED)
             )
-            self._layout = Layout(f"FROM {scan_of(path)}", layout.raw, {})
-            found = _shown(connection, self._layout, most)
-            header = names_of(reading, Dialect.of(flow["csv"])) if kind == "csv" else list(layout.raw)
+            self._relation = Relation(f"FROM {scan_of(path)}", relation.raw, {})
+            found = _shown(connection, self._relation, most)
+            header = names_of(reading, Dialect.of(flow["csv"])) if kind == "csv" else list(relation.raw)
         lines = [line for line, *_ in islice(reading.malformed.rows(), 5)]
-        return SampleRows(list(layout.raw), header, found, count, reading.malformed.counts, lines, unread)
+        return SampleRows(list(relation.raw), header, found, count, reading.malformed.counts, lines, unread)
 
     def members(self, source: Mapping[str, Any], most: int) -> list[str]:
         """Return the members of the first records of JSON or XML, as a flow names them."""
         with self._trials.cursor() as connection:
             reading = self._reading(connection, source, [])
             with closing(reading.malformed):
-                layout = FORMATS[reading.flow["format"]](reading)
-            return member_names(connection, layout, most)
+                relation = FORMATS[reading.flow["format"]](reading)
+            return member_names(connection, relation, most)
 
     def _reading(
         self, connection: DuckDBPyConnection, source: Mapping[str, Any], members: Sequence[str]
@@ -197,11 +197,11 @@ class HeldSample:
         self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
     ) -> dict[str, JudgedColumn]:
         """Judge columns of a flow on the kept rows (see `ReadSample`)."""
-        assert self._layout is not None, "no rows were read"
-        return judged(self._trials, self._layout, self._shown, source, columns)
+        assert self._relation is not None, "no rows were read"
+        return judged(self._trials, self._relation, self._shown, source, columns)
 
 
-def _shown(connection: DuckDBPyConnection, kept: Layout, most: int) -> list[list[str | None]]:
+def _shown(connection: DuckDBPyConnection, kept: Relation, most: int) -> list[list[str | None]]:
     """Return some rows from all over the sample, fewer the further down they are."""
     n, items = f"(file_row_number - {_AT_FIRST})", ", ".join(f"_lume_s{n}" for n in range(len(kept.raw)))
     query = (

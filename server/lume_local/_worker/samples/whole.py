@@ -25,7 +25,7 @@ from lume_local._worker.sources.places.local import files_in
 from lume_local._worker.sources.read import read_source
 from lume_local._worker.sources.source import SourceError, no_pause
 from lume_local._worker.sql import scan_or_retry
-from lume_local._worker.statements import BITS, Layout, Statements, count_of
+from lume_local._worker.statements import BITS, Relation, Statements, count_of
 
 _MEMBERS = 100_000
 """Records whose members become columns."""
@@ -45,15 +45,15 @@ class WholeSample:
     def __init__(
         self,
         trials: Trials,
-        layout: Layout,
+        relation: Relation,
         rows: list[list[str | None]],
         unread: list[str],
         shown: str,
         null: list[str],
         folder: Path,
     ) -> None:
-        self._trials, self.names, self.rows, self.unread = trials, list(layout.raw), rows, unread
-        self._whole, self._kept = layout, kept(layout, rows, folder / "rows")
+        self._trials, self.names, self.rows, self.unread = trials, list(relation.raw), rows, unread
+        self._whole, self._kept = relation, kept(relation, rows, folder / "rows")
         self._shown, self._source = shown, {"null": null} if null else {}
 
     def __call__(
@@ -80,8 +80,8 @@ class WholeSample:
     ) -> dict[str, TriedColumn]:
         definitions = {name: dict(column) for name, (_, column) in columns.items()}
         with self._trials.compiled(self._source, definitions) as (connection, flow):
-            layout = read_by(flow, self._whole if everywhere else self._kept, self._shown)
-            statements = Statements(flow, layout)
+            relation = read_by(flow, self._whole if everywhere else self._kept, self._shown)
+            statements = Statements(flow, relation)
             if not everywhere:  # once: binding many columns takes longer than reading these rows
                 connection.execute(
                     f"CREATE TEMP TABLE shown AS FROM ({statements.shown()}) AS t(given, made, whys)"
@@ -123,12 +123,12 @@ def opened_whole(
                 (first := folder / "first").mkdir()
                 flow["sources"] = {}
                 intake = read_source(connection, files, flow, first, no_pause)
-                members = member_names(connection, intake.layout, _MEMBERS)
+                members = member_names(connection, intake.relation, _MEMBERS)
             flow["sources"] = dict.fromkeys(members or (), "")
             intake = read_source(connection, files, flow, folder, no_pause)
-            unread = unread_members(connection, flow, intake.layout, of_columns=False)
-            rows = _spread(connection, intake.layout, most)
-            sample = WholeSample(trials, intake.layout, rows, unread, shown, source.get("null", []), folder)
+            unread = unread_members(connection, flow, intake.relation, of_columns=False)
+            rows = _spread(connection, intake.relation, most)
+            sample = WholeSample(trials, intake.relation, rows, unread, shown, source.get("null", []), folder)
         yield sample
 
 
@@ -145,9 +145,9 @@ def errors(shown: str) -> Iterator[None]:
         raise ConfigurationError(named(first_line(error))) from None
 
 
-def _spread(connection: DuckDBPyConnection, layout: Layout, most: int) -> list[list[str | None]]:
+def _spread(connection: DuckDBPyConnection, relation: Relation, most: int) -> list[list[str | None]]:
     """Return rows at equal distances."""
-    items = ", ".join(f"_lume_s{n}" for n in range(len(layout.raw)))
+    items = ", ".join(f"_lume_s{n}" for n in range(len(relation.raw)))
 
     def scan(reader: str) -> list[tuple[str | None, ...]]:
         ((rows,),) = connection.execute(f"SELECT count(*) FROM ({reader})").fetchall()
@@ -157,7 +157,7 @@ def _spread(connection: DuckDBPyConnection, layout: Layout, most: int) -> list[l
         step = -(-rows // most)
         return connection.execute(f"SELECT {items} FROM ({numbered}) WHERE _lume_at % {step} = 0").fetchall()
 
-    return [list(row) for row in scan_or_retry(layout.reader, scan)]
+    return [list(row) for row in scan_or_retry(relation.reader, scan)]
 
 
 def _counts_everywhere(connection: DuckDBPyConnection, statements: Statements) -> list[int]:
@@ -169,7 +169,7 @@ def _counts_everywhere(connection: DuckDBPyConnection, statements: Statements) -
         ).fetchall()[0]
         return counts
 
-    return scan_or_retry(statements.layout.reader, scan)
+    return scan_or_retry(statements.relation.reader, scan)
 
 
 def _counts(connection: DuckDBPyConnection, statements: Statements) -> list[int]:
@@ -186,7 +186,7 @@ def _values(
 ) -> dict[str, list[Before]]:
     """Return a few values of each column before and after; None after, if the row would be rejected."""
     rows = connection.execute(f"SELECT * FROM shown LIMIT {_SHOWN}").fetchall()
-    raw, bits = list(statements.layout.raw), _bits(statements)
+    raw, bits = list(statements.relation.raw), _bits(statements)
     found: dict[str, list[Before]] = {}
     for k, (name, (source, _)) in enumerate(columns.items()):
         if source not in raw:  # an expression that does not read it
@@ -216,7 +216,7 @@ def _refused(
     columns: Mapping[str, tuple[str, Mapping[str, Any]]],
 ) -> dict[str, list[str]]:
     """Return distinct rejected values of columns with an enumeration, the most frequent first."""
-    raw, bits, found = list(statements.layout.raw), _bits(statements), dict[str, list[str]]()
+    raw, bits, found = list(statements.relation.raw), _bits(statements), dict[str, list[str]]()
     for name, (source, definition) in columns.items():
         if "enum" not in definition or source not in raw:
             continue

@@ -32,10 +32,10 @@ from lume_local._worker.shards.shards import (
     Shard,
     Taken,
     account_of,
-    layout_of_all,
-    layout_of_file,
     look,
     planned,
+    relation_of_all,
+    relation_of_file,
 )
 from lume_local._worker.shards.tasks import Made, Tasks, can_be_joined, joined, later_rows, shared_rows
 from lume_local._worker.sources.formats.names import check_columns
@@ -108,16 +108,16 @@ class Sharded:
         for one in taken:
             of_files[one.shard.file].append(one)
         shown = [cut.plan.single.shown for cut in cuts]
-        layouts = [layout_of_file(self._flow, *of_file) for of_file in zip(shown, of_files, strict=True)]
-        layout = layout_of_all(layouts)
-        check_columns(self._flow, layout)
+        relations = [relation_of_file(self._flow, *of_file) for of_file in zip(shown, of_files, strict=True)]
+        relation = relation_of_all(relations)
+        check_columns(self._flow, relation)
         self._context.enter("TRANSFORMING", None)
-        staged = self._stage(cuts, taken, asdict(layout) if len(cuts) > 1 else None)
+        staged = self._stage(cuts, taken, asdict(relation) if len(cuts) > 1 else None)
         self._context.source.check_unchanged(self._context.pause)
         account, malformed = _accounts(cuts, of_files, self._folder)
         return TakenIn(
-            Statements(self._flow, layout),
-            Intake(layout, account, malformed, lines=[*malformed.forms(layout, layouts)]),
+            Statements(self._flow, relation),
+            Intake(relation, account, malformed, lines=[*malformed.forms(relation, relations)]),
             Parts(staged).all,
             _same_seeds([result["seeds"] for result in staged]),
             shards=_described(self._context, len(taken), [cut.plan for cut in cuts]),
@@ -203,7 +203,7 @@ class Sharded:
         folder.mkdir()
         parts = Parts(judged.taken.parts)
         common = self._common | {
-            "layout": asdict(judged.taken.statements.layout),
+            "relation": asdict(judged.taken.statements.relation),
             "suffix": target.suffix,
             "duplicates": str(self._duplicates) if judged.rejects.duplicates else None,
         }

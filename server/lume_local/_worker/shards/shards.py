@@ -33,7 +33,7 @@ from lume_local._worker.sources.places.held import Held, changed
 from lume_local._worker.sources.places.unpack import ZIP, compression_of
 from lume_local._worker.sources.source import Single, SourceError
 from lume_local._worker.sql import text
-from lume_local._worker.statements import Layout
+from lume_local._worker.statements import Relation
 
 _REACH = 256 * 1024
 """Bytes after which a case without a cut is given up: it is hardly the real one."""
@@ -354,9 +354,9 @@ class Cut:
         return {"segments": segments, "tag": tag, **more}
 
 
-def layout_of(plain: dict[str, Any]) -> Layout:
+def relation_of(plain: dict[str, Any]) -> Relation:
     names: dict[str, Any] = {key: tuple(plain[key]) for key in ("raw", "unknown", "members")}
-    return Layout(**plain | names)
+    return Relation(**plain | names)
 
 
 @frozen
@@ -367,8 +367,8 @@ class Taken:
     result: dict[str, Any] = field(repr=False)
 
     @property
-    def layout(self) -> Layout:
-        return layout_of(self.result["layout"])
+    def relation(self) -> Relation:
+        return relation_of(self.result["relation"])
 
 
 class Joined(Malformed):
@@ -407,25 +407,25 @@ def account_of(plan: Plan, parts: Sequence[Taken]) -> tuple[Account, Joined]:
     return account, Joined(malformed)
 
 
-def layout_of_file(flow: dict[str, Any], shown: str, parts: Sequence[Taken]) -> Layout:
+def relation_of_file(flow: dict[str, Any], shown: str, parts: Sequence[Taken]) -> Relation:
     """Return the columns of a file; NDJSON objects may have other members in every shard. Raises `SourceError`."""
-    layouts = [part.layout for part in parts]
-    if not layouts[0].json_lines:
-        return evolve(layouts[0], reader="")
-    unknown = {name for layout in layouts for name in layout.unknown}
-    members = {name for layout in layouts for name in layout.members}
+    relations = [part.relation for part in parts]
+    if not relations[0].json_lines:
+        return evolve(relations[0], reader="")
+    unknown = {name for relation in relations for name in relation.unknown}
+    members = {name for relation in relations for name in relation.members}
     together = evolve(
-        layouts[0],
+        relations[0],
         reader="",
         unknown=tuple(sorted(unknown, key=str.encode)),
         members=tuple(sorted(members, key=str.encode)),
-        aliases=joint_aliases(layouts),
+        aliases=joint_aliases(relations),
     )
     check_members(flow, together, shown)
     return together
 
 
-def layout_of_all(files: Sequence[Layout]) -> Layout:
+def relation_of_all(files: Sequence[Relation]) -> Relation:
     return files[0] if len(files) == 1 else common_columns(list(files))
 
 

@@ -28,7 +28,7 @@ from lume_local._worker.late import later_ones
 from lume_local._worker.one_process import OneProcess
 from lume_local._worker.profile import profile, unmet
 from lume_local._worker.shards.access import database, job_of, new_folder, open_part
-from lume_local._worker.shards.shards import ends_within_a_record, layout_of, look, part_name
+from lume_local._worker.shards.shards import ends_within_a_record, look, part_name, relation_of
 from lume_local._worker.sources.files import BLOCK, opened
 from lume_local._worker.sources.formats.parquet import report_damage
 from lume_local._worker.sources.intake import Malformed, rows_in
@@ -109,19 +109,21 @@ def take_in(argument: Json) -> Json:
 
 
 def _taken(job: Execute, folder: Path, file: File) -> Json:
-    """Take in one file; return its account and layout as JSON."""
+    """Take in one file; return its account and relation as JSON."""
     with connect() as connection:
         confine(connection, folder, [file], job)
         intake = read_source(connection, [file], job.flow, folder, no_pause)
     ((_, malformed),) = intake.malformed.by_file
     path = Path(named(str(file.path)))  # another process holds the file itself
-    layout = evolve(intake.layout, reader=intake.layout.reader.replace(literal(file.path), literal(path)))
+    relation = evolve(
+        intake.relation, reader=intake.relation.reader.replace(literal(file.path), literal(path))
+    )
     return {
         "folder": str(folder),
         "path": str(path),
         "is_unpacked": file.is_unpacked,
         "unpacked": file.path.stat().st_size,
-        "layout": asdict(layout),
+        "relation": asdict(relation),
         "lines": intake.account.lines,
         "records": intake.account.records,
         "skipped": intake.account.skipped,
@@ -146,18 +148,18 @@ def _bytes(segment: Json, tag: str, shown: str) -> Iterator[bytes]:
 def stage(argument: Json) -> Json:
     """Task: stage the rows of the shard `number` in one scan; `together` has the columns of all files."""
     job, taken = job_of(argument), argument["taken"]
-    folder, layout = new_folder(Path(taken["folder"]), "stage"), layout_of(taken["layout"])
+    folder, relation = new_folder(Path(taken["folder"]), "stage"), relation_of(taken["relation"])
     if argument["together"] is not None:
-        together = layout_of(argument["together"])
-        layout = evolve(together, reader=rows_in(together, layout, argument["shown"]))
+        together = relation_of(argument["together"])
+        relation = evolve(together, reader=rows_in(together, relation, argument["shown"]))
     path = folder / part_name(argument["number"])
     records = taken["records"] - Malformed.of(taken["malformed"]).total
     with (
         _held(taken, argument["shown"], folder / "held") as source,
         database(job, Path(taken["folder"]), [source], seeds_in=folder) as (connection, seeds),
     ):
-        reader = layout.reader.replace(literal(Path(taken["path"])), literal(source))
-        statements = Statements(job.flow, layout)
+        reader = relation.reader.replace(literal(Path(taken["path"])), literal(source))
+        statements = Statements(job.flow, relation)
         parquet = {argument["shown"]: source} if job.flow["format"] == "parquet" else {}
         with report_damage(connection, parquet):
             scan_or_retry(
@@ -223,7 +225,7 @@ def build(argument: Json) -> Json:
     """Task: write the mapped rows of the shard `number` to a durable file, for the target or `joined`."""
     job, run_folder, suffix = job_of(argument), Path(argument["folder"]), argument["suffix"]
     path = new_folder(run_folder, "build") / f"part{suffix}"
-    statements = Statements(job.flow, layout_of(argument["layout"]))
+    statements = Statements(job.flow, relation_of(argument["relation"]))
     first, end = argument["rows"]
     query = statements.mapped(argument["staged"], argument["duplicates"] is not None)
     with database(job, run_folder) as (connection, _):

@@ -19,7 +19,7 @@ from lume_local._worker.sources.mending.line_forms import LineForm
 from lume_local._worker.sources.mending.lost_letters import MALFORMED, Identity, LostLetters
 from lume_local._worker.sources.source import Pause
 from lume_local._worker.sql import OURS, csv_reader, text
-from lume_local._worker.statements import Layout
+from lume_local._worker.statements import Relation
 
 
 class RowsFile:
@@ -328,62 +328,62 @@ class Reading:
     origin: ReturnOrigin = field(factory=ReturnOrigin)
 
 
-def one_after_the_other(layouts: list[Layout], shown: list[str]) -> Layout:
+def one_after_the_other(relations: list[Relation], shown: list[str]) -> Relation:
     """Return all rows of all files, each with the name of its file in `_lume_file`."""
-    together = common_columns(layouts)
-    each = (rows_in(together, layout, name) for layout, name in zip(layouts, shown, strict=True))
+    together = common_columns(relations)
+    each = (rows_in(together, relation, name) for relation, name in zip(relations, shown, strict=True))
     return evolve(together, reader=" UNION ALL ".join(each))
 
 
-def common_columns(layouts: list[Layout]) -> Layout:
+def common_columns(relations: list[Relation]) -> Relation:
     """Return the combined columns of several files, without a reader."""
     raw: dict[tuple[str, int], str] = {}
-    for layout in layouts:
-        for key, name in zip(_keys(layout), layout.raw, strict=True):
+    for relation in relations:
+        for key, name in zip(_keys(relation), relation.raw, strict=True):
             raw.setdefault(key, name)
     at = {key: n for n, key in enumerate(raw)}
-    visible = {name: at[name, _READ] for name in layouts[0].visible}
-    unknown = tuple(dict.fromkeys(name for layout in layouts for name in layout.unknown))
-    members = tuple(dict.fromkeys(name for layout in layouts for name in layout.members))
-    return Layout(
+    visible = {name: at[name, _READ] for name in relations[0].visible}
+    unknown = tuple(dict.fromkeys(name for relation in relations for name in relation.unknown))
+    members = tuple(dict.fromkeys(name for relation in relations for name in relation.members))
+    return Relation(
         "",
         tuple(raw.values()),
         visible,
-        layouts[0].json_lines,
+        relations[0].json_lines,
         of_files=True,
         unknown=unknown,
         members=members,
-        aliases=joint_aliases(layouts),
+        aliases=joint_aliases(relations),
     )
 
 
-def joint_aliases(layouts: Sequence[Layout]) -> dict[str, list[str]]:
-    names = dict.fromkeys(name for layout in layouts for name in layout.aliases)
+def joint_aliases(relations: Sequence[Relation]) -> dict[str, list[str]]:
+    names = dict.fromkeys(name for relation in relations for name in relation.aliases)
     return {
-        name: list(dict.fromkeys(one for layout in layouts for one in layout.aliases.get(name, ())))
+        name: list(dict.fromkeys(one for relation in relations for one in relation.aliases.get(name, ())))
         for name in names
     }
 
 
-def rows_in(together: Layout, layout: Layout, shown: str) -> str:
+def rows_in(together: Relation, relation: Relation, shown: str) -> str:
     """Return a query for the rows of one file in the columns of all files."""
-    place = {key: n for n, key in enumerate(_keys(layout))}
+    place = {key: n for n, key in enumerate(_keys(relation))}
     # A column that the file lacks is NULL.
     values = [f"_lume_s{place[key]}" if key in place else "NULL::VARCHAR" for key in _keys(together)]
     items = [f"{value} AS _lume_s{n}" for n, value in enumerate(values)]
-    if layout.json_lines:
+    if relation.json_lines:
         items.append("_lume_line_text")
-    return f"SELECT {', '.join(items)}, {text(shown)} AS _lume_file FROM ({layout.reader})"
+    return f"SELECT {', '.join(items)}, {text(shown)} AS _lume_file FROM ({relation.reader})"
 
 
 _READ = 0
 
 
-def _keys(layout: Layout) -> Iterator[tuple[str, int]]:
+def _keys(relation: Relation) -> Iterator[tuple[str, int]]:
     """Yield each column as its name and its number among namesakes; the flow's name for one that it reads."""
     seen: dict[str, int] = {}
-    read = {n: name for name, n in layout.visible.items()}
-    for n, name in enumerate(layout.raw):
+    read = {n: name for name, n in relation.visible.items()}
+    for n, name in enumerate(relation.raw):
         if n in read:
             yield read[n], _READ
             continue
@@ -420,11 +420,13 @@ class AllMalformed:
             for line, reason, file, raw in malformed.rows():
                 yield self._name(shown, file), line, reason, raw
 
-    def forms(self, together: Layout, layouts: Sequence[Layout]) -> Iterator[tuple[str, LineForm | None]]:
-        """Yield how each file's lines are read, by the columns of all; `layouts` are the files' own."""
+    def forms(
+        self, together: Relation, relations: Sequence[Relation]
+    ) -> Iterator[tuple[str, LineForm | None]]:
+        """Yield how each file's lines are read, by the columns of all; `relations` are the files' own."""
         at = {key: n for n, key in enumerate(_keys(together))}
-        for (shown, malformed), layout in zip(self.by_file, layouts, strict=True):
-            places = [at[key] for key in _keys(layout)]
+        for (shown, malformed), relation in zip(self.by_file, relations, strict=True):
+            places = [at[key] for key in _keys(relation)]
             for file, form in malformed.forms.items():
                 yield self._name(shown, file), form and form.placed(places)
 

@@ -33,9 +33,9 @@ from lume_local._worker.sources.mending.mended_rows import note_others
 from lume_local._worker.sources.places.query_source import read_rows
 from lume_local._worker.sources.places.unpack import compression_of
 from lume_local._worker.sources.source import File, Pause, SourceError, check_number
-from lume_local._worker.statements import Layout
+from lume_local._worker.statements import Relation
 
-FORMATS: dict[str, Callable[[Reading], Layout]] = {
+FORMATS: dict[str, Callable[[Reading], Relation]] = {
     "csv": read_csv,
     "fixed": read_fixed,
     "ndjson": read_ndjson,
@@ -66,7 +66,7 @@ class Intake:
         lines: how the lines of each file with malformed lines are read.
     """
 
-    layout: Layout
+    relation: Relation
     account: Account
     malformed: AllMalformed
     corrected: CorrectedRows = field(factory=CorrectedRows)
@@ -89,7 +89,7 @@ def read_source(
         is_mended: whether these are corrected rejects that have to be identified.
         origin: the run of corrected rejects.
     """
-    readings, layouts = list[Reading](), list[Layout]()
+    readings, relations = list[Reading](), list[Relation]()
     corrected = CorrectedRows()
     for n, file in enumerate(files):
         own = folder
@@ -105,18 +105,18 @@ def read_source(
                 check_number(len(readings))
                 noted = len(corrected.rows)
                 with closing(reading.malformed):
-                    layouts.append(read())
+                    relations.append(read())
                 if is_mended and len(corrected.rows) == noted:
-                    note_others(reading, layouts[-1])
+                    note_others(reading, relations[-1])
     all_malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
-    account, together = readings[0].account, layouts[0]
+    account, together = readings[0].account, relations[0]
     if len(readings) > 1:
         account = Account.of([(one.shown, one.account) for one in readings])
-        together = one_after_the_other(layouts, [one.shown for one in readings])
-    return Intake(together, account, all_malformed, corrected, [*all_malformed.forms(together, layouts)])
+        together = one_after_the_other(relations, [one.shown for one in readings])
+    return Intake(together, account, all_malformed, corrected, [*all_malformed.forms(together, relations)])
 
 
-_Part = tuple[Reading, Callable[[], Layout]]
+_Part = tuple[Reading, Callable[[], Relation]]
 
 
 def _parts(reading: Reading, format: str) -> Generator[_Part, None, None]:

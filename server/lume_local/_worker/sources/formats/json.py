@@ -14,7 +14,7 @@ from lume_local._worker.sources.formats.names import NEW
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import Pause, SourceError
-from lume_local._worker.statements import Layout
+from lume_local._worker.statements import Relation
 
 _LONGEST = 64_000_000
 """Characters of a value."""
@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"[-+.\deE]+")
 _MOST_NAMED = 20
 
 
-def read_json(reading: Reading) -> Layout:
+def read_json(reading: Reading) -> Relation:
     """Write each object on a line of its own, and read these. Raises `SourceError`."""
     lines, count, path = reading.folder / "objects", 0, tuple(reading.flow["records"])
     with reading.path.open(encoding="utf-8-sig", newline="") as file, lines.open("wb") as out:
@@ -48,15 +48,15 @@ def read_json(reading: Reading) -> Layout:
     return read_objects(reading, lines, count, "value")
 
 
-def read_objects(reading: Reading, lines: Path, count: int, what: str) -> Layout:
+def read_objects(reading: Reading, lines: Path, count: int, what: str) -> Relation:
     """Read objects, one per line. Raises `SourceError` if some are missing."""
-    layout = read_ndjson(evolve(reading, path=lines))
+    relation = read_ndjson(evolve(reading, path=lines))
     if reading.account.records != count:
         raise SourceError(
             f"{reading.shown} has {counted(count, what)}, but {reading.account.records:,} were read"
         )
     reading.account.lines = physical_lines(reading.path, reading.pause)
-    return layout
+    return relation
 
 
 class _Broken(Exception):

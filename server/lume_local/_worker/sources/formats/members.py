@@ -16,22 +16,22 @@ from lume_local._flow.source_settings import pointer_of, why_unreadable
 from lume_local._samples.record_paths import leaves, names_in
 from lume_local._worker.sources.formats.names import spellings
 from lume_local._worker.sql import scan_or_retry, text
-from lume_local._worker.statements import Layout
+from lume_local._worker.statements import Relation
 
 _MOST = 100_000
 """Records that are searched for unread members."""
 _AT_ONCE, _SHOWN = 1000, 20
 
 
-def member_names(connection: DuckDBPyConnection, layout: Layout, most: int) -> list[str]:
+def member_names(connection: DuckDBPyConnection, relation: Relation, most: int) -> list[str]:
     """Return the names of all members of the first records that a flow can read."""
     return scan_or_retry(
-        layout.reader, lambda reader: names_in(one for one, _ in _records(connection, reader, 0, most))
+        relation.reader, lambda reader: names_in(one for one, _ in _records(connection, reader, 0, most))
     )
 
 
 def unread_members(
-    connection: DuckDBPyConnection, flow: dict[str, Any], layout: Layout, *, of_columns: bool
+    connection: DuckDBPyConnection, flow: dict[str, Any], relation: Relation, *, of_columns: bool
 ) -> list[str]:
     """Return a problem for each member with a value that no column reads.
 
@@ -39,13 +39,13 @@ def unread_members(
         of_columns: whether to consider only members whose path is a column's name, and that no column reads as part
             of an object.
     """
-    columns = {one: n for n, name in enumerate(layout.raw) for one in spellings(flow, name)}
-    if not layout.json_lines or (of_columns and not any("." in name for name in columns)):
+    columns = {one: n for n, name in enumerate(relation.raw) for one in spellings(flow, name)}
+    if not relation.json_lines or (of_columns and not any("." in name for name in columns)):
         return []
 
     def scan(reader: str) -> Counter[tuple[tuple[str, ...], str]]:
         found = Counter[tuple[tuple[str, ...], str]]()
-        for record, nulls in _records(connection, reader, len(layout.raw), _MOST):
+        for record, nulls in _records(connection, reader, len(relation.raw), _MOST):
             for steps, value in leaves(record):
                 name = ".".join(steps)
                 n = columns.get(name)
@@ -63,7 +63,7 @@ def unread_members(
                     found[steps, f"{name!r} reads the member with that very name"] += 1
         return found
 
-    found = scan_or_retry(layout.reader, scan)
+    found = scan_or_retry(relation.reader, scan)
     problems = list[str]()
     for (steps, why), records in list(found.items())[:_SHOWN]:
         shown = " in ".join(map(repr, reversed(steps)))

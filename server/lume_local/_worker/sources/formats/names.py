@@ -13,7 +13,7 @@ from lume_async._base.words import counted, listed
 from lume_local._flow.definition import REJECTED_ROWS, RESERVED
 from lume_local._flow.table_bounds import folded
 from lume_local._worker.sources.source import SourceError
-from lume_local._worker.statements import Layout
+from lume_local._worker.statements import Relation
 
 NEW = " (in a new flow version if this one is registered)"
 """The way to correct a flow, in messages."""
@@ -45,14 +45,16 @@ def readable(header: list[str]) -> list[str]:
     return names
 
 
-def layout_of_table(reader: str, flow: dict[str, Any], names: list[str], visible: dict[str, int]) -> Layout:
-    """Return the layout of a source with a header, of whose columns the flow sees some."""
+def relation_of_table(
+    reader: str, flow: dict[str, Any], names: list[str], visible: dict[str, int]
+) -> Relation:
+    """Return the relation of a source with a header, of whose columns the flow sees some."""
     read = set(visible.values())
     unknown = (
         name for n, name in enumerate(names) if n not in read and not name.lower().startswith(RESERVED)
     )
     aliases = {name: [names[n]] for name, n in visible.items() if name.lower() in flow["aliases"]}
-    return Layout(reader, tuple(names), visible, unknown=tuple(unknown), aliases=aliases)
+    return Relation(reader, tuple(names), visible, unknown=tuple(unknown), aliases=aliases)
 
 
 def visible_columns(flow: dict[str, Any], names: list[str], shown: str) -> dict[str, int]:
@@ -223,79 +225,79 @@ def other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:
     return best if hits[best] else None
 
 
-def check_columns(flow: dict[str, Any], layout: Layout) -> None:
+def check_columns(flow: dict[str, Any], relation: Relation) -> None:
     """Refuse more columns than a run can hold, unread ones, if the flow demands it, and obvious mistakes in names.
 
     Raises:
         SourceError: there are such columns; or the objects of a JSON source have nothing that the flow reads, or have
             it in another case: their names are case-sensitive.
     """
-    if len(layout.raw) > MOST_COLUMNS:
+    if len(relation.raw) > MOST_COLUMNS:
         raise SourceError(
-            f"the source has {counted(len(layout.raw), 'column')}, of which {flow['ref']} reads "
-            f"{len(layout.visible):,}, and a run holds up to {MOST_COLUMNS:,}, since a rejected row keeps the values "
-            "of all: remove columns that the flow does not read from the file, then run it again"
+            f"the source has {counted(len(relation.raw), 'column')}, of which {flow['ref']} reads "
+            f"{len(relation.visible):,}, and a run holds up to {MOST_COLUMNS:,}, since a rejected row keeps the "
+            "values of all: remove columns that the flow does not read from the file, then run it again"
         )
-    spelled = {one.lower(): one for one in layout.members if not one.lower().startswith(RESERVED)}
-    absent = _absent(flow, layout)
-    wrong = absent if len(absent) == len(layout.raw) else [one for one in absent if one.lower() in spelled]
+    spelled = {one.lower(): one for one in relation.members if not one.lower().startswith(RESERVED)}
+    absent = _absent(flow, relation)
+    wrong = absent if len(absent) == len(relation.raw) else [one for one in absent if one.lower() in spelled]
     if wrong:
         near = get_close_matches(wrong[0].lower(), spelled, 1, 0.7)
         hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
-        how = said_of(version_for(flow, list(layout.members)), "Its objects are those")
+        how = said_of(version_for(flow, list(relation.members)), "Its objects are those")
         raise SourceError(
             f"no object of the source has {wrong[0]!r}, which {flow['ref']} reads ({flow['sources'][wrong[0]]}). "
             f"Found: {listed([*spelled.values()], 30) or 'objects without members'}."
             + (f" {how}" if how else f"{hint} Fix the source or the flow{NEW}, then run it again")
         )
-    if layout.unknown and flow["on_unknown_columns"] == "fail":
+    if relation.unknown and flow["on_unknown_columns"] == "fail":
         raise SourceError(
-            f"the source has columns that {flow['ref']} does not read: {listed(layout.unknown, 10)}. Register a flow "
-            'version that reads them, or that sets on_unknown_columns = "warn"'
+            f"the source has columns that {flow['ref']} does not read: {listed(relation.unknown, 10)}. Register a "
+            'flow version that reads them, or that sets on_unknown_columns = "warn"'
         )
 
 
-def check_members(flow: dict[str, Any], layout: Layout, shown: str) -> None:
+def check_members(flow: dict[str, Any], relation: Relation, shown: str) -> None:
     """Refuse a file of objects that have a column under two of its aliases. Raises `SourceError`."""
-    for name, found in layout.aliases.items():
+    for name, found in relation.aliases.items():
         if len(found) > 1 and not flow["aliases"][name.lower()]["first"]:
             raise SourceError(_two_aliases(flow, f"the objects of {shown} have", name, found))
 
 
-def _absent(flow: dict[str, Any], layout: Layout) -> list[str]:
+def _absent(flow: dict[str, Any], relation: Relation) -> list[str]:
     """Return the names that the flow reads but no object has, if there are objects."""
-    members = set(layout.members)
-    return [name for name in layout.raw if members and members.isdisjoint(spellings(flow, name))]
+    members = set(relation.members)
+    return [name for name in relation.raw if members and members.isdisjoint(spellings(flow, name))]
 
 
 def noted(
-    flow: dict[str, Any], layout: Layout, before: list[str] | None, *, of_rejects: bool
+    flow: dict[str, Any], relation: Relation, before: list[str] | None, *, of_rejects: bool
 ) -> dict[str, Any]:
     """Return the metrics of the columns; the next source is compared with the one before the rejects."""
-    header = before if of_rejects else _header(layout)
+    header = before if of_rejects else _header(relation)
     known = {} if header is None or flow["on_unknown_columns"] != "warn" else {"header": header}
-    spelled = {name: list(map(elided, found)) for name, found in layout.aliases.items()}
+    spelled = {name: list(map(elided, found)) for name, found in relation.aliases.items()}
     return known | ({"aliases": spelled} if spelled else {})
 
 
 def changes(
-    flow: dict[str, Any], layout: Layout, before: list[str] | None, *, of_rejects: bool
+    flow: dict[str, Any], relation: Relation, before: list[str] | None, *, of_rejects: bool
 ) -> dict[str, int]:
     """Return warnings: members that no object has; all unread columns at first, later only new and missing ones."""
-    found = [f"no row has {name!r}" for name in _absent(flow, layout)]
+    found = [f"no row has {name!r}" for name in _absent(flow, relation)]
     if flow["on_unknown_columns"] == "warn":
         if of_rejects:
-            found += [f"column {name!r} of the rejected rows is not read" for name in layout.unknown]
+            found += [f"column {name!r} of the rejected rows is not read" for name in relation.unknown]
         elif before is None:
-            found += [f"column {name!r} is not read" for name in layout.unknown]
+            found += [f"column {name!r} is not read" for name in relation.unknown]
         else:
-            header, unknown = _header(layout), map(elided, layout.unknown)
+            header, unknown = _header(relation), map(elided, relation.unknown)
             found += [f"column {name!r} is new, and not read" for name in unknown if name not in before]
             found += [f"column {name!r} is gone" for name in before if name not in header]
     return dict.fromkeys(found, 1)
 
 
-def _header(layout: Layout) -> list[str]:
+def _header(relation: Relation) -> list[str]:
     """Return all columns, read or not, as they are noted; in a file of rejects without Lume's own."""
-    names = dict.fromkeys([*layout.raw, *layout.unknown])
+    names = dict.fromkeys([*relation.raw, *relation.unknown])
     return [elided(name) for name in names if not name.lower().startswith(RESERVED)]

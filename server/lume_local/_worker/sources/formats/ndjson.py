@@ -35,7 +35,7 @@ from lume_local._worker.sources.mending.lost_letters import (
 )
 from lume_local._worker.sources.source import Pause, SourceError
 from lume_local._worker.sql import LINES, OURS, STAGED, copy_to, csv_reader, row_of, scan_or_retry, text
-from lume_local._worker.statements import Layout
+from lume_local._worker.statements import Relation
 
 _EXACT = re.compile(r"-?(?!0\.0000)(?:(?:0|[1-9][0-9]{0,2})\.[0-9]{1,11}|[1-9][0-9]{3,8}\.[0-9]{1,5})")
 """Fractions that a double preserves, having at most 15 digits. Whole numbers are always preserved."""
@@ -187,7 +187,7 @@ _DOUBTFUL = (
 """Text that DuckDB might misread: exponents, many digits, NaN and the like, trailing commas."""
 
 
-def read_ndjson(reading: Reading) -> Layout:
+def read_ndjson(reading: Reading) -> Relation:
     """Judge every line of the file. Raises `SourceError`."""
     flow, folder = reading.flow, reading.folder
     limit = flow["max_line_bytes"]
@@ -216,7 +216,7 @@ def read_ndjson(reading: Reading) -> Layout:
     # An object is read if any of its members is.
     known = {one for each in spelled for name in each for one in (name, name.partition(".")[0])}
     unread = tuple(key for key in members if key not in known and not key.lower().startswith(RESERVED))
-    layout = Layout(
+    relation = Relation(
         f"SELECT {original}{fields} FROM ({parsed})",
         names,
         {name: n for n, name in enumerate(names)},
@@ -229,8 +229,8 @@ def read_ndjson(reading: Reading) -> Layout:
             if name.lower() in flow["aliases"]
         },
     )
-    check_members(flow, layout, reading.shown)
-    return layout
+    check_members(flow, relation, reading.shown)
+    return relation
 
 
 _IS_BLANK = r"(_lume_line_text IS NULL OR regexp_full_match(_lume_line_text, '[ \t]*'))"

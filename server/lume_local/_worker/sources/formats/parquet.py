@@ -18,12 +18,12 @@ from attrs import frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
-from lume_local._worker.sources.formats.names import layout_of_table, visible_columns
+from lume_local._worker.sources.formats.names import relation_of_table, visible_columns
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.places.held import named
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.sql import literal, row_of, text
-from lume_local._worker.statements import Layout
+from lume_local._worker.statements import Relation
 
 _UNSUPPORTED = re.compile(
     r"not (?:yet )?(?:supported|implemented)|only supported|unsupported|requires|out of range", re.I
@@ -88,7 +88,7 @@ def _has_floats(kind: DuckType) -> bool:
     return kind.id in FLOATS
 
 
-def read_parquet(reading: Reading) -> Layout:
+def read_parquet(reading: Reading) -> Relation:
     """Count the rows by the file's own footer. Raises `SourceError`.
 
     The count sums the row groups, as readers do: some files of parquet-rs have a wrong total.
@@ -107,7 +107,7 @@ def read_parquet(reading: Reading) -> Layout:
         ) from None
     reading.account.records += int(rows)
     visible = visible_columns(reading.flow, names, reading.shown)
-    return layout_of_table(reader, reading.flow, names, visible)
+    return relation_of_table(reader, reading.flow, names, visible)
 
 
 @contextmanager

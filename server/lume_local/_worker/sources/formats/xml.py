@@ -21,7 +21,7 @@ from lume_local._worker.sources.formats.json import read_objects
 from lume_local._worker.sources.formats.names import NEW
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import SourceError
-from lume_local._worker.statements import Layout
+from lume_local._worker.statements import Relation
 
 _PIECE = 64 * 1024
 """Bytes to parse at a time."""
@@ -31,7 +31,7 @@ _MOST_NAMED = 20
 _SPACE = " \t\r\n"
 
 
-def read_xml(reading: Reading) -> Layout:
+def read_xml(reading: Reading) -> Relation:
     """Write each record on a line of its own, and read these. Raises `SourceError`."""
     lines, count = reading.folder / "objects", 0
     with lines.open("wb") as out:

@@ -28,8 +28,8 @@ from lume_local._worker.sources.formats.names import (
     OTHERWISE,
     column_trouble,
     lacking,
-    layout_of_table,
     readable,
+    relation_of_table,
     spellings,
     visible_columns,
 )
@@ -44,7 +44,7 @@ from lume_local._worker.sources.mending.line_forms import LineForm, entry_of, fo
 from lume_local._worker.sources.mending.lost_letters import INVALID, KEPT, STILL_LOST, Identity, as_counted
 from lume_local._worker.sources.mending.mended_rows import is_noted
 from lume_local._worker.sources.source import SourceError
-from lume_local._worker.statements import Layout
+from lume_local._worker.statements import Relation
 
 _BY_COLUMNS = "fill in its columns and clear _lume_raw"
 _OF_A_SHEET = f"is a row of a sheet as text: {_BY_COLUMNS}"
@@ -312,7 +312,7 @@ class RejectObjects:
             if not isinstance(orjson.loads(cell), dict | list):
                 raise ValueError
         except ValueError:
-            if self._is_table:  # it would come from a column of another layout
+            if self._is_table:  # it would come from a column of another table
                 raise SourceError(
                     f"{REJECTED_ROWS} have text in {name!r}, where the flow reads {within!r}. {OTHERWISE}"
                 ) from None
@@ -337,7 +337,7 @@ _DELIMS = (",", ";", "\t", "|")
 _MOST_COLUMNS = 20_000
 
 
-def reader_of_rejects(reading: Reading, format: str) -> Callable[[], Layout] | None:
+def reader_of_rejects(reading: Reading, format: str) -> Callable[[], Relation] | None:
     """Return what reads the file if it holds corrected rejects, other than as its source is read; else None.
 
     Both this and the reading raise `SourceError`.
@@ -390,7 +390,7 @@ def delim_of_rejects(header: bytes, flow: dict[str, Any]) -> str:
 # -- CSV
 
 
-def _reader_of_saved_csv(reading: Reading, start: bytes) -> Callable[[], Layout] | None:
+def _reader_of_saved_csv(reading: Reading, start: bytes) -> Callable[[], Relation] | None:
     """Return the reader for rejects of CSV as a person has saved them: with another delimiter, or in UTF-8."""
     flow = reading.flow
     mark = next((name for mark, name in MARKS.items() if start.startswith(mark)), None)
@@ -425,7 +425,7 @@ def _delim_of(header: str, own: str) -> str:
     return next((delim for delim, mark in marks if re.search(f"{column}{mark}|{mark}{column}", header)), own)
 
 
-def _read_csv(reading: Reading, source: dict[str, Any]) -> Layout:
+def _read_csv(reading: Reading, source: dict[str, Any]) -> Relation:
     dialect = Dialect.of(reading.flow["csv"])
     names = names_of(reading, dialect)
     if (
@@ -447,7 +447,7 @@ def _holds_rejects(book: Workbook) -> bool:
         return any(value and value.startswith(RESERVED) for value in next(rows, (0, []))[1])
 
 
-def _read_book(reading: Reading) -> Layout:
+def _read_book(reading: Reading) -> Relation:
     """Read rejects in the first sheet of a workbook, although their source had another format."""
     with opened(reading) as book, closing(first_sheet(book)) as found:
         names = [(name or "").strip() for name in next(found)[1]]
@@ -469,7 +469,7 @@ def _read_book(reading: Reading) -> Layout:
 # -- objects
 
 
-def _read_members(reading: Reading) -> Layout:
+def _read_members(reading: Reading) -> Relation:
     """Read rejects of a table as objects: in a replay, or as a program has sent them."""
     names = dict[str, None]()
     for _, line in _lines(reading):
@@ -523,7 +523,7 @@ _DECODER = json.JSONDecoder(
 
 def _read(
     reading: Reading, source: dict[str, Any], names: list[str], fill: Callable[[TakesRecords], object]
-) -> Layout:
+) -> Relation:
     """Read records as rows or as objects, as their source has them. Raises `SourceError`."""
     if source["format"] in _OF_OBJECTS:
         folder, account = reading.folder / "objects", Account(0)
@@ -532,23 +532,23 @@ def _read(
             fill(objects)
         rows = reading.account.records - reading.malformed.total
         flow = reading.flow | {"max_line_bytes": max(reading.flow["max_line_bytes"], objects.longest)}
-        layout = read_ndjson(evolve(reading, path=objects.path, account=account, flow=flow, folder=folder))
+        relation = read_ndjson(evolve(reading, path=objects.path, account=account, flow=flow, folder=folder))
         if account.records != rows:
             raise SourceError(
                 f"{reading.shown} has {counted(rows, 'row')}, but {account.records:,} became objects"
             )
-        return layout
+        return relation
     names = readable(names)
     visible = visible_columns(reading.flow, names, reading.shown)
     with closing(RejectRows(reading, names, source)) as table:
         fill(table)
-    return _with_files(layout_of_table(table.reader, reading.flow, names, visible))
+    return _with_files(relation_of_table(table.reader, reading.flow, names, visible))
 
 
-def _with_files(layout: Layout) -> Layout:
-    """Return the layout with the file of each row, if rejects have it: those rejected again still belong to it."""
-    lower = [name.lower() for name in layout.raw]
+def _with_files(relation: Relation) -> Relation:
+    """Return the relation with the file of each row, if rejects have it: those rejected again still belong to it."""
+    lower = [name.lower() for name in relation.raw]
     if FILE not in lower:
-        return layout
-    reader = f"SELECT *, coalesce(_lume_s{lower.index(FILE)}, '') AS {FILE} FROM ({layout.reader})"  # noqa: S608
-    return evolve(layout, reader=reader, of_files=True)
+        return relation
+    reader = f"SELECT *, coalesce(_lume_s{lower.index(FILE)}, '') AS {FILE} FROM ({relation.reader})"  # noqa: S608
+    return evolve(relation, reader=reader, of_files=True)

@@ -30,7 +30,7 @@ from lume_local._worker.sources.mending.lost_letters import (
     identity_of,
 )
 from lume_local._worker.sources.source import SourceError
-from lume_local._worker.statements import Layout
+from lume_local._worker.statements import Relation
 
 _UNREADABLE = (Broken, StoreTrouble, TooLarge, OSError, duckdb.Error)
 
@@ -59,17 +59,17 @@ def has_identity(names: Sequence[str]) -> bool:
     return not {ROW, LINE}.isdisjoint(map(str.lower, names))
 
 
-def note_others(reading: Reading, layout: Layout) -> None:
+def note_others(reading: Reading, relation: Relation) -> None:
     """Note the identities of rows that were not read as CSV records."""
     assert reading.corrected is not None
     found = reading.corrected.rows
-    if layout.json_lines:
+    if relation.json_lines:
         with reading.path.open(encoding="utf-8-sig", errors="replace") as file:
             found.extend(identity_of(value) for value in _values(file))
-    elif has_identity(layout.raw):
-        lower = [name.lower() for name in layout.raw]
+    elif has_identity(relation.raw):
+        lower = [name.lower() for name in relation.raw]
         items = [f"_lume_s{lower.index(one)}" if one in lower else "''" for one in (FILE, ROW, LINE)]
-        rows = reading.connection.execute(f"SELECT {', '.join(items)} FROM ({layout.reader})").fetchall()
+        rows = reading.connection.execute(f"SELECT {', '.join(items)} FROM ({relation.reader})").fetchall()
         found.extend((file or "", row or "", line or "") for file, row, line in rows)
 
 

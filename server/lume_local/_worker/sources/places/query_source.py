@@ -14,10 +14,10 @@ from lume_local._shared.identity import SourceContent
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Query, Row
 from lume_local._worker.databases.postgres import PostgresQuery
 from lume_local._worker.databases.sqlite import SqliteQuery
-from lume_local._worker.sources.formats.names import layout_of_table, visible_columns
+from lume_local._worker.sources.formats.names import relation_of_table, visible_columns
 from lume_local._worker.sources.intake import Reading, RowsFile
 from lume_local._worker.sources.source import File, Pause, Single, SourceError, no_pause
-from lume_local._worker.statements import Layout
+from lume_local._worker.statements import Relation
 
 
 class QuerySource:
@@ -96,13 +96,13 @@ def write_rows(path: Path, names: list[str], batches: Iterable[list[Row]], longe
     _note(path).write_text(json.dumps({"names": names, "rows": rows, "reader": file.reader}))
 
 
-def read_rows(reading: Reading) -> Layout:
-    """Return the layout of rows written by `write_rows`. Raises `SourceError`."""
+def read_rows(reading: Reading) -> Relation:
+    """Return the relation of rows written by `write_rows`. Raises `SourceError`."""
     note = json.loads(_note(reading.path).read_text())
     reading.account.records += note["rows"]
     names = note["names"]
     visible = visible_columns(reading.flow, names, reading.shown)
-    return layout_of_table(note["reader"], reading.flow, names, visible)
+    return relation_of_table(note["reader"], reading.flow, names, visible)
 
 
 def _note(path: Path) -> Path:

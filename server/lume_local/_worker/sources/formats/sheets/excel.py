@@ -12,7 +12,7 @@ from lume_async._base.elided import elided
 from lume_async._base.words import counted, listed
 from lume_local._flow.patterns import Part
 from lume_local._flow.table_bounds import LOOKED_AT
-from lume_local._worker.sources.formats.names import layout_of_table, readable, visible_columns
+from lume_local._worker.sources.formats.names import readable, relation_of_table, visible_columns
 from lume_local._worker.sources.formats.sheets.book import (
     Area,
     ErrorText,
@@ -27,7 +27,7 @@ from lume_local._worker.sources.formats.sheets.workbook import Workbook, opened_
 from lume_local._worker.sources.formats.table_edges import footer_start, header_not_found, is_header, joined
 from lume_local._worker.sources.intake import Account, Reading, RowsFile
 from lume_local._worker.sources.source import SourceError, check_number
-from lume_local._worker.statements import Layout
+from lume_local._worker.statements import Relation
 
 
 @frozen
@@ -38,7 +38,7 @@ class OpenSheet:
     name: str
 
 
-def read_sheet(reading: Reading, sheet: OpenSheet, most: int | None = None) -> Layout:
+def read_sheet(reading: Reading, sheet: OpenSheet, most: int | None = None) -> Relation:
     """Read `most` rows of a sheet, or all; one names the columns, blank ones are skipped. Raises `SourceError`."""
     flow = reading.flow
     with closing(sheet.book.rows(sheet.name)) as found:
@@ -58,7 +58,7 @@ def read_sheet(reading: Reading, sheet: OpenSheet, most: int | None = None) -> L
                     reading.malformed.add(number, why, text.encode("utf-8", "replace"))
                 else:
                     file.write([*values[: len(names)], *[None] * (len(names) - len(values))])
-    return layout_of_table(file.reader, flow, names, visible)
+    return relation_of_table(file.reader, flow, names, visible)
 
 
 @contextmanager

@@ -15,9 +15,9 @@ from lume_local._flow.table_bounds import LOOKED_AT
 from lume_local._worker.sources.files import BOM, count_lines
 from lume_local._worker.sources.formats.names import (
     column_trouble,
-    layout_of_table,
     other_delimiter,
     readable,
+    relation_of_table,
     version_for,
     visible_columns,
 )
@@ -39,7 +39,7 @@ from lume_local._worker.sources.intake import Copy, Reading
 from lume_local._worker.sources.mending.line_forms import LineForm
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.sql import LINES, csv_reader
-from lume_local._worker.statements import Layout
+from lume_local._worker.statements import Relation
 
 _LONGEST = 1024 * 1024
 
@@ -168,7 +168,7 @@ def _unreadable(start: bytes, flow: dict[str, Any], shown: str) -> str:
 # -- records
 
 
-def read_csv(reading: Reading) -> Layout:
+def read_csv(reading: Reading) -> Relation:
     """Split the file; DuckDB's reader is strict, and has every option set. Raises `SourceError`."""
     flow, dialect = reading.flow, Dialect.of(reading.flow["csv"])
     names = readable(names_of(reading, dialect))
@@ -179,10 +179,10 @@ def read_csv(reading: Reading) -> Layout:
     # An empty value is NULL in CSV, unless quoted ones are kept apart.
     nulls = ["allow_quoted_nulls=false"] if flow["csv"].get("keeps_empty") else []
     reader = f"SELECT * FROM {csv_reader(copy.path, columns, marks, *nulls, *options)}"
-    return layout_of_table(reader, flow, names, visible)
+    return relation_of_table(reader, flow, names, visible)
 
 
-def read_fixed(reading: Reading) -> Layout:
+def read_fixed(reading: Reading) -> Relation:
     """Split fixed-width lines in the same way as lines of CSV; DuckDB cuts them. Raises `SourceError`."""
     flow, grammar = reading.flow, FixedWidth.of(reading.flow["fixed"])
     names = readable(names_of(reading, grammar))
@@ -195,7 +195,7 @@ def read_fixed(reading: Reading) -> Layout:
     lines = csv_reader(copy.path, ["_lume_text"], LINES, *options)
     # A blank line at the end is skipped like all others, but stays in the file for DuckDB.
     reader = f"SELECT {values} FROM {lines} WHERE _lume_text IS NOT NULL"
-    return layout_of_table(reader, flow, names, visible)
+    return relation_of_table(reader, flow, names, visible)
 
 
 def names_of(reading: Reading, dialect: Dialect | FixedWidth) -> list[str]:
