@@ -16,7 +16,7 @@ from lume_local._flow.cleaners import CLEANERS, named_in
 from lume_local._flow.databases import Reference, TableTarget, check_ever, check_key, read_reference
 from lume_local._flow.fields import FlowError, Table, toml_of
 from lume_local._flow.places import check_is_own, read_targets
-from lume_local._flow.source_settings import CONTENT, SourceSettings, read_source
+from lume_local._flow.source_settings import CONTENT, FINDING, SHARED, SQL, SourceSettings, read_source
 from lume_local._flow.table_bounds import Aliases, read_aliases
 
 SHARD_BYTES = 256 * 1024**2
@@ -74,6 +74,8 @@ REJECTED_ROWS = "the rejected rows"
 """The name in messages for the file that the server has gathered for a replay: nobody else has ever seen it."""
 _MOST_COLUMNS = 5000
 """The maximum number of columns; more take too long to check."""
+_MOST_LAYOUTS = 200
+"""The maximum number of layouts: a job has the compiled form of each."""
 _NUMBERS = frozenset({"rowid", "file_row_number"})
 """DuckDB's row numbers of tables and of Parquet files: a column of that name would hide the number."""
 
@@ -143,9 +145,27 @@ class Seed(NamedTuple):
     per_run: bool = False
 
 
+class FlowLayout(NamedTuple):
+    """How one sender writes the files of a flow.
+
+    Attributes:
+        match: the patterns of its files' paths; empty if it is recognised by the names in a file.
+        source: all settings, with those that the layouts share.
+        columns: those of the flow, each read as this layout says.
+    """
+
+    name: str
+    match: tuple[str, ...]
+    source: SourceSettings
+    columns: tuple[Column, ...]
+
+
 @frozen
 class Flow:
-    """A checked flow version. `definition` is its JSON form."""
+    """A checked flow version. `definition` is its JSON form.
+
+    With `layouts`, `source` has only the settings that they share, and `columns` the sources that are their default.
+    """
 
     name: str
     version: str
@@ -160,6 +180,7 @@ class Flow:
     seeds: tuple[Seed, ...]
     sharding: Sharding | None
     definition: dict[str, Any] = field(repr=False)
+    layouts: tuple[FlowLayout, ...] = ()
 
     @property
     def ref(self) -> str:
@@ -182,11 +203,9 @@ class Flow:
     @property
     def cleaners(self) -> list[str]:
         """The names of the cleaners that its expressions call."""
-        sql = [
-            *(column.sql for column in self.columns),
-            *(rule.sql for rule in self.rules),
-            self.source.where,
-        ]
+        sql = [rule.sql for rule in self.rules]
+        for reading in self.layouts or (self,):
+            sql += [reading.source.where, *(column.sql for column in reading.columns)]
         return named_in(sql)
 
 
@@ -210,7 +229,8 @@ def read_definition(definition: Any) -> Flow:
     expect = _rules(top, "expect", ("fail", "warn"))
     seeds = _seeds(top.table("seeds"))
     sharding = read_engine(top)
-    columns = _columns(top.table("columns"))
+    columns = _columns(top.table("columns"), has_layouts="layouts" in definition)
+    layouts = _layouts(top, columns)
     check_key(
         mapped, {one.name: one.required for one in columns}, [one.name for one in columns if one.unique]
     )
@@ -221,14 +241,15 @@ def read_definition(definition: Any) -> Flow:
     if ratio is not None and not 0 <= ratio <= 1:
         raise FlowError("rejects.max_ratio", "must lie between 0 and 1: 0.25 allows a quarter of the rows")
     checks = (ratio, columns, rules, expect)
-    flow = Flow(name, version, source, mapped, rejects, rejects_table, *checks, seeds, sharding, definition)
+    settings = (seeds, sharding, definition, layouts)
+    flow = Flow(name, version, source, mapped, rejects, rejects_table, *checks, *settings)
     top.refuse_unknown()
     _no_twins("rules", [rule.name for rule in rules])
     _no_twins("expect", [rule.name for rule in (*rules, *expect)])
     return flow
 
 
-def _columns(table: Table) -> tuple[Column, ...]:
+def _columns(table: Table, *, has_layouts: bool) -> tuple[Column, ...]:
     if not table.values:
         raise FlowError("columns", "is missing: describe at least one target column as [columns.<name>]")
     if len(table.values) > _MOST_COLUMNS:
@@ -251,7 +272,10 @@ def _columns(table: Table) -> tuple[Column, ...]:
         if not isinstance(entry, dict):
             raise FlowError(f"columns.{name}", "must be a table: write [columns.<name>]")
     _no_twins("columns", list(table.values))
-    return tuple(_column(name, Table(f"columns.{name}", entry)) for name, entry in table.values.items())
+    return tuple(
+        _column(name, Table(f"columns.{name}", entry), has_layouts=has_layouts)
+        for name, entry in table.values.items()
+    )
 
 
 def _no_twins(place: str, names: list[str]) -> None:
@@ -262,22 +286,19 @@ def _no_twins(place: str, names: list[str]) -> None:
         seen.add(name.lower())
 
 
-def _column(name: str, table: Table) -> Column:
+def _column(name: str, table: Table, *, has_layouts: bool) -> Column:
     kind = table.choice("type", tuple(_FITTING), default="string")
     shape = table.choice("format", (*_FORMAT_SQL_TYPE, *sorted(TEXT_FORMATS)), default=None)
     sql_type = _sql_type(table, kind, shape)
     for words in ("title", "description"):
         table.text(words, default="", longest=10_000)
-    sql = table.text("sql", default=quoted(name), longest=20_000)
-    if not sql.strip():
-        raise FlowError(
-            f"{table.place}.sql", "is empty: leave it out for the source's column of the same name"
-        )
+    # Layouts differ in names: none has a column because the contract has one of that name.
+    sql, aliases = ("NULL", None) if has_layouts and not _is_read(table) else _reading(name, table)
     ever = table.present("unique") and table.values["unique"] == "ever"
     column = Column(
         name=name,
         sql=sql,
-        aliases=read_aliases(name, table),
+        aliases=aliases,
         type=kind,
         format=shape,
         sql_type=sql_type,
@@ -293,6 +314,111 @@ def _column(name: str, table: Table) -> Column:
     table.refuse_unknown()
     _check_limits(column, table.place)
     return column
+
+
+def _is_read(table: Table) -> bool:
+    """Return whether a column's table says what it is read from."""
+    return any([table.present("sql"), table.present("from")])
+
+
+def _reading(name: str, table: Table, *, of_layout: bool = False) -> tuple[str, Aliases | None]:
+    """Return the expression that a column is read with, and the names that a source may have for it."""
+    sql = table.text("sql", default=quoted(name), longest=20_000)
+    if not sql.strip():
+        raise FlowError(table.at("sql"), "is empty: leave it out for the source's column of the same name")
+    return sql, read_aliases(name, table, of_layout=of_layout)
+
+
+def _layouts(top: Table, columns: tuple[Column, ...]) -> tuple[FlowLayout, ...]:
+    if not top.present("layouts"):
+        return ()
+    table, shared = top.table("layouts"), top.table("source").values
+    if not table.values:
+        raise FlowError("layouts", "is empty: describe at least one layout as [layouts.<name>], or remove it")
+    if len(table.values) > _MOST_LAYOUTS:
+        raise FlowError("layouts", f"are {len(table.values):,}: a version may have up to {_MOST_LAYOUTS}")
+    for key in shared:
+        if key not in SHARED:
+            raise FlowError(
+                f"source.{key}",
+                "says how a file is written: with layouts, move it to [layouts.<name>.source]",
+            )
+    layouts = tuple(
+        _layout(table.at(name), name, entry, shared, columns) for name, entry in table.values.items()
+    )
+    _no_twins("layouts", [one.name for one in layouts])
+    for layout in layouts if len(layouts) > 1 else ():
+        _check_is_recognised(layout)
+    return layouts
+
+
+def _layout(
+    place: str, name: str, entry: Any, shared: dict[str, Any], columns: tuple[Column, ...]
+) -> FlowLayout:
+    if not NAME.fullmatch(name):
+        raise FlowError(place, f"{name!r} can't name a layout: it must match {NAME.pattern}")
+    if not isinstance(entry, dict):
+        raise FlowError(place, f"must be a table: write [layouts.{name}]")
+    table = Table(place, entry)
+    match = (table.text("match"),) if isinstance(entry.get("match"), str) else tuple(table.scalars("match"))
+    for one in match:
+        if not isinstance(one, str) or not one.strip() or len(one) > 1000 or control_in(one):
+            raise FlowError(table.at("match"), f'{one!r} is not a pattern of paths, such as "mueller/*"')
+    own, read = table.table("source"), table.table("columns")
+    for key in own.values:
+        if key in FINDING:
+            raise FlowError(own.at(key), "is for all files, whatever their layout: move it to [source]")
+    source = read_source(Table(own.place, shared | own.values))
+    if source.format == SQL:
+        raise FlowError(
+            own.at("format"), "is a query, which has no layouts: write its sql in a version without them"
+        )
+    names = [column.name for column in columns]
+    for key in read.values:
+        if key not in names:
+            raise FlowError(
+                read.at(key),
+                f"is not a column of the flow: write [columns.{key}] too, or one of {', '.join(names)}",
+            )
+    table.refuse_unknown()
+    return FlowLayout(name, match, source, tuple(_read_by_layout(column, read) for column in columns))
+
+
+def _read_by_layout(column: Column, read: Table) -> Column:
+    """Return a column as a layout reads it: what the layout lacks is read as the contract says."""
+    if not read.present(column.name):
+        return column
+    place, entry = read.at(column.name), read.values[column.name]
+    if not isinstance(entry, str | dict):
+        raise FlowError(place, "must be sql, such as '\"Amount\"', or a table with from and sql")
+    table = Table(place, {"sql": entry} if isinstance(entry, str) else entry)
+    for key in table.values:
+        if key not in ("from", "sql"):
+            raise FlowError(
+                table.at(key),
+                f"is not how a file is read, which is from and sql: move it to [columns.{column.name}]",
+            )
+    if not _is_read(table):
+        raise FlowError(place, "is empty: write from or sql, or leave it out")
+    sql, aliases = _reading(column.name, table, of_layout=True)
+    return column._replace(sql=sql, aliases=aliases)
+
+
+def _check_is_recognised(layout: FlowLayout) -> None:
+    """Refuse a layout that would be recognised by its rows: it takes a stranger's file, with columns swapped."""
+    source, place = layout.source, f"layouts.{layout.name}.source"
+    if layout.match or source.header.contains:
+        return
+    for key, names, how in (
+        ("fixed.columns", source.fixed and source.fixed.names, "fixed.columns without header.contains"),
+        ("header", source.header.names, 'header = "none"'),
+    ):
+        if names:
+            raise FlowError(
+                f"{place}.{key}",
+                f'{how} leaves no names to recognise a file by: write match = "…", a pattern of the paths of its '
+                f"files, below [layouts.{layout.name}]",
+            )
 
 
 def _sql_type(table: Table, kind: str, shape: str | None) -> str:

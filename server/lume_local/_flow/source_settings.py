@@ -136,8 +136,10 @@ SQL = "sql"
 _LINE_BYTES = 2_000_000
 _UNPACKED_BYTES = 10 * 1024**3
 _MOST_LINE_BYTES = 64_000_000
-_OF_FILES = ("uri", "compression", "members", "identity", "max_unpacked_bytes")
-"""Keys that don't apply to a query."""
+FINDING = ("uri", "compression", "members", "identity", "max_unpacked_bytes")
+"""Keys that find the files, whatever their layout. They don't apply to a query."""
+SHARED = (*FINDING, "null", "on_unknown_columns", "max_line_bytes")
+"""The only keys of `[source]` in a version with layouts, each of which has a `source` of its own."""
 _OF_TABLES = ("header", "names", "comment", "footer")
 """Keys that apply only to lines and rows of a sheet."""
 _TABLES = ("csv", "fixed", "excel")
@@ -205,22 +207,22 @@ def read_source(table: Table) -> SourceSettings:
         fixed=columns,
         records=read_records(xml, "/") if kind == "xml" else read_records(json, "."),
     )
-    without = [*(one for one in _OF_ONE if one != kind), *(_OF_FILES if kind == SQL else ())]
+    without = [*(one for one in _OF_ONE if one != kind), *(FINDING if kind == SQL else ())]
     without += _OF_TABLES if kind not in _TABLES else ()
     for key in without:
         if key in table.values:
-            raise FlowError(f"source.{key}", f"has no meaning for format {kind!r}: remove it")
+            raise FlowError(table.at(key), f"has no meaning for format {kind!r}: remove it")
     for part in (table, csv, fixed, json, xml):
         part.refuse_unknown()
     if columns and source.header.names and len(source.header.names) != len(columns.spans):
         raise FlowError(
-            "source.names", f"are {len(source.header.names)}, and source.fixed.widths {len(columns.spans)}"
+            table.at("names"), f"are {len(source.header.names)}, and fixed.widths {len(columns.spans)}"
         )
     if kind == "xml" and not source.records:
-        raise FlowError("source.xml.records", 'is missing: the way to a record, such as "orders/order"')
+        raise FlowError(xml.at("records"), 'is missing: the way to a record, such as "orders/order"')
     if not 1 <= source.max_line_bytes <= _MOST_LINE_BYTES:
-        raise FlowError("source.max_line_bytes", f"must be a whole number from 1 to {_MOST_LINE_BYTES:,}")
-    _check_dialect(source)
+        raise FlowError(table.at("max_line_bytes"), f"must be a whole number from 1 to {_MOST_LINE_BYTES:,}")
+    _check_dialect(table.place, source)
     return source
 
 
@@ -232,11 +234,11 @@ def _uris(table: Table) -> tuple[str, ...]:
         uris = (table.text("uri", default="{source_path}", longest=4096),)
     for uri in uris:
         if not isinstance(uri, str) or not uri.strip() or len(uri) > 4096:
-            raise FlowError("source.uri", f"{uri!r} is not a path or a pattern of up to 4,096 characters")
-        check_placeholders("source.uri", uri, ("source_path",))
+            raise FlowError(table.at("uri"), f"{uri!r} is not a path or a pattern of up to 4,096 characters")
+        check_placeholders(table.at("uri"), uri, ("source_path",))
         if glob.has_magic(uri) and "://" in uri and not (is_store_url(uri) or is_sftp_url(uri)):
             raise FlowError(
-                "source.uri",
+                table.at("uri"),
                 f"{uri!r} is a pattern, and so must be a path or a URL of an object store or an SFTP server",
             )
     return uris
@@ -249,11 +251,13 @@ def _members(table: Table) -> tuple[str, ...]:
     for one in members:
         if not isinstance(one, str) or not one.strip("/ ") or one.startswith("/") or len(one) > 1000:
             raise FlowError(
-                "source.members",
+                table.at("members"),
                 f'{one!r} is not a pattern of names in an archive, such as "*.csv" or "**/*.csv"',
             )
     if members and table.values.get("compression", "auto") not in ("auto", "zip"):
-        raise FlowError("source.members", 'has no meaning unless compression is "zip" or "auto": remove it')
+        raise FlowError(
+            table.at("members"), 'has no meaning unless compression is "zip" or "auto": remove it'
+        )
     return members
 
 
@@ -263,33 +267,35 @@ def _null(table: Table) -> tuple[str, ...]:
     for word in words:
         if not isinstance(word, str) or not word.strip() or word != word.strip() or len(word) > 100:
             raise FlowError(
-                "source.null",
+                table.at("null"),
                 f"{word!r} is not a string of 1 to 100 characters without spaces around it: an empty value is NULL "
                 "anyway",
             )
     return words
 
 
-def _check_dialect(source: SourceSettings) -> None:
+def _check_dialect(within: str, source: SourceSettings) -> None:
     """Refuse a dialect in which no file can be read, before the first run does."""
     if source.comment and source.comment[0] in source.delim + source.quote:
-        raise FlowError("source.comment", "must not begin with the delimiter or the quote")
+        raise FlowError(f"{within}.comment", "must not begin with the delimiter or the quote")
     if not source.delim or not source.delim.isascii() or source.delim in "\r\n" + source.quote:
-        raise FlowError("source.csv.delim", "must be one ASCII character, not the quote and not a line end")
+        raise FlowError(
+            f"{within}.csv.delim", "must be one ASCII character, not the quote and not a line end"
+        )
     if not source.quote.isascii() or source.quote.isspace():
         raise FlowError(
-            "source.csv.quote", "must be one ASCII character other than a space, or empty for none"
+            f"{within}.csv.quote", "must be one ASCII character other than a space, or empty for none"
         )
     if not source.escape.isascii() or source.escape.isspace():
-        raise FlowError("source.csv.escape", "must be one ASCII character other than a space")
+        raise FlowError(f"{within}.csv.escape", "must be one ASCII character other than a space")
     if source.escape == source.delim:
-        raise FlowError("source.csv.escape", "is the delimiter, which would end the field inside quotes")
+        raise FlowError(f"{within}.csv.escape", "is the delimiter, which would end the field inside quotes")
     if source.escape and not source.quote:
-        raise FlowError("source.csv.escape", "has no meaning without a quote: remove one of the two")
+        raise FlowError(f"{within}.csv.escape", "has no meaning without a quote: remove one of the two")
     try:
         letter = "a".encode(source.encoding)
         # Undecodable bytes are kept; codecs that can't do so are refused.
         codecs.getincrementaldecoder(source.encoding)("surrogateescape").decode(letter, final=True)
     except (LookupError, UnicodeError):
-        place = "source.fixed.encoding" if source.fixed else "source.csv.encoding"
+        place = f"{within}.{'fixed' if source.fixed else 'csv'}.encoding"
         raise FlowError(place, f"{source.encoding!r} is not an encoding: try utf-8") from None

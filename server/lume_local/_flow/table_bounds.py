@@ -17,7 +17,7 @@ class Aliases:
 
     Attributes:
         names: in the order of the flow. The column's own is added last if the flow does not list it, unless one of
-            them is a field within it.
+            them is a field within it; a layout's names are those that it lists.
         first: whether a source with several of them is read by the first; else that is an error.
     """
 
@@ -25,7 +25,7 @@ class Aliases:
     first: bool
 
 
-def read_aliases(name: str, table: Table) -> Aliases | None:
+def read_aliases(name: str, table: Table, *, of_layout: bool = False) -> Aliases | None:
     """Return `from`: a list of names, or `{ first = […] }`."""
     holder = table
     if is_first := isinstance(table.values.get("from"), dict):
@@ -39,7 +39,8 @@ def read_aliases(name: str, table: Table) -> Aliases | None:
         if not folded(one):
             raise FlowError(f"{table.place}.from", f"{one!r} has no letter or digit to compare")
     is_within = any(one.lower().startswith(f"{name.lower()}.") for one in names)
-    if names and name not in names and not is_within:
+    # If layouts had the column's own name as well, a file with the contract's names would fit all of them.
+    if names and name not in names and not is_within and not of_layout:
         lower = [one.lower() for one in names]
         at = lower.index(name.lower()) + 1 if name.lower() in lower else len(names)
         names = [*names[:at], name, *names[at:]]
