@@ -66,6 +66,7 @@ class Execute:
         accepted: the place of the keys that no returned row may repeat, if the source has rejects of other runs (see
             `returned`).
         asks: whether the server must permit the commit (`AsksToCommit`).
+        layout: the layout of all its files; empty to recognise the layout of each.
     """
 
     run_id: str
@@ -91,6 +92,7 @@ class Execute:
     rejects_table: Json | None = None
     is_replay: bool = False
     asks: bool = False
+    layout: str = ""
 
 
 @frozen
