@@ -107,7 +107,10 @@ class ResultsApi:
         limit = queries.limit_of(query, 1000, 10_000)
         since, flow = queries.since_of(query), query.get("flow")
         counts = await self._store.statistics.counts(by, since, flow, worst_first=worst_first, limit=limit)
-        items = [one.pop("of") | one for one in (count._asdict() for count in counts)]
+        items = [
+            one.pop("of") | {name: value for name, value in one.items() if value is not None}
+            for one in (count._asdict() for count in counts)
+        ]
         return Reply(200, {"items": items})
 
     async def deliveries(self, ask: Ask) -> Reply:

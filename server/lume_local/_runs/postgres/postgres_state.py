@@ -22,7 +22,7 @@ from lume_local._runs.health import Health
 from lume_local._runs.postgres import lease
 from lume_local._runs.postgres.postgres_sql import Connection, connect, connections
 from lume_local._runs.postgres.postgres_store import PostgresStore
-from lume_local._runs.postgres.postgres_tables import NAMESPACE, TABLES
+from lume_local._runs.postgres.postgres_tables import NAMESPACE, STEP, TABLES
 from lume_local._runs.sql import schemas
 from lume_local._runs.sql.tables import VERSION
 from lume_local._runs.store.records import StoreAway, StoreError
@@ -51,7 +51,7 @@ _AWAY = {
 """The same for errors that may pass."""
 
 _FIRST_FORM = 2
-"""The form of the first release with this state: the current one has the same tables, and records them."""
+"""The form of the first release with this state; form 3 has the same tables, and records them."""
 _KIND = "postgresql"
 _PARTS = f"""
 SELECT 'table ' || relname, string_agg(concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, collname,
@@ -225,8 +225,8 @@ async def _migrate(connection: Connection) -> tuple[str, int]:
     form = await _form_of(connection)
     if form != VERSION:
         async with connection.transaction():
+            await connection.execute((STEP if form else TABLES).encode(), prepare=False)
             if not form:
-                await connection.execute(TABLES.encode(), prepare=False)
                 await _put(connection, "store_id", uuid.uuid4().hex[:8])
             found = await _parts(connection)
             if form and not schemas.is_current(_KIND, found):

@@ -9,6 +9,7 @@ from lume_local._runs.sql.tables import (
     AUDIT,
     COUNTS,
     DONE,
+    LAYOUTS,
     LEDGER,
     LONGEST_ID,
     MENDS,
@@ -184,9 +185,13 @@ CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit FOR EACH ROW EXECUTE FUNCTIO
 CREATE TRIGGER audit_is_not_emptied BEFORE TRUNCATE ON audit EXECUTE FUNCTION audit_is_never_changed();
 """
 
-_COMMON = " ".join(in_postgres(ddl) for ddl in (COUNTS, MENDS, LEDGER, DRAFTS, ARRIVALS, AUDIT, OLD_RUNS))
+_COMMON = " ".join(
+    in_postgres(ddl) for ddl in (COUNTS, LAYOUTS, MENDS, LEDGER, DRAFTS, ARRIVALS, AUDIT, OLD_RUNS)
+)
 TABLES = (
     f"{_FUNCTIONS} {in_postgres(SCHEMA)} {_CHANGES} {_COMMON} {_SLOT} {_PUBLISHED} {_STATISTICS} "
     f"{_COUNTING} {_MENDING} {_AUDITING}"
 )
 """All definitions in `NAMESPACE`, which must be the search path."""
+STEP = in_postgres(f"ALTER TABLE runs ADD COLUMN layout TEXT; {LAYOUTS}")
+"""The step from form 2 or 3, which have the same tables, to form 4. A released step never changes."""

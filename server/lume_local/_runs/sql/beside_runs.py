@@ -12,7 +12,7 @@ from lume_local._runs.sql.sql_audit import add_act
 from lume_local._runs.sql.sql_purge import look_again
 from lume_local._runs.sql.tables import DONE, FLOW, USUAL
 from lume_local._runs.store.audit import DISMISS, Act
-from lume_local._runs.store.records import Count, FollowUp
+from lume_local._runs.store.records import LAYOUT, Count, FollowUp, StoredRun
 from lume_local._runs.times import now_text
 from lume_local._shared.identity import SourceContent
 
@@ -145,21 +145,40 @@ _DIMENSIONS = {
     "day": "substr(hour, 1, 10) || 'T00:00:00Z'",
     "flow_version": "flow_version",
     "status": "status",
+    LAYOUT: "layout",
 }
 """`records.DIMENSIONS` in SQL."""
+_COUNT_LAYOUTS = """
+INSERT INTO layout_counts VALUES {} ON CONFLICT (hour, flow_version, status, layout) DO UPDATE SET
+runs = layout_counts.runs + excluded.runs, files = layout_counts.files + excluded.files,
+rows_read = layout_counts.rows_read + excluded.rows_read,
+rows_rejected = layout_counts.rows_rejected + excluded.rows_rejected
+"""
 
 
 class SqlStatistics(SqlPart):
     """Counts of runs and their rows by the hour.
 
-    Triggers keep them current in the same transaction as the runs, so reading them takes no longer with 100,000 runs.
+    Triggers, and `note_layouts`, keep them current in the same transaction as the runs, so reading them takes no
+    longer with 100,000 runs.
     """
+
+    async def note_layouts(self, run: StoredRun) -> None:
+        """Count the layouts of an ended run's files; part of the transaction that ends it."""
+        group = run.created_at[:13], run.flow_version, run.status
+        found = (run.metrics.get("source") or {}).get("layouts") or {}
+        # Sorted, so that two transactions lock them in the same order.
+        rows = [
+            (*group, name, 1, one["files"], one["rows_read"], one.get("rows_rejected", 0))
+            for name, one in sorted(found.items())
+        ]
+        await change_all(self.sql, _COUNT_LAYOUTS, rows)
 
     @statement
     async def counts(
         self, by: Sequence[str], since: str | None, flow: str | None, *, worst_first: bool, limit: int
     ) -> list[Count]:
-        """Count runs created in or after the hour of `since`, in groups.
+        """Count runs created in or after the hour of `since`, in groups. By layout, a run counts for each of its own.
 
         Args:
             worst_first: sort by the share of rejected rows instead of the dimensions.
@@ -176,8 +195,9 @@ class SqlStatistics(SqlPart):
         if worst_first:
             read = "CASE WHEN sum(rows_read) > 1 THEN sum(rows_read) ELSE 1 END"
             order = f"1.0 * sum(rows_rejected) / {read} DESC, {order}"
+        table, files = ("layout_counts", "sum(files)") if LAYOUT in by else ("run_counts", "NULL")
         rows = await self.sql.rows(
-            f"SELECT {groups}, sum(runs), sum(rows_read), sum(rows_rejected) FROM run_counts "
+            f"SELECT {groups}, sum(runs), sum(rows_read), sum(rows_rejected), {files} FROM {table} "
             f"WHERE {' AND '.join(where)} GROUP BY {groups} HAVING sum(runs) > 0 ORDER BY {order} LIMIT ?",
             [*values, limit],
         )

@@ -193,12 +193,12 @@ class SqlStore:
         turn, of_turn = self._turn(new)
         (row,) = await self.sql.rows(
             "INSERT INTO runs (run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, "
-            "status, created_at, stages, metrics, target_locations, webhook_url, submitted_by, priority, turn) "
-            f"VALUES (?, 1, ?, ?, ?, ?, ?, 'CREATED', ?, '[]', '{{}}', '{{}}', ?, ?, ?, {turn}) "
+            "status, created_at, stages, metrics, target_locations, webhook_url, submitted_by, priority, layout, "
+            f"turn) VALUES (?, 1, ?, ?, ?, ?, ?, 'CREATED', ?, '[]', '{{}}', '{{}}', ?, ?, ?, ?, {turn}) "
             f"RETURNING {RUN_COLUMNS}",
             [
                 *(run_id, *source, orjson.dumps(new.run_metadata).decode(), new.force_rerun, now),
-                *(new.webhook_url, new.submitted_by, new.priority, *of_turn),
+                *(new.webhook_url, new.submitted_by, new.priority, new.layout, *of_turn),
             ],
         )
         if new.traceparent is not None:
@@ -387,6 +387,7 @@ class SqlStore:
             await self.sources.note(run_id, read)
         if status not in ACTIVE:
             await self.ledger.entries.run_ended(run, ledger or {})
+            await self.statistics.note_layouts(run)
             self.sql.must_last()
         if status in WITH_OUTPUT:
             await superseded(self.sql, run)

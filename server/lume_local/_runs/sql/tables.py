@@ -5,7 +5,7 @@ from lume_local._runs.store.records import ACTIVE, WITH_OUTPUT
 RECEIVER = "substr(url, 1, 7 + instr(substr(url, 9) || '/', '/'))"
 """Scheme, host and port of a delivery's URL; empty for lineage events, which have none. It is indexed."""
 
-VERSION = 3
+VERSION = 4
 """The form of the state: earlier ones are migrated (`migrations`), later ones refused.
 
 A different schema is a new form: add its fingerprints (`schemas`) and a step to it.
@@ -99,7 +99,8 @@ CREATE TABLE runs (
     priority INTEGER NOT NULL DEFAULT 0,
     turn INTEGER NOT NULL DEFAULT 0,
     purged INTEGER NOT NULL DEFAULT 0,
-    arrival TEXT
+    arrival TEXT,
+    layout TEXT
 ) STRICT;
 
 CREATE UNIQUE INDEX one_active ON runs (flow_version, source_key)
@@ -191,6 +192,22 @@ CREATE INDEX attention_by_seq ON attention (seq, ratio);
 CREATE INDEX deliveries_by_run ON deliveries (run_id);
 """
 """Counts by the hour and the runs that need attention, both filled by triggers."""
+
+LAYOUTS = """
+CREATE TABLE layout_counts (
+    hour TEXT NOT NULL,
+    flow_version TEXT NOT NULL,
+    status TEXT NOT NULL,
+    layout TEXT NOT NULL,
+    runs INTEGER NOT NULL,
+    files INTEGER NOT NULL,
+    rows_read INTEGER NOT NULL,
+    rows_rejected INTEGER NOT NULL,
+    PRIMARY KEY (hour, flow_version, status, layout)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX layouts_by_flow ON layout_counts (flow_version, hour);
+"""
+"""Counts by the hour of the runs whose files have a layout: one of a run with two layouts counts for both."""
 
 AUDIT = """
 CREATE TABLE audit (

@@ -13,6 +13,7 @@ from lume_local._runs.sql.sql_arrivals import ARRIVALS
 from lume_local._runs.sql.sql_drafts import DRAFTS
 from lume_local._runs.sql.tables import (
     AUDIT,
+    LAYOUTS,
     LEDGER,
     LISTING,
     MENDS,
@@ -56,6 +57,7 @@ STEPS = {
     """,
     # An earlier step from 1 kept the triggers that some builds had created.
     2: f"DROP TRIGGER mend_created; DROP TRIGGER mend_ended; {MENDING}",
+    3: f"ALTER TABLE runs ADD COLUMN layout TEXT; {LAYOUTS}",
 }
 """The steps by the form that they begin with; each ends with the next form. A released step never changes."""
 

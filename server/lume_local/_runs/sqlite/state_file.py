@@ -14,7 +14,7 @@ from lume_async._base.version import __version__
 from lume_local._runs.health import is_full
 from lume_local._runs.sql.sql_arrivals import ARRIVALS
 from lume_local._runs.sql.sql_drafts import DRAFTS
-from lume_local._runs.sql.tables import AUDIT, COUNTS, LEDGER, MENDS, OLD_RUNS, SCHEMA, VERSION
+from lume_local._runs.sql.tables import AUDIT, COUNTS, LAYOUTS, LEDGER, MENDS, OLD_RUNS, SCHEMA, VERSION
 from lume_local._runs.sqlite import sqlite_sql
 from lume_local._runs.sqlite.copies import checked, written
 from lume_local._runs.sqlite.migrations import check, migrate, note_parts
@@ -74,7 +74,9 @@ def _create(path: Path, outputs: Path | None) -> None:
     draft.unlink(missing_ok=True)
     db = sqlite3.connect(draft, isolation_level=None)
     try:
-        tables = f"{SCHEMA} {CHANGES} {COUNTS} {MENDS} {LEDGER} {DRAFTS} {AUDIT} {OLD_RUNS} {ARRIVALS}"
+        tables = (
+            f"{SCHEMA} {CHANGES} {COUNTS} {LAYOUTS} {MENDS} {LEDGER} {DRAFTS} {AUDIT} {OLD_RUNS} {ARRIVALS}"
+        )
         triggers = f"{COUNTING} {MENDING} {AUDITING}"
         # One transaction without syncs of its own: the draft is synced as a whole before it gets its name.
         db.executescript(

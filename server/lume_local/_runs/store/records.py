@@ -15,7 +15,8 @@ ACTIVE = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
 WITH_OUTPUT = ("SUCCEEDED", "PARTIAL_FAILED")
 WHOLE = 2.0
 """The share of rejected rows of a run without a result: greater than any that a query can name."""
-DIMENSIONS = ("hour", "day", "flow_version", "status")
+LAYOUT = "layout"
+DIMENSIONS = ("hour", "day", "flow_version", "status", LAYOUT)
 """The dimensions by which runs can be counted."""
 
 KINDS = ("webhook", "lineage", "message")
@@ -82,6 +83,7 @@ class NewRun:
     submitted_by: str | None = None
     priority: int = 0
     seeds: dict[str, dict[str, Any]] = field(factory=dict)
+    layout: str | None = None
     arrived: Arrived | None = None
 
 
@@ -92,6 +94,7 @@ class StoredRun:
     Attributes:
         submitted_by: the name of the key; None for runs of a server that did not record it.
         seeds: the seeds that it brings, see `RunSeeds`.
+        layout: the layout of its files, if its submission names one.
         is_compact: whether a purge has removed its stages and column statistics.
         arrival: the name of the arrival, if this is the last run of its file.
         is_plain: whether it is known to have no `FollowUp`.
@@ -115,6 +118,7 @@ class StoredRun:
     error_message: str | None = field(default=None, converter=optional(elided))
     submitted_by: str | None = None
     seeds: dict[str, dict[str, Any]] = field(factory=dict)
+    layout: str | None = None
     is_compact: bool = False
     arrival: str | None = None
     is_plain: bool = field(default=False, converter=bool, eq=False)
@@ -253,12 +257,13 @@ class Attempted(NamedTuple):
 
 
 class Count(NamedTuple):
-    """A group of runs: `of` has its value for each requested dimension."""
+    """A group of runs: `of` has its value for each requested dimension; `files` is counted by layout only."""
 
     of: dict[str, str]
     runs: int
     rows_read: int
     rows_rejected: int
+    files: int | None = None
 
 
 _FORM = re.compile(rb"1\.([^.]+)\.([0-9]{1,20})\.([0-9]{1,18})")

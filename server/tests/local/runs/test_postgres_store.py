@@ -785,8 +785,12 @@ def content(url: str) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
-async def test_nothing_of_a_state_in_form_2_is_lost(url: str, caplog: pytest.LogCaptureFixture) -> None:
-    execute(url, FORM_2.read_text())
+@pytest.mark.parametrize("form", [2, 3])
+async def test_nothing_of_a_state_of_an_earlier_form_is_lost(
+    form: int, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    execute(url, FORM_2.read_text())  # form 3 has the same tables
+    execute(url, f"UPDATE lume.facts SET value = '{form}' WHERE name = 'form'")
     before = content(url)
     async with stores.at(url) as store:
         runs = await store.runs(RunFilter(), None, 10)
@@ -796,8 +800,11 @@ async def test_nothing_of_a_state_in_form_2_is_lost(url: str, caplog: pytest.Log
         inbox = await store.ledger.inbox("people", "2026-01-01")
         assert {one.reason: one.open for one in inbox} == {None: 3, "id: is not a valid integer": 3}
         assert await store.arrivals.counts("acme") == (2, 0)
-    assert content(url) == before
-    assert f"is now in form {VERSION}, it was in form 2" in caplog.text
+    after = content(url)
+    assert after.pop("layout_counts") == []
+    assert [row[-1] for row in after["runs"]] == [None] * len(before["runs"])  # `layout`
+    assert after | {"runs": [row[:-1] for row in after["runs"]]} == before
+    assert f"is now in form {VERSION}, it was in form {form}" in caplog.text
     caplog.clear()
     async with stores.at(url):
         assert caplog.text == ""

@@ -63,6 +63,31 @@ async def test_the_worst_come_first_and_a_flow_is_all_its_versions(store: SqlSto
     assert {run.flow_version for run in await store.runs(RunFilter(flow="a"), None, 9)} == {"a:v1", "a:v2"}
 
 
+async def test_runs_are_counted_by_the_layouts_of_their_files(store: SqlStore) -> None:
+    shop, bank = ({"files": files, "rows_read": rows, "rows_rejected": 1} for files, rows in ((1, 5), (2, 8)))
+    for flow, layouts in [
+        ("a:v1", {"shop": shop, "bank": bank}),
+        ("a:v2", {"shop": shop}),
+        ("a:v2", {}),
+        ("b:v1", {"shop": shop}),
+    ]:
+        run = await created(store, f"s{flow}{len(layouts)}", flow)
+        await moved(store, run.run_id, "SYNCING_SOURCE")
+        metrics = {"rows_read": 13, "rows_rejected": 2, "source": {"layouts": layouts}}
+        await moved(store, run.run_id, "PARTIAL_FAILED", metrics=metrics)
+    await ended(store, await created(store, "no metrics of its source", "a:v1"), "SUCCEEDED", 3)
+    assert await counts(store, "layout", flow="a") == [
+        Count({"layout": "bank"}, 1, 8, 1, 2),
+        Count({"layout": "shop"}, 2, 10, 2, 2),
+    ]
+    found = await counts(store, "flow_version", "layout", worst_first=True, limit=2)
+    assert [tuple(one.of.values()) for one in found] == [("a:v1", "shop"), ("a:v2", "shop")]
+    (day,) = await counts(store, "day", "status", "layout", flow="b", since="2020-01-01T00")
+    assert (day.of["status"], day.of["layout"], day.files) == ("PARTIAL_FAILED", "shop", 1)
+    assert await counts(store, "layout", flow="b", since="9") == []
+    assert {one.files for one in await counts(store, "flow_version")} == {None}
+
+
 async def test_what_waits_for_a_person(store: SqlStore) -> None:
     for source, status, rejected in [
         ("failed", "FAILED", 0),
