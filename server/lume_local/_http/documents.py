@@ -40,6 +40,8 @@ def run_document(
     }
     if run.seeds:
         known["seeds"] = run.seeds
+    if run.layout:
+        known["layout"] = run.layout
     return {
         "id": run.run_id,
         **known,

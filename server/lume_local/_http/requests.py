@@ -23,7 +23,8 @@ _HIGHEST = 9
 """The highest priority of a run; the default, and the lowest, is 0."""
 _DEEPEST, _MOST_SEEDS, _LONGEST_WAIT = 32, 100, 60
 _LONGEST: dict[str, int] = dict.fromkeys(("source_path", "seeds"), 4096)
-_LONGEST |= {"flow": 256, "flow_version": 256, "to": 256, "webhook_url": 2048, "why": 500, "version": 64}
+_LONGEST |= dict.fromkeys(("flow", "flow_version", "to", "layout"), 256)
+_LONGEST |= {"webhook_url": 2048, "why": 500, "version": 64}
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _WAIT = re.compile(r"\s*wait\s*=\s*(?:\"(\d{1,9})\"|(\d{1,9}))\s*(?:;.*)?", re.IGNORECASE)
@@ -52,10 +53,13 @@ class SubmissionBody(NamedTuple):
     dry_run: bool = False
     limit: int = DRY_ROWS
     priority: int = 0
+    layout: str | None = None
 
     def fingerprint(self) -> str:
         """Return a text that is equal for two bodies with equal fields."""
-        more = ([{"seeds": self.seeds}] if self.seeds else []) + ([self.priority] if self.priority else [])
+        # A field that a release has added counts if it is given: keys are kept from one release to the next.
+        more: list[Any] = [{name: value} for name in ("seeds", "layout") if (value := getattr(self, name))]
+        more += [self.priority] if self.priority else []
         content = [self.flow_version, self.source_path, self.run_metadata, self.force_rerun, self.webhook_url]
         return hashlib.sha256(json.dumps(content + more, sort_keys=True).encode()).hexdigest()
 
@@ -117,6 +121,7 @@ def submission(body: bytes, content_type: str | None = None) -> SubmissionBody:
         dry_run=dry_run,
         limit=_whole(given, "limit", DRY_ROWS, _MOST_DRY_ROWS),
         priority=_whole(given, "priority", 0, _HIGHEST),
+        layout=optional_line(given, "layout"),
     )
 
 

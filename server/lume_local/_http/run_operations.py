@@ -24,7 +24,7 @@ from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import UnknownFlow
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import PathRefused
-from lume_local._runs.sources.resolver import CantTell, SeedRefused, SourceResolver
+from lume_local._runs.sources.resolver import CantTell, LayoutRefused, SeedRefused, SourceResolver
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import (
     Cursor,
@@ -75,14 +75,20 @@ class RunsApi:
             )
         try:
             found = await self._resolver.requested(
-                wanted.flow_version, wanted.source_path, wanted.seeds, is_dry=wanted.dry_run
+                wanted.flow_version, wanted.source_path, wanted.seeds, wanted.layout, is_dry=wanted.dry_run
             )
-        except (UnknownFlow, PathRefused, SeedRefused, CantTell) as error:
+        except (UnknownFlow, PathRefused, SeedRefused, LayoutRefused, CantTell) as error:
             raise _unresolved(error) from None
         beside = FollowUp((found.note,) if found.note else ())
         if wanted.dry_run:
             done = await self._dry_runs.do(
-                found.flow, wanted.source_path, wanted.run_metadata, wanted.limit, found.seeds, by=ask.holder
+                found.flow,
+                wanted.source_path,
+                wanted.run_metadata,
+                wanted.limit,
+                found.seeds,
+                wanted.layout,
+                by=ask.holder,
             )
             return Reply(200, dry_run_document(done, beside.notes))
         new = NewRun(
@@ -99,6 +105,7 @@ class RunsApi:
             submitted_by=ask.holder,
             priority=wanted.priority,
             seeds=found.seeds,
+            layout=wanted.layout,
         )
         try:
             run, is_new = await self._runner.submit(new)
@@ -271,7 +278,7 @@ class RunsApi:
         return await self._run_answer(await self._store.require(run.run_id))
 
 
-def _unresolved(error: UnknownFlow | PathRefused | SeedRefused | CantTell) -> Problem:
+def _unresolved(error: UnknownFlow | PathRefused | SeedRefused | LayoutRefused | CantTell) -> Problem:
     """Return the problem that something can't be used that a submission names."""
     field, kind = "source_path", "source-not-allowed"
     match error:
@@ -279,6 +286,8 @@ def _unresolved(error: UnknownFlow | PathRefused | SeedRefused | CantTell) -> Pr
             return Problem("flow-version-not-found", str(error))
         case SeedRefused():
             field, kind = "seeds", kind if error.is_place else "invalid-field"
+        case LayoutRefused():
+            field, kind = "layout", "invalid-field"
         case CantTell():
             kind = "unavailable" if error.may_pass else "not-supported"
         case PathRefused():

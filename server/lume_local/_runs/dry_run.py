@@ -53,6 +53,7 @@ class DryRuns:
         run_metadata: Any,
         limit: int,
         seeds: RunSeeds | None = None,
+        layout: str | None = None,
         *,
         by: str,
         claims: Sequence[Claim] = (),
@@ -77,6 +78,7 @@ class DryRuns:
             status=RunStatus.CREATED,
             created_at=now_text(),
             seeds=seeds or {},
+            layout=layout,
         )
         async with self._turns.turn(by):
             try:

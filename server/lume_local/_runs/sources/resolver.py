@@ -47,6 +47,10 @@ class SeedRefused(Exception):
         self.is_place = is_place
 
 
+class LayoutRefused(Exception):
+    """A flow version has no layout of that name. The message says which it has."""
+
+
 class CantTell(Obstacle):
     """The content of a source can't be determined."""
 
@@ -75,7 +79,7 @@ class SourceResolver:
         self._turns = anyio.Semaphore(LOOKERS)
 
     async def requested(
-        self, ref: str, source_path: str, seeds: Mapping[str, str], *, is_dry: bool
+        self, ref: str, source_path: str, seeds: Mapping[str, str], layout: str | None, *, is_dry: bool
     ) -> Resolved:
         """Resolve a request. Raises `UnknownFlow`, and like `resolved`.
 
@@ -85,7 +89,7 @@ class SourceResolver:
         flow, note = await self._flows.runnable(ref)
         if source_path.startswith(UPLOAD + REPLAY):
             raise PathRefused("it has the rows of a replay: start another replay of what is still open")
-        return await self.resolved(flow, source_path, note, seeds, is_dry=is_dry)
+        return await self.resolved(flow, source_path, note, seeds, layout, is_dry=is_dry)
 
     async def resolved(
         self,
@@ -93,16 +97,21 @@ class SourceResolver:
         source_path: str,
         note: str | None = None,
         given: Mapping[str, str] | None = None,
+        layout: str | None = None,
         *,
         is_dry: bool = False,
     ) -> Resolved:
-        """Resolve a run of a known flow version. Raises `PathRefused`, `SeedRefused`, `CantTell`."""
+        """Resolve a run of a known flow version. Raises `PathRefused`, `SeedRefused`, `LayoutRefused`, `CantTell`."""
+        if layout:
+            check_layout(flow, layout)
         key = source_key(flow.source, source_path, self._roots)
         seeds = await _found_seeds(flow, given, self._roots) if given else {}
         if flow.source.identity == CONTENT and not is_dry:
             key = with_content(key, await self._digest(flow, source_path))
-        if seeds:
+        if seeds or layout:
             content = {name: seed["sha256"] for name, seed in seeds.items()}
+            if layout:
+                content[""] = layout  # a seed has a name
             digest = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
             key = with_seeds(key, digest)
         return Resolved(flow, source_path, self._flows.source_key(flow, key), seeds, note)
@@ -145,6 +154,15 @@ class SourceResolver:
             except WorkerDied as error:
                 raise CantTell(f"the source can't be read: {error}", may_pass=True) from None
         raise CantTell(f"reading the source took longer than {limit:g} s", may_pass=False)
+
+
+def check_layout(flow: Flow, layout: str) -> None:
+    """Raise `LayoutRefused` if the flow version has no layout of this name."""
+    known = [one.name for one in flow.layouts]
+    if not known:
+        raise LayoutRefused(f"{flow.ref} has no layouts: name none, or a version that has {layout!r}")
+    if layout not in known:
+        raise LayoutRefused(f"{flow.ref} has no layout {layout!r}; it has {', '.join(sorted(known))}")
 
 
 async def _found_seeds(flow: Flow, given: Mapping[str, str], roots: Roots) -> RunSeeds:

@@ -115,6 +115,7 @@ class RunPaths:
             earlier=await self._earlier(flow, batch),
             accepted=await self._accepted(run, flow, claims),
             asks=self._runs.publishing.is_shared,
+            layout=run.layout or "",
         )
 
     async def roots(self, run: StoredRun) -> frozenset[str]:

@@ -34,8 +34,8 @@ from lume_local._runs.sources.paths import (
 )
 
 _CONTENT = re.compile(r"(#(seeds:)?[0-9a-f]{64}){1,3}$")
-"""The digests at the end of a key: of the source's content, if that is part of its identity; of the run's own seeds;
-and, on a development server, of the flow version's content.
+"""The digests at the end of a key: of the source's content, if that is part of its identity; of the run's own seeds
+and layout; and, on a development server, of the flow version's content.
 """
 _SEEDS = re.compile(r"#seeds:[0-9a-f]{64}")
 _PLACEHOLDER = "{source_path}"
@@ -250,12 +250,12 @@ def with_content(located: str, digest: str) -> str:
 
 
 def with_seeds(located: str, digest: str) -> str:
-    """Return the key of a source processed with the run's own seeds, whose contents have this digest."""
+    """Return the key of a source processed with the run's own seeds or layout, which have this digest."""
     return f"{located}#seeds:{digest}"
 
 
 def batch_of(key: str) -> str:
-    """Return the key without seeds: in a table, a run replaces the rows of its source whatever its seeds are."""
+    """Return the key without seeds and layout: in a table, a run replaces all rows of its source."""
     return _SEEDS.sub("", key)
 
 

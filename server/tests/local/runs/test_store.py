@@ -23,6 +23,7 @@ from local.stores import Stores
 
 from lume_local._runs.sql.operation import Row
 from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.sql.tables import VERSION
 from lume_local._runs.sqlite import migrations, sqlite_sql, state_file
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.arrived import Arrived, KnownPath, RefusedFile
@@ -175,7 +176,7 @@ def test_a_state_of_another_version_names_that_version(tmp_path: Path) -> None:
         SqliteStore(tmp_path / "later")
     assert str(caught.value) == (
         f"{tmp_path}/later was written by lume-client 7.8.9, in form 98 of the state; this is lume-client {ours}, "
-        "which uses form 3: start the version that wrote it, or use another data folder"
+        f"which uses form {VERSION}: start the version that wrote it, or use another data folder"
     )
 
 

@@ -1,0 +1,105 @@
+"""The layout that a submission names: which are refused, what it counts for, and what its run says of it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.servers import process, serve
+
+FLOW = """
+flow = "sold"
+version = "v1"
+[source]
+identity = "{identity}"
+[columns.id]
+type = "integer"
+required = true
+[layouts.shop.columns]
+id = '"ID"'
+[layouts.bank.columns]
+id = '"Nr"'
+"""
+
+
+@pytest.fixture
+def sold(home: Path) -> Path:
+    """A flow with two layouts, and a source that has the columns of both."""
+    (home / "flows/sold.v1.toml").write_text(FLOW.replace("{identity}", "path"))
+    (home / "in.csv").write_text("ID,Nr\n1,2\n")
+    return home
+
+
+async def test_it_is_part_of_the_submission(sold: Path) -> None:
+    async with serve(sold) as wire:
+        shop = await wire.run("sold:v1", "in.csv", layout="shop")
+        assert shop["layout"] == shop["metadata"]["run"]["layout"] == "shop"
+        again = await wire.submit("sold:v1", "in.csv", layout="shop")
+        assert (again.kind, again.document["run_id"]) == ("already-processed", shop["id"])
+        bank = await wire.run("sold:v1", "in.csv", layout="bank")
+        forced = await wire.run("sold:v1", "in.csv", layout="bank", force_rerun=True)
+        plain = await wire.submit("sold:v1", "in.csv", layout=None)
+        assert (plain.status, "layout" in plain.document) == (201, False)
+        await wire.until(plain.document["id"])
+        page = await wire.ask("GET", "/v1/runs?flow=sold")
+        assert [run.get("layout") for run in page.document["items"]] == [None, "bank", "bank", "shop"]
+        assert len({run["id"] for run in (shop, bank, forced, plain.document)}) == 4
+
+
+async def test_an_idempotency_key_is_for_the_same_layout(sold: Path) -> None:
+    async with serve(sold) as wire:
+        first = await wire.submit("sold:v1", "in.csv", key="k", layout="shop")
+        again = await wire.submit("sold:v1", "in.csv", key="k", layout="shop")
+        assert (again.status, again.document["id"]) == (200, first.document["id"])
+        for other in ({"layout": "bank"}, {}, {"seeds": {"layout": "shop"}}):
+            refused = await wire.submit("sold:v1", "in.csv", key="k", **other)
+            assert refused.kind in ("idempotency-key-reused", "invalid-field")
+        await wire.until(first.document["id"])
+
+
+REFUSED: dict[str, tuple[str, Any, str]] = {
+    "unknown": ("sold:v1", "post", "sold:v1 has no layout 'post'; it has bank, shop"),
+    "of a version without layouts": (
+        "people:v1",
+        "shop",
+        "people:v1 has no layouts: name none, or a version",
+    ),
+    "empty": ("sold:v1", "", "is empty"),
+    "no string": ("sold:v1", ["shop"], "must be a string"),
+    "too long": ("sold:v1", "x" * 257, "the maximum is 256"),
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+async def test_what_is_refused(sold: Path, why: str) -> None:
+    flow, layout, words = REFUSED[why]
+    async with serve(sold) as wire:
+        for dry_run in (False, True):
+            answer = await wire.submit(flow, "in.csv", layout=layout, dry_run=dry_run)
+            assert (answer.status, answer.kind, answer.document["field"]) == (422, "invalid-field", "layout")
+            assert words in answer.document["detail"]
+        assert (await wire.ask("GET", "/v1/runs")).document["items"] == []
+
+
+async def test_a_dry_run_names_it_too(sold: Path) -> None:
+    async with serve(sold) as wire:
+        answer = await wire.submit("sold:v1", "in.csv", layout="bank", dry_run=True)
+        assert (answer.status, answer.document["layout"]) == (200, "bank")
+
+
+async def test_a_killed_server_leaves_it_to_the_next_one(sold: Path) -> None:
+    async with process(sold) as (server, wire):
+        waits = await wire.submit("sold:v1", "in.csv", layout="bank")
+        server.kill()
+        await server.wait()
+    async with serve(sold) as wire:
+        assert (await wire.until(waits.document["id"]))["layout"] == "bank"
+
+
+async def test_beside_the_content_of_the_source(sold: Path) -> None:
+    """Where that is part of the source's identity, and on a development server, where the flow's is."""
+    (sold / "flows/sold.v1.toml").write_text(FLOW.replace("{identity}", "content"))
+    for dev in (False, True):
+        async with serve(sold, dev=dev) as wire:
+            await wire.run("sold:v1", "in.csv", layout="shop")
+            assert (await wire.submit("sold:v1", "in.csv", layout="shop")).kind == "already-processed"
+            await wire.run("sold:v1", "in.csv", layout="bank")
