@@ -42,6 +42,7 @@ class Arrival:
         changed: how to treat a new version of a processed path: one of `CHANGED`.
         queue_env: the environment variable with the URL of a queue with the bucket's notifications.
         move: the folder for files whose runs ended with output; None leaves them in place.
+        layout: the layout of its files; None to recognise it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Arrival:
     changed: str = "refuse"
     move: str | None = None
     queue_env: str | None = None
+    layout: str | None = None
     scheme: str = field(init=False)
     folder: str = field(init=False)
     """The part of `uri` before the first wildcard, without a final slash; may be empty."""
@@ -127,10 +129,13 @@ def _arrival(table: Table, mistakes: Mistakes) -> Arrival | None:
     changed = mistakes.noting(lambda: table.choice("changed", CHANGED, default="refuse"), "refuse")
     move = mistakes.noting(lambda: _after(table), None)
     queue = mistakes.noting(lambda: _queue(table, uri), None)
+    layout = mistakes.noting(
+        lambda: table.text("layout", pattern=NAME) if table.present("layout") else None, None
+    )
     mistakes.noting(table.refuse_unknown, None)
     if len(mistakes) > before:
         return None
-    return Arrival(name, flow, uri, quiet, marker, changed, move, queue)
+    return Arrival(name, flow, uri, quiet, marker, changed, move, queue, layout)
 
 
 def _uri(table: Table) -> str:

@@ -11,7 +11,7 @@ from lume_local._flow.source_settings import CONTENT
 from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import PathRefused
-from lume_local._runs.sources.resolver import CantTell, SourceResolver
+from lume_local._runs.sources.resolver import CantTell, LayoutRefused, SourceResolver
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.arrived import Arrived
 from lume_local._runs.store.records import ACTIVE, Duplicate, NewRun, TooLong
@@ -88,7 +88,7 @@ class Submissions:
             if known.status is None or RunStatus(known.status).has_output:
                 return await self._changed(file, known.run_id)
             return await self._submit(file)
-        except (UnknownFlow, PathRefused, CantTell, TooLong) as error:
+        except (UnknownFlow, PathRefused, LayoutRefused, CantTell, TooLong) as error:
             return Waits(str(error))
 
     async def _flow(self, arrival: Arrival) -> tuple[Flow, str | None]:
@@ -121,7 +121,7 @@ class Submissions:
     async def _submit(self, file: _File, *, again: bool = False) -> Outcome:
         """Create the run, which records the file in the same transaction."""
         flow, arrival = file.flow, file.arrival
-        found = await self._resolver.resolved(flow, file.source_path)
+        found = await self._resolver.resolved(flow, file.source_path, layout=arrival.layout)
         new = NewRun(
             flow_version=flow.ref,
             source_path=file.source_path,
@@ -133,6 +133,7 @@ class Submissions:
             note=file.note,
             submitted_by=arrival.holder,
             priority=BEHIND,
+            layout=arrival.layout,
             arrived=file.arrived,
         )
         try:

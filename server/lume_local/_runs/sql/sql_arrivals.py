@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from collections.abc import Collection, Sequence
 
+from lume_local._runs.sources.source_files import batch_of
 from lume_local._runs.sql.operation import Sql, marks, reading, statement, writing
 from lume_local._runs.sql.sql_outbox import SqlMessages
 from lume_local._runs.sql.sql_purge import look_again
@@ -12,9 +13,9 @@ from lume_local._runs.store.records import ACTIVE, NewRun
 
 _UNREAD = "arrival IS NOT NULL AND status IN ('FAILED', 'CRASHED', 'CANCELLED')"
 UNREAD_RUN = f"""
-SELECT seq, arrival FROM runs WHERE {FLOW} = ? AND source_key = ? AND {_UNREAD} ORDER BY seq DESC LIMIT 1
+SELECT seq, arrival FROM runs WHERE {FLOW} = ? AND source_key IN (?, ?) AND {_UNREAD} ORDER BY seq DESC LIMIT 1
 """
-"""The last run of a source, if it was an arrived file's and has ended without output."""
+"""The last run of a source, if it was an arrived file's and has ended without output; of its key and its batch."""
 ARRIVALS = f"""
 CREATE TABLE arrivals (name TEXT PRIMARY KEY, files INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE arrived (
@@ -57,6 +58,11 @@ source, submitted by a person or for new content, takes them over.
 _AT_ONCE = 500
 """Files per lookup statement."""
 _ENDED = f"runs.status NOT IN {ACTIVE}"
+
+
+def unread_of(new: NewRun) -> list[str]:
+    """Return the values of `UNREAD_RUN` for a new run: a person may name the layout that was not recognised."""
+    return [new.flow_version.partition(":")[0], new.source_key, batch_of(new.source_key)]
 
 
 class SqlArrivals:
@@ -113,7 +119,7 @@ class SqlArrivals:
     async def submitted(self, new: NewRun, run: int) -> str | None:
         """Record the file of a new run, or the ones that it takes over, within a transaction; return its arrival."""
         arrival = None if new.arrived is None else new.arrived.arrival
-        before = await self.sql.row(UNREAD_RUN, [new.flow_version.partition(":")[0], new.source_key])
+        before = await self.sql.row(UNREAD_RUN, unread_of(new))
         if before is not None:
             await self._lock(before[1])
         # If several new runs come at once, such as of two versions, one takes it over.

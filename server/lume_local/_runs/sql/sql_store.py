@@ -26,7 +26,7 @@ from lume_local._runs.sql.run_rows import (
     selected,
     stored_run,
 )
-from lume_local._runs.sql.sql_arrivals import UNREAD_RUN, SqlArrivals
+from lume_local._runs.sql.sql_arrivals import UNREAD_RUN, SqlArrivals, unread_of
 from lume_local._runs.sql.sql_audit import SqlAudit, add_act
 from lume_local._runs.sql.sql_drafts import SqlDrafts
 from lume_local._runs.sql.sql_ledger import SqlLedger
@@ -174,10 +174,10 @@ class SqlStore:
         newest = "SELECT run_id FROM runs WHERE flow_version = ? AND source_key = ? AND"
         done = f"{newest} {DONE} ORDER BY seq DESC LIMIT 1"
         unread = f"SELECT seq FROM ({UNREAD_RUN}) AS unread"
-        source, in_any_version = [new.flow_version, new.source_key], new.flow_version.partition(":")[0]
+        source = [new.flow_version, new.source_key]
         active_run, done_run, unread_run = await self.sql.one(
             f"SELECT ({newest} {_ACTIVE}), ({done}), ({unread})",
-            [*source, *source, in_any_version, new.source_key],
+            [*source, *source, *unread_of(new)],
         )
         if active_run is not None:
             raise Duplicate(active_run, is_active=True)

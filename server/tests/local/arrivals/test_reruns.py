@@ -13,6 +13,7 @@ from local.states import moved
 from on_posix import posix_only
 
 import lume_local
+from lume_local._runs.sources.source_files import with_seeds
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.arrived import Arrived
 from lume_local._runs.store.records import NewRun, Purged, StoredRun
@@ -20,10 +21,12 @@ from lume_local._runs.store.records import NewRun, Purged, StoredRun
 END, LATE = "2026-01-01T00:00:00Z", "2026-06-01T00:00:00Z"
 
 
-def new_run(version: str = "v1", seen: str = "", content: str = "", path: str = "in/a.csv") -> NewRun:
-    """By an arrival if it names a content, else by a person."""
+def new_run(
+    version: str = "v1", seen: str = "", content: str = "", path: str = "in/a.csv", key: str = ""
+) -> NewRun:
+    """By an arrival if it names a content, else by a person; `key` is the end of its source's key."""
     arrived = Arrived("acme", path, seen, content.encode(), move=True) if content else None
-    return NewRun(f"orders:{version}", path, f"/{path}", None, False, None, "x", arrived=arrived)
+    return NewRun(f"orders:{version}", path, f"/{path}{key}", None, False, None, "x", arrived=arrived)
 
 
 async def ended(store: SqlStore, new: NewRun, status: str) -> StoredRun:
@@ -82,6 +85,17 @@ async def test_new_content_and_a_second_attempt_take_it_over_too(store: SqlStore
         assert await listed(store) == [(last.run_id, "FAILED")]
     (move,) = await store.arrivals.moves("acme", last.run_id)
     assert move.seen == "t"
+
+
+async def test_a_run_with_a_layout_of_its_own_takes_it_over_too(store: SqlStore) -> None:
+    """A person names the layout of a file, after its run has recognised none."""
+    layout, other = with_seeds("", "1" * 64), with_seeds("", "2" * 64)
+    await ended(store, new_run(seen="s", content="x"), "FAILED")
+    run = await ended(store, new_run(key=layout), "FAILED")
+    assert await listed(store) == [(run.run_id, "FAILED")]
+    assert (await store.create(new_run(key=other)))[0].arrival is None, (
+        "the file of a layout is another source"
+    )
 
 
 async def test_of_several_at_once_one_takes_it_over(store: SqlStore) -> None:

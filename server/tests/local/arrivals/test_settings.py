@@ -19,6 +19,7 @@ name = "marked"
 flow = "orders:v3"
 from = "s3://bucket/in/**/*.csv"
 ready = { marker = "{path}.done" }
+layout = "shop"
 """
 
 
@@ -34,6 +35,7 @@ def test_what_a_file_says() -> None:
     assert (marked.quiet, marked.changed, marked.move) == (0.0, "refuse", None), (
         "objects are there as a whole"
     )
+    assert (acme.layout, marked.layout) == (None, "shop")
     assert marked.marked("a.csv") == "a.csv.done"
     assert (marked.marked_by("a.csv.done"), marked.marked_by("a.csv")) == ("a.csv", None)
     assert read_arrivals("") == ()
@@ -64,6 +66,8 @@ def test_what_a_file_says() -> None:
         ('after = { move = "/done" }', "after.move", "a folder below"),
         ('after = { move = "../done" }', "after.move", "a folder below"),
         ('after = { move = "done*" }', "after.move", "wildcard"),
+        ('layout = ""', "layout", "is empty"),
+        ("layout = 1", "layout", "must be a string, not 1"),
         ('form = "x"', "form", "did you mean 'from'?"),
     ],
 )
