@@ -6,15 +6,17 @@ Runs in a worker: the server process never loads DuckDB.
 # ruff: noqa: S608 - the parts of its SQL are constants, compiled or quoted.
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 import duckdb
-from attrs import asdict
+from attrs import asdict, frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.databases import TableTarget
 from lume_local._flow.definition import PAIRS, Column, Flow, Rule, quoted
 from lume_local._flow.fields import FlowError
+from lume_local._flow.source_settings import SourceSettings
 from lume_local._flow.table_bounds import folded, is_pattern
 from lume_local._shared.failing import require
 from lume_local._worker.cleaners.library import statements
@@ -27,6 +29,7 @@ from lume_local._worker.compiler.columns import (
     storage_type,
 )
 from lume_local._worker.compiler.expressions import Expression, Judge, explained, first_line
+from lume_local._worker.compiler.layouts import checks_of_all
 from lume_local._worker.compiler.tree import Lookup, Lookups
 from lume_local._worker.profile import COUNTS, question
 from lume_local._worker.seeds import make_empty_tables
@@ -62,31 +65,22 @@ def compile_flow(
     for statement in cleaners:
         if statement not in made:
             connection.execute(statement)
-    _require_extra(flow)
+    for reading in (readings := _readings(flow)):
+        _require_extra(reading)
     lookups, judge = Lookups(connection, flow.seeds), Judge(connection)
     of_columns = Judge(connection, lookups=lookups if flow.seeds else None)
-    of_columns.read_ahead(one.sql for one in flow.columns)
-    judged = [
-        of_columns.expression(f"columns.{one.name}.sql", one.sql, one.name if one.aliases else None)
-        for one in flow.columns
-    ]
-    where = judge.expression("source.where", flow.source.where) if flow.source.where else None
-    reads = [(_place(flow, column), one) for column, one in zip(flow.columns, judged, strict=True)]
-    reads += [("source.where", where)] if where else []
-    _check_aliases(flow, reads)
-    sources, respelled = _sources(reads)
+    of_columns.read_ahead(dict.fromkeys(column.sql for reading in readings for column in reading.columns))
+    judged = [_judged(reading, of_columns, judge) for reading in readings]
+    for one in judged:
+        _check_aliases(flow, one)
+    seeds, looked_up = _lookups(judge, flow, lookups.all)
     row = partial(_dummy, lookups)
-    compiled = {
-        **_source(flow),
-        "sources": sources,
-        "respelled": respelled,
-        "aliases": {one.name.lower(): asdict(one.aliases) for one in flow.columns if one.aliases},
-        **_lookups(judge, flow, lookups.all),
-        "columns": _columns(connection, flow, judged, row),
+    types = _distinct(lambda placed: _types(connection, placed, row), [one.placed for one in judged])
+    _try_limits(connection, flow)
+    contract = {
+        "seeds": seeds,
         "rules": _rules(connection, judge, flow),
         "expect": [_expectation(connection, flow, rule, n) for n, rule in enumerate(flow.expect)],
-        "checks": [asdict(check) for check in _checks(flow, judged, where)],
-        "where": where and _conditions(connection, [("source.where", where)], row)[0],
         "cleaners": cleaners,
         "siblings": {},  # other versions of the flow; the server fills them in when it starts a run
         "unique": [column.name for column in flow.columns if column.unique],
@@ -99,15 +93,146 @@ def compile_flow(
         "judged_by_table": any(column.ever for column in flow.columns)
         or (isinstance(flow.mapped, TableTarget) and flow.mapped.on_violation == "reject"),
     }
-    _check_names(compiled)
+    wheres = _distinct(lambda placed: _conditions(connection, placed, row), [one.filter for one in judged])
+    forms = [_form(flow, one, types, wheres, looked_up) for one in judged]
+    for one, form in zip(judged, forms, strict=True):
+        _check_names(one.reading, form)
     if rehearsed:
-        _rehearse(connection, compiled, flow, row(sources))
-    return compiled
+        make_empty_tables(connection, contract)
+    for one, form in zip(judged, forms, strict=True) if rehearsed else ():
+        _rehearse(connection, contract | form, flow, one.reading, row(form["sources"]))
+    if not flow.layouts:
+        return contract | forms[0] | {"layouts": {}}
+    of_all = _form_of_all(
+        flow, {one.name: form for one, form in zip(flow.layouts, forms, strict=True)}, looked_up
+    )
+    layouts = {
+        layout.name: form | {"match": list(layout.match), "required": one.required}
+        for layout, one, form in zip(flow.layouts, judged, forms, strict=True)
+    }
+    for form in layouts.values():
+        del form["checks"]  # they are a third of its size, and those of all layouts say whose they are
+    return contract | of_all | {"layouts": layouts}
 
 
-def _source(flow: Flow) -> dict[str, Any]:
+@frozen
+class _Reading:
+    """How files are read: as the version says itself, or one of its layouts.
+
+    Attributes:
+        within: the place of what the layout says itself, such as `layouts.mueller.`; else empty.
+        written: what is written there about columns.
+    """
+
+    source: SourceSettings
+    columns: tuple[Column, ...]
+    within: str
+    written: dict[str, Any]
+
+    def at(self, column: str, *key: str) -> str:
+        """Return the place of a column, or of one of its keys."""
+        return ".".join([f"{self.within if column in self.written else ''}columns", column, *key])
+
+
+def _readings(flow: Flow) -> list[_Reading]:
+    if not flow.layouts:
+        return [_Reading(flow.source, flow.columns, "", {})]
+    written = flow.definition["layouts"]
+    return [
+        _Reading(one.source, one.columns, f"layouts.{one.name}.", written[one.name].get("columns", {}))
+        for one in flow.layouts
+    ]
+
+
+@frozen
+class _Judged:
+    """The expressions over a row of the source, of one reading."""
+
+    reading: _Reading
+    columns: list[Expression]
+    where: Expression | None
+
+    @property
+    def placed(self) -> list[tuple[str, Expression]]:
+        """The columns' expressions, with their places."""
+        names = (column.name for column in self.reading.columns)
+        return [(self.reading.at(name, "sql"), one) for name, one in zip(names, self.columns, strict=True)]
+
+    @property
+    def filter(self) -> list[tuple[str, Expression]]:
+        return [(f"{self.reading.within}source.where", self.where)] if self.where else []
+
+    @property
+    def required(self) -> list[str]:
+        """The source's columns that required columns read."""
+        each = zip(self.reading.columns, self.columns, strict=True)
+        return list(dict.fromkeys(name for column, one in each if column.required for name in one.reads))
+
+
+def _judged(reading: _Reading, of_columns: Judge, judge: Judge) -> _Judged:
+    columns = [
+        of_columns.expression(reading.at(one.name, "sql"), one.sql, one.name if one.aliases else None)
+        for one in reading.columns
+    ]
+    where = reading.source.where
+    return _Judged(
+        reading, columns, judge.expression(f"{reading.within}source.where", where) if where else None
+    )
+
+
+def _distinct(
+    ask: Callable[[list[tuple[str, Expression]]], list[str]], of_all: list[list[tuple[str, Expression]]]
+) -> dict[Expression, str]:
+    """Return the answer for each expression, asked once at its first place: 200 layouts have most in common."""
+    places: dict[Expression, str] = {}
+    for place, expression in chain.from_iterable(of_all):
+        places.setdefault(expression, place)
+    return dict(zip(places, ask([(place, one) for one, place in places.items()]), strict=True))
+
+
+def _form(
+    flow: Flow,
+    judged: _Judged,
+    types: dict[Expression, str],
+    wheres: dict[Expression, str],
+    lookups: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Return the part of the compiled form that reads files."""
+    columns = judged.reading.columns
+    sources, respelled = _sources(_reads(flow, judged))
+    used = {number for expression in judged.columns for number in expression.lookups}
+    each = enumerate(zip(columns, judged.columns, strict=True))
+    return {
+        **_source(flow, judged.reading.source),
+        "sources": sources,
+        "respelled": respelled,
+        "aliases": {one.name.lower(): asdict(one.aliases) for one in columns if one.aliases},
+        "lookups": [lookup for n, lookup in enumerate(lookups) if n in used],
+        "columns": [_column(column, expression, types[expression], n) for n, (column, expression) in each],
+        "checks": [asdict(check) for check in _checks(flow, judged)],
+        "where": wheres[judged.where] if judged.where else None,
+    }
+
+
+def _form_of_all(
+    flow: Flow, layouts: dict[str, dict[str, Any]], lookups: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what applies to the rows of all layouts."""
+    return {
+        **_source(flow, flow.source),
+        "sources": {},
+        "respelled": [],
+        "aliases": {},
+        "lookups": lookups,
+        "columns": [{"name": one.name, "ordered": _is_ordered(one)} for one in flow.columns],
+        "checks": checks_of_all({name: form["checks"] for name, form in layouts.items()}),
+        # What a layout without a filter has in its place, if another has one.
+        "where": "{'v': true}" if any(form["where"] for form in layouts.values()) else None,
+    }
+
+
+def _source(flow: Flow, source: SourceSettings) -> dict[str, Any]:
     """Return the part of the compiled form that tells how to read the source."""
-    source = flow.source
     return {
         "ref": flow.ref,
         "format": source.format,
@@ -129,14 +254,14 @@ def _source(flow: Flow) -> dict[str, Any]:
     }
 
 
-def _check_names(compiled: dict[str, Any]) -> None:
+def _check_names(reading: _Reading, compiled: dict[str, Any]) -> None:
     """Refuse names for files without a header that lack columns the flow reads."""
     fixed = (compiled["fixed"] or {}).get("names")
     names = fixed or compiled["header"]["names"]
     if names and (missing := missing_in(compiled | {"header": {"contains": []}}, names)):
         listed = ", ".join(map(repr, missing[:5]))
         raise FlowError(
-            "source.fixed.columns" if fixed else "source.names",
+            f"{reading.within}source.{'fixed.columns' if fixed else 'names'}",
             f"lacks {listed}, which {compiled['sources'].get(missing[0], 'the flow')} reads",
         )
 
@@ -144,12 +269,12 @@ def _check_names(compiled: dict[str, Any]) -> None:
 _EXTRAS = {"excel": "openpyxl", "xml": "lxml"}
 
 
-def _require_extra(flow: Flow) -> None:
-    if module := _EXTRAS.get(kind := flow.source.format):
+def _require_extra(reading: _Reading) -> None:
+    if module := _EXTRAS.get(kind := reading.source.format):
         try:
             require(module, kind, f"format {kind!r}")
         except ModuleNotFoundError as error:
-            raise FlowError("source.format", str(error)) from None
+            raise FlowError(f"{reading.within}source.format", str(error)) from None
 
 
 def _conditions(connection: DuckDBPyConnection, judged: list[tuple[str, Expression]], row: Row) -> list[str]:
@@ -165,28 +290,33 @@ def _check_is_condition(place: str, given: str) -> None:
         raise FlowError(place, f"must be a condition (true or false), but is of type {given}")
 
 
-def _place(flow: Flow, column: Column) -> str:
-    """Return the place in a flow that defines what a column is read from."""
-    written, place = flow.definition["columns"][column.name], f"columns.{column.name}"
-    return next((f"{place}.{key}" for key in ("sql", "from") if key in written), place)
+def _reads(flow: Flow, judged: _Judged) -> list[tuple[str, Expression]]:
+    """Return all expressions over a row of the source, with the places that define what they read."""
+    reading, found = judged.reading, list[tuple[str, Expression]]()
+    for column, expression in zip(reading.columns, judged.columns, strict=True):
+        written = reading.written.get(column.name, flow.definition["columns"][column.name])
+        keys = ["sql"] if isinstance(written, str) else [key for key in ("sql", "from") if key in written]
+        found.append((reading.at(column.name, *keys[:1]), expression))
+    return found + judged.filter
 
 
-def _check_aliases(flow: Flow, judged: list[tuple[str, Expression]]) -> None:
+def _check_aliases(flow: Flow, judged: _Judged) -> None:
     """Refuse aliases without effect, and an expression that would miss the other spellings."""
     owners: dict[str, str] = {}
-    for column in flow.columns:
+    reading = judged.reading
+    for column in reading.columns:
         for alias in column.aliases.names if column.aliases else ():
             other = owners.setdefault(folded(alias), column.name)
             if other != column.name:
                 raise FlowError(
-                    f"columns.{column.name}.from",
+                    reading.at(column.name, "from"),
                     f"{alias!r} means column {other!r} already: read {quoted(other)} in sql instead",
                 )
-    for column, (_, expression) in zip(flow.columns, judged, strict=False):
+    for column, expression in zip(reading.columns, judged.columns, strict=True):
         read = {name.lower() for name in expression.reads}
         if column.aliases and column.name.lower() not in read:
-            raise FlowError(f"columns.{column.name}.from", "has no effect: let sql read value")
-    for place, expression in judged:
+            raise FlowError(reading.at(column.name, "from"), "has no effect: let sql read value")
+    for place, expression in _reads(flow, judged):
         for name in expression.reads:
             other = owners.get(folded(name), name)
             if other.lower() != name.lower():
@@ -222,9 +352,11 @@ def _dummy(lookups: Lookups, names: Iterable[str]) -> str:
     return f"SELECT {columns or '1 AS _lume_none'}"
 
 
-def _lookups(judge: Judge, flow: Flow, lookups: Sequence[Lookup]) -> dict[str, Any]:
+def _lookups(
+    judge: Judge, flow: Flow, lookups: Sequence[Lookup]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the seeds, each with the columns that are looked up in it, and the lookups."""
-    seeds, compiled = {}, []
+    seeds, compiled = dict[str, Any](), list[dict[str, Any]]()
     tables = {seed.name: f"_lume_seed_{n}" for n, seed in enumerate(flow.seeds)}
     for seed in flow.seeds:
         columns = dict.fromkeys(name for one in lookups if one.seed == seed.name for name in one.columns)
@@ -234,7 +366,7 @@ def _lookups(judge: Judge, flow: Flow, lookups: Sequence[Lookup]) -> dict[str, A
         named = key.tried(f"{{'v': ({key.sql})::VARCHAR}}") + f" AS {one.key_name}"
         table = {"table": tables[one.seed], "columns": one.columns}
         compiled.append({"key": named, "key_name": one.key_name, **table})
-    return {"seeds": seeds, "lookups": compiled}
+    return seeds, compiled
 
 
 def _types(connection: DuckDBPyConnection, judged: list[tuple[str, Expression]], row: Row) -> list[str]:
@@ -268,16 +400,6 @@ def _in_batches(
     return found
 
 
-def _columns(
-    connection: DuckDBPyConnection, flow: Flow, judged: list[Expression], row: Row
-) -> list[dict[str, Any]]:
-    places = [f"columns.{column.name}.sql" for column in flow.columns]
-    given = _types(connection, list(zip(places, judged, strict=True)), row)
-    _try_limits(connection, flow)
-    each = enumerate(zip(flow.columns, judged, given, strict=True))
-    return [_column(column, expression, type_, n) for n, (column, expression, type_) in each]
-
-
 def _column(column: Column, expression: Expression, given: str, index: int) -> dict[str, Any]:
     wrapped = expression.can_throw and expression.filled is None
     value = f"struct_extract(_lume_t{index}, 'v')" if wrapped else f"_lume_t{index}"
@@ -297,8 +419,12 @@ def _column(column: Column, expression: Expression, given: str, index: int) -> d
         "threw": threw,
         "made": made,
         "kept": kept,
-        "ordered": column.sql_type not in ("VARCHAR", "UUID"),
+        "ordered": _is_ordered(column),
     }
+
+
+def _is_ordered(column: Column) -> bool:
+    return column.sql_type not in ("VARCHAR", "UUID")
 
 
 def _try_limits(connection: DuckDBPyConnection, flow: Flow) -> None:
@@ -368,33 +494,36 @@ def _expectation(connection: DuckDBPyConnection, flow: Flow, rule: Rule, index: 
     return {"sql": rule.sql, "reason": reason, "on_fail": rule.on_fail}
 
 
-def _checks(flow: Flow, judged: list[Expression], where: Expression | None) -> Iterator[RowCheck]:
-    for n, (column, expression) in enumerate(zip(flow.columns, judged, strict=True)):
+def _checks(flow: Flow, judged: _Judged) -> Iterator[RowCheck]:
+    for n, (column, expression) in enumerate(zip(flow.columns, judged.columns, strict=True)):
         yield from column_checks(column, n, expression.problem)
     yield from (rule_check(rule, n) for n, rule in enumerate(flow.rules))
-    if where is not None:
+    if (where := judged.where) is not None:
         yield RowCheck(OUT, "source.where", "filter")
         if where.can_throw or where.unread:
             yield RowCheck("_lume_where IS NULL", "source.where: can't be evaluated")
 
 
-def _rehearse(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, dummy: str) -> None:
+def _rehearse(
+    connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, reading: _Reading, dummy: str
+) -> None:
     """Run the whole statement on one row of NULLs: if it binds and runs here, it does so on every file."""
     names = tuple(compiled["sources"])
     raw = ", ".join(f"NULL::VARCHAR AS _lume_s{n}" for n in range(len(names))) or "1 AS _lume_none"
     relation = Relation(f"SELECT {raw}", names, {name: n for n, name in enumerate(names)})
-    make_empty_tables(connection, compiled)
     try:
         connection.execute(Statements(compiled, relation).stage()).fetchall()
     except duckdb.Error as error:
-        place = _culprit(connection, compiled, flow, dummy)
+        place = _culprit(connection, compiled, flow, reading, dummy)
         raise FlowError(place, f"can't be run: {first_line(error)}") from None
 
 
-def _culprit(connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, dummy: str) -> str:
+def _culprit(
+    connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, reading: _Reading, dummy: str
+) -> str:
     """Return the place of the first expression that can't be run alone; empty if all can."""
-    tried = [(f"columns.{one['name']}.sql", one["inner"], dummy) for one in compiled["columns"]]
-    tried += [("source.where", compiled["where"], dummy)] if compiled["where"] else []
+    tried = [(reading.at(one["name"], "sql"), one["inner"], dummy) for one in compiled["columns"]]
+    tried += [(f"{reading.within}source.where", compiled["where"], dummy)] if compiled["where"] else []
     typed = _typed(flow, [column.name for column in flow.columns])
     tried += [(f"rules[{n}].sql", rule, typed) for n, rule in enumerate(compiled["rules"])]
     for place, sql, rows in tried:

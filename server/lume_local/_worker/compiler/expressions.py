@@ -93,6 +93,7 @@ class Expression:
         unread: a condition such as "a cleaner in it can't read its value"; None if there is none.
         filled: for a lone cleaner: whether it has a value to read, so that NULL means "can't".
         problem: describes a value that a cleaner can't read.
+        lookups: the numbers of its lookups in seeds.
     """
 
     sql: str
@@ -101,6 +102,7 @@ class Expression:
     unread: str | None = None
     filled: str | None = None
     problem: str = ""
+    lookups: tuple[int, ...] = ()
 
     def tried(self, value: str) -> str:
         """Return SQL for `value`, or for NULL if the expression throws or a cleaner can't read its value."""
@@ -120,6 +122,8 @@ class Judge:
     ) -> None:
         self._connection, self._of_all_rows, self._lookups = connection, of_all_rows, lookups
         self._ahead: dict[str, str] = {}
+        self._known: dict[tuple[str, str | None], Expression] = {}
+        """The accepted expressions: the layouts of a version have many in common."""
 
     def read_ahead(self, expressions: Iterable[str]) -> None:
         """Parse expressions that will be judged, in one statement: it costs as much as each of them."""
@@ -132,6 +136,11 @@ class Judge:
         Args:
             value: the column that `value` stands for, if it has aliases.
         """
+        if (sql, value) not in self._known:
+            self._known[sql, value] = self._judged(place, sql, value)
+        return self._known[sql, value]
+
+    def _judged(self, place: str, sql: str, value: str | None) -> Expression:
         if not sql.strip():
             raise FlowError(place, "is not an SQL expression: it is empty")
         # Parsed twice: in brackets, text that closes the parenthesis early and opens another one is a syntax error.
@@ -161,7 +170,8 @@ class Judge:
             sql = f"try_strptime({value}, {formats})"
             unread = f"({sql} IS NULL AND {value} IS NOT NULL)"
         can_throw = unread is not None or not _is_total(tree)
-        return Expression(sql, tuple(seen), can_throw, unread, filled, cleaners.problem)
+        looked_up = tuple(dict.fromkeys(lookup.number for lookup in used))
+        return Expression(sql, tuple(seen), can_throw, unread, filled, cleaners.problem, looked_up)
 
     def _parse(self, place: str, statement: str, sql: str) -> dict[str, Any]:
         ahead = self._ahead.get(statement)
