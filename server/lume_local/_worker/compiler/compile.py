@@ -43,6 +43,7 @@ Row = Callable[[Iterable[str]], str]
 
 _TOGETHER = 100
 """Expressions per statement: a statement costs more than several of them, and after a mistake each is tried alone."""
+_CANT_BE_RUN = "can't be run: "
 
 
 def compile_flow(
@@ -75,32 +76,19 @@ def compile_flow(
         _check_aliases(flow, one)
     seeds, looked_up = _lookups(judge, flow, lookups.all)
     row = partial(_dummy, lookups)
-    types = _distinct(lambda placed: _types(connection, placed, row), [one.placed for one in judged])
+    shapes = _shapes(judged)
+    types = dict(zip(shapes, _types(connection, [*shapes.values()], row), strict=True))
     _try_limits(connection, flow)
-    contract = {
-        "seeds": seeds,
-        "rules": _rules(connection, judge, flow),
-        "expect": [_expectation(connection, flow, rule, n) for n, rule in enumerate(flow.expect)],
-        "cleaners": cleaners,
-        "siblings": {},  # other versions of the flow; the server fills them in when it starts a run
-        "unique": [column.name for column in flow.columns if column.unique],
-        "references": [
-            {"name": column.name, "sql_type": column.sql_type, **asdict(column.references)}
-            for column in flow.columns
-            if column.references
-        ],
-        # Whether the target's table, or the table of earlier runs' values, may reject rows.
-        "judged_by_table": any(column.ever for column in flow.columns)
-        or (isinstance(flow.mapped, TableTarget) and flow.mapped.on_violation == "reject"),
-    }
-    wheres = _distinct(lambda placed: _conditions(connection, placed, row), [one.filter for one in judged])
-    forms = [_form(flow, one, types, wheres, looked_up) for one in judged]
+    contract = _contract(connection, flow, judge) | {"seeds": seeds, "cleaners": cleaners}
+    filters = [found for one in judged for found in one.filter]
+    wheres = dict(zip(filters, _conditions(connection, filters, row), strict=True))
+    forms = [_form(flow, one, types, [wheres[found] for found in one.filter], looked_up) for one in judged]
     for one, form in zip(judged, forms, strict=True):
         _check_names(one.reading, form)
     if rehearsed:
         make_empty_tables(connection, contract)
-    for one, form in zip(judged, forms, strict=True) if rehearsed else ():
-        _rehearse(connection, contract | form, flow, one.reading, row(form["sources"]))
+        _rehearse(connection, contract | forms[0], flow, judged[0].reading, row(forms[0]["sources"]))
+        _rehearse_others(connection, contract | forms[0], judged, types, looked_up, row)
     if not flow.layouts:
         return contract | forms[0] | {"layouts": {}}
     of_all = _form_of_all(
@@ -113,6 +101,24 @@ def compile_flow(
     for form in layouts.values():
         del form["checks"]  # they are a third of its size, and those of all layouts say whose they are
     return contract | of_all | {"layouts": layouts}
+
+
+def _contract(connection: DuckDBPyConnection, flow: Flow, judge: Judge) -> dict[str, Any]:
+    """Return the part of the compiled form that is about mapped rows."""
+    return {
+        "rules": _rules(connection, judge, flow),
+        "expect": [_expectation(connection, flow, rule, n) for n, rule in enumerate(flow.expect)],
+        "siblings": {},  # other versions of the flow; the server fills them in when it starts a run
+        "unique": [column.name for column in flow.columns if column.unique],
+        "references": [
+            {"name": column.name, "sql_type": column.sql_type, **asdict(column.references)}
+            for column in flow.columns
+            if column.references
+        ],
+        # Whether the target's table, or the table of earlier runs' values, may reject rows.
+        "judged_by_table": any(column.ever for column in flow.columns)
+        or (isinstance(flow.mapped, TableTarget) and flow.mapped.on_violation == "reject"),
+    }
 
 
 @frozen
@@ -180,21 +186,19 @@ def _judged(reading: _Reading, of_columns: Judge, judge: Judge) -> _Judged:
     )
 
 
-def _distinct(
-    ask: Callable[[list[tuple[str, Expression]]], list[str]], of_all: list[list[tuple[str, Expression]]]
-) -> dict[Expression, str]:
-    """Return the answer for each expression, asked once at its first place: 200 layouts have most in common."""
-    places: dict[Expression, str] = {}
-    for place, expression in chain.from_iterable(of_all):
-        places.setdefault(expression, place)
-    return dict(zip(places, ask([(place, one) for one, place in places.items()]), strict=True))
+def _shapes(judged: list[_Judged]) -> dict[str, tuple[str, Expression]]:
+    """Return one expression of each shape, with its place: most layouts differ only in names."""
+    shapes: dict[str, tuple[str, Expression]] = {}
+    for place, expression in chain.from_iterable(one.placed for one in judged):
+        shapes.setdefault(expression.shape, (place, expression))
+    return shapes
 
 
 def _form(
     flow: Flow,
     judged: _Judged,
-    types: dict[Expression, str],
-    wheres: dict[Expression, str],
+    types: dict[str, str],
+    where: list[str],
     lookups: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Return the part of the compiled form that reads files."""
@@ -208,9 +212,9 @@ def _form(
         "respelled": respelled,
         "aliases": {one.name.lower(): asdict(one.aliases) for one in columns if one.aliases},
         "lookups": [lookup for n, lookup in enumerate(lookups) if n in used],
-        "columns": [_column(column, expression, types[expression], n) for n, (column, expression) in each],
+        "columns": [_column(column, one, types[one.shape], n) for n, (column, one) in each],
         "checks": [asdict(check) for check in _checks(flow, judged)],
-        "where": wheres[judged.where] if judged.where else None,
+        "where": where[0] if where else None,
     }
 
 
@@ -383,7 +387,10 @@ def _types(connection: DuckDBPyConnection, judged: list[tuple[str, Expression]],
 
 
 def _in_batches(
-    items: list[tuple[str, T]], ask: Callable[[list[tuple[str, T]]], list[str]], sql: Callable[[T], str]
+    items: list[tuple[str, T]],
+    ask: Callable[[list[tuple[str, T]]], list[str]],
+    sql: Callable[[T], str],
+    problem: str = "",
 ) -> list[str]:
     """Return the answers for items, given with their places. Raises `FlowError` for the first that DuckDB refuses."""
     found: list[str] = []
@@ -396,7 +403,7 @@ def _in_batches(
                 try:
                     found += ask([(place, item)])
                 except duckdb.Error as error:
-                    raise FlowError(place, explained(sql(item), first_line(error))) from None
+                    raise FlowError(place, problem + explained(sql(item), first_line(error))) from None
     return found
 
 
@@ -508,14 +515,56 @@ def _rehearse(
     connection: DuckDBPyConnection, compiled: dict[str, Any], flow: Flow, reading: _Reading, dummy: str
 ) -> None:
     """Run the whole statement on one row of NULLs: if it binds and runs here, it does so on every file."""
-    names = tuple(compiled["sources"])
-    raw = ", ".join(f"NULL::VARCHAR AS _lume_s{n}" for n in range(len(names))) or "1 AS _lume_none"
-    relation = Relation(f"SELECT {raw}", names, {name: n for n, name in enumerate(names)})
     try:
-        connection.execute(Statements(compiled, relation).stage()).fetchall()
+        _run(connection, compiled, compiled["sources"])
     except duckdb.Error as error:
         place = _culprit(connection, compiled, flow, reading, dummy)
-        raise FlowError(place, f"can't be run: {first_line(error)}") from None
+        raise FlowError(place, _CANT_BE_RUN + first_line(error)) from None
+
+
+def _run(connection: DuckDBPyConnection, compiled: dict[str, Any], names: Iterable[str]) -> None:
+    spelled = tuple(names)
+    raw = ", ".join(f"NULL::VARCHAR AS _lume_s{n}" for n in range(len(spelled))) or "1 AS _lume_none"
+    relation = Relation(f"SELECT {raw}", spelled, {name: n for n, name in enumerate(spelled)})
+    connection.execute(Statements(compiled, relation).stage()).fetchall()
+
+
+def _rehearse_others(
+    connection: DuckDBPyConnection,
+    compiled: dict[str, Any],
+    judged: list[_Judged],
+    types: dict[str, str],
+    lookups: list[dict[str, Any]],
+    row: Row,
+) -> None:
+    """Run what other layouts read in other ways than the first, with which the whole statement has been tried."""
+    columns: dict[tuple[str, str], tuple[str, tuple[Column, Expression]]] = {}
+    filters: dict[str, tuple[str, Expression]] = {}
+    for one in judged:
+        for column, (place, expression) in zip(one.reading.columns, one.placed, strict=True):
+            columns.setdefault((column.name, expression.shape), (place, (column, expression)))
+        for place, expression in one.filter:
+            filters.setdefault(expression.shape, (place, expression))
+
+    def run(batch: list[tuple[str, tuple[Column, Expression]]]) -> list[str]:
+        names = {name.lower(): name for _, (_, one) in batch for name in one.reads}.values()
+        used = sorted({number for _, (_, one) in batch for number in one.lookups})
+        made = [
+            _column(column._replace(name=f"_lume_r{n}"), one, types[one.shape], n)
+            for n, (_, (column, one)) in enumerate(batch)
+        ]
+        alone = {"columns": made, "checks": [], "rules": [], "where": None}
+        alone["lookups"] = [lookups[n] for n in used]
+        _run(connection, compiled | alone, names)
+        return [""] * len(batch)
+
+    def filtered(batch: list[tuple[str, Expression]]) -> list[str]:
+        rows = row(name for _, one in batch for name in one.reads)
+        items = ", ".join(one.sql for _, one in batch)
+        return [str(connection.execute(f"SELECT {items} FROM ({rows})").fetchall())]
+
+    _in_batches(list(columns.values())[len(judged[0].columns) :], run, lambda one: one[1].sql, _CANT_BE_RUN)
+    _in_batches(list(filters.values())[len(judged[0].filter) :], filtered, lambda one: one.sql, _CANT_BE_RUN)
 
 
 def _culprit(

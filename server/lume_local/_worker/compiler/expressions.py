@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import duckdb
-from attrs import frozen
+from attrs import evolve, frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.cleaners import CLEANERS
-from lume_local._flow.definition import RESERVED
+from lume_local._flow.definition import RESERVED, quoted
 from lume_local._flow.fields import FlowError
 from lume_local._worker.cleaners.library import regions
 from lume_local._worker.compiler.tree import (
@@ -94,6 +94,7 @@ class Expression:
         filled: for a lone cleaner: whether it has a value to read, so that NULL means "can't".
         problem: describes a value that a cleaner can't read.
         lookups: the numbers of its lookups in seeds.
+        shape: equal for expressions that differ only in the names of the columns that they read.
     """
 
     sql: str
@@ -103,11 +104,48 @@ class Expression:
     filled: str | None = None
     problem: str = ""
     lookups: tuple[int, ...] = ()
+    shape: str = ""
 
     def tried(self, value: str) -> str:
         """Return SQL for `value`, or for NULL if the expression throws or a cleaner can't read its value."""
         tried = f"TRY({value})"
         return tried if self.unread is None else f"CASE WHEN {self.unread} THEN NULL ELSE {tried} END"
+
+
+_MARK = "\x01"
+"""The beginning of a name that no flow can contain."""
+_NAME = re.compile(r"""'[^']*'|"((?:[^"]|"")+)\"""")
+"""A string, or a quoted name."""
+
+
+@frozen
+class _Shape:
+    """An expression with marks in place of quoted names, which are kept by their marks."""
+
+    sql: str
+    names: dict[str, str]
+
+    @classmethod
+    def of(cls, sql: str) -> "_Shape":
+        marks: dict[str, str] = {}
+
+        def marked(found: re.Match[str]) -> str:
+            if found[1] is None:
+                return found[0]
+            return quoted(marks.setdefault(found[1].replace('""', '"'), f"{_MARK}{len(marks)}"))
+
+        return cls(_NAME.sub(marked, sql), {mark: name for name, mark in marks.items()})
+
+    def named(self, expression: Expression) -> Expression:
+        """Return the expression of this shape with the names."""
+        reads = tuple(dict.fromkeys(self.names.get(name, name) for name in expression.reads))
+        unread, filled = (one and self._named(one) for one in (expression.unread, expression.filled))
+        return evolve(expression, sql=self._named(expression.sql), reads=reads, unread=unread, filled=filled)
+
+    def _named(self, sql: str) -> str:
+        for mark, name in self.names.items():
+            sql = sql.replace(quoted(mark), quoted(name))
+        return sql
 
 
 class Judge:
@@ -123,11 +161,13 @@ class Judge:
         self._connection, self._of_all_rows, self._lookups = connection, of_all_rows, lookups
         self._ahead: dict[str, str] = {}
         self._known: dict[tuple[str, str | None], Expression] = {}
-        """The accepted expressions: the layouts of a version have many in common."""
+        self._of_shapes: dict[tuple[str, str | None], Expression | None] = {}
+        """Layouts differ in names, and to judge an expression costs a hundred times as much as to name it."""
 
     def read_ahead(self, expressions: Iterable[str]) -> None:
         """Parse expressions that will be judged, in one statement: it costs as much as each of them."""
-        statements = [form.format(sql) for sql in expressions for form in (_LISTED, _IN_BRACKETS)]
+        shapes = dict.fromkeys(self._shape(sql).sql for sql in expressions)
+        statements = [form.format(sql) for sql in shapes for form in (_LISTED, _IN_BRACKETS)]
         self._ahead.update(zip(statements, trees(self._connection, statements), strict=True))
 
     def expression(self, place: str, sql: str, value: str | None = None) -> Expression:
@@ -136,11 +176,41 @@ class Judge:
         Args:
             value: the column that `value` stands for, if it has aliases.
         """
+        shape = self._shape(sql)
+        if found := self._of_shape(place, shape, value):
+            for name in shape.names.values():
+                self._column(place, name, frozenset(), {})
+            return shape.named(found)
         if (sql, value) not in self._known:
             self._known[sql, value] = self._judged(place, sql, value)
         return self._known[sql, value]
 
+    def _shape(self, sql: str) -> "_Shape":
+        """Return the shape of an expression; one that may look up a seed has no other, as its key has the names."""
+        may_look_up = self._lookups is not None and "seed" in sql.lower()
+        return _Shape(sql, {}) if may_look_up else _Shape.of(sql)
+
+    def _of_shape(self, place: str, shape: "_Shape", value: str | None) -> Expression | None:
+        """Return the expression with marks for names; None if it has no names, or names that are not just columns."""
+        meant = {"value", value.lower()} if value else set()
+        if not shape.names or not meant.isdisjoint(map(str.lower, shape.names.values())):
+            return None
+        key = shape.sql, value
+        if key not in self._of_shapes:
+            try:
+                tree = self._only_expression(
+                    place, self._parse(place, _IN_BRACKETS.format(shape.sql), shape.sql)
+                )
+                marks = [name for ref in refs(tree) for name in ref if name in shape.names]
+                is_plain = len(marks) == json.dumps(tree).count(json.dumps(_MARK)[1:-1])
+                is_plain = is_plain and set(marks) == set(shape.names)
+                self._of_shapes[key] = self._judged(place, shape.sql, value) if is_plain else None
+            except FlowError:  # its message must have the names
+                self._of_shapes[key] = None
+        return self._of_shapes[key]
+
     def _judged(self, place: str, sql: str, value: str | None) -> Expression:
+        shape = f"{value or ''}\n{sql}"
         if not sql.strip():
             raise FlowError(place, "is not an SQL expression: it is empty")
         # Parsed twice: in brackets, text that closes the parenthesis early and opens another one is a syntax error.
@@ -171,7 +241,7 @@ class Judge:
             unread = f"({sql} IS NULL AND {value} IS NOT NULL)"
         can_throw = unread is not None or not _is_total(tree)
         looked_up = tuple(dict.fromkeys(lookup.number for lookup in used))
-        return Expression(sql, tuple(seen), can_throw, unread, filled, cleaners.problem, looked_up)
+        return Expression(sql, tuple(seen), can_throw, unread, filled, cleaners.problem, looked_up, shape)
 
     def _parse(self, place: str, statement: str, sql: str) -> dict[str, Any]:
         ahead = self._ahead.get(statement)

@@ -1,14 +1,18 @@
 """The compiled form of a version with layouts: each is compiled like the version that has only it."""
 
-from typing import Any
+from typing import Any, cast
 
+import duckdb
 import orjson
 import pytest
 from local.flows import people
+from local.worker.test_expressions import Counting
 
-from lume_local._flow.definition import read_definition
+from lume_local._flow.definition import quoted, read_definition
 from lume_local._flow.fields import FlowError
+from lume_local._worker.cleaners.library import statements
 from lume_local._worker.compiler.compile import compile_flow
+from lume_local._worker.compiler.expressions import Judge
 from lume_local._worker.compiler.layouts import checks_of_all
 from lume_local._worker.connection import connect
 
@@ -262,3 +266,96 @@ def test_what_binds_and_does_not_run_is_found_in_every_layout() -> None:
     with pytest.raises(FlowError) as caught:
         compiled(columns=columns, layouts={"a": {"columns": {"id": '"A"'}}, "b": bad})
     assert str(caught.value).startswith("layouts.b.columns.name.sql: can't be run: ")
+
+
+def test_a_filter_that_binds_and_does_not_run_is_found_in_every_layout() -> None:
+    where = "regexp_replace(\"a\", '(', '') = 'x'"
+    with pytest.raises(FlowError) as caught:
+        compiled(
+            columns={"id": {}}, layouts={"a": {"columns": {"id": '"A"'}}, "b": {"source": {"where": where}}}
+        )
+    assert str(caught.value).startswith("layouts.b.source.where: can't be run: ")
+
+
+NAMES = ["a", "B", "x y", 'q"q', "it's", "Größe", "select", "a.b", "rowid"]
+SQL = [
+    "{0}",
+    "parse_money({0}, ',')",
+    "{0} || {1}",
+    "coalesce(parse_date_any({0}, 'dmy'), parse_date_any({1}, 'mdy'))",
+    "CASE WHEN {0} = '{{\"x\"}}' THEN {1} END",
+    "list_transform(string_split({0}, ','), lambda x: x || {1})[1]",
+    "strptime({0}, '%d.%m.%Y')",
+    "{0}::INTEGER + 1",
+    "{0} /* {1} */",
+    "{0} -- {1}",
+    "concat({0}, $$ {1} $$)",
+    "e'\\'' || {0} || e'\\''",
+]
+
+
+def test_names_are_all_that_differs_between_expressions_of_one_shape() -> None:
+    """Each is judged as in a version of its own, where it is the first of its shape."""
+    used = [
+        (sql, [quoted(NAMES[(n + m) % len(NAMES)]) for m in (0, 1)]) for sql in SQL for n in range(len(NAMES))
+    ]
+    written = [sql.format(*names) for sql, names in used]
+    with connect() as connection:
+        for statement in statements(["parse_money", "parse_date_any"]):
+            connection.execute(statement)
+        together = Judge(connection)
+        together.read_ahead(written)
+        for sql in written:
+            found, expected = together.expression("x", sql), Judge(connection).expression("x", sql)
+            assert found == expected
+            row = ", ".join(f"'1,5' AS {quoted(name)}" for name in found.reads)
+            for made in (found.sql, found.unread, found.filled):
+                if made:  # names what is there
+                    connection.execute(f"SELECT TRY((\n{made}\n)) FROM (SELECT {row})").fetchall()
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ('"current_date"', "reads current_date"),
+        ('"_lume_s0"', "names that begin with _lume_ are reserved"),
+        ('"now"()', "calls now"),
+    ],
+)
+def test_names_are_refused_after_others_of_the_same_shape(sql: str, words: str) -> None:
+    layouts = {"a": {"columns": {"id": '"A"'}}, "b": {"columns": {"id": sql}}}
+    with pytest.raises(FlowError, match=rf"^layouts\.b\.columns\.id\.sql: .*({words})"):
+        compiled(columns={"id": {}}, layouts=layouts)
+
+
+def test_quoted_names_that_are_no_columns_have_no_shape() -> None:
+    """Types differ, and so do the values of a struct."""
+    layouts = {
+        "a": {"columns": {"id": 'CAST("A" AS "DATE")', "name": '{"a": lower("A")}[\'a\']'}},
+        "b": {"columns": {"id": 'CAST("B" AS "INTEGER")', "name": '{"b": lower("B")}[\'b\']'}},
+    }
+    columns = {"id": {"format": "date"}, "name": {}}
+    one, other = compiled(columns=columns, layouts=layouts)["layouts"].values()
+    value = "struct_extract(_lume_t0, 'v')"
+    assert [form["columns"][0]["made"] for form in (one, other)] == [value, f"TRY_CAST({value} AS DATE)"]
+    assert (list(one["sources"]), list(other["sources"])) == (["A"], ["B"])
+
+
+def test_many_layouts_cost_little_more_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the statements: names are all that differs."""
+    counts = []
+    for number in (1, 50):
+        layouts = {
+            f"l{n}": {
+                "columns": {"id": f'"Id {n}"', "name": f'parse_email("Mail {n}")', "day": {"from": [f"D{n}"]}}
+            }
+            for n in range(number)
+        }
+        flow = read_definition(
+            people(columns={"id": {}, "name": {}, "day": {"format": "date"}}, layouts=layouts)
+        )
+        with connect() as connection:
+            counting = Counting(connection)
+            compile_flow(cast("duckdb.DuckDBPyConnection", counting), flow)
+            counts.append(counting.statements)
+    assert counts[1] == counts[0]
