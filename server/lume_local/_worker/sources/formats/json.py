@@ -27,13 +27,20 @@ _MOST_NAMED = 20
 
 def read_json(reading: Reading) -> Relation:
     """Write each object on a line of its own, and read these. Raises `SourceError`."""
-    lines, count, path = reading.folder / "objects", 0, tuple(reading.flow["records"])
-    with reading.path.open(encoding="utf-8-sig", newline="") as file, lines.open("wb") as out:
+    lines, count = reading.folder / "objects", 0
+    with lines.open("wb") as out:
+        for value in values_of(reading):
+            count += 1
+            # Line ends can only be white space between the parts of a value.
+            out.write(value.replace("\r", " ").replace("\n", " ").encode() + b"\n")
+    return read_objects(reading, lines, count, "value")
+
+
+def values_of(reading: Reading) -> Iterator[str]:
+    """Yield each value where the flow reads its records, as it is written. Raises `SourceError`."""
+    with reading.path.open(encoding="utf-8-sig", newline="") as file:
         try:
-            for value in _Records(_Window(file, reading.pause), path, reading).values():
-                count += 1
-                # Line ends can only be white space between the parts of a value.
-                out.write(value.replace("\r", " ").replace("\n", " ").encode() + b"\n")
+            yield from _Records(_Window(file, reading.pause), tuple(reading.flow["records"]), reading).values()
         except _Broken as error:
             raise SourceError(f"{reading.shown} is not JSON at line {error.line:,}: {error}") from None
         except RecursionError:
@@ -45,7 +52,6 @@ def read_json(reading: Reading) -> Relation:
                 f"{reading.shown} is not UTF-8 ({error}), as JSON has to be: save it with that encoding, then submit "
                 "it again"
             ) from None
-    return read_objects(reading, lines, count, "value")
 
 
 def read_objects(reading: Reading, lines: Path, count: int, what: str) -> Relation:

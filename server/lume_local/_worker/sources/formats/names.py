@@ -58,16 +58,20 @@ def relation_of_table(
 
 
 def visible_columns(flow: dict[str, Any], names: list[str], shown: str) -> dict[str, int]:
-    """Return the columns that the flow's expressions see, by the names they use."""
+    """Return the columns that the flow's expressions see, by the names they use. Raises `SourceError`."""
     visible: dict[str, int] = {}
-    lower = _places(one.lower() for one in names)
-    folds = _places(folded(one.lower()) for one in names) if flow["aliases"] else {}
-    for name, place in flow["sources"].items():
-        found = _positions(flow, name, names, lower, folds)
+    for name, found in fitting_columns(flow, names).items():
         if len(found) != 1:
-            raise SourceError(column_trouble(flow, shown, name, place, names, found))
+            raise SourceError(column_trouble(flow, shown, name, flow["sources"][name], names, found))
         visible[name] = found[0]
     return visible
+
+
+def fitting_columns(flow: dict[str, Any], names: list[str]) -> dict[str, list[int]]:
+    """Return the columns that fit each name that the flow's expressions use: one, if the flow can read the source."""
+    lower = _places(one.lower() for one in names)
+    folds = _places(folded(one.lower()) for one in names) if flow["aliases"] else {}
+    return {name: _positions(flow, name, names, lower, folds) for name in flow["sources"]}
 
 
 def spellings(flow: dict[str, Any], name: str) -> list[str]:

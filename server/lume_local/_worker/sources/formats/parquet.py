@@ -94,20 +94,31 @@ def read_parquet(reading: Reading) -> Relation:
     The count sums the row groups, as readers do: some files of parquet-rs have a wrong total.
     """
     groups = f"SELECT DISTINCT row_group_id, row_group_num_rows AS n FROM parquet_metadata({literal(reading.path)})"
-    try:
+    with _reported(reading.shown):
         (rows,) = row_of(reading.connection, f"SELECT coalesce(sum(n), 0) FROM ({groups})")
         names, reader = texts_of(reading.connection, reading.path, reading.shown)
+    reading.account.records += int(rows)
+    visible = visible_columns(reading.flow, names, reading.shown)
+    return relation_of_table(reader, reading.flow, names, visible)
+
+
+def column_names(reading: Reading) -> list[str]:
+    """Return the names of the file's columns. Raises `SourceError`."""
+    with _reported(reading.shown):
+        return reading.connection.sql(f"FROM {_scan(reading.path)})").columns
+
+
+@contextmanager
+def _reported(shown: str) -> Iterator[None]:
+    """Turn DuckDB's errors about a file into `SourceError`."""
+    try:
+        yield
     except (duckdb.InterruptException, duckdb.PermissionException):
         raise
     except duckdb.Error as error:
         if _is_unsupported(error):
-            raise _unsupported(reading.shown, error) from None
-        raise SourceError(
-            f"{reading.shown} is not a Parquet file that can be read: {_words(error)}"
-        ) from None
-    reading.account.records += int(rows)
-    visible = visible_columns(reading.flow, names, reading.shown)
-    return relation_of_table(reader, reading.flow, names, visible)
+            raise _unsupported(shown, error) from None
+        raise SourceError(f"{shown} is not a Parquet file that can be read: {_words(error)}") from None
 
 
 @contextmanager
@@ -240,7 +251,12 @@ def exactly(connection: DuckDBPyConnection, path: Path, shown: str) -> tuple[str
                 "was read, as the values would change"
             )
     how = ", int96_as='struct'" if apart else ""
-    return f"read_parquet({literal(path)}, hive_partitioning=false{how})", apart
+    return f"{_scan(path)}{how})", apart
+
+
+def _scan(path: Path) -> str:
+    """Return the beginning of a scan, without its last options."""
+    return f"read_parquet({literal(path)}, hive_partitioning=false"
 
 
 _INT96 = "its nanoseconds can't be read there. Write it as a timestamp of INT64, then submit that"

@@ -35,10 +35,15 @@ def read_xml(reading: Reading) -> Relation:
     """Write each record on a line of its own, and read these. Raises `SourceError`."""
     lines, count = reading.folder / "objects", 0
     with lines.open("wb") as out:
-        for record in _Document(reading).records():
+        for record in records_of(reading):
             count += 1
             out.write(orjson.dumps(record) + b"\n")
     return read_objects(reading, lines, count, "record")
+
+
+def records_of(reading: Reading) -> Iterator[dict[str, str | None]]:
+    """Return the records as objects. Raises `SourceError`."""
+    return _Document(reading).records()
 
 
 @mutable

@@ -41,13 +41,8 @@ class OpenSheet:
 def read_sheet(reading: Reading, sheet: OpenSheet, most: int | None = None) -> Relation:
     """Read `most` rows of a sheet, or all; one names the columns, blank ones are skipped. Raises `SourceError`."""
     flow = reading.flow
-    with closing(sheet.book.rows(sheet.name)) as found:
-        rows: Iterator[Row] = found
-        if flow["excel"]["merged"] == "fill":
-            rows = filled(rows, sheet.book.merged(sheet.name), reading.shown)
-        table = _within(without_gaps(rows), flow["excel"]["range"], reading.account)
-        # The header's row is counted from the first of these rows, which have no gaps.
-        header = list(flow["header"]["names"]) or _header(table, flow, reading.shown, reading.account)
+    with closing(table_of(reading, sheet)) as table:
+        header = list(flow["header"]["names"]) or header_in(table, flow, reading.shown, reading.account)
         records, names = _records(table, flow, reading.account), readable(header)
         visible = visible_columns(flow, names, reading.shown)
         with closing(RowsFile(reading.folder / "rows", len(names))) as file:
@@ -59,6 +54,16 @@ def read_sheet(reading: Reading, sheet: OpenSheet, most: int | None = None) -> R
                 else:
                     file.write([*values[: len(names)], *[None] * (len(names) - len(values))])
     return relation_of_table(file.reader, flow, names, visible)
+
+
+def table_of(reading: Reading, sheet: OpenSheet) -> Generator[Row, None, None]:
+    """Yield the rows of a sheet within the flow's range, without gaps: the header's row is counted from the first."""
+    flow = reading.flow
+    with closing(sheet.book.rows(sheet.name)) as found:
+        rows: Iterator[Row] = found
+        if flow["excel"]["merged"] == "fill":
+            rows = filled(rows, sheet.book.merged(sheet.name), reading.shown)
+        yield from _within(without_gaps(rows), flow["excel"]["range"], reading.account)
 
 
 @contextmanager
@@ -153,7 +158,8 @@ def _why_malformed(number: int, values: list[str | None], width: int, flow: dict
     return ""
 
 
-def _header(rows: Iterator[Row], flow: dict[str, Any], shown: str, account: Account) -> list[str]:
+def header_in(rows: Iterator[Row], flow: dict[str, Any], shown: str, account: Account) -> list[str]:
+    """Return the names in the header, and skip the rows up to it. Raises `SourceError`."""
     wanted, above, found = flow["header"], list[str](), list[tuple[int, list[str]]]()
     window = deque(islice(rows, wanted["lines"]))
     while window and (wanted["row"] == 1 or len(above) < LOOKED_AT):

@@ -3,11 +3,12 @@
 # ruff: noqa: S608 - the parts of its SQL are constants, numbers or quoted.
 import re
 from collections import Counter
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from lume_async._base.words import counted
 from lume_local._flow.definition import RESERVED
@@ -70,88 +71,136 @@ def header_of(
 ) -> Header:
     """Find the header. Raises `SourceError`."""
     with path.open("rb") as file:
-        start = file.read(_LONGEST)
-        start += file.read(1) if start.endswith(b"\r") else b""
-    at, wanted = len(BOM) if is_beginning and start.startswith(BOM) else 0, flow["header"]
-    if wanted["names"]:
-        end = re.search(LINE_END, start)
-        return Header(list(wanted["names"]), end[0] if end else b"", at, 0, {}, 0)
-    found = _Search(start, dialect, flow, shown).header(at)
-    fixed = flow["fixed"] if isinstance(dialect, FixedWidth) else None
-    return evolve(found, names=list(fixed["names"])) if fixed and fixed["names"] else found
+        start = start_of(file)
+    return FirstLines.of(start, dialect, flow, is_beginning=is_beginning).header(flow, shown)
+
+
+def start_of(file: BinaryIO) -> bytes:
+    """Return the beginning of a file, in which its header must end."""
+    start = file.read(_LONGEST)
+    return start + (file.read(1) if start.endswith(b"\r") else b"")
+
+
+_UNREADABLE, _TOO_LONG, _NAMELESS = "unreadable", "too long", "nameless"
 
 
 @frozen
-class _Search:
-    """Searches the beginning of a file for the header."""
+class FirstLines:
+    """The beginning of a file in one grammar. Each line is read as a header only once, however many flows look for one.
 
-    start: bytes
+    Attributes:
+        start: the bytes.
+        begin: where the first line begins.
+        comment: what a comment begins with, if there are any.
+        count: the number of lines of a header.
+    """
+
+    start: bytes = field(repr=False)
+    begin: int
     dialect: Dialect | FixedWidth
-    flow: dict[str, Any]
-    shown: str
+    comment: bytes
+    count: int
+    _read: dict[int, Header | str] = field(factory=dict, init=False, repr=False)
+    """By their first byte: headers without what is above them, or why a line can't be one."""
 
-    def header(self, at: int) -> Header:
-        wanted, comment = self.flow["header"], self.flow["comment"].encode()
-        kinds, found = list[str](), list[tuple[int, list[str]]]()
-        if wanted["row"] == 1:
+    @classmethod
+    def of(
+        cls, start: bytes, dialect: Dialect | FixedWidth, flow: dict[str, Any], *, is_beginning: bool = True
+    ) -> "FirstLines":
+        begin = len(BOM) if is_beginning and start.startswith(BOM) else 0
+        return cls(start, begin, dialect, flow["comment"].encode(), flow["header"]["lines"])
+
+    def header(self, flow: dict[str, Any], shown: str) -> Header:
+        """Return the header that a flow looks for. Raises `SourceError`."""
+        if names := flow["header"]["names"]:
+            end = re.search(LINE_END, self.start)
+            return Header(list(names), end[0] if end else b"", self.begin, 0, {}, 0)
+        found = self._found(flow, shown)
+        fixed = flow["fixed"] if isinstance(self.dialect, FixedWidth) else None
+        return evolve(found, names=list(fixed["names"])) if fixed and fixed["names"] else found
+
+    def names(self) -> Iterator[list[str]]:
+        """Yield the names in each line that can be a header."""
+        for at, kind in self._lines():
+            found = "" if kind else self._read_at(at)
+            if isinstance(found, Header):
+                yield found.names
+
+    def _found(self, flow: dict[str, Any], shown: str) -> Header:
+        row, kinds, found = flow["header"]["row"], list[str](), list[tuple[int, list[str]]]()
+        if row == 1:
+            at = self.begin
             # Only comments may be skipped there, and with them blank lines.
-            while comment and at < len(self.start):
+            while self.comment and at < len(self.start):
                 end = self._next(at)
-                if not (kind := kind_of(self.start[at:end], comment)):
+                if not (kind := kind_of(self.start[at:end], self.comment)):
                     break
                 kinds.append(kind)
                 at = end
-            return self._read(at, kinds)
-        while at < len(self.start) and len(kinds) < LOOKED_AT:
-            kind = kind_of(self.start[at : self._next(at)], comment)
-            if wanted["row"] == len(kinds) + 1:
-                return self._read(at, kinds)
-            if not wanted["row"] and not kind:
-                with suppress(SourceError):  # no header
-                    header = self._read(at, kinds)
-                    found.append((len(kinds) + 1, header.names))
-                    if is_header(self.flow, header.names):
-                        return header
+            return self._below(kinds, at, flow, shown)
+        for at, kind in self._lines():
+            if row == len(kinds) + 1:
+                return self._below(kinds, at, flow, shown)
+            header = self._read_at(at) if not row and not kind else ""
+            if isinstance(header, Header):
+                found.append((len(kinds) + 1, header.names))
+                if is_header(flow, header.names):
+                    return self._below(kinds, at, flow, shown)
             kinds.append("comments" if kind == "comments" else "preamble")
-            at = self._next(at)
-        if wanted["row"]:
-            raise SourceError(
-                f"{self.shown} has {counted(len(kinds), 'line')}: its header should be line {wanted['row']:,}"
-            )
-        raise SourceError(header_not_found(self.flow, self.shown, found))
+        if row:
+            raise SourceError(f"{shown} has {counted(len(kinds), 'line')}: its header should be line {row:,}")
+        raise SourceError(header_not_found(flow, shown, found))
+
+    def _lines(self) -> Iterator[tuple[int, str]]:
+        """Yield the lines that are searched: where each begins, and its kind (see `kind_of`)."""
+        at, number = self.begin, 0
+        while at < len(self.start) and number < LOOKED_AT:
+            end = self._next(at)
+            yield at, kind_of(self.start[at:end], self.comment)
+            at, number = end, number + 1
 
     def _next(self, at: int) -> int:
         line = LINE.match(self.start, at)
         assert line is not None
         return line.end()
 
-    def _read(self, at: int, above: list[str]) -> Header:
-        """Read the header whose first line is at byte `at`, below lines of these kinds."""
+    def _below(self, above: list[str], at: int, flow: dict[str, Any], shown: str) -> Header:
+        """Return the header whose first line is at byte `at`, below lines of these kinds. Raises `SourceError`."""
+        found = self._read_at(at)
+        if isinstance(found, Header):
+            return evolve(found, lines=found.lines + len(above), skipped=dict(Counter(above)))
+        if found == _UNREADABLE:
+            raise SourceError(_unreadable(self.start[at:], flow, shown))
+        if found == _TOO_LONG:
+            raise SourceError(
+                f"the first line of {shown}, its header, is longer than {_LONGEST:,} bytes: check that it is a text "
+                "file with line ends"
+            )
+        row, advice = (
+            (f"line {len(above) + 1}", "delete the lines above") if above else ("first line", "is it empty?")
+        )
+        raise SourceError(f"{shown} has no header: its {row} must name the columns: {advice}")
+
+    def _read_at(self, at: int) -> Header | str:
+        if at not in self._read:
+            self._read[at] = self._read_first(at)
+        return self._read[at]
+
+    def _read_first(self, at: int) -> Header | str:
         each = re.compile(b"(%b)(%b|\\Z)" % (self.dialect.any_record, LINE_END))
-        rows, lines, longest, line_end = [], len(above), 0, b""
-        for _ in range(self.flow["header"]["lines"]):
+        rows, lines, longest, line_end = [], 0, 0, b""
+        for _ in range(self.count):
             match = each.match(self.start, at)
             if match is None:
-                raise SourceError(_unreadable(self.start[at:], self.flow, self.shown))
+                return _UNREADABLE
             if len(match[0]) >= _LONGEST - len(BOM) and not match[2]:
-                raise SourceError(
-                    f"the first line of {self.shown}, its header, is longer than {_LONGEST:,} bytes: check that it "
-                    "is a text file with line ends"
-                )
+                return _TOO_LONG
             fields = map(self.dialect.value, self.dialect.split(match[1]))
             rows.append([field.decode(errors="replace").strip() for field in fields])
             if match[0]:
                 lines += count_lines(match[1]) + 1
             at, line_end, longest = match.end(), match[2] or line_end, max(longest, len(match[1]))
-        names = joined(rows)
-        if not any(rows[0]):
-            row, advice = (
-                (f"line {len(above) + 1}", "delete the lines above")
-                if above
-                else ("first line", "is it empty?")
-            )
-            raise SourceError(f"{self.shown} has no header: its {row} must name the columns: {advice}")
-        return Header(names, line_end, at, lines, dict(Counter(above)), longest)
+        return Header(joined(rows), line_end, at, lines, {}, longest) if any(rows[0]) else _NAMELESS
 
 
 def _unreadable(start: bytes, flow: dict[str, Any], shown: str) -> str:
