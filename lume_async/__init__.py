@@ -114,6 +114,7 @@ if TYPE_CHECKING:
     from lume_async.errors import WebhookSignatureError as WebhookSignatureError
     from lume_async.models import ColumnMetrics as ColumnMetrics
     from lume_async.models import FileMetrics as FileMetrics
+    from lume_async.models import LayoutMetrics as LayoutMetrics
     from lume_async.models import Metrics as Metrics
     from lume_async.models import Outcome as Outcome
     from lume_async.models import RunEvent as RunEvent

@@ -80,6 +80,7 @@ async def run(
     *,
     data: SourceData = None,
     seeds: SeedData | None = None,
+    layout: str | None = None,
     idempotency_key: str | None = None,
     on_duplicate: OnDuplicate = "raise",
     webhook_url: str | None = None,
@@ -99,6 +100,7 @@ async def run(
         force_rerun,
         data=data,
         seeds=seeds,
+        layout=layout,
         idempotency_key=idempotency_key,
         on_duplicate=on_duplicate,
         webhook_url=webhook_url,
@@ -279,6 +281,7 @@ async def dry_run(
     run_metadata: dict[str, Any] | None = None,
     *,
     seeds: SeedData | None = None,
+    layout: str | None = None,
     limit: int = 100,
     timeout: Duration | None = 3600,
 ) -> DryRun:
@@ -288,7 +291,7 @@ async def dry_run(
         >>> found = await lume_async.dry_run("customer_cleaner:v1", "customers.csv", limit=5)
     """
     return await default_client().dry_run(
-        flow_version, source_path, run_metadata, seeds=seeds, limit=limit, timeout=timeout
+        flow_version, source_path, run_metadata, seeds=seeds, layout=layout, limit=limit, timeout=timeout
     )
 
 

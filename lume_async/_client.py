@@ -163,6 +163,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         *,
         data: SourceData = None,
         seeds: SeedData | None = None,
+        layout: str | None = None,
         idempotency_key: str | None = None,
         on_duplicate: OnDuplicate = "raise",
         webhook_url: str | None = None,
@@ -186,6 +187,8 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             seeds: replacements for seeds of the flow version, by name: the path of a CSV file of yours, bytes, a
                 binary file, rows or a table, which is uploaded; or the source path of an upload. The flow
                 version must allow it (`per_run = true`). The same source with other seeds is another source.
+            layout: the layout of all files of the source, one of the flow version's; default: the layout of each file
+                is recognised. The same source with another layout is another source.
             idempotency_key: a key of your own that is stable across restarts of your program; default: a new one.
             on_duplicate: if a run holds the source, "raise" `DuplicateRunError`, or "attach" to return that run. If
                 the source has changed since that run read it, the error is raised in either case.
@@ -211,7 +214,14 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             raise InvalidRequestError("pass either source_path or data=...; no request was sent")
         source = "data" if source_path is None else source_path
         request = RunRequest(
-            flow_version, source, run_metadata, force_rerun, idempotency_key, webhook_url, priority
+            flow_version,
+            source,
+            run_metadata,
+            force_rerun,
+            idempotency_key,
+            webhook_url,
+            priority,
+            layout=layout,
         )
         Reporter(progress)  # checks it, before anything is sent
         if seeds is not None:

@@ -42,7 +42,7 @@ NAMES = {
         "RunTimeoutError ServerError SubmissionUnknownError WebhookSignatureError "
     ),
     "lume_async.models": (
-        "ColumnMetrics FileMetrics Metrics Outcome RunEvent RunInfo RunMetadata RunRequest RunStatus "
-        "SeedMetrics SourceMetrics Stage TargetLocations "
+        "ColumnMetrics FileMetrics LayoutMetrics Metrics Outcome RunEvent RunInfo RunMetadata RunRequest "
+        "RunStatus SeedMetrics SourceMetrics Stage TargetLocations "
     ),
 }

@@ -21,6 +21,17 @@ class FileMetrics:
     lines: int = 0
     records: int = 0
     skipped: dict[str, int] = Factory(dict)
+    layout: str | None = None
+
+
+@public
+@frozen
+class LayoutMetrics:
+    """`metadata.metrics.source.layouts[name]`: the files with a layout, their rows, and the header of the first."""
+
+    files: int = 0
+    rows_read: int = 0
+    header: list[str] = Factory(list)
 
 
 @public
@@ -34,6 +45,7 @@ class SourceMetrics:
     flow reports changes of them (`on_unknown_columns = "warn"`). `aliases` has the source's names of the columns that
     have several names in the flow. `skipped` has the lines (of a workbook: the rows) that are neither a header
     nor of a record, by kind: `preamble`, `comments`, `blank`, `footer`.
+    `layouts` has the layouts of the files, by their names; it is empty unless the flow version has layouts.
     """
 
     bytes: int = 0
@@ -43,6 +55,7 @@ class SourceMetrics:
     files: list[FileMetrics] = Factory(list)
     header: list[str] = Factory(list)
     aliases: dict[str, list[str]] = Factory(dict)
+    layouts: dict[str, LayoutMetrics] = Factory(dict)
 
 
 @public
@@ -94,7 +107,7 @@ class Metrics:
 @public
 @frozen
 class RunInfo:
-    """`metadata.run`: the flow version and source of the run, and its times."""
+    """`metadata.run`: the flow version and source of the run, its times, and the submitted layout."""
 
     run_id: str | None = None
     flow_version: str | None = None
@@ -107,6 +120,7 @@ class RunInfo:
     finished_at: datetime | None = None
     duration_seconds: float | None = None
     submitted_by: str | None = None
+    layout: str | None = None
 
 
 @public

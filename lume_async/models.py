@@ -24,6 +24,7 @@ from lume_async.errors import InvalidRequestError
 if TYPE_CHECKING:
     from lume_async._metadata import ColumnMetrics as ColumnMetrics
     from lume_async._metadata import FileMetrics as FileMetrics
+    from lume_async._metadata import LayoutMetrics as LayoutMetrics
     from lume_async._metadata import Metrics as Metrics
     from lume_async._metadata import RunInfo as RunInfo
     from lume_async._metadata import RunMetadata as RunMetadata
@@ -34,12 +35,16 @@ if TYPE_CHECKING:
 else:
     from lume_async._base.lazy import lazily
 
-    _LATER = "ColumnMetrics FileMetrics Metrics RunInfo RunMetadata SeedMetrics SourceMetrics Stage TargetLocations"
+    _LATER = (
+        "ColumnMetrics FileMetrics LayoutMetrics Metrics RunInfo RunMetadata SeedMetrics SourceMetrics Stage "
+        "TargetLocations"
+    )
     _, __getattr__, __dir__ = lazily(__name__, {"lume_async._metadata": _LATER})
 
 __all__ = [
     "ColumnMetrics",
     "FileMetrics",
+    "LayoutMetrics",
     "Metrics",
     "Outcome",
     "RunEvent",
@@ -56,7 +61,9 @@ __all__ = [
 Run = TypeVar("Run")  # the `LumeRun` of the caller's package
 
 _ID_LETTERS = f"{string.ascii_letters}{string.digits}_-"
-_LONGEST: dict[str, int] = dict.fromkeys(("flow", "flow_version", "name", "submitted_by", "to"), 256)
+_LONGEST: dict[str, int] = dict.fromkeys(
+    ("flow", "flow_version", "layout", "name", "submitted_by", "to"), 256
+)
 _LONGEST |= {"webhook_url": 2048, "why": 500}
 _LONGEST |= {"by": 256, "what": 64} | dict.fromkeys(("source", "source_path", "seeds", "samples"), 4096)
 LONGEST_KEY = 255
@@ -217,6 +224,7 @@ class RunRequest:
     webhook_url: str | None = field(default=None, validator=optional(_checked(_web_address)))
     priority: int = field(default=0, validator=_checked(arguments.whole, 0, 9, error=InvalidRequestError))
     seeds: dict[str, str] | None = field(default=None, validator=optional(_checked(_seed_paths)))
+    layout: str | None = field(default=None, validator=optional(_checked(plain_text)))
 
 
 def is_run_id(run_id: object) -> TypeGuard[str]:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lume_async import InboxItem as InboxItem
     from lume_async import InvalidRequestError as InvalidRequestError
     from lume_async import JournalError as JournalError
+    from lume_async import LayoutMetrics as LayoutMetrics
     from lume_async import LookupEntry as LookupEntry
     from lume_async import LumeError as LumeError
     from lume_async import Metrics as Metrics

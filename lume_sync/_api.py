@@ -101,6 +101,7 @@ def run(
     *,
     data: SourceData = None,
     seeds: SeedData | None = None,
+    layout: str | None = None,
     idempotency_key: str | None = None,
     on_duplicate: OnDuplicate = "raise",
     webhook_url: str | None = None,
@@ -122,6 +123,7 @@ def run(
             force_rerun,
             data=data,
             seeds=seeds,
+            layout=layout,
             idempotency_key=idempotency_key,
             on_duplicate=on_duplicate,
             webhook_url=webhook_url,
@@ -332,6 +334,7 @@ def dry_run(
     run_metadata: dict[str, Any] | None = None,
     *,
     seeds: SeedData | None = None,
+    layout: str | None = None,
     limit: int = 100,
     timeout: Duration | None = 3600,
 ) -> DryRun:
@@ -346,6 +349,7 @@ def dry_run(
         source_path,
         run_metadata,
         seeds=seeds,
+        layout=layout,
         limit=limit,
         timeout=timeout,
     ).result()

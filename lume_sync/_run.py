@@ -116,7 +116,9 @@ class LumeRun(RunState):
             return iterate(self._core.watch(poll_interval=poll_interval, timeout=timeout), LumeRun._wrap)
 
     def rerun(self, *, force: bool = False) -> "LumeRun":
-        """Submit the run again: the same flow version, source, metadata and seeds; return the new run at once.
+        """Submit the run again: return the new run at once.
+
+        It has the same flow version, source, metadata, seeds and layout.
 
         Args:
             force: process the source even if this run or another one has processed it; may duplicate rows in the

@@ -53,6 +53,11 @@ class RunState:
         return self._core.seeds
 
     @property
+    def layout(self) -> str | None:
+        """The layout that the submission named for all files; None if it named none."""
+        return self._core.layout
+
+    @property
     def force_rerun(self) -> bool:
         """Whether the run was submitted with `force_rerun`."""
         return self._core.force_rerun

@@ -58,7 +58,8 @@ ONE_OF = {"run": ("source_path", "data")}
 CONSTRUCTED = {"Backoff", "Client", "Once", "Retry", "RunRequest"}
 """The classes that users make themselves; `MADE` are the results of calls, and what hooks and iterations receive."""
 MADE = {
-    *("ColumnMetrics", "FileMetrics", "FlowColumn", "FlowRule", "FlowSummary", "FlowVersion", "Metrics"),
+    *("ColumnMetrics", "FileMetrics", "FlowColumn", "FlowRule", "FlowSummary", "FlowVersion"),
+    *("LayoutMetrics", "Metrics"),
     *("RunInfo", "RunMetadata", "RunStatus", "SeedMetrics", "SourceMetrics", "Stage", "TargetLocations"),
     *("ArrivalFile", "ArrivalInfo", "ArrivalReport", "AuditEntry", "Delivery", "DryRun", "RunCount"),
     *(
@@ -140,11 +141,15 @@ def golden(name: str) -> Any:
     return json.loads((Path(__file__).parent / f"contract/{name}.json").read_text())
 
 
+def layout_in(request: FakeRequest) -> Any:
+    return json.loads(request.body or b"{}").get("layout")
+
+
 def answer(request: FakeRequest) -> FakeAnswer:
     """A server on which everything succeeds at once."""
     match request.method, urlsplit(request.path).path.strip("/").split("/")[1:]:
         case "POST", ["runs"] if b"dry_run" in (request.body or b""):
-            return FakeAnswer(200, run_json("dry_1", "SUCCEEDED", dry_run=True))
+            return FakeAnswer(200, run_json("dry_1", "SUCCEEDED", dry_run=True, layout=layout_in(request)))
         case _, ["inbox"]:
             return FakeAnswer(200, golden("inbox"))
         case "POST", ["replays"]:
@@ -160,7 +165,7 @@ def answer(request: FakeRequest) -> FakeAnswer:
         case _, ["statistics"]:
             return FakeAnswer(200, {"items": []})
         case "POST", ["runs"]:
-            return FakeAnswer(201, run_json("run_1", "SUCCEEDED"))
+            return FakeAnswer(201, run_json("run_1", "SUCCEEDED", layout=layout_in(request)))
         case "GET", ["runs", _, "outputs", _]:
             return FakeAnswer(200, b"x")
         case "GET", ["runs"] | ["flows"] | ["runs", _, _]:

@@ -35,6 +35,7 @@ class Reports:
         run_metadata: dict[str, Any] | None = None,
         *,
         seeds: SeedData | None = None,
+        layout: str | None = None,
         limit: int = 100,
         timeout: Duration | None = 3600,
     ) -> "lume_async.DryRun":
@@ -48,6 +49,7 @@ class Reports:
             source_path: as in `run`.
             run_metadata: as in `run`, for flows that use it.
             seeds: as in `run`.
+            layout: as in `run`.
             limit: the number of rows of each kind to return, 0 to 1,000.
             timeout: seconds (or a `timedelta`) for the run itself, which lasts as long as a real one would.
 
@@ -65,7 +67,7 @@ class Reports:
         from lume_async._wire import report_endpoints
 
         seconds = optional_seconds(timeout, "timeout")
-        request = RunRequest(flow_version, source_path, run_metadata)
+        request = RunRequest(flow_version, source_path, run_metadata, layout=layout)
         if seeds is not None:
             from lume_async._run.seeds_in import sent_seeds
 
@@ -86,8 +88,9 @@ class Reports:
         """Count runs and their rows, without listing them.
 
         Args:
-            by: the dimensions to count by, one or several of "hour", "day", "flow_version" and "status". Hours and
-                days refer to the creation of the runs, in UTC.
+            by: the dimensions to count by, one or several of "hour", "day", "flow_version", "status" and "layout".
+                Hours and days refer to the creation of the runs, in UTC. By layout, ended runs of flow versions with
+                layouts are counted, each for every layout of its files, with its files and rows.
             since: only runs created in the hour of this time or later: an aware `datetime`, or seconds (or a
                 `timedelta`) ago.
             flow: only runs of this flow, in all its versions.

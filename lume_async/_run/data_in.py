@@ -60,12 +60,15 @@ async def run_data(
     key = request.idempotency_key
     if key is None and not request.force_rerun:
         same = {"flow_version": request.flow_version, "source_path": source}
-        earlier = await earlier_runs(sender, same, lambda run: run.seeds == (request.seeds or None))
+        own = (request.seeds or None), request.layout
+        earlier = await earlier_runs(sender, same, lambda run: (run.seeds, run.layout) == own)
         if (held := holder(earlier)) is not None:
             return held
         content = f"{request.flow_version} {source} {sha256}"
         if request.seeds:  # the same content has the same path
             content += f" {sorted(request.seeds.items())}"
+        if request.layout:
+            content += f" layout {request.layout}"
         key = key_of("data", content, earlier)
     return await submit(
         sender, request, key or uuid.uuid4().hex, own_key=key is not None, on_duplicate="attach"

@@ -144,7 +144,9 @@ class LumeRun(RunState):
         )
 
     async def rerun(self, *, force: bool = False) -> "LumeRun":
-        """Submit the run again: the same flow version, source, metadata and seeds; return the new run at once.
+        """Submit the run again: return the new run at once.
+
+        It has the same flow version, source, metadata, seeds and layout.
 
         Args:
             force: process the source even if this run or another one has processed it; may duplicate rows in the
@@ -163,7 +165,8 @@ class LumeRun(RunState):
             await self.refresh()
         if self.flow_version is None or self.source_path is None:
             raise InvalidRequestError(f"the server reports no flow version and source of run {self.id}")
-        request = RunRequest(self.flow_version, self.source_path, self.run_metadata, force, seeds=self.seeds)
+        what = (self.flow_version, self.source_path, self.run_metadata)
+        request = RunRequest(*what, force, seeds=self.seeds, layout=self.layout)
         return await start(self._connected, request)
 
     async def resubmit(

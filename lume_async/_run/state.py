@@ -69,6 +69,11 @@ class RunState:
         return None if self._record is None else seeds_of(self._record)
 
     @property
+    def layout(self) -> str | None:
+        """The layout that the submission named for all files; None if it named none."""
+        return self._text("layout")
+
+    @property
     def force_rerun(self) -> bool:
         """Whether the run was submitted with `force_rerun`."""
         return bool(self._raw("force_rerun"))

@@ -94,7 +94,7 @@ def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
 
     def decode(answer: Response) -> Submitted:
         record = _run(answer)
-        check_seeds(request, record)
+        check_taken(request, record)
         return Submitted(record, replayed=answer.status == 200, not_before=floor(retry_after(answer.headers)))
 
     return Call(
@@ -107,12 +107,14 @@ def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
     )
 
 
-def check_seeds(request: RunRequest, record: RunRecord) -> None:
-    """Raise `NotSupportedError` if the server has ignored the seeds of a request."""
+def check_taken(request: RunRequest, record: RunRecord) -> None:
+    """Raise `NotSupportedError` if the server has ignored the seeds or the layout of a request."""
     if request.seeds and not record.raw.get("seeds"):
         raise NotSupportedError(
             f"the server does not take seeds for one run: it has ignored them in run {record.id}"
         )
+    if request.layout and not record.raw.get("layout"):
+        raise NotSupportedError(f"the server takes no layout: it has ignored it in run {record.id}")
 
 
 def submission(request: RunRequest) -> dict[str, Any]:
@@ -131,6 +133,8 @@ def submission(request: RunRequest) -> dict[str, Any]:
         body["priority"] = request.priority
     if request.seeds:
         body["seeds"] = request.seeds
+    if request.layout is not None:
+        body["layout"] = request.layout
     return body
 
 

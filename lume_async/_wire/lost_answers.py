@@ -102,6 +102,7 @@ def is_ours(record: RunRecord, request: RunRequest, sent_at: float | None) -> bo
         sent_at: when the submission was first sent, in seconds since the epoch on the server's clock.
     """
     same = (record.raw.get("run_metadata") or None) == (request.run_metadata or None)
+    same = same and record.raw.get("layout") == request.layout
     return same and seeds_of(record) == (request.seeds or None) and is_new(record, sent_at)
 
 

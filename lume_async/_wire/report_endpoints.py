@@ -8,7 +8,7 @@ from lume_async._decoding import structure
 from lume_async._metadata import Metrics, RunMetadata
 from lume_async._wire.answers import decode_object, run_record
 from lume_async._wire.call import Call, Response
-from lume_async._wire.endpoints import JSON_BODY, Filters, Page, check_seeds, page_of, path_of, submission
+from lume_async._wire.endpoints import JSON_BODY, Filters, Page, check_taken, page_of, path_of, submission
 from lume_async._wire.headers import IDEMPOTENCY_KEY
 from lume_async._wire.report_models import ArrivalReport, AuditEntry, Delivery, DryRun, RunCount
 from lume_async._wire.row_endpoints import Row, exact_object
@@ -32,7 +32,7 @@ def dry_run(request: RunRequest, limit: int, idempotency_key: str, patience: flo
             raise NotSupportedError(
                 f"the server does not offer dry runs: it has started the run {record.id} instead"
             )
-        check_seeds(request, record)
+        check_taken(request, record)
         return dry_run_of(raw)
 
     return Call(

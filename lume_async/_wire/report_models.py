@@ -78,7 +78,7 @@ class ArrivalReport:
     problem: str | None = None
 
 
-CountedBy: TypeAlias = Literal["hour", "day", "flow_version", "status"]
+CountedBy: TypeAlias = Literal["hour", "day", "flow_version", "status", "layout"]
 """The dimensions by which runs are counted."""
 CountOrder: TypeAlias = Literal["dimensions", "rejected"]
 """`rejected`: the largest share of rejected rows first."""
@@ -166,6 +166,7 @@ class RunCount:
         rows_rejected: the number of rows that they have rejected.
         hour: the beginning of the hour in which they were created.
         day: the beginning of the day in which they were created.
+        files: the number of files with the layout; None unless counted by layout.
     """
 
     runs: int
@@ -175,3 +176,5 @@ class RunCount:
     day: datetime | None = None
     flow_version: str | None = None
     status: RunStatus | None = None
+    layout: str | None = None
+    files: int | None = None

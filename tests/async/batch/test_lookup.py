@@ -116,6 +116,7 @@ def commit(server: Server, request: RunRequest = REQUEST, key: str = "the-key") 
         "run_metadata": request.run_metadata,
         "force_rerun": request.force_rerun,
         "seeds": request.seeds,
+        "layout": request.layout,
     }
     server.service(FakeRequest("POST", "/v1/runs", {"Idempotency-Key": key}, orjson.dumps(body)))
     server.service.log.clear()
@@ -348,6 +349,7 @@ OTHERS = [
     RunRequest("g:v1", "s0", {"n": 0}, force_rerun=True),
     RunRequest("f:v1", "s1", {"n": 0}, force_rerun=True),
     evolve(REQUEST, seeds={"countries": "upload://2"}),
+    evolve(REQUEST, layout="shop"),
 ]
 
 
@@ -366,8 +368,9 @@ async def test_somebody_elses_run_is_not_taken_for_ours(
     assert (await resumed(server, path)).result().id == "run_1"
 
 
-async def test_a_run_with_the_same_seeds_is_ours(path: Path) -> None:
-    server, request = Server(), evolve(REQUEST, seeds={"countries": "upload://2"})
+@pytest.mark.parametrize("own", [{"seeds": {"countries": "upload://2"}}, {"layout": "shop"}])
+async def test_a_run_with_the_same_seeds_and_layout_is_ours(path: Path, own: dict[str, Any]) -> None:
+    server, request = Server(), evolve(REQUEST, **own)
     killed(path, server.clock.wall(), request=request)
     commit(server, request)
     assert (await resumed(server, path, request)).result().id == "run_0"

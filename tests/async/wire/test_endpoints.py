@@ -202,6 +202,22 @@ def test_a_page_that_is_not_the_contract_says_where(call: endpoints.Call[Any], r
     assert place in str(caught.value)
 
 
+def test_a_layout_is_sent_if_it_is_named_and_a_server_that_ignores_it_is_noticed() -> None:
+    plain = RunRequest("f:v1", "a.csv")
+    assert endpoints.submit(plain, "key").body == (
+        b'{"flow_version":"f:v1","source_path":"a.csv","force_rerun":false}'
+    )
+    request = RunRequest("f:v1", "a.csv", layout="shop")
+    call, run = endpoints.submit(request, "key"), run_json("run_1", "CREATED")
+    assert orjson.loads(call.body or b"")["layout"] == "shop"
+    with pytest.raises(NotSupportedError, match="takes no layout: it has ignored it in run run_1"):
+        call.decode(answer(201, run))
+    assert call.decode(answer(201, run | {"layout": "shop"})).record.id == "run_1"
+    dry = report_endpoints.dry_run(request, 1, "key", 1.0)
+    with pytest.raises(NotSupportedError, match="has ignored it"):
+        dry.decode(answer(200, run | {"dry_run": True, "rows": {}}))
+
+
 def test_a_server_that_ignores_the_seeds_of_a_run_is_noticed() -> None:
     request = RunRequest("f:v1", "a.csv", seeds={"countries": "upload://c.csv"})
     call = endpoints.submit(request, "key")
