@@ -269,6 +269,9 @@ submit_options = stack(
         help="A string returned with the run and its webhook; repeatable.",
     ),
     click.option(
+        "--layout", metavar="NAME", help="Layout of FLOW for all files of the source; default: recognised."
+    ),
+    click.option(
         "--on-duplicate",
         type=click.Choice(["raise", "attach"]),
         default="raise",

@@ -192,6 +192,7 @@ def page(run: LumeRun) -> list[tuple[str, str]]:
             f"{filtered(metrics.rows_filtered)}"
         )
         lines.append(("rows", text))
+    lines += [("layout", layout) for layout in _layouts(run)]
     reasons = sorted(metrics.reject_reasons.items(), key=lambda item: (-item[1], item[0]))
     lines += [("rejected", f"{counted(count, 'row')}: {reason}") for reason, count in reasons]
     lines += [("warning", warning) for warning in warnings(run.metadata.metrics.warnings)]
@@ -200,6 +201,17 @@ def page(run: LumeRun) -> list[tuple[str, str]]:
     lines.append(("error", run.error_message or ""))
     lines += [("note", note) for note in run.metadata.notes]
     return [(name, value) for name, value in lines if value]
+
+
+def _layouts(run: LumeRun) -> list[str]:
+    """Return a line for each layout of the run's files; before they are counted, the submitted one."""
+    source, given = run.metadata.metrics.source, " (as submitted)" if run.layout else ""
+    found = {} if source is None else source.layouts
+    if not found:
+        return [f"{run.layout}{given}"] if run.layout else []
+    cells = [(name, counted(one.files, "file"), counted(one.rows_read, "row")) for name, one in found.items()]
+    names, files, rows = (max(map(len, column)) for column in zip(*cells, strict=True))
+    return [f"{name:<{names}}  {file:>{files}}  {row:>{rows}}{given}" for name, file, row in cells]
 
 
 Shown = tuple[LumeRun, Sequence[Delivery] | None]

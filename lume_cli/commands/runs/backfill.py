@@ -50,6 +50,7 @@ def command(
     max_active: int,
     force_rerun: bool,
     run_metadata: dict[str, str] | None,
+    layout: str | None,
     on_duplicate: str,
     timeout: float | None,
     allow_partial: bool,
@@ -82,7 +83,7 @@ def command(
     session = CommandSession(options)
 
     def request(path: str) -> RunRequest:
-        return RunRequest(flow, path, run_metadata, force_rerun)
+        return RunRequest(flow, path, run_metadata, force_rerun, layout=layout)
 
     paths = Named(sources, request) if from_file is None else Paths(from_file, request)
     backfill = Backfill(session, paths, paths.count(), allow_partial=allow_partial)
@@ -104,6 +105,7 @@ def command(
         "--max-active": max_active,
         "--force-rerun": force_rerun,
         "--metadata": run_metadata,
+        "--layout": layout,
         "--on-duplicate": on_duplicate if on_duplicate != "raise" else None,
         "--allow-partial": allow_partial,
     }

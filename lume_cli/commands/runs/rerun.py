@@ -11,7 +11,7 @@ from lume_cli._options import GlobalOptions, Waiting, server_or_ids_options, sub
 @server_or_ids_options
 @click.pass_obj
 def command(options: GlobalOptions, *, run: str, waiting: Waiting | None) -> None:
-    """Submit a finished RUN again: the same flow version, source and metadata. Print the id of the new run.
+    """Submit a finished RUN again: the same flow version, source, metadata and layout. Print the id of the new run.
 
     It reads the current content of the source. If RUN has output, its source is processed again, which may
     duplicate rows in the target, and the open rejected rows of earlier runs become superseded; if the content has
@@ -37,7 +37,8 @@ def command(options: GlobalOptions, *, run: str, waiting: Waiting | None) -> Non
                 error.add_note(f"`lume wait {holder}`, then look whether another run is needed")
                 raise
             if not old.has_output:
-                words = session.command("run", str(old.flow_version), str(old.source_path), "--force-rerun")
+                named = {"--layout": old.layout, "--force-rerun": True}
+                words = session.command("run", str(old.flow_version), str(old.source_path), **named)
                 error.add_note(f"see `lume show {holder}`: nothing is left to do, unless you want `{words}`")
                 raise
             if error.source_changed:

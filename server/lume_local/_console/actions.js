@@ -30,6 +30,7 @@ async function again(run, isForced) {
     source_path: run.source_path,
     run_metadata: run.run_metadata,
     force_rerun: isForced,
+    layout: run.layout,
   });
 }
 

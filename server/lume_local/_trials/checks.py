@@ -31,6 +31,7 @@ from lume_local._messages.rules import checked as checked_messages
 from lume_local._messages.text import body_of_trial
 from lume_local._runs.deliveries.message_carrier import MessageCarrier
 from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._runs.sources.resolver import LayoutRefused, check_layout
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.failing import require
@@ -211,12 +212,15 @@ class Trial:
         self._pool, self._sample, self._roots = pool, sample, roots
         self._tries = 0
 
-    async def try_flow(self, path: str | PathLike[str], *, limit: int = 20) -> TriedFlow:
+    async def try_flow(
+        self, path: str | PathLike[str], *, limit: int = 20, layout: str | None = None
+    ) -> TriedFlow:
         """Run the flow of a file on the sample, which is the whole source.
 
         Args:
             path: the flow file.
             limit: the maximum number of rows of each kind to return.
+            layout: the layout of the sample, one of the flow's; default: recognised.
 
         Raises:
             FlowError: the flow has a mistake; says where and what to do. Its `others` are the further ones.
@@ -228,8 +232,8 @@ class Trial:
             flow, compiled = await checked(self._pool, toml_of(text), text)
             tried = TriedFlow(flow.ref, RunStatus.CREATED, None, max_ratio=flow.max_ratio)
             try:
-                job = self._job(flow, compiled)
-            except PathRefused as error:
+                job = self._job(flow, compiled, layout)
+            except (PathRefused, LayoutRefused) as error:
                 return evolve(tried, status=RunStatus.FAILED, message=str(error))
             tried = await self._tried(job, tried, limit)
             return evolve(tried, mapped=[_to_scale(row, flow) for row in tried.mapped])
@@ -238,8 +242,10 @@ class Trial:
         except FlowError as error:
             raise with_line(error, text) from None
 
-    def _job(self, flow: Flow, compiled: Json) -> Execute:
-        """Return the job. Its rows go to files, whatever the flow's targets are. Raises `PathRefused`."""
+    def _job(self, flow: Flow, compiled: Json, layout: str | None) -> Execute:
+        """Return the job. Its rows go to files, not to the flow's targets. Raises `PathRefused`, `LayoutRefused`."""
+        if layout:
+            check_layout(flow, layout)
         self._tries += 1
         folder, source_path = self._roots.data / f"try-{self._tries}", str(self._sample)
         if query := flow.source.query:
@@ -268,6 +274,7 @@ class Trial:
             threads=THREADS,
             seeds=seeds,
             dry_run=True,
+            layout=layout or "",
         )
 
     async def _tried(self, job: Execute, tried: TriedFlow, limit: int) -> TriedFlow:

@@ -40,10 +40,13 @@ _PAGE = 80
 @click.argument("file", type=FILE)
 @click.argument("sample", type=FILE)
 @count_option("--limit", 20, "Maximum number of clean and of rejected rows to print.", least=0)
+@click.option("--layout", metavar="NAME", help="Layout of SAMPLE; default: recognised.")
 @click.option("--watch", is_flag=True, help="Try again whenever FILE or SAMPLE is saved, until Ctrl-C.")
 @output_options
 @click.pass_obj
-def command(options: GlobalOptions, *, file: Path, sample: Path, limit: int, watch: bool) -> None:
+def command(
+    options: GlobalOptions, *, file: Path, sample: Path, limit: int, layout: str | None, watch: bool
+) -> None:
     """Run the flow of FILE on SAMPLE, and print clean and rejected rows, and why they were rejected.
 
     Needs no running server. Nothing is published: the version can still be changed. SAMPLE is the whole source,
@@ -54,7 +57,7 @@ def command(options: GlobalOptions, *, file: Path, sample: Path, limit: int, wat
     lume flow try flows/customer_cleaner.v1.toml customers.csv --watch
     """
     session = CommandSession(options)
-    trial = _TrialRuns(session, file, sample, limit)
+    trial = _TrialRuns(session, file, sample, limit, layout)
     session.finish(
         trial.at_each_change() if watch else trial.once(),
         lambda: ("lume: stopped" if watch else "interrupted", None),
@@ -64,11 +67,13 @@ def command(options: GlobalOptions, *, file: Path, sample: Path, limit: int, wat
 class _TrialRuns:
     """Tries a flow file, once or at each change, and prints the result."""
 
-    def __init__(self, session: CommandSession, file: Path, sample: Path, limit: int) -> None:
+    def __init__(
+        self, session: CommandSession, file: Path, sample: Path, limit: int, layout: str | None
+    ) -> None:
         self._session = session
         self._file = file
         self._shown, self._sample = str(sample), sample.absolute()
-        self._limit = limit
+        self._limit, self._layout = limit, layout
 
     async def once(self) -> int:
         """Try once; return the exit code."""
@@ -89,7 +94,7 @@ class _TrialRuns:
 
     async def _try(self, trial: lume_local.Trial) -> int:
         try:
-            tried = await trial.try_flow(self._file, limit=self._limit)
+            tried = await trial.try_flow(self._file, limit=self._limit, layout=self._layout)
         except FlowError as error:
             report(self._session, self._file, error)
             return exit_codes.ERROR
