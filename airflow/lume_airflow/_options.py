@@ -23,7 +23,12 @@ from lume_async import InvalidRequestError, RunRequest
 OnPartial: TypeAlias = Literal["success", "skip", "fail"]
 """The end of a task whose run is PARTIAL_FAILED."""
 
-_OF_A_REQUEST: dict[str, Any] = {"flow_version": "flow:v1", "source_path": "source", "run_metadata": None}
+_OF_A_REQUEST: dict[str, Any] = {
+    "flow_version": "flow:v1",
+    "source_path": "source",
+    "run_metadata": None,
+    "layout": None,
+}
 """The arguments that the client checks, with valid placeholders for unknown ones."""
 
 
@@ -34,6 +39,7 @@ class OperatorOptions:
     flow_version: str
     run_metadata: dict[str, Any] | None = field(default=None, validator=no_airflow)
     force_rerun: bool = field(default=False, validator=true_or_false)
+    layout: str | None = None
     lume_conn_id: str = field(default="lume_default", validator=text)
     timeout: float | None = field(default=None, converter=in_seconds, validator=duration)
     on_partial: OnPartial = field(default="success", validator=one_of(OnPartial))
@@ -80,7 +86,9 @@ class OperatorOptions:
     def request(self, task: TaskTry, source_path: str, key: str) -> RunRequest:
         """Return the request for one source with that key; after a clear it may be forced."""
         metadata = task.metadata(key, self.run_metadata)
-        return RunRequest(self.flow_version, source_path, metadata, self.forces(task), key)
+        return RunRequest(
+            self.flow_version, source_path, metadata, self.forces(task), key, layout=self.layout
+        )
 
     def forces(self, task: TaskTry) -> bool:
         """Return whether a source that has output is processed again."""

@@ -84,6 +84,7 @@ async def begin(client: Client, options: RunOptions, task: TaskTry) -> LumeRun:
             request.source_path,
             request.run_metadata,
             request.force_rerun,
+            layout=request.layout,
             idempotency_key=key,
             on_duplicate="attach",
         )

@@ -65,6 +65,7 @@ class LumeOperator(BaseOperator):
         flow_version: str,
         run_metadata: dict[str, Any] | None = None,
         force_rerun: bool = False,
+        layout: str | None = None,
         lume_conn_id: str = LumeHook.default_conn_name,
         deferrable: bool = True,
         timeout: Seconds = None,
@@ -77,6 +78,7 @@ class LumeOperator(BaseOperator):
         self.flow_version = flow_version
         self.run_metadata = run_metadata
         self.force_rerun = force_rerun
+        self.layout = layout
         self.lume_conn_id = lume_conn_id
         self.deferrable = deferrable
         self.timeout = timeout
@@ -211,6 +213,7 @@ class LumeRunOperator(LumeOperator):
         run_metadata: a JSON object of your own (templated); the operator adds `airflow`, which identifies the task.
             It must not change between retries, as an idempotency key belongs to one request.
         force_rerun: process the source even if it was processed before.
+        layout: the layout of all files of the source, one of the flow version's; default: recognised.
         lume_conn_id: the connection (templated).
         deferrable: False waits on the worker.
         timeout: seconds, or a `timedelta`, from the submission; default: `execution_timeout`.
@@ -327,8 +330,8 @@ class LumeRunBatchOperator(LumeOperator):
         max_failures: the limit of sources without output; beyond it submitting stops, and the task fails when the
             others have ended; its retry continues with the sources without output. None for no limit.
         on_clear: the work of a cleared task: "failed" processes the sources without output, "rerun" all sources.
-        flow_version, run_metadata, force_rerun, lume_conn_id, deferrable, timeout, on_partial, cancel_on_kill: as for
-            `LumeRunOperator`; `on_partial` applies if any source has rejected rows.
+        flow_version, run_metadata, force_rerun, layout, lume_conn_id, deferrable, timeout, on_partial,
+            cancel_on_kill: as for `LumeRunOperator`; `on_partial` applies if any source has rejected rows.
     """
 
     options_class: ClassVar[type[OperatorOptions]] = BatchOptions
