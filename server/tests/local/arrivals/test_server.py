@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,51 @@ async def test_a_file_becomes_a_run(home: Path, file: Path) -> None:
         ):
             answer = await wire.ask("GET", f"/v1/arrivals?{query}")
             assert (answer.status, said in answer.document["detail"]) == (400, True)
+
+
+SOLD = """
+flow = "sold"
+version = "{version}"
+[columns.id]
+type = "integer"
+required = true
+"""
+
+
+async def test_a_new_version_with_a_layout_is_used_from_then_on(
+    home: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a layout that it lacks is waited for, since a later version may have it."""
+    monkeypatch.setattr(watcher, "RETRY", 0.1)
+    for name, flow, layout in (
+        ("newest", "sold", ""),
+        ("pinned", "sold:v1", ""),
+        ("named", "sold", 'layout = "post"'),
+    ):
+        (home / name).mkdir()
+        settings = ARRIVALS.replace("acme", name).replace("people", flow).replace("in/", f"{name}/")
+        file.write_text(file.read_text() + settings + layout)
+    version, shop = SOLD.replace("{version}", "v1"), "[layouts.shop.columns]\nid = '\"ID\"'\n"
+    post = shop.replace("shop", "post").replace("ID", "Nr")
+    (home / "flows/sold.v1.toml").write_text(version)
+    async with serve(home, arrivals=file) as wire:
+        for number, more in ((2, shop), (3, shop + post)):
+            definition = tomllib.loads(version.replace("v1", f"v{number}") + more)
+            answer = await wire.ask("PUT", f"/v1/flows/sold/versions/v{number}", json=definition)
+            assert answer.status == 201
+            for folder in ("newest", "pinned", "named"):
+                (home / folder / f"{number}.csv").write_text("ID\n1\n")
+            if number == 2:
+                why = "sold:v2 has no layout 'post'; it has shop"
+                found = await until(wire, lambda found: [one for one in found["files"] if one["why"] == why])
+                assert [one["path"] for one in found["files"] if one["why"] == why] == ["named/2.csv"]
+        await until(wire, lambda found: sum(one["submitted"] for one in found["arrivals"]) == 6)
+        runs = (await wire.ask("GET", "/v1/runs?flow=sold")).document["items"]
+        assert sorted((run["source_path"], run["flow_version"], run.get("layout")) for run in runs) == [
+            *(("named/2.csv", "sold:v3", "post"), ("named/3.csv", "sold:v3", "post")),
+            *(("newest/2.csv", "sold:v2", None), ("newest/3.csv", "sold:v3", None)),
+            *(("pinned/2.csv", "sold:v1", None), ("pinned/3.csv", "sold:v1", None)),
+        ]
 
 
 async def test_what_somebody_has_submitted_is_known(home: Path, file: Path) -> None:
