@@ -108,6 +108,7 @@ async def test_a_new_version_with_a_layout_is_used_from_then_on(
         file.write_text(file.read_text() + settings + layout)
     version, shop = SOLD.replace("{version}", "v1"), "[layouts.shop.columns]\nid = '\"ID\"'\n"
     post = shop.replace("shop", "post").replace("ID", "Nr")
+    why = "sold:v2 has no layout 'post'; it has shop"
     (home / "flows/sold.v1.toml").write_text(version)
     async with serve(home, arrivals=file) as wire:
         for number, more in ((2, shop), (3, shop + post)):
@@ -117,7 +118,6 @@ async def test_a_new_version_with_a_layout_is_used_from_then_on(
             for folder in ("newest", "pinned", "named"):
                 (home / folder / f"{number}.csv").write_text("ID\n1\n")
             if number == 2:
-                why = "sold:v2 has no layout 'post'; it has shop"
                 found = await until(wire, lambda found: [one for one in found["files"] if one["why"] == why])
                 assert [one["path"] for one in found["files"] if one["why"] == why] == ["named/2.csv"]
         await until(wire, lambda found: sum(one["submitted"] for one in found["arrivals"]) == 6)
