@@ -288,22 +288,29 @@ class FlowRegistry:
         """Return the compiled form of an unregistered flow version. Raises `FlowError`."""
         return await self._pool.check(flow.definition) | {"siblings": self._siblings(flow.ref)}
 
-    def _siblings(self, ref: str) -> dict[str, Any]:
-        """Return the columns that other versions read, newest first, to name the version that a file fits."""
-        flow, room, found = ref.partition(":")[0] + ":", _MOST_SIBLING_COLUMNS, dict[str, Any]()
-        for other in reversed(self._stored):
-            if other.startswith(flow) and other != ref:
-                compiled = self._stored[other].compiled
-                aliases = compiled.get("aliases", {})
-                names = [
-                    aliases[name.lower()]["names"] if name.lower() in aliases else [name]
-                    for name in compiled["sources"]
-                ]
-                room -= sum(map(len, names))
-                if room < 0:
-                    break
-                found[other] = {"names": names, "delim": compiled["csv"]["delim"]}
+    def _siblings(self, ref: str) -> list[dict[str, Any]]:
+        """Return the columns that other versions, or layouts of them, read, to name the version that a file fits.
+
+        The newest come first.
+        """
+        flow, room, found = ref.partition(":")[0] + ":", _MOST_SIBLING_COLUMNS, list[dict[str, Any]]()
+        others = [other for other in reversed(self._stored) if other.startswith(flow) and other != ref]
+        for other, form in [(one, form) for one in others for form in self._forms(one)]:
+            aliases = form.get("aliases", {})
+            names = [
+                aliases[name.lower()]["names"] if name.lower() in aliases else [name]
+                for name in form["sources"]
+            ]
+            room -= sum(map(len, names))
+            if room < 0:
+                break
+            found.append({"ref": other, "names": names, "delim": form["csv"]["delim"]})
         return found
+
+    def _forms(self, ref: str) -> list[dict[str, Any]]:
+        """Return the compiled forms by which a version reads its files; an earlier release knew no layouts."""
+        compiled = self._stored[ref].compiled
+        return list(compiled.get("layouts", {}).values()) or [compiled]
 
     async def load(self, folder: Path) -> None:
         """Register every `*.toml` of a folder. Raises `ConfigurationError` with the file and place of the mistake."""

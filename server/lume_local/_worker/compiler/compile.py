@@ -108,7 +108,7 @@ def _contract(connection: DuckDBPyConnection, flow: Flow, judge: Judge) -> dict[
     return {
         "rules": _rules(connection, judge, flow),
         "expect": [_expectation(connection, flow, rule, n) for n, rule in enumerate(flow.expect)],
-        "siblings": {},  # other versions of the flow; the server fills them in when it starts a run
+        "siblings": [],  # other versions of the flow; the server fills them in when it starts a run
         "unique": [column.name for column in flow.columns if column.unique],
         "references": [
             {"name": column.name, "sql_type": column.sql_type, **asdict(column.references)}

@@ -45,9 +45,23 @@ from = ["mail"]
 """
 
 
+LAYOUTS = """
+flow = "orders"
+version = "v4"
+[columns.email]
+[layouts.shop.columns]
+email = '"Shop mail"'
+[layouts.bank.columns]
+email = '"Konto"'
+[layouts.bank.source]
+csv = { delim = "|" }
+"""
+
+
 @pytest.fixture(autouse=True)
 def flows(home: Path) -> None:
     (home / "flows/orders.v3.toml").write_text(THIRD)
+    (home / "flows/orders.v4.toml").write_text(LAYOUTS)
     (home / "flows/events.v1.toml").write_text(OBJECTS)
     (home / "flows/events.v2.toml").write_text(OBJECTS.replace("v1", "v2").replace('"mail"', '"courriel"'))
     (home / "flows/orders.v1.toml").write_text(FIRST)
@@ -68,6 +82,9 @@ def flows(home: Path) -> None:
         ("orders:v3", "Report,\nEmail,Amount\na@b.org,1\n", "orders:v2"),
         ("orders:v3", "E-Mail;Betrag\na@b.org;1\n", "orders:v1"),
         ("orders:v3", "Report\nx,y\n1,2\n", None),
+        ("orders:v2", "No,Shop mail\n1,a@b.org\n", "orders:v4"),
+        ("orders:v1", "No|Konto\n1|a@b.org\n", "orders:v4"),
+        ("orders:v1", "No,Konto\n1,a@b.org\n", None),
         ("events:v1", '{"courriel": "x"}\n', "events:v2"),
         ("events:v1", '{"courrier": "x"}\n', None),
     ],
@@ -76,7 +93,14 @@ async def test_the_version_that_reads_such_a_file_is_named(
     wire: Wire, home: Path, ref: str, content: str, other: str | None
 ) -> None:
     (home / "in.csv").write_text(content)
-    for known in ("orders:v1", "orders:v2", "orders:v3", "events:v1", "events:v2"):  # read from their files
+    for known in (
+        "orders:v1",
+        "orders:v2",
+        "orders:v3",
+        "orders:v4",
+        "events:v1",
+        "events:v2",
+    ):  # read from their files
         flow, version = known.split(":")
         assert (await wire.ask("GET", f"/v1/flows/{flow}/versions/{version}")).status == 200
     run = await wire.run(ref, "in.csv")

@@ -10,7 +10,7 @@ from lume_local._worker.profile import profile
 from lume_local._worker.sources.formats.names import visible_columns
 from lume_local._worker.sql import copying
 
-FLOW: dict[str, Any] = {"ref": "people:v1", "aliases": {}, "respelled": [], "siblings": {}, "format": "csv"}
+FLOW: dict[str, Any] = {"ref": "people:v1", "aliases": {}, "respelled": [], "siblings": [], "format": "csv"}
 
 
 class Counted(str):

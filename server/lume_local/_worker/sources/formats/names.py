@@ -186,7 +186,7 @@ def lacking(flow: dict[str, Any], names: list[str], name: str, whose: str, how: 
 def version_for(flow: dict[str, Any], names: list[str]) -> str | None:
     """Return another version of the flow whose columns the header all has, even with another delimiter."""
     own, quote = flow["csv"]["delim"], flow["csv"]["quote"]
-    for ref, read in flow["siblings"].items():
+    for read in flow["siblings"]:
         cells = names
         if read["delim"] != own and flow["format"] == "csv":
             cells = [one.strip().strip(quote or None) for one in names[0].split(read["delim"])]
@@ -199,7 +199,7 @@ def version_for(flow: dict[str, Any], names: list[str]) -> str | None:
             for spelled in read["names"]
         ]
         if has and all(has):
-            return str(ref)
+            return str(read["ref"])
     return None
 
 
