@@ -86,7 +86,7 @@ _UNREADABLE, _TOO_LONG, _NAMELESS = "unreadable", "too long", "nameless"
 
 @frozen
 class FirstLines:
-    """The beginning of a file in one grammar. Each line is read as a header only once, however many flows look for one.
+    """The beginning of a file in one grammar. Each line is read as a header once, however many flows look for one.
 
     Attributes:
         start: the bytes.
