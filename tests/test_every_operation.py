@@ -24,7 +24,7 @@ NOT_CALLED = {
     "getDescriptionAsJson": "the same",
     "live": "for the probes of what runs the server",
     "ready": "the same",
-    "getServer": "for those who run the server",
+    **dict.fromkeys(("getServer", "moveArrival"), "for those who run the server"),
     **dict.fromkeys(
         ("getDraft", "changeDraft", "removeDraft", "judgeDraft", "suggestRepairs", "submitDraft"),
         "for pages in which people edit rows; a program corrects the rejects of a run with `resubmit`",

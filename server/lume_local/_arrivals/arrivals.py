@@ -12,9 +12,10 @@ from attrs import define, field
 
 from lume_async._base.tasks import task_group
 from lume_async.errors import ConfigurationError
-from lume_local._arrivals.settings import Arrival, read_arrivals
+from lume_local._arrivals.settings import Arrival, read_arrivals, with_flow
 from lume_local._arrivals.submission import Submissions
 from lume_local._arrivals.watcher import Watcher, WatcherParts
+from lume_local._flow.fields import FlowError
 from lume_local._flow.mistakes import read_settings
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
@@ -64,12 +65,14 @@ class Arrivals:
     """
 
     _parts: WatcherParts
+    _watching: TaskGroup
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.on_reload: OnReload = unnoticed
         self._file = Reread(lambda: read_file(path), "arrivals stay in effect", path)
         self._tasks: dict[str, _Task] = {}
+        self._lock = anyio.Lock()
 
     @property
     def problem(self) -> str:
@@ -114,22 +117,39 @@ class Arrivals:
         self._parts = WatcherParts(store, Submissions(store, flows, runner, resolver), roots, on_notice)
         await run_sync(self._file.look)  # it may have changed while this server waited for the state
         async with task_group() as tasks:
-            self._start(tasks, {})
-            tasks.start_soon(self._follow_file, tasks)
+            self._watching = tasks
+            self._start({})
+            tasks.start_soon(self._follow_file)
             try:
                 yield
             finally:
                 tasks.cancel_scope.cancel()
 
-    async def _follow_file(self, tasks: TaskGroup) -> None:
+    async def use(self, name: str, flow: str) -> None:
+        """Write into the file that an arrival has this flow, such as `orders:v3`; it is in effect afterwards.
+
+        Raises:
+            KeyError: there is no such arrival.
+            ConfigurationError: the file can't be changed.
+        """
+        async with self._lock:
+            await run_sync(_rewrite, self._path, name, flow)
+            with anyio.CancelScope(shield=True):  # half of a change would leave an arrival without its watcher
+                await self._look()
+
+    async def _follow_file(self) -> None:
         while True:
             await anyio.sleep(LOOK)
-            if await run_sync(self._file.look):
-                await self._follow(tasks)
-                _log.warning("%s was read again: %d arrivals", self._path, len(self._file.value))
-                self.on_reload(self._path, arrivals=len(self._file.value))
+            async with self._lock:
+                await self._look()
 
-    async def _follow(self, tasks: TaskGroup) -> None:
+    async def _look(self) -> None:
+        if await run_sync(self._file.look):
+            await self._follow()
+            _log.warning("%s was read again: %d arrivals", self._path, len(self._file.value))
+            self.on_reload(self._path, arrivals=len(self._file.value))
+
+    async def _follow(self) -> None:
         """Stop the watchers of removed and changed arrivals; start watchers for new ones."""
         wanted = {one.name: one for one in self._file.value}
         for name, task in list(self._tasks.items()):
@@ -142,9 +162,9 @@ class Arrivals:
                 await self._parts.store.arrivals.forget_refusals(name)  # to be decided again
             except Exception as error:
                 _log.error("arrival %s: %s", name, why(error))
-        self._start(tasks, self._tasks)
+        self._start(self._tasks)
 
-    def _start(self, tasks: TaskGroup, known: dict[str, _Task]) -> None:
+    def _start(self, known: dict[str, _Task]) -> None:
         async def watch(task: _Task) -> None:
             try:
                 with task.scope:
@@ -155,4 +175,18 @@ class Arrivals:
         for arrival in self._file.value:
             if arrival.name not in known:
                 self._tasks[arrival.name] = task = _Task(Watcher(arrival, self._parts))
-                tasks.start_soon(watch, task)
+                self._watching.start_soon(watch, task)
+
+
+def _rewrite(path: Path, name: str, flow: str) -> None:
+    """Change the flow of an arrival in the file. Raises `KeyError` or `ConfigurationError`."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        path.write_bytes(with_flow(text, name, flow).encode())  # in place: a mounted file can't be replaced
+    except FlowError as error:
+        raise ConfigurationError(f"{path.name}: {error}") from None
+    except (OSError, UnicodeError) as error:
+        why_not = getattr(error, "strerror", None) or error
+        raise ConfigurationError(
+            f'the server can\'t change {path.name} ({why_not}): write flow = "{flow}" for {name} there'
+        ) from None

@@ -7,11 +7,11 @@ import glob
 import re
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from lume_local._flow.definition import NAME, VERSION
 from lume_local._flow.fields import FlowError, Table
-from lume_local._flow.mistakes import Mistakes, top_table
+from lume_local._flow.mistakes import Mistakes, line_of, top_table
 from lume_local._flow.urls import NotAnSftpUrl, NotAStoreUrl, SftpUrl, split_store_url
 
 QUIET = 10.0
@@ -26,6 +26,7 @@ PATH = "{path}"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _FLOW = re.compile(rf"{NAME.pattern}(:{VERSION.pattern})?")
+_FLOW_LINE = re.compile(r"""(\s*flow\s*=\s*)("[^"]*"|'[^']*')""")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -116,6 +117,28 @@ def read_arrivals(text: str) -> tuple[Arrival, ...]:
         seen.update([arrival.name] if arrival is not None else [])
     mistakes.check()
     return tuple(arrival for arrival in found if arrival is not None)
+
+
+def with_flow(text: str, name: str, flow: str) -> str:
+    """Return the text of a file in which the arrival `name` has this flow; the rest stays as a person wrote it.
+
+    Raises:
+        FlowError: the file has a mistake, or no line for the arrival's flow.
+        KeyError: there is no such arrival.
+    """
+    before = read_arrivals(text)
+    names = [arrival.name for arrival in before]
+    if name not in names:
+        raise KeyError(name)
+    place = f"arrival[{names.index(name)}].flow"
+    lines, number = text.splitlines(keepends=True), line_of(place, text) or 0
+    if match := _FLOW_LINE.match(lines[number - 1]):
+        lines[number - 1] = f'{match[1]}"{flow}"' + lines[number - 1][match.end(2) :]
+    changed = "".join(lines)
+    wanted = tuple(evolve(one, flow=flow) if one.name == name else one for one in before)
+    if read_arrivals(changed) != wanted:  # such as in a table on one line
+        raise FlowError(place, f'has no line of its own: write flow = "{flow}" there')
+    return changed
 
 
 def _arrival(table: Table, mistakes: Mistakes) -> Arrival | None:

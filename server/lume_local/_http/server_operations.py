@@ -10,12 +10,15 @@ import anyio
 from attrs import asdict, field, frozen
 
 from lume_async._base.version import __version__
-from lume_local._http import contract, queries
+from lume_async.errors import ConfigurationError
+from lume_local._http import contract, queries, requests
 from lume_local._http.exchange import Ask, Problem, Reply
+from lume_local._http.lookup import require_flow
+from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import Health
 from lume_local._runs.runner import Runner
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.audit import ACTS, ActFilter
+from lume_local._runs.store.audit import ACTS, MOVE, Act, ActFilter
 from lume_local._runs.store.records import WaitingServer
 from lume_local._runs.times import ago_text, now_text
 from lume_local._shared.protocol import Json
@@ -99,10 +102,10 @@ class ServerApi:
 
 
 class ArrivalsApi:
-    """The operation for arrivals."""
+    """The operations on arrivals."""
 
-    def __init__(self, arrivals: "Arrivals | None", store: SqlStore) -> None:
-        self._arrivals, self._store = arrivals, store
+    def __init__(self, arrivals: "Arrivals | None", store: SqlStore, flows: FlowRegistry) -> None:
+        self._arrivals, self._store, self._flows = arrivals, store, flows
 
     async def page(self, ask: Ask) -> Reply:
         """Answer `GET /v1/arrivals`: all arrivals, and the files of the requested ones."""
@@ -113,8 +116,7 @@ class ArrivalsApi:
             raise queries.parameter_problem("state", f"must be one of {', '.join(STATES)}")
         # Read before the views, which may already come from a corrected file.
         problem = None if self._arrivals is None else self._arrivals.problem or None
-        watchers = () if self._arrivals is None else self._arrivals.watchers
-        views = [watcher.view() for watcher in watchers]
+        views = self._views()
         wanted = [view for view in views if name in (None, view.arrival.name)]
         if name is not None and not wanted:
             known = ", ".join(view.arrival.name for view in views)
@@ -131,23 +133,47 @@ class ArrivalsApi:
         ):
             if state in (None, one):
                 files += await found(wanted, limit)
-        documents = list[Json]()
-        for view in views:
-            arrival = view.arrival
-            submitted, refused = await self._store.arrivals.counts(arrival.name)
-            documents.append(
-                {
-                    "name": arrival.name,
-                    "flow": arrival.flow,
-                    "uri": arrival.uri,
-                    "watched": view.watched or None,
-                    "trouble": view.trouble or None,
-                    "waiting": len(view.waiting),
-                    "submitted": submitted,
-                    "refused": refused,
-                }
-            )
+        documents = [await self._arrival(view) for view in views]
         return Reply(200, {"problem": problem, "arrivals": documents, "files": files})
+
+    async def change(self, ask: Ask) -> Reply:
+        """Answer `PATCH /v1/arrivals/{name}`: its next files are for another version of its flow."""
+        fields, name = requests.known_fields(ask.body, ask.content_type, ("version",)), ask.path["name"]
+        version = requests.optional_line(fields, "version")
+        flow = next((one.arrival.flow for one in self._views() if one.arrival.name == name), None)
+        if flow is None or self._arrivals is None:
+            raise Problem("not-found", f"there is no arrival {name!r}")
+        if "version" not in fields:
+            raise requests.field_problem(
+                "version", "is missing: a version of its flow, or null for the newest"
+            )
+        flow = flow.partition(":")[0]
+        if version is not None:
+            flow = (await require_flow(self._flows.require(f"{flow}:{version}"))).ref
+        try:
+            await self._arrivals.use(name, flow)
+        except (ConfigurationError, KeyError) as error:  # a person may have changed the file meanwhile
+            raise Problem("not-supported", f"arrival {name}: {error}") from None
+        await self._store.audit.note(Act(ask.holder, MOVE, name, {"flow": flow}))
+        (view,) = (one for one in self._views() if one.arrival.name == name)
+        return Reply(200, await self._arrival(view))
+
+    def _views(self) -> "list[View]":
+        return [] if self._arrivals is None else [watcher.view() for watcher in self._arrivals.watchers]
+
+    async def _arrival(self, view: "View") -> Json:
+        arrival = view.arrival
+        submitted, refused = await self._store.arrivals.counts(arrival.name)
+        return {
+            "name": arrival.name,
+            "flow": arrival.flow,
+            "uri": arrival.uri,
+            "watched": view.watched or None,
+            "trouble": view.trouble or None,
+            "waiting": len(view.waiting),
+            "submitted": submitted,
+            "refused": refused,
+        }
 
     async def _waiting(self, views: "Sequence[View]", limit: int) -> list[Json]:
         """Return the waiting files, oldest first."""

@@ -198,7 +198,7 @@ async def _running(
         RejectsApi(store, flows, reader, places, replays),
         DraftsApi(store, flows, mends, Suggestions(mends, reader)),
         UploadsApi(flows, uploads),
-        ArrivalsApi(arrivals, store),
+        ArrivalsApi(arrivals, store, flows),
         console,
         watch,
     )

@@ -15,8 +15,8 @@ KEPT_AT_LEAST = 90 * 86400.0
 """Seconds. The state itself refuses to delete a younger entry."""
 CANCEL, DISMISS, DISCARD = "cancel", "dismiss", "discard"
 REPLAY, MEND, FORCE = "replay", "mend", "force_rerun"
-REGISTER, RELOAD, PURGE, RESTORE = "register_flow", "reload", "purge", "restore"
-ACTS = (CANCEL, DISMISS, DISCARD, REPLAY, MEND, FORCE, REGISTER, RELOAD, PURGE, RESTORE)
+REGISTER, MOVE, RELOAD, PURGE, RESTORE = "register_flow", "move_arrival", "reload", "purge", "restore"
+ACTS = (CANCEL, DISMISS, DISCARD, REPLAY, MEND, FORCE, REGISTER, MOVE, RELOAD, PURGE, RESTORE)
 
 
 @frozen

@@ -32,7 +32,9 @@ def watcher(name: str, number: int) -> Any:
 
 async def page(store: SqlStore, **query: str) -> list[str]:
     watchers = [watcher(name, number) for number, name in enumerate(NAMES)]
-    api: Any = ArrivalsApi(SimpleNamespace(watchers=watchers, problem=""), store)  # type: ignore[arg-type]
+    arrivals: Any = SimpleNamespace(watchers=watchers, problem="")
+    flows: Any = None  # only a change of an arrival asks for them
+    api: Any = ArrivalsApi(arrivals, store, flows)
     reply = await api.page(SimpleNamespace(query=list(query.items())))
     assert [one["waiting"] for one in reply.document["arrivals"]] == [FILES] * len(NAMES)
     for one in reply.document["files"]:

@@ -183,6 +183,42 @@ async def test_the_file_is_read_again(home: Path, file: Path) -> None:
         await until(wire, lambda found: found["arrivals"][0]["submitted"] == 1)
 
 
+async def test_an_arrival_moves_to_another_version(home: Path, file: Path) -> None:
+    place = "/v1/arrivals/acme"
+    async with serve(home, arrivals=file) as wire:
+        (home / "in/a.csv").write_text(ROWS)
+        await until(wire, lambda found: found["arrivals"][0]["submitted"] == 1)
+        moved = await wire.ask("PATCH", place, json={"version": "v1"})
+        assert (moved.status, moved.document["flow"]) == (200, "people:v1")
+        assert file.read_text() == ARRIVALS.replace('"people"', '"people:v1"')
+        assert (await arrivals(wire))["arrivals"] == [moved.document], "it is in effect"
+        (home / "in/b.csv").write_text(ROWS)
+        await until(wire, lambda found: found["arrivals"][0]["submitted"] == 2)
+        assert (await wire.ask("PATCH", place, json={"version": None})).document["flow"] == "people"
+        (act, *_) = (await wire.ask("GET", "/v1/audit?what=move_arrival")).document["items"]
+        assert (act["by"], act["subject"], act["detail"]) == ("server", "acme", {"flow": "people"})
+        for path, body, status, said in (
+            ("/v1/arrivals/other", {"version": "v1"}, 404, "no arrival 'other'"),
+            (place, {"version": "v9"}, 404, "people:v9"),
+            (place, {}, 422, "version: is missing"),
+            (place, {"version": 1}, 422, "version"),
+            (place, {"flow": "x"}, 422, "is not a field here"),
+        ):
+            refused = await wire.ask("PATCH", path, json=body)
+            assert refused.status == status, refused.document
+            assert said in refused.document["detail"]
+        file.write_text("[[arrival]]\n")
+        refused = await wire.ask("PATCH", place, json={"version": "v1"})
+        assert (refused.status, refused.kind) == (422, "not-supported")
+        assert "arrivals.toml: arrival[0].name: is missing" in refused.document["detail"]
+        assert file.read_text() == "[[arrival]]\n"
+
+
+async def test_a_server_without_arrivals_moves_none(home: Path) -> None:
+    async with serve(home) as wire:
+        assert (await wire.ask("PATCH", "/v1/arrivals/acme", json={"version": "v1"})).status == 404
+
+
 async def test_a_server_does_not_start_with_a_mistake(home: Path, file: Path) -> None:
     file.write_text('[[arrival]]\nname = "a"\n')
     with pytest.raises(ConfigurationError, match=r"arrival\[0\].flow: is missing") as raised:

@@ -3,7 +3,7 @@
 import pytest
 
 from lume_local import FlowError
-from lume_local._arrivals.settings import Arrival, inverted, read_arrivals
+from lume_local._arrivals.settings import Arrival, inverted, read_arrivals, with_flow
 
 GOOD = """
 [[arrival]]
@@ -102,3 +102,25 @@ def test_a_template_is_inverted() -> None:
     assert inverted("in/{x}.csv", "{x}", "in/a/b.csv") == "a/b"
     assert inverted("in/{x}.csv", "{x}", "in/.csv") is None
     assert inverted("in/{x}", "{x}", "out/a") is None
+
+
+def test_an_arrival_gets_another_flow_and_the_rest_of_the_file_stays() -> None:
+    wanted = 'flow = "orders:v3"'
+    for written in ('flow = "orders"  # all', "flow='orders'", 'flow\t=\t"orders:v1"', 'flow = "orders"\r'):
+        text = GOOD.replace('flow = "orders"\n', f"{written}\n", 1) + "# [[message]] tables follow\n"
+        changed = with_flow(text, "acme-orders", "orders:v3")
+        assert [one.flow for one in read_arrivals(changed)] == ["orders:v3", "orders:v3"]
+        (before, after), *others = (
+            (old, new) for old, new in zip(text.split("\n"), changed.split("\n"), strict=True) if old != new
+        )
+        assert others == []
+        assert after == before.replace('"orders"', '"orders:v3"').replace("'orders'", '"orders:v3"').replace(
+            "orders:v1", "orders:v3"
+        )
+    assert wanted in with_flow(GOOD, "marked", "orders:v3"), "as it was"
+    assert read_arrivals(with_flow(GOOD, "marked", "orders"))[1].flow == "orders"
+    with pytest.raises(KeyError):
+        with_flow(GOOD, "other", "orders")
+    on_one_line = 'arrival = [{ name = "a", flow = "f", from = "*.csv" }]'
+    with pytest.raises(FlowError, match='has no line of its own: write flow = "f:v2" there'):
+        with_flow(on_one_line, "a", "f:v2")

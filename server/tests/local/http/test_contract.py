@@ -162,6 +162,7 @@ def test_only_requests_are_closed() -> None:
         "JudgeDraft",
         "SuggestRepairs",
         "SubmitDraft",
+        "ArrivalMove",
         "ColumnChoice",
     ]
     assert "FlowVersion" not in closed
