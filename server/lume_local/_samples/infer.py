@@ -399,7 +399,7 @@ def _one_column(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str)
         return ""
     if marks := [mark for mark in DELIMITERS if mark in names[0]]:
         shown = " or ".join(json.dumps(mark) for mark in marks)
-        return f"the header is one column, {names[0]!r}: if its delimiter is {shown}, pass --delim"
+        return f"the header is one column, {names[0]!r}: if its delimiter is {shown}, pass delim="
     lines = [delim.join(row) for row in rows if any(row)]
     usual = [(*_usual([len(row) for row in csv.reader(lines, delimiter=mark)]), mark) for mark in DELIMITERS]
     width, _, mark = max((one for one in usual if one[1] >= _MOST), default=(1, 1.0, ""))
@@ -440,7 +440,9 @@ def controls(rows: Iterable[Sequence[str]], encoding: str) -> list[str]:
         western = value.encode(encoding).decode("cp1252")
     except UnicodeDecodeError:
         return []
-    warning = f"in {encoding} a value is {value!r}, in cp1252 it is {western!r}: pass --encoding cp1252"
+    warning = (
+        f"in {encoding} a value is {value!r}, in cp1252 it is {western!r}: pass encoding=, such as cp1252"
+    )
     return [warning] if value else []
 
 

@@ -95,7 +95,7 @@ def encoding_of(sample: RawFile) -> tuple[str, list[str]]:
             return marked, []
         if wide := _without_mark(start):
             return wide, [
-                f"read as {wide}, of which it has no byte order mark: if that is wrong, pass --encoding"
+                f"read as {wide}, of which it has no byte order mark: if that is wrong, pass encoding="
             ]
         bad, beyond, western = 0, 0, True
         utf8 = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -114,15 +114,15 @@ def encoding_of(sample: RawFile) -> tuple[str, list[str]]:
     if beyond - bad >= bad:
         return "utf-8", [
             f"most of it is UTF-8, but {counted(bad, 'byte is', 'bytes are')} not, whose lines are rejected; if "
-            "another encoding is meant, pass --encoding"
+            "another encoding is meant, pass encoding="
         ]
     if western:
         return "cp1252", [
             "it is not valid UTF-8, and read as cp1252, as Excel and older programs write: if letters look wrong, "
-            "pass --encoding, such as cp1250 or cp850"
+            "pass encoding=, such as cp1250 or cp850"
         ]
     raise ConfigurationError(
-        f"{sample.name} is not valid utf-8: pass the encoding that it was saved in with --encoding; it is not "
+        f"{sample.name} is not valid utf-8: pass encoding=, the one that it was saved in; it is not "
         "cp1252, but may be cp850 or cp1250"
     )
 

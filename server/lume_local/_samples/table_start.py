@@ -94,7 +94,7 @@ class Start:
         if self.is_row:
             asked.append(
                 "the first line looks like the rows below it, so it is taken for a row, and columns have numbers: "
-                "name them; if it is the header, remove header and names"
+                "name them, unless it is the header"
             )
         elif "header" in self.settings:
             shown = elided(listed(self.names), 200)

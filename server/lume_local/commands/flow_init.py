@@ -12,6 +12,7 @@ from lume_async._base.elided import elided
 from lume_async._base.platform import command_line
 from lume_async._base.words import counted
 from lume_cli._options import GlobalOptions
+from lume_cli._output.errors import in_options
 from lume_cli._output.stderr import Say
 from lume_cli._output.stdout import writing
 from lume_cli._output.text import visible
@@ -69,9 +70,9 @@ def command(
     try:
         seen = read_sample(sample, open_sample, encoding, delim)
     except (ConfigurationError, ModuleNotFoundError) as error:
-        raise click.UsageError(str(error)) from None
+        raise click.UsageError(in_options(str(error))) from None
     for doubt in (*seen.doubts, *seen.unsure):
-        say.warn(doubt)
+        say.warn(in_options(doubt))
     text = flow_draft(flow, seen, sample.name)
     if target is None:
         write_utf8()
@@ -127,7 +128,7 @@ def flow_draft(name: str, sample: Sample, file: str) -> str:
 
 def _source(sample: Sample) -> list[str]:
     """Return how the file is read, and what to check about that."""
-    lines = [f"# {visible(doubt)}" for doubt in (*sample.doubts, *sample.unsure)]
+    lines = [f"# {visible(in_options(doubt))}" for doubt in (*sample.doubts, *sample.unsure)]
     order = ("compression", "members", "csv", "json", "xml", "excel", "header", "names", "comment")
     lines += [f"{key} = {toml(sample.source[key])}" for key in order if key in sample.source]
     if sample.footer:

@@ -12,6 +12,7 @@ from lume_async import ConfigurationError
 from lume_async._base.platform import command_line
 from lume_async._base.words import counted
 from lume_cli._options import GlobalOptions, Utf8, file_options
+from lume_cli._output.errors import in_options
 from lume_cli._output.text import as_json as as_json_text
 from lume_cli._output.text import columns, visible
 from lume_cli._session import CommandSession
@@ -107,9 +108,8 @@ async def _proposal(
     try:
         return await propose(wanted, samples, **how)
     except FlowError as error:
-        raise click.ClickException(
-            f"{error.place}: {error.problem}" if error.place else error.problem
-        ) from None
+        problem = in_options(error.problem)
+        raise click.ClickException(f"{error.place}: {problem}" if error.place else problem) from None
     except (ConfigurationError, ModuleNotFoundError) as error:
         is_missing = isinstance(error.__context__, FileNotFoundError)
         raise (click.UsageError if is_missing else click.ClickException)(str(error)) from None
@@ -159,7 +159,7 @@ def _summary(proposal: ProposedFlow) -> list[str]:
     doubts = [*proposal.doubts]
     for column in proposal.columns:
         doubts += [f"{column.name}: {doubt}" for doubt in (column.chosen.doubts if column.chosen else ())]
-    return [*lines, *(f"decide: {visible(doubt)}" for doubt in doubts)]
+    return [*lines, *(f"decide: {visible(in_options(doubt))}" for doubt in doubts)]
 
 
 def _short(text: str | None) -> str:

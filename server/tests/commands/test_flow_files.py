@@ -102,7 +102,7 @@ def test_a_folder_is_checked_file_by_file(tmp_path: Path) -> None:
     [
         (b"", "is empty: a sample needs a header"),
         (b"\n\n", "is empty: a sample needs a header"),
-        (b"a\nJ\x81rg\n", "pass the encoding that it was saved in with --encoding"),
+        (b"a\nJ\x81rg\n", "pass --encoding, the one that it was saved in"),
     ],
 )
 def test_what_is_no_sample(tmp_path: Path, content: bytes, problem: str) -> None:

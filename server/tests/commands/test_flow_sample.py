@@ -267,7 +267,8 @@ def test_cp1252_is_read_and_not_taken_for_latin_1(tmp_path: Path) -> None:
     assert columns_of(guessed)["price"] == "number"
     wrong = init(sample, "--encoding", "latin-1")
     assert (
-        r"in latin-1 a value is '1,50 \x80', in cp1252 it is '1,50 €': pass --encoding cp1252" in wrong.stderr
+        r"in latin-1 a value is '1,50 \x80', in cp1252 it is '1,50 €': pass --encoding, such as cp1252"
+        in wrong.stderr
     )
     right = init(sample, "--encoding", "cp1252")
     assert (right.stderr, columns_of(right)["price"]) == ("", "number")

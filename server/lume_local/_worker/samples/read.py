@@ -233,7 +233,7 @@ def _of_csv(raw: RawFile, opening: Opening, head: Path, encoding: str | None, de
         raise ConfigurationError(f"unknown encoding {encoding!r}: try utf-8 or cp1252") from None
     except UnicodeError:
         raise ConfigurationError(
-            f"{raw.name} is not valid {encoding}: leave out --encoding to have it guessed, or pass the one that "
+            f"{raw.name} is not valid {encoding}: leave out encoding= to have it guessed, or pass the one that "
             "it was saved in"
         ) from None
     with head.open(encoding="utf-8", errors="surrogateescape", newline="") as text:
@@ -271,7 +271,7 @@ def _of_csv(raw: RawFile, opening: Opening, head: Path, encoding: str | None, de
     if not is_whole or not (footer := footer_of(ending, len(rows.names))):
         return judged
     begin = ", ".join(map(repr, footer))
-    doubt = f"the last lines begin with {begin}: if they are no records, set footer as in the comment"
+    doubt = f"the last lines begin with {begin}: if they are no records, they are its footer"
     return evolve(judged, footer=footer, doubts=[*judged.doubts, doubt])
 
 
@@ -339,7 +339,7 @@ def sample_of_rows(
     if sum(found.malformed.values()) > found.count:
         advice = "quotes must enclose a whole value, without spaces around them: correct the file"
         if _BROKEN not in found.malformed:
-            advice = "check the delimiter (--delim), and that the first line is the header"
+            advice = "check the delimiter, and that the first line is the header"
         message = f"{name}: {next(of_malformed(found))}, which is most of it: {'; '.join(asked) or advice}"
         raise ConfigurationError(elided(message))
     asked = [*asked, *found.unread]
