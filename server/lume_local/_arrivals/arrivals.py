@@ -134,7 +134,9 @@ class Arrivals:
         """
         async with self._lock:
             await run_sync(_rewrite, self._path, name, flow)
-            with anyio.CancelScope(shield=True):  # half of a change would leave an arrival without its watcher
+            with anyio.CancelScope(
+                shield=True
+            ):  # half of a change would leave an arrival without its watcher
                 await self._look()
 
     async def _follow_file(self) -> None:

@@ -2,7 +2,7 @@
 
 import { get, hex, newKey, path, post, upload } from "./api.js";
 import { el, newId } from "./dom.js";
-import { shortId } from "./format.js";
+import { counted, shortId } from "./format.js";
 import { mapLink } from "./map_upload.js";
 import { actButton, notice } from "./parts.js";
 import { isActive } from "./status.js";
@@ -30,7 +30,7 @@ async function again(run, isForced) {
     source_path: run.source_path,
     run_metadata: run.run_metadata,
     force_rerun: isForced,
-    layout: run.layout,
+    ...(run.layout && { layout: run.layout }),
   });
 }
 
@@ -70,6 +70,24 @@ function askDismissal(run) {
     async () => {
       await post(`${path("runs", run.id)}/dismiss`, { why: why.value });
       notice("The run was dismissed.");
+      window.dispatchEvent(new HashChangeEvent("hashchange"));
+    },
+  );
+}
+
+/** Asks why nothing is left to do about the open and lost rows of a flow. */
+export function askDiscard(flow) {
+  const why = el("input", { name: "why", required: true, maxlength: 500 });
+  return dialog(
+    `Discard all rows of ${flow}?`,
+    "Discard them",
+    [
+      el("p", "All of its open and lost rejected rows then need nothing more, whatever their reasons."),
+      el("label.field", "Why nothing is left to do", why),
+    ],
+    async () => {
+      const { discarded } = await post("/v1/rejects/discard", { flow, why: why.value });
+      notice(`${counted(discarded, "row")} ${discarded === 1 ? "was" : "were"} discarded.`);
       window.dispatchEvent(new HashChangeEvent("hashchange"));
     },
   );

@@ -1,11 +1,12 @@
 // Requests: those of the public contract, and the two by which this page signs in and out.
 
 import { secret } from "./session.js";
+import { inControls } from "./words.js";
 
 /** An error response: `kind` is the last part of its type, the message says what to do. */
 class Problem extends Error {
   constructor(status, problem) {
-    super(problem.detail ?? `the server answered with status ${status}`);
+    super(problem.detail ? inControls(problem.detail) : `the server answered with status ${status}`);
     this.status = status;
     this.kind = String(problem.type ?? "")
       .split(":")
@@ -94,7 +95,7 @@ async function reached(where, options) {
     return await fetch(where, options);
   } catch (error) {
     if (error.name === "AbortError") throw error; // cancelled by this page
-    throw new Unreachable("The server can't be reached: check that it is running (`lume serve`).");
+    throw new Unreachable("The server can't be reached: check that it is running, and your connection to it.");
   }
 }
 

@@ -30,14 +30,22 @@ export function changes(before, after) {
     .filter(([, one, other]) => one !== other);
 }
 
-/** Returns a flow version as text by name, for `changes`: columns, rules, source and outputs. */
+/** Returns a flow version as text by name, for `changes`: columns, layouts, rules, source and outputs. */
 export function described(definition) {
   const parts = {};
   for (const [name, column] of Object.entries(definition.columns)) parts[`column ${name}`] = text(column);
+  for (const [name, layout] of Object.entries(definition.layouts ?? {})) parts[`layout ${name}`] = ofLayout(layout);
   for (const { name, ...rule } of definition.rules ?? []) parts[`rule ${name}`] = text(rule);
   for (const name of ["description", "source", "target", "rejects"])
     if (definition[name]) parts[name] = text(definition[name]);
   return parts;
+}
+
+/** Returns a layout as text, a line for each setting and each column. */
+export function ofLayout({ match, source = {}, columns = {} }) {
+  const under = (table, values) => Object.entries(values).map(([name, one]) => [`${table}.${name}`, one]);
+  const lines = [...(match ? [["match", match]] : []), ...under("source", source), ...under("columns", columns)];
+  return text(Object.fromEntries(lines));
 }
 
 function text(value) {

@@ -34,6 +34,11 @@ export function age(time, now = Date.now()) {
   return `${Math.floor(seconds / 86400)} d ago`;
 }
 
+const dates = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
+
+/** The day of a time, in UTC as the server counts days. */
+export const date = (time) => dates.format(new Date(time));
+
 export const moment = (time) => (time ? moments.format(new Date(time)) : "–");
 
 /** Shortens an ID like the command `lume`. */

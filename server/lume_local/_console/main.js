@@ -138,8 +138,8 @@ function door(message) {
   for (const node of OF_SESSION) node.hidden = true;
   alone("This browser is not signed in", [
     message && el("p", { role: "alert" }, message),
-    el("p", "Open the link of ", el("code", "lume serve"), ": it works once, within 10 minutes."),
-    el("p", el("code", "lume console"), " prints another one."),
+    el("p", "Ask whoever runs the server for a link: it works once, within 10 minutes."),
+    el("p", el("code", "lume serve"), " prints one at its start, ", el("code", "lume console"), " another one."),
   ]);
   main.querySelector("h1").focus();
   offer(main.firstChild).catch((error) => notice(error.message, true));

@@ -10,6 +10,16 @@ const LONGEST = 100;
 /** The address of a file's mapping: `#/map/people?file=a.csv`. Without a file, the page asks for one. */
 export const mapAddress = (flow, file, run) => address(["map", flow], "", { file, run });
 
+const COMMAND = /`lume flow map (\S+):\S+ '?([^`]+?)'?`/;
+
+/** A message with a link in place of the command that maps a file. */
+export function withMapLink(message, run) {
+  const [command, flow, file] = COMMAND.exec(message) ?? [];
+  if (!command) return message;
+  const [before, after] = message.split(command);
+  return [before, el("a", { href: mapAddress(flow, file, run.id) }, "map this file"), after];
+}
+
 /** The link from a run to its file; nothing if there is no reason to map it. */
 export function mapLink(run) {
   const isUpload = run.source_path.startsWith("upload://");

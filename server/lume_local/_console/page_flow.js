@@ -2,9 +2,9 @@
 
 import { get, path } from "./api.js";
 import { ratios } from "./charts.js";
-import { changes, described, lines } from "./diff.js";
+import { changes, described, lines, ofLayout } from "./diff.js";
 import { el } from "./dom.js";
-import { counted, moment, percent, since } from "./format.js";
+import { counted, date, moment, number, percent, since } from "./format.js";
 import { mapAddress } from "./map_upload.js";
 import { address, pageHead, rowHead, select, table, wideCard } from "./parts.js";
 import { rejectedShare } from "./status.js";
@@ -28,6 +28,7 @@ export async function show({ parts, query, signal }) {
     other ? definitionOf(other) : null,
     ratioOverTime(flow, ask),
   ]);
+  const seen = definition.layouts ? await seenLayouts(flow, ask) : null;
   const here = (changed) => address(["flows", flow], query, changed);
   const shown = found.items[index];
   let chart = ratioCard(counts);
@@ -37,7 +38,8 @@ export async function show({ parts, query, signal }) {
     summary(shown, definition),
     el(
       "div.columns",
-      wideCard(`Columns of ${version}`, columnTable(shown.columns)),
+      wideCard(`Columns of ${version}`, columnTable(shown.columns, definition)),
+      seen && wideCard("Layouts", layoutTable(definition.layouts, seen)),
       shown.rules.length > 0 && wideCard("Rules", ruleTable(shown.rules)),
       chart,
       found.items.length > 1 && difference(found.items, version, other, before, definition, here),
@@ -70,7 +72,7 @@ function summary(shown, definition) {
     "p.muted.below",
     `Registered ${moment(shown.created_at)} · `,
     el("a", { href: address(["runs"], "", { flow: shown.flow_version }) }, counted(shown.runs, "run")),
-    ` · reads ${definition.source?.format ?? "csv"}`,
+    ` · reads ${definition.layouts ? counted(Object.keys(definition.layouts).length, "layout") : formatOf(definition)}`,
     most !== undefined && ` · at most ${percent(most)} rejected`,
   );
 }
@@ -94,14 +96,70 @@ function versions(items, version, here) {
   );
 }
 
-function columnTable(columns) {
+const formatOf = ({ source }) => source?.format ?? "csv";
+
+/** The columns of the contract. With layouts, a column that only they read has no SQL of its own. */
+function columnTable(columns, { columns: own, layouts }) {
+  const isOwn = ({ name }) => !layouts || own[name].sql || own[name].from;
   const rows = columns.map((column) => [
     rowHead(column.name),
     [column.type, el("small.share", column.sql_type)],
-    el("pre", column.sql.trim()),
+    isOwn(column) ? el("pre", column.sql.trim()) : el("span.muted", "by layout"),
     constraints(column),
   ]);
   return table("Columns", [["Column"], ["Type"], ["SQL"], ["Constraints"]], rows, "stacked");
+}
+
+const LAYOUTS = [
+  ["Layout"],
+  ["Format", "text"],
+  ["Files", "num"],
+  ["Rows", "num"],
+  ["Rejected", "num"],
+  ["Last seen", "num"],
+  ["How it is read", "text"],
+];
+
+/** The layouts of a version; the figures are those of all versions, as a layout stays when others are added. */
+function layoutTable(layouts, seen) {
+  const rows = Object.entries(layouts).map(([name, layout]) => {
+    const { files, rows_read, rows_rejected, day } = seen.get(name) ?? { files: 0, rows_read: 0, rows_rejected: 0 };
+    const share = rejectedShare({ rows_read, rows_rejected });
+    const match = [layout.match ?? []].flat();
+    return [
+      rowHead(name),
+      formatOf(layout),
+      number(files),
+      number(rows_read),
+      [number(rows_rejected), rows_rejected > 0 && el("small.share", percent(share))],
+      day ? date(day) : "never",
+      el(
+        "details",
+        el("summary", match.length ? `files like ${match.join(", ")}` : "recognised by its names"),
+        el("pre", { tabindex: 0 }, ofLayout(layout)),
+      ),
+    ];
+  });
+  return [
+    table("Layouts", LAYOUTS, rows, "stacked labelled"),
+    el("p.muted", `Files, rows and rejected rows are those of the last ${DAYS} days, of all versions.`),
+  ];
+}
+
+/** What runs of the flow have read in each layout, and the last day on which one did. */
+async function seenLayouts(flow, ask) {
+  const asked = { by: "layout,day", flow, since: since(DAYS * 86400), limit: 10000 };
+  const { items } = await ask("/v1/statistics", asked);
+  const sums = new Map();
+  for (const { layout, day, files, rows_read, rows_rejected } of items) {
+    const sum = sums.get(layout) ?? { files: 0, rows_read: 0, rows_rejected: 0, day };
+    sum.files += files;
+    sum.rows_read += rows_read;
+    sum.rows_rejected += rows_rejected;
+    if (day > sum.day) sum.day = day;
+    sums.set(layout, sum);
+  }
+  return sums;
 }
 
 function constraints(column) {

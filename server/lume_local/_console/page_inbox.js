@@ -1,10 +1,11 @@
 // The inbox: rejected rows that need work, by flow and reason.
 
+import { askDiscard } from "./actions.js";
 import { get } from "./api.js";
 import { bar, days } from "./charts.js";
 import { el, refill } from "./dom.js";
 import { number, since } from "./format.js";
-import { address, card, figure, figures, rowHead, runLink, select, table } from "./parts.js";
+import { actButton, address, card, figure, figures, rowHead, runLink, select, table } from "./parts.js";
 import { ageOf } from "./status.js";
 
 const DAYS = 30;
@@ -87,8 +88,8 @@ function ofFlow(flow, items, trend) {
     lost > 0 &&
       el(
         "p.muted",
-        "The rejects file of the lost rows is gone. Run the source again, or discard the rows: ",
-        el("code", `lume discard ${flow.flow} --why …`),
+        "The rejects file of the lost rows is gone. Run the source again, or discard all rows of the flow. ",
+        actButton("Discard all rows …", () => askDiscard(flow.flow)),
       ),
     flow.replays.length > 0 &&
       el(

@@ -1,7 +1,7 @@
 // The open rejected rows of a flow, in a grid to correct them: `#/inbox/people?reason=…`.
 
 import { get, path, whoAmI } from "./api.js";
-import { readBy } from "./blame.js";
+import { ownColumns, readBy } from "./blame.js";
 import { el, refill } from "./dom.js";
 import { counted, number, shortId } from "./format.js";
 import { Draft } from "./mend/draft.js";
@@ -47,7 +47,7 @@ async function newest(flow, signal) {
   const { items } = await get("/v1/flows", { flow, limit: 1000 }, { signal });
   if (!items.length) throw new Error(`There is no flow ${flow}.`);
   const { definition } = await get(path("flows", flow, "versions", items.at(-1).version), {}, { signal });
-  return { columns: readBy(definition), isOfObjects: OF_OBJECTS.includes(definition.source?.format) };
+  return { readings: readBy(definition), isOfObjects: OF_OBJECTS.includes(definition.source?.format) };
 }
 
 /** A choice of the reason, with numbers of rows. */
@@ -77,7 +77,7 @@ class Mending {
     Object.assign(this, { flow, reason, isReadOnly, signal, ended });
     this.sheet = new Sheet(version.isOfObjects, (rows) => this.#edited(rows));
     this.draft = new Draft(flow, reason, this.sheet, { isReadOnly, signal, on: () => this.#changed() });
-    this.shown = new Shown(this.sheet, this.draft, version.columns, isReadOnly);
+    this.shown = new Shown(this.sheet, this.draft, version.readings, isReadOnly);
     this.grid = new Grid(`Rejected rows of ${flow}`, this.shown);
     this.tools = new Tools(this.sheet, this.shown, this.grid, this.draft, () => this.#fewer());
     listen(this.grid, this.tools);
@@ -106,9 +106,10 @@ class Mending {
   }
 
   #load() {
+    const own = ownColumns(this.shown.readings);
     const got = (items, progress) => {
       this.progress = progress;
-      const rows = items.map(rowOf);
+      const rows = items.map((item) => rowOf(own(item)));
       this.sheet.add(rows);
       for (const row of rows) this.draft.fit(this.sheet.row(row.id));
       this.#reset();

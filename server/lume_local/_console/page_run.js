@@ -6,6 +6,7 @@ import { bar, reasonBars } from "./charts.js";
 import { el, fill, refill } from "./dom.js";
 import { counted, duration, fileName, moment, number, percent, secondsBetween, shortId } from "./format.js";
 import { latest } from "./latest.js";
+import { withMapLink } from "./map_upload.js";
 import {
   actButton,
   address,
@@ -40,7 +41,7 @@ export async function show({ parts, query, signal }) {
 
   function draw(run) {
     const message = run.metadata.error_message;
-    fill(counts, message && el("p.problem", { role: "alert" }, message), countsOf(run));
+    fill(counts, message && el("p.problem", { role: "alert" }, withMapLink(message, run)), countsOf(run));
     if (drawn !== run.status) {
       refill(head, header(run, isReadOnly));
       fill(body, sections(run, query, signal)); // rows are loaded once: they change only when the run ends
@@ -152,9 +153,27 @@ function sections(run, query, signal) {
     places.mapped &&
       wideCard("First mapped rows", rowsOf(run, "mapped", "First mapped rows", { limit: FIRST }, signal)),
     places.mapped && columns(metrics.columns ?? {}),
+    layouts(metrics.source),
     why && details(run),
     deliveries(run, signal),
   ];
+}
+
+/** The layouts in which the files of a run were written, and that of each file; nothing if the version has none. */
+function layouts({ layouts: found, files = [] }) {
+  if (!found) return null;
+  const rows = Object.entries(found).map(([name, one]) => [rowHead(name), number(one.files), number(one.rows_read)]);
+  const ofFiles = files.map((one) => [rowHead(one.file), one.layout ?? "", number(one.records)]);
+  return wideCard(
+    "Layouts",
+    table("Layouts", [["Layout"], ["Files", "num"], ["Rows read", "num"]], rows),
+    ofFiles.length > 0 &&
+      el(
+        "details",
+        el("summary", `The layout of each of ${counted(ofFiles.length, "file")}`),
+        table("Files", [["File", "path"], ["Layout"], ["Records", "num"]], ofFiles),
+      ),
+  );
 }
 
 /** Statistics of the mapped rows' columns. */
@@ -206,6 +225,7 @@ function details(run) {
         entry("Submitted by", el("a", { href: address(["runs"], "", { by: run.submitted_by }) }, run.submitted_by)),
       entry("Started", moment(run.started_at)),
       entry("Ended", moment(run.finished_at)),
+      run.layout && entry("Layout", `${run.layout}, as the submission says`),
       run.force_rerun && entry("Forced", "processed even if it was processed before"),
       mends && entry("Corrects", runLink(mends)),
       menders.length > 0 && entry("Corrected by", ...menders.flatMap((id) => [runLink(id), " "])),

@@ -51,21 +51,22 @@ export function rowsOf(run, output, label, query, signal) {
   return node;
 }
 
-/** A table of rows. `flowColumns` comes from `readBy`, to mark the values that the reasons name. */
-export function rowTable(rows, flowColumns, label) {
+/** A table of rows. `readings` comes from `readBy`, to mark the values that the reasons name. */
+export function rowTable(rows, readings, label) {
   const has = (name) => rows.some((row) => (row[OWN + name] ?? null) !== null);
   const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => !name.startsWith(OWN));
   // For each column: its heading, its class, and its cell in a row.
   const columns = [
     has("reasons") && ["Row", "num muted", (row) => place(row)],
     has("file") && ["File", "path muted", (row) => row[`${OWN}file`] ?? ""],
+    has("layout") && ["Layout", "muted", (row) => row[`${OWN}layout`] ?? ""],
     has("reasons") && ["Why", "reasons", (row) => reasonsOf(row).map((reason) => el("span.reason", reason))],
     ...names.map((name) => [
       name,
       "",
       (row) => {
         const isWide = textOf(row[name]).length > WIDE;
-        const isBad = isBlamed(reasonsOf(row), name, flowColumns);
+        const isBad = isBlamed(reasonsOf(row), name, readings, row[`${OWN}layout`]);
         return el("td", { class: `value${isWide ? " long" : ""}${isBad ? " blamed" : ""}` }, value(row[name]));
       },
     ]),

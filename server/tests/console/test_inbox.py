@@ -62,7 +62,11 @@ def test_a_flow_whose_rows_are_all_lost_is_in_the_inbox(page: Any, site: Site) -
     card = page.locator(".card", has=page.get_by_role("heading", name="gone", exact=True))
     expect(card.locator(".figure", has_text="Open")).to_contain_text("0")
     expect(card.locator(".figure", has_text="Lost")).to_contain_text("9")
-    expect(card).to_contain_text("or discard the rows: lume discard gone --why …")
+    card.get_by_role("button", name="Discard all rows …").click()
+    page.get_by_label("Why nothing is left to do").fill("the file is gone")
+    page.get_by_role("button", name="Discard them").click()
+    expect(page.get_by_text("9 rows were discarded.")).to_be_visible()
+    expect(card).to_have_count(0)
 
 
 def test_a_row_is_judged_as_it_is_edited_and_submitted_with_the_others(page: Any, site: Site) -> None:

@@ -57,7 +57,7 @@ def test_a_page_that_could_not_be_loaded_is_shown_once_the_server_answers(page: 
     page.route("**/v1/flows?*", lambda route: route.abort())
     go(page, "#/flows")
     expect(page.get_by_role("alert")).to_contain_text(
-        "The server can't be reached: check that it is running (`lume serve`). "
+        "The server can't be reached: check that it is running, and your connection to it. "
         "This page is shown as soon as it answers."
     )
     expect(page.locator("#live")).to_have_text("Server away")

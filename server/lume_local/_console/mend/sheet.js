@@ -27,6 +27,7 @@ export function rowOf(item) {
     reject: item._lume_reject,
     place: item._lume_row ?? item._lume_line,
     isLine: item._lume_row === null,
+    layout: item._lume_layout ?? "",
     reasons: item._lume_reasons,
     values,
     cells: {},

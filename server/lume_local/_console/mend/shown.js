@@ -8,6 +8,7 @@ const PLACE = { name: null, label: "Row", width: 104 };
 const WHY = { name: null, label: "Why", width: 250 };
 const NARROW = { PLACE: { ...PLACE, width: 76 }, WHY: { ...WHY, width: 170 } };
 const LETTER = 8.2; // pixels, approximately
+const MOST_OF_LAYOUT = 16; // letters
 const SAMPLE = 300;
 const STATES = {
   replaying: "is being submitted",
@@ -22,8 +23,8 @@ export class Shown {
   rows = [];
   filter = "";
 
-  constructor(sheet, draft, flowColumns, isReadOnly) {
-    Object.assign(this, { sheet, draft, flowColumns, isReadOnly });
+  constructor(sheet, draft, readings, isReadOnly) {
+    Object.assign(this, { sheet, draft, readings, isReadOnly });
     this.columns = [PLACE, WHY];
   }
 
@@ -41,8 +42,10 @@ export class Shown {
       untouched: (row) => !sheet.isEdited(row),
     }[this.filter];
     this.rows = chosen ? sheet.rows.filter(chosen) : sheet.rows;
-    const fixed = innerWidth < 640 ? [NARROW.PLACE, NARROW.WHY] : [PLACE, WHY];
-    this.columns = [...fixed, ...sheet.columns.map((name) => this.#column(name))];
+    const [place, why] = innerWidth < 640 ? [NARROW.PLACE, NARROW.WHY] : [PLACE, WHY];
+    const longest = Math.max(...Object.keys(this.readings).map((layout) => layout.length));
+    const width = Math.round(place.width + Math.min(longest, MOST_OF_LAYOUT) * LETTER);
+    this.columns = [{ ...place, width }, why, ...sheet.columns.map((name) => this.#column(name))];
   }
 
   #column(name) {
@@ -56,8 +59,9 @@ export class Shown {
   /** Returns the column that a reason is about, if any; `at` if it is about several. */
   columnOf(reason, at) {
     const isMalformed = reason.startsWith("malformed line");
+    const layouts = Object.keys(this.readings);
     const names = this.sheet.columns.filter((name) =>
-      isMalformed ? name === RAW : isBlamed([reason], name, this.flowColumns),
+      isMalformed ? name === RAW : layouts.some((layout) => isBlamed([reason], name, this.readings, layout)),
     );
     return names.includes(at) ? at : names[0];
   }
@@ -65,8 +69,8 @@ export class Shown {
   indexOf = (name) => this.columns.findIndex((column) => column.name === name);
 
   label(row) {
-    const { place, isLine, run } = this.rows[row];
-    return `${isLine ? "line" : "row"} ${place} of run ${shortId(run)}`;
+    const { place, isLine, run, layout } = this.rows[row];
+    return `${isLine ? "line" : "row"} ${place} of run ${shortId(run)}${layout ? `, layout ${layout}` : ""}`;
   }
 
   cell(number, column) {
@@ -80,7 +84,7 @@ export class Shown {
     const looks = [
       isEdited && "edited",
       !(name in row.values) && !isEdited && "absent",
-      isBlamed(reasonsOf(row), name, this.flowColumns) && "blamed",
+      isBlamed(reasonsOf(row), name, this.readings, row.layout) && "blamed",
     ];
     const text = value.replaceAll("\n", "↵");
     const title = isEdited ? `${value}\nbefore: ${textOf(row.values[name])}` : undefined;
@@ -89,7 +93,7 @@ export class Shown {
 
   #place(row, number) {
     const other = this.draft.elsewhere.get(row.id);
-    const text = `${row.isLine ? "line " : ""}${row.place ?? "?"}${other ? " ✎" : ""}`;
+    const text = `${row.isLine ? "line " : ""}${row.place ?? "?"}${row.layout ? ` · ${row.layout}` : ""}${other ? " ✎" : ""}`;
     const also = other ? `, also edited by ${other.owner}` : "";
     return { text, value: text, canEdit: false, look: "fixed", title: `${this.label(number)}${also}` };
   }

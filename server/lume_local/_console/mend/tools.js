@@ -72,6 +72,7 @@ export class Tools {
         const rows = this.shown.rows.map((row) => ({
           _lume_run: row.run,
           _lume_reject: row.reject,
+          ...(row.layout && { _lume_layout: row.layout }),
           _lume_reasons: reasonsOf(row),
           ...Object.fromEntries(sheet.columns.map((name) => [name, sheet.valueOf(row, name)])),
         }));

@@ -1,0 +1,10 @@
+// The server's messages name parameters of the library; a page has controls.
+
+const CONTROLS = [
+  [/pass force_rerun=true to process/g, "choose “Run again, forced …” to process"],
+  [/leave out encoding= to have it guessed, or pass the one/g, "choose “detected” as its encoding, or the one"],
+  [/pass (encoding|delim)=/g, (_, name) => `choose its ${name === "delim" ? "delimiter" : name}`],
+];
+
+/** Returns a message with parameters replaced by what a page has for them. */
+export const inControls = (text) => CONTROLS.reduce((said, [words, control]) => said.replace(words, control), text);
