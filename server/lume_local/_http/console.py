@@ -203,7 +203,7 @@ class Console:
         if session is None:
             raise Problem(
                 "unauthorized",
-                "this link is wrong, older than 10 minutes, or already used: ask for another one, which `lume console` prints",
+                "this link is wrong, older than 10 minutes, or already used: `lume console` prints another one",
             )
         return Reply(201, {"session": session})
 
@@ -216,7 +216,9 @@ class Console:
         """Answer `GET /console/session`: who is signed in, and what they may do."""
         holder = self.holder(ask.headers)
         if holder is None:
-            raise Problem("unauthorized", "this session is over: open another link, which `lume console` prints")
+            raise Problem(
+                "unauthorized", "this session is over: open another link, which `lume console` prints"
+            )
         return Reply(200, {"name": holder.name, "role": holder.role.name.lower()})
 
     async def sign_out(self, ask: Ask) -> Reply:

@@ -20,6 +20,7 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.turns import NoTurn, TooManyWaiting
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import CHECK_PATIENCE
+from lume_local._samples.known import KnownSource
 
 if TYPE_CHECKING:
     from lume_local._mapping.target import MappingTarget
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 MOST_SAMPLES = 20
 RETRY = 5
 """Seconds after which to retry a proposal that did not get a turn: most take less."""
-_FIELDS = ("samples", "version", "schema", "source", "choices", "inline_lookups", "dry_run")
+_FIELDS = ("samples", "version", "schema", "source", "sources", "choices", "inline_lookups", "dry_run")
 
 
 class FlowsApi:
@@ -105,6 +106,7 @@ class ProposalBody(NamedTuple):
         version: the flow version to continue; None for the newest.
         schema: the target, if it is not a flow version.
         source: how the samples are read, as `[source]` of a flow; None to detect it.
+        known: for each sample a part of that, beside which the rest is detected; may be empty.
         choices: the decisions of a person, see `_mapping.decisions`.
         inline: whether lookups are written into the flow instead of seed files.
         dry_run: whether the proposed version is tried on the sample.
@@ -114,6 +116,7 @@ class ProposalBody(NamedTuple):
     version: str | None
     schema: dict[str, Any] | None
     source: dict[str, Any] | None
+    known: list[dict[str, Any] | None]
     choices: dict[str, Any]
     inline: bool
     dry_run: bool
@@ -131,6 +134,7 @@ class ProposalsApi:
                 target,
                 wanted.samples,
                 wanted.source,
+                known=wanted.known,
                 choices=wanted.choices,
                 inline=wanted.inline,
                 uris=() if target.base is None else read_definition(target.base).source.uris,
@@ -208,7 +212,24 @@ def proposal_body(given: dict[str, Any]) -> ProposalBody:
         raise requests.field_problem(
             "dry_run", "takes one sample, and inline_lookups: seed files are not there yet"
         )
-    return ProposalBody(paths, version, schema, source, choices, inline, dry_run)
+    known = _known(given, len(paths))
+    return ProposalBody(paths, version, schema, source, known, choices, inline, dry_run)
+
+
+def _known(given: dict[str, Any], samples: int) -> list[dict[str, Any] | None]:
+    """Return what is known of each sample's source. Raises `Problem`."""
+    sources = given.get("sources") or []
+    if not isinstance(sources, list) or len(sources) not in (0, samples):
+        raise requests.field_problem("sources", "must be a list with an object or null for each sample")
+    if sources and given.get("source") is not None:
+        raise requests.field_problem("sources", "has no meaning with source: remove one of the two")
+    known = [_object({f"sources[{n}]": one}, f"sources[{n}]") for n, one in enumerate(sources)]
+    for n, one in enumerate(known):
+        try:
+            KnownSource.of(one or {}, f"sources[{n}]")
+        except FlowError as error:
+            raise requests.field_problem(error.place, error.problem) from None
+    return known
 
 
 def _object(given: dict[str, Any], name: str) -> dict[str, Any] | None:

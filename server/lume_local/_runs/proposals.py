@@ -36,6 +36,7 @@ class Proposals:
         samples: list[str],
         source: Json | None,
         *,
+        known: list[Json | None],
         choices: Json,
         inline: bool,
         uris: tuple[str, ...],
@@ -44,6 +45,8 @@ class Proposals:
         """Return the proposal for a target from samples.
 
         Args:
+            source: how all samples are read; None if that is to be detected.
+            known: for each sample, what is known of how it is read.
             uris: where runs of the flow look for a source that is not a path of its own.
             by: the name of the requesting key.
 
@@ -56,6 +59,8 @@ class Proposals:
         """
         require("rapidfuzz", "", "proposing a mapping")
         places = await run_sync(lambda: [self._place(one, source, uris) for one in samples])
+        for place, part in zip(places, known, strict=False):
+            place["known"] = part
         async with self._turns.turn(by):
             job = Propose(target.to_json(), places, choices=choices, inline=inline)
             return await self._pool.propose(job)

@@ -242,8 +242,12 @@ class SheetChoice:
     doubts: list[str]
 
 
-def sheet_of(parts: SampleParts, file: OpenSample) -> SheetChoice:
-    """Return the sheet to read, and where its table starts."""
+def sheet_of(parts: SampleParts, file: OpenSample, wanted: str | int | None = None) -> SheetChoice:
+    """Return the sheet to read, the first with a table unless one is `wanted`, and where its table starts."""
+    if wanted is not None:
+        chosen = {"excel": {"sheet": wanted}}
+        start, _ = _begins(file, chosen)
+        return SheetChoice({"format": "excel"} | chosen | start.settings, start.doubts)
     names = parts.sheets
     first, doubts = Start(0, []), list[str]()
     for n, name in enumerate(names[:_MOST_SHEETS] or [""]):

@@ -192,7 +192,7 @@ class Propose:
     Attributes:
         target: see `_mapping.target`.
         samples: files, each as `{"path": …, "shown": …}`, whose path has no symbolic link; optional: `source`, how to
-            read it, or else `encoding` and `delim`; `most_bytes`, its maximum size.
+            read it, or else `encoding`, `delim` and `known`, a part of that; `most_bytes`, its maximum size.
         suggestions: the suggestions of a program, each as `{"target": …, "sources": […], "sql": …}`.
         choices: a person's decisions about target columns (see `_mapping.decisions`).
         inline: whether lookups are written into the flow instead of seed files.

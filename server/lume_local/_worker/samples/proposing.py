@@ -20,6 +20,7 @@ from lume_local._mapping.decisions import decisions
 from lume_local._mapping.profile import Profile, profile_column
 from lume_local._mapping.propose import Suggestion
 from lume_local._mapping.target import MappingTarget, TargetColumn, definition_of
+from lume_local._samples.known import KnownSource
 from lume_local._samples.opening import JudgedColumn, SampleRows
 from lume_local._shared.protocol import Propose, Proposed, Refused
 from lume_local._worker.databases import postgres, sqlite
@@ -70,12 +71,19 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
             raise FlowError("samples", problem)
         name, wanted = given["shown"], given.get("source")
         if wanted is None:
-            encoding, delim = given.get("encoding"), given.get("delim")
-            read = read_sample(path, partial(_open_here, trials), encoding, delim, name=name, held=file)
+            said = KnownSource.of(given.get("known") or {}, "sources")
+            encoding, delim = given.get("encoding") or said.encoding, given.get("delim") or said.delim
+            opening = partial(_open_here, trials)
+            read = read_sample(
+                path, opening, encoding, delim, sheet=said.sheet, wanted=said.members, name=name, held=file
+            )
             members: list[str] | None = [column.source for column in read.columns]
             null = list(read.null.proposed)
-            settings = read.source | ({"null": null} if null else {})
+            guessed = read.source | ({"null": null} if null else {})
+            settings = said.over(guessed)
             seen: Sample | None = read
+            if settings != guessed:
+                seen, members = None, None
         else:  # nothing is guessed
             seen, members, settings = None, None, dict(wanted)
             if read_source(Table("source", settings)).query is not None:

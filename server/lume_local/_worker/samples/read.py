@@ -19,6 +19,7 @@ from lume_async._base.elided import elided
 from lume_async._base.words import counted, listed
 from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import CONTROL
+from lume_local._flow.patterns import Pattern
 from lume_local._samples.infer import (
     FixedColumns,
     NullWords,
@@ -87,6 +88,7 @@ class Sample:
         null: the words for missing values.
         footer: the beginnings of last rows that may not be records.
         unsure: what to check in the types of its columns.
+        parts: the contents of an archive or a workbook.
     """
 
     columns: list[SampleColumn]
@@ -96,6 +98,7 @@ class Sample:
     null: NullWords = field(factory=NullWords)
     footer: list[str] = field(factory=list)
     unsure: list[str] = field(factory=list)
+    parts: SampleParts = field(factory=SampleParts)
 
 
 def read_sample(
@@ -104,6 +107,8 @@ def read_sample(
     encoding: str | None = None,
     delim: str | None = None,
     *,
+    sheet: str | int | None = None,
+    wanted: Sequence[str] = (),
     name: str | None = None,
     held: Path | None = None,
 ) -> Sample:
@@ -111,6 +116,8 @@ def read_sample(
 
     Args:
         opening: opens a file, by a path and the name in messages, to read and judge its rows.
+        sheet: the sheet of a workbook; default: guessed.
+        wanted: patterns of the members of an archive; default: guessed.
         name: its name in messages; default: the path.
         held: the path to read it by, each time that it is opened; default: its own.
 
@@ -122,12 +129,15 @@ def read_sample(
     try:
         parts = sample_parts(raw.held, raw.name)
         if parts.members:
-            return _of_archive(raw, opening, parts.members, encoding, delim)
+            archive = _of_archive(raw, opening, parts.members, wanted, encoding, delim, sheet)
+            return evolve(archive, parts=evolve(archive.parts, members=parts.members))
         if (kind := _KINDS.get(raw.kind)) is not None:
             with opening(raw.held, name=raw.name) as file:
-                chosen = sheet_of(parts, file) if kind == "excel" else SheetChoice({"format": kind}, [])
+                chosen = (
+                    sheet_of(parts, file, sheet) if kind == "excel" else SheetChoice({"format": kind}, [])
+                )
                 rows = file.rows(chosen.source, most=_ROWS)
-                return sample_of_rows(raw.name, file, rows, chosen.source, chosen.doubts)
+                return evolve(sample_of_rows(raw.name, file, rows, chosen.source, chosen.doubts), parts=parts)
         refuse_binary(raw)
         with raw.open() as packed:
             text = json_format(packed)
@@ -154,21 +164,35 @@ def read_sample(
 
 
 def _of_archive(
-    raw: RawFile, opening: Opening, members: list[str], encoding: str | None, delim: str | None
+    raw: RawFile,
+    opening: Opening,
+    members: list[str],
+    wanted: Sequence[str],
+    encoding: str | None,
+    delim: str | None,
+    sheet: str | int | None,
 ) -> Sample:
-    """Read the first member of the most frequent kind, apart from notes: a flow reads all of that kind."""
+    """Read the first wanted member; else, as a flow reads all of a kind, of the most frequent that is no notes."""
     suffixes = Counter(Path(name).suffix for name in members)
     suffix = max(suffixes, key=lambda one: (one.lower() not in _NOTES, suffixes[one], one))
     read = [name for name in members if name.endswith(suffix)]
+    if patterns := [*map(Pattern, wanted)]:
+        read = [name for name in members if any(pattern.matches(name) for pattern in patterns)]
+        if not read:
+            raise ConfigurationError(
+                f"{raw.name} has no member that matches {listed(wanted)}: it has {listed(members)}"
+            )
     with TemporaryDirectory(prefix="lume-init-") as folder:
-        copy = Path(folder) / f"sample{suffix}"
+        copy = Path(folder) / f"sample{Path(read[0]).suffix}"
         unpack_member(raw.held, read[0], copy, raw.name)
-        sample = read_sample(copy, opening, encoding, delim, name=f"{raw.name}/{read[0]}")
+        sample = read_sample(copy, opening, encoding, delim, sheet=sheet, name=f"{raw.name}/{read[0]}")
     source = {name: value for name, value in sample.source.items() if name != "compression"}
     if raw.path.suffix.lower() != ".zip":
         source["compression"] = "zip"
     asked = [f"the columns are those of {read[0]!r}"] if len(read) > 1 else []
-    if len(members) > 1:
+    if wanted:
+        source["members"] = list(wanted)
+    elif len(members) > 1:
         source["members"] = ("**/*" if any("/" in name for name in read) else "*") + suffix
     if left := [name for name in members if name not in read]:
         asked.append(f"not read of the archive: {listed(left)}")
