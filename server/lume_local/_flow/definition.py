@@ -362,7 +362,7 @@ def _layout(
     table = Table(place, entry)
     match = (table.text("match"),) if isinstance(entry.get("match"), str) else tuple(table.scalars("match"))
     for one in match:
-        if not isinstance(one, str) or not one.strip() or len(one) > 1000 or control_in(one):
+        if not isinstance(one, str) or not one.strip("/ ") or len(one) > 1000 or control_in(one):
             raise FlowError(table.at("match"), f'{one!r} is not a pattern of paths, such as "mueller/*"')
     own, read = table.table("source"), table.table("columns")
     for key in own.values:

@@ -29,7 +29,7 @@ from lume_local._worker.compiler.columns import (
     storage_type,
 )
 from lume_local._worker.compiler.expressions import Expression, Judge, explained, first_line
-from lume_local._worker.compiler.layouts import checks_of_all
+from lume_local._worker.compiler.layouts import check_ties, checks_of_all
 from lume_local._worker.compiler.tree import Lookup, Lookups
 from lume_local._worker.profile import COUNTS, question
 from lume_local._worker.seeds import make_empty_tables
@@ -100,6 +100,7 @@ def compile_flow(
     }
     for form in layouts.values():
         del form["checks"]  # they are a third of its size, and those of all layouts say whose they are
+    check_ties(layouts)
     return contract | of_all | {"layouts": layouts}
 
 

@@ -147,6 +147,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     (layout(matches="b/*"), "layouts.b.matches: is not a known key; did you mean 'match'?"),
     (layout(match=""), "layouts.b.match: is empty"),
+    (layout(match="/"), "layouts.b.match: '/' is not a pattern of paths, such as \"mueller/*\""),
     (layout(match=[]), "layouts.b.match: must be a list of 1 to 1,000 values"),
     (layout(match=[7]), 'layouts.b.match: 7 is not a pattern of paths, such as "mueller/*"'),
     (layout(match=["b/*", " "]), "layouts.b.match: ' ' is not a pattern of paths, such as \"mueller/*\""),
