@@ -135,6 +135,7 @@ class Submissions:
             priority=BEHIND,
             layout=arrival.layout,
             arrived=file.arrived,
+            alike=found.alike,
         )
         try:
             run, _ = await self._runner.submit(new)

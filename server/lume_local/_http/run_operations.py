@@ -106,6 +106,7 @@ class RunsApi:
             priority=wanted.priority,
             seeds=found.seeds,
             layout=wanted.layout,
+            alike=found.alike,
         )
         try:
             run, is_new = await self._runner.submit(new)
@@ -299,7 +300,7 @@ def _duplicate_problem(
     duplicate: Duplicate, wanted: requests.SubmissionBody, source_changed: bool | None
 ) -> Problem:
     """Return the problem that another run has the source; `source_changed` is None if unknown."""
-    flow, source, run_id = wanted.flow_version, f"{wanted.source_path!r}", duplicate.run_id
+    flow, source, run_id = duplicate.flow_version, f"{wanted.source_path!r}", duplicate.run_id
     kind = "run-in-progress" if duplicate.is_active else "already-processed"
     if duplicate.is_active:
         detail = f"{flow} is processing {source} in run {run_id}: wait for that run, or cancel it"

@@ -85,6 +85,7 @@ class FlowRegistry:
         self._stored = {flow.ref: flow for flow in known}
         self._sorted = sorted(map(_place, known))
         self._parsed: dict[str, Flow] = {}
+        self._alike: dict[str, tuple[str, ...]] = {}
         self._logged: dict[str, str] = {}
         """By version, the content of a changed file that was already logged."""
         self._registering = asyncio.Lock()
@@ -166,6 +167,18 @@ class FlowRegistry:
     def source_key(self, flow: Flow, located: str) -> str:
         """Return the key of a source for this version; on a development server each content has its own keys."""
         return f"{located}#{flow.content_hash}" if self._dev else located
+
+    def alike(self, ref: str) -> tuple[str, ...]:
+        """Return the versions that share sources with a version, itself included; none if it has no layouts.
+
+        A version that only adds layouts reads earlier files in the same way: they are not processed again.
+        """
+        if ref not in self._alike:
+            own, others = self._stored[ref], self.all(ref.partition(":")[0])
+            self._alike[ref] = tuple(
+                one.ref for one in others if _adds_layouts(one, own) or _adds_layouts(own, one)
+            )
+        return self._alike[ref]
 
     def _unknown(self, ref: str) -> str:
         """Return the message for an unknown flow version, with the closest known ones."""
@@ -270,6 +283,7 @@ class FlowRegistry:
         insort(self._sorted, _place(flow))
         self._stored[flow.ref] = flow
         self._parsed.pop(flow.ref, None)
+        self._alike.clear()
 
     async def compiled(self, ref: str) -> dict[str, Any]:
         """Return the compiled form, recompiled if another DuckDB or an older lume_local compiled it."""
@@ -289,10 +303,7 @@ class FlowRegistry:
         return await self._pool.check(flow.definition) | {"siblings": self._siblings(flow.ref)}
 
     def _siblings(self, ref: str) -> list[dict[str, Any]]:
-        """Return the columns that other versions, or layouts of them, read, to name the version that a file fits.
-
-        The newest come first.
-        """
+        """Return the columns that other versions read, newest first, to name the version that a file fits."""
         flow, room, found = ref.partition(":")[0] + ":", _MOST_SIBLING_COLUMNS, list[dict[str, Any]]()
         others = [other for other in reversed(self._stored) if other.startswith(flow) and other != ref]
         for other, form in [(one, form) for one in others for form in self._forms(one)]:
@@ -337,6 +348,23 @@ class FlowRegistry:
 def _place(flow: StoredFlow) -> tuple[str, ...]:
     """Return the sort key of a version: its flow, its registration, its name."""
     return flow.ref.partition(":")[0], flow.created_at, flow.ref
+
+
+_APART = ("version", "description", "layouts", "engine")
+"""What may differ between two versions that share sources."""
+
+
+def _adds_layouts(one: StoredFlow, other: StoredFlow) -> bool:
+    """Return whether a version has all that the other has, and at most more layouts."""
+    mine, others = one.definition, other.definition
+    layouts = others.get("layouts", {})
+    return (
+        bool(layouts)
+        and all(mine.get("layouts", {}).get(name) == layout for name, layout in layouts.items())
+        and all(mine.get(key) == others.get(key) for key in {*mine, *others}.difference(_APART))
+        # Another version of lume_local may have compiled them with cleaners of other results.
+        and set(other.compiled["cleaners"]) <= set(one.compiled["cleaners"])
+    )
 
 
 def _listed(refs: list[str]) -> str:

@@ -61,6 +61,7 @@ class Resolved(NamedTuple):
     Attributes:
         source_key: equal for all submissions that process the same source in the same way.
         note: a note on the flow version for the run.
+        alike: the versions that process it in the same way, see `FlowRegistry.alike`.
     """
 
     flow: Flow
@@ -68,6 +69,7 @@ class Resolved(NamedTuple):
     source_key: str
     seeds: RunSeeds
     note: str | None
+    alike: tuple[str, ...]
 
 
 class SourceResolver:
@@ -114,7 +116,8 @@ class SourceResolver:
                 content[""] = layout  # a seed has a name
             digest = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
             key = with_seeds(key, digest)
-        return Resolved(flow, source_path, self._flows.source_key(flow, key), seeds, note)
+        key = self._flows.source_key(flow, key)
+        return Resolved(flow, source_path, key, seeds, note, self._flows.alike(flow.ref))
 
     async def is_other(self, run_id: str, flow: Flow, source_path: str) -> bool | None:
         """Return whether a source has changed since that run read it; None if unknown."""

@@ -145,7 +145,9 @@ class SqlStore:
 
     @writing
     async def _create(self, new: NewRun, claims: Sequence[Claim]) -> tuple[StoredRun, bool]:
-        await self.sql.lock("source", new.flow_version, new.source_key)
+        # Versions that share sources wait for each other.
+        versions = new.flow_version.partition(":")[0] if new.alike else new.flow_version
+        await self.sql.lock("source", versions, new.source_key)
         if new.idempotency_key is not None:
             query = "SELECT fingerprint, run_id FROM idempotency_keys WHERE key = ?"
             earlier = await self.sql.row(query, [new.idempotency_key])
@@ -171,18 +173,19 @@ class SqlStore:
 
     async def _refuse_duplicate(self, new: NewRun) -> bool:
         """Return whether an arrived file of the source may have been left for this run. Raises `Duplicate`."""
-        newest = "SELECT run_id FROM runs WHERE flow_version = ? AND source_key = ? AND"
+        versions = new.alike or (new.flow_version,)
+        these = f"flow_version IN ({', '.join('?' * len(versions))}) AND source_key = ?"
+        newest = f"SELECT run_id FROM runs WHERE {these} AND"
         done = f"{newest} {DONE} ORDER BY seq DESC LIMIT 1"
         unread = f"SELECT seq FROM ({UNREAD_RUN}) AS unread"
-        source = [new.flow_version, new.source_key]
+        source = [*versions, new.source_key]
         active_run, done_run, unread_run = await self.sql.one(
-            f"SELECT ({newest} {_ACTIVE}), ({done}), ({unread})",
+            f"SELECT ({newest} {_ACTIVE} LIMIT 1), ({done}), ({unread})",
             [*source, *source, *unread_of(new)],
         )
-        if active_run is not None:
-            raise Duplicate(active_run, is_active=True)
-        if done_run is not None and not new.force_rerun:
-            raise Duplicate(done_run, is_active=False)
+        if active_run is not None or (done_run is not None and not new.force_rerun):
+            run = await self._require(active_run or done_run)
+            raise Duplicate(run.run_id, run.flow_version, is_active=active_run is not None)
         return unread_run is not None
 
     async def _insert(self, new: NewRun, run_id: str, now: str) -> StoredRun:

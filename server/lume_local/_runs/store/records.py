@@ -28,9 +28,9 @@ VARIABLE = "env:"
 class Duplicate(Exception):
     """Another run is processing this source, or has processed it."""
 
-    def __init__(self, run_id: str, *, is_active: bool) -> None:
-        super().__init__(run_id, is_active)
-        self.run_id = run_id
+    def __init__(self, run_id: str, flow_version: str, *, is_active: bool) -> None:
+        super().__init__(run_id, flow_version, is_active)
+        self.run_id, self.flow_version = run_id, flow_version
         self.is_active = is_active
 
 
@@ -68,7 +68,11 @@ class TooLong(StoreFailed):
 
 @frozen
 class NewRun:
-    """A request for a run. `arrived` is its arrived file, recorded together with it."""
+    """A request for a run. `arrived` is its arrived file, recorded together with it.
+
+    Attributes:
+        alike: the versions of which none processes a source again, see `FlowRegistry.alike`.
+    """
 
     flow_version: str
     source_path: str
@@ -85,6 +89,7 @@ class NewRun:
     seeds: dict[str, dict[str, Any]] = field(factory=dict)
     layout: str | None = None
     arrived: Arrived | None = None
+    alike: tuple[str, ...] = ()
 
 
 @frozen

@@ -182,7 +182,7 @@ async def test_rows_that_another_run_has_are_a_conflict(
     await dirty(wire, home)
 
     async def taken(self: Runner, new: NewRun, claims: Sequence[Claim] = ()) -> tuple[StoredRun, bool]:
-        raise Duplicate("run_1", is_active=is_active)
+        raise Duplicate("run_1", "people:v1", is_active=is_active)
 
     monkeypatch.setattr(Runner, "submit", taken)
     answer = await wire.ask("POST", "/v1/replays", json={"flow": "people"})

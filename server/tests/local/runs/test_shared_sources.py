@@ -1,0 +1,112 @@
+"""A version that only adds layouts shares the sources of those before it: a file sent again is a duplicate."""
+
+from typing import Any, cast
+
+import pytest
+from local.flows import people
+from local.states import moved
+
+from lume_local._flow.definition import read_definition
+from lume_local._runs.flow_registry import FlowRegistry
+from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.store.records import Duplicate, NewRun, StoredFlow
+
+A, B, C = ({"columns": {"id": f'"{name}"'}} for name in "abc")
+BOTH = ("people:v1", "people:v2")
+
+
+def known(version: str, cleaners: tuple[str, ...] = (), **changes: Any) -> StoredFlow:
+    flow = read_definition(people(version=version, **changes))
+    compiled = {"cleaners": list(cleaners)}
+    return StoredFlow(flow.ref, flow.content_hash, flow.definition, compiled, "", f"2024-01-0{version[1:]}")
+
+
+def registry(*flows: StoredFlow) -> FlowRegistry:
+    return FlowRegistry(cast(Any, None), list(flows), cast(Any, None))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_shared"),
+    [
+        (known("v1", layouts={"a": A}), known("v2", layouts={"a": A, "b": B}), True),
+        (known("v1", layouts={"a": A, "b": B}), known("v2", layouts={"b": B}), True),
+        (known("v1", layouts={"a": A, "b": B}), known("v2", layouts={"b": B, "a": A}), True),
+        (known("v1", layouts={"a": A}), known("v2", layouts={"a": A, "b": B}, description="With b."), True),
+        (known("v1", layouts={"a": A}), known("v2", layouts={"a": A, "b": B}, engine={"shards": 2}), True),
+        (known("v1", ("x",), layouts={"a": A}), known("v2", ("x", "y"), layouts={"a": A, "b": B}), True),
+        (known("v1", ("old x",), layouts={"a": A}), known("v2", ("x", "y"), layouts={"a": A, "b": B}), False),
+        (known("v1", layouts={"a": A}), known("v2", layouts={"a": B, "b": A}), False),
+        (known("v1", layouts={"a": A, "b": B}), known("v2", layouts={"a": A, "c": C}), False),
+        (known("v1", layouts={"a": A}), known("v2", layouts={"a": A, "b": B}, source={"null": ["-"]}), False),
+        (
+            known("v1", layouts={"a": A}),
+            known("v2", layouts={"a": A, "b": B}, rejects={"max_ratio": 0.1}),
+            False,
+        ),
+        (
+            known("v1", layouts={"a": A}),
+            known("v2", layouts={"a": A, "b": B}, columns={"id": {"type": "integer"}}),
+            False,
+        ),
+        (known("v1"), known("v2", layouts={"a": A}), False),
+        (known("v1"), known("v2"), False),
+        (known("v1", layouts={"a": A}), known("v2", flow="others", layouts={"a": A, "b": B}), False),
+    ],
+)
+def test_versions_that_only_add_layouts_are_alike(
+    first: StoredFlow, second: StoredFlow, is_shared: bool
+) -> None:
+    flows = registry(first, second)
+    for one in (first, second):
+        assert (set(flows.alike(one.ref)) == {first.ref, second.ref}) is is_shared
+        assert is_shared or flows.alike(one.ref) == ((one.ref,) if "layouts" in one.definition else ())
+
+
+def test_a_chain_of_versions_is_alike_and_two_that_add_others_are_not() -> None:
+    flows = registry(
+        known("v1", layouts={"a": A}),
+        known("v2", layouts={"a": A, "b": B}),
+        known("v3", layouts={"a": A, "c": C}),
+        known("v4", layouts={"a": A, "b": B, "c": C}),
+    )
+    assert flows.alike("people:v1") == ("people:v1", "people:v2", "people:v3", "people:v4")
+    assert flows.alike("people:v2") == ("people:v1", "people:v2", "people:v4")
+    assert flows.alike("people:v4") == ("people:v1", "people:v2", "people:v3", "people:v4")
+
+
+def new(flow_version: str, alike: tuple[str, ...] = BOTH, *, force: bool = False) -> NewRun:
+    return NewRun(flow_version, "a.csv", "/a.csv", None, force, None, "x", alike=alike)
+
+
+@pytest.mark.parametrize(("first", "second"), [BOTH, BOTH[::-1]])
+async def test_a_source_of_either_version_is_taken(store: SqlStore, first: str, second: str) -> None:
+    run, _ = await store.create(new(first))
+    with pytest.raises(Duplicate) as caught:
+        await store.create(new(second))
+    assert (caught.value.run_id, caught.value.flow_version, caught.value.is_active) == (
+        run.run_id,
+        first,
+        True,
+    )
+    other, _ = await store.create(new("people:v3", ()))
+    await moved(store, other.run_id, "CANCELLED")
+
+    for step in ("SYNCING_SOURCE", "TRANSFORMING", "SUCCEEDED"):
+        await moved(store, run.run_id, step)
+    with pytest.raises(Duplicate) as caught:
+        await store.create(new(second))
+    assert (caught.value.run_id, caught.value.flow_version, caught.value.is_active) == (
+        run.run_id,
+        first,
+        False,
+    )
+    again, is_new = await store.create(new(second, force=True))
+    assert (again.flow_version, is_new) == (second, True)
+
+
+async def test_a_source_that_no_version_could_read_is_free(store: SqlStore) -> None:
+    run, _ = await store.create(new("people:v1"))
+    for step in ("SYNCING_SOURCE", "FAILED"):
+        await moved(store, run.run_id, step)
+    _, is_new = await store.create(new("people:v2"))
+    assert is_new
