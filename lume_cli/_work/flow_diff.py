@@ -1,8 +1,9 @@
 """Compares two flow versions part by part; each is a file, or a version of the server."""
 
 import json
+import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 _NAMES = ("flow", "version")
 """Two versions always differ in these."""
+_LAYOUT = re.compile(r"layouts\.([\w-]+)")
 
 
 @frozen
@@ -46,6 +48,23 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[Differenc
     places = [place for place in {**old, **new} if place not in _NAMES]
     found = [Difference(place, old.get(place), new.get(place)) for place in places]
     return [one for one in found if one.before != one.after]
+
+
+def report(found: Sequence[Difference], before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return the differences as lines; those of a layout last, below a line that says what became of it."""
+    lines, of_layouts = list[str](), dict[str, list[str]]()
+    for one in found:
+        layout = _LAYOUT.match(one.place)
+        (of_layouts.setdefault(layout[1], []) if layout else lines).extend(one.lines())
+    for name, own in of_layouts.items():
+        was, is_there = (name in _layouts(flow) for flow in (before, after))
+        lines += [f"layout {name}: {'changed' if was and is_there else 'removed' if was else 'added'}", *own]
+    return lines
+
+
+def _layouts(flow: dict[str, Any]) -> dict[str, Any]:
+    layouts = flow.get("layouts")
+    return layouts if isinstance(layouts, dict) else {}
 
 
 def _parts(value: Any, place: str) -> Iterator[tuple[str, Any]]:

@@ -141,14 +141,15 @@ def diff(options: GlobalOptions, *, before: str, after: str | None) -> None:
     lume flow diff flows/customer_cleaner.v2.toml
     """
     from lume_cli._session import CommandSession
-    from lume_cli._work.flow_diff import differences, pair
+    from lume_cli._work.flow_diff import differences, pair, report
 
     session = CommandSession(options)
 
     async def work(client: "Client") -> None:
-        found = differences(*await pair(client, before, after))
+        both = await pair(client, before, after)
+        found = differences(*both)
         if session.data.format == "table":
-            session.data.text("\n".join(line for one in found for line in one.lines()))
+            session.data.text("\n".join(report(found, *both)))
         else:
             session.data.values(found)
         if not found:

@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.shell import Shell
 from local.flows import PEOPLE
 
-from lume_cli._work.flow_diff import differences
+from lume_cli._work.flow_diff import differences, report
 from lume_sync import Client
 
 
@@ -101,3 +102,36 @@ def test_rules_are_compared_by_their_names() -> None:
         '+ rules.y.sql = "3"',
         "+ source.csv = {}",
     ]
+
+
+def test_a_layout_is_compared_as_a_whole() -> None:
+    columns = {"columns": {"id": '"Id"'}}
+    before: dict[str, Any] = {"layouts": {"a": columns, "b": columns, "same": columns, "empty": {}}}
+    after: dict[str, Any] = {
+        "layouts": {
+            "c-d": columns | {"match": ["c/*"]},
+            "same": columns,
+            "b": {"columns": {"id": '"No"'}, "match": "b"},
+        },
+        "rejects": {"max_ratio": 0.1},
+    }
+    assert report(differences(before, after), before, after) == [
+        "+ rejects.max_ratio = 0.1",
+        "layout a: removed",
+        '- layouts.a.columns.id = "\\"Id\\""',
+        "layout b: changed",
+        '- layouts.b.columns.id = "\\"Id\\""',
+        '+ layouts.b.columns.id = "\\"No\\""',
+        '+ layouts.b.match = "b"',
+        "layout empty: removed",
+        "- layouts.empty = {}",
+        "layout c-d: added",
+        '+ layouts.c-d.columns.id = "\\"Id\\""',
+        '+ layouts.c-d.match = ["c/*"]',
+    ]
+
+
+@pytest.mark.parametrize("layouts", ["csv", [], 7, None])
+def test_what_is_no_table_of_layouts_is_compared_like_other_values(layouts: Any) -> None:
+    before, after = {"layouts": layouts}, {"layouts": {"a": {"match": "a/*"}}}
+    assert "layout a: added" in report(differences(before, after), before, after)
