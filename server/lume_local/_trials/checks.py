@@ -114,7 +114,8 @@ async def checked(pool: WorkerPool, definition: Any, text: str) -> tuple[Flow, J
             flow = read_definition(definition)
             compiled = await pool.check(flow.definition)
         except FlowError as error:
-            if all(error.place != known.place for known in mistakes):  # else its removal caused the error
+            # An error there, or of the whole that it is a part of, was caused by its removal.
+            if not any(f"{known.place}.".startswith(f"{error.place}.") for known in mistakes):
                 mistakes.append(with_line(error, text))
             definition = without(definition, error)
             if definition is not None and len(mistakes) < _MOST:
@@ -160,7 +161,7 @@ def without(definition: Any, error: FlowError) -> Any | None:
     table, key = _found(repaired, error.place)
     if table is None:
         return None
-    if key == "sql" and error.place.startswith("columns."):
+    if key == "sql" and "columns." in error.place and "from" not in table:
         table[key] = "NULL"
     else:
         del table[key]

@@ -102,6 +102,49 @@ async def test_all_mistakes_are_found_at_once(tmp_path: Path) -> None:
     }
 
 
+LAYOUTS = """flow = "f"
+version = "v1"
+[source]
+csv = { delim = ";" }
+[columns.id]
+type = "integer"
+[columns.amount]
+[layouts.a]
+mach = "a/*"
+[layouts.a.columns]
+id = 'lowr("Id")'
+amount = '"Total"'
+[layouts.b.source]
+format = "jsn"
+where = "now()"
+[layouts.b.columns.id]
+from = ["Nr"]
+sql = "nope("
+[layouts.b.columns.amount]
+sql = "\\"Sum\\""
+required = true
+[layouts.c.columns]
+id = "lowr(x)"
+"""
+
+
+async def test_all_mistakes_of_layouts_are_found_at_once_with_their_lines(tmp_path: Path) -> None:
+    (tmp_path / "f.toml").write_text(LAYOUTS)
+    with pytest.raises(lume_local.FlowError) as caught:
+        await lume_local.check_flow(tmp_path / "f.toml")
+    found = {(one.place, one.line) for one in (caught.value, *caught.value.others)}
+    assert found == {
+        ("source.csv", 4),
+        ("layouts.a.mach", 9),
+        ("layouts.a.columns.id.sql", 11),
+        ("layouts.b.source.format", 14),
+        ("layouts.b.source.where", 15),
+        ("layouts.b.columns.id.sql", 18),
+        ("layouts.b.columns.amount.required", 21),
+        ("layouts.c.columns.id.sql", 23),
+    }
+
+
 async def test_a_key_that_is_wrong_is_not_called_missing(tmp_path: Path) -> None:
     upsert = '[target]\nmapped = { url_env = "WH", table = "t", mode = "upsert", key = ["a"] }\n'
     columns = "[columns.a]\nrequired = true\n[columns.b]\nminLength = true\n"
