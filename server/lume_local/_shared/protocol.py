@@ -49,7 +49,8 @@ class Execute:
     Attributes:
         seeds: the file of each seed, `{"countries": {"path": …, "looked_up": …}}`; if the run brings it, also the
             required `sha256`.
-        header: the previous columns of the flow's sources, if a change of them is to be reported.
+        headers: the previous columns of the flow's sources by layout, if a change of them is to be reported; without
+            layouts by an empty name.
         engine: set if the run is spread over shards: `{"url": "pool://4", "shard_bytes": 268435456}`, with `shards`
             if their number is given, and the `kind` of a cluster.
         content: the digest of the submitted source, if nothing else may be read.
@@ -78,7 +79,7 @@ class Execute:
     memory_limit: str
     threads: int
     seeds: Json = field(factory=dict)
-    header: list[str] | None = None
+    headers: dict[str, list[str]] = field(factory=dict)
     dry_run: bool = False
     engine: Json | None = None
     content: str | None = None

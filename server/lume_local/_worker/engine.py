@@ -93,6 +93,8 @@ class Run:
         rejects = Rejects(
             context.connection, context.flow, taken.statements, malformed, taken.staged, duplicates, taken.few
         )
+        for layout, count in rejects.by_layout().items():
+            metrics["source"]["layouts"][layout]["rows_rejected"] = count
         return Judged(
             taken, metrics, rejects, message, for_ledger(context.job, taken.intake, rejects, metrics)
         )
@@ -104,7 +106,7 @@ class Run:
         reasons: dict[str, int] = dict(intake.malformed.counts)
         job, filtered = self.context.job, {"filtered": 0}
         of_rejects = job.is_replay or job.mends is not None
-        warnings = changes(flow, intake.relation, job.header, of_rejects=of_rejects)
+        warnings = changes(flow, intake.relation, job.headers, of_rejects=of_rejects)
         counts_of = {"reject": reasons, "filter": filtered}  # any other check only warns
         for check, count in zip(flow["checks"], broken, strict=True):
             into = counts_of.get(check["on_fail"], warnings)
@@ -126,9 +128,11 @@ class Run:
             "reject_reasons": reasons,
             "warnings": warnings,
             "source": intake.account.plain()
-            | noted(flow, intake.relation, job.header, of_rejects=of_rejects),
+            | noted(flow, intake.relation, job.headers, intake.account.by_layout(), of_rejects=of_rejects),
         }
-        if malformed and flow["format"] in ("csv", "fixed"):
+        if malformed and any(
+            form["format"] in ("csv", "fixed") for _, form, _ in intake.relation.by_layout(flow)
+        ):
             metrics["malformed_lines"] = recorded(intake.lines, dict(taken.statements.raw_labels()))
         if flow["where"]:
             metrics["rows_filtered"] = filtered["filtered"]

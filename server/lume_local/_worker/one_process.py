@@ -33,6 +33,7 @@ from lume_local._worker.seeds import load_seeds
 from lume_local._worker.sources.formats.names import check_columns
 from lume_local._worker.sources.formats.parquet import report_damage
 from lume_local._worker.sources.intake import ReturnOrigin
+from lume_local._worker.sources.layouts import recognised
 from lume_local._worker.sources.mending.lost_letters import LostLetters
 from lume_local._worker.sources.mending.mended_rows import lost_letters
 from lume_local._worker.sources.read import read_source
@@ -85,6 +86,9 @@ class OneProcess:
         lost = LostLetters() if mended is None else lost_letters(read_job(mended))
         accepted = context.job.accepted or {"rejects": None}
         is_mended = mended is not None or accepted["rejects"] is not None
+        files = recognised(
+            self._connection, files, self._flow, self._folder, context.pause, forced=context.job.layout
+        )
         intake = read_source(
             self._connection,
             files,

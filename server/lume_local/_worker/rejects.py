@@ -31,13 +31,13 @@ from lume_local._worker.outputs.pages import all_rows_of, spelling_of
 from lume_local._worker.outputs.row_json import Broken, Reasons
 from lume_local._worker.sources.files import encode_back, is_utf8_name
 from lume_local._worker.sources.formats.text.dialect import Dialect
-from lume_local._worker.sources.intake import AllMalformed
+from lume_local._worker.sources.intake import AllMalformed, MalformedLine
 from lume_local._worker.sources.mending.lost_letters import KEPT
 from lume_local._worker.sources.mending.mended_rows import rows_of_rejects
 from lume_local._worker.sources.read import Intake
 from lume_local._worker.sources.source import place_to_read
 from lume_local._worker.sql import LINES, OURS, STAGED, copy_to, csv_reader, row_of, text
-from lume_local._worker.statements import Statements, rejects_as_bits
+from lume_local._worker.statements import LAYOUT, Statements, rejects_as_bits
 
 
 @frozen
@@ -64,6 +64,21 @@ class Rejects:
             return None
         return [row for row in self.few if row[self.statements.masks]]
 
+    def by_layout(self) -> Counter[str]:
+        """Return the number of rejects of each layout; empty for a version without layouts."""
+        counts, relation = Counter[str](), self.statements.relation
+        if not relation.branches:
+            return counts
+        at = relation.raw_names.index(LAYOUT)
+        if self.rows is not None:
+            counts.update(raw[at] for *_, raw in self.rows)
+        else:
+            rows = self.statements.rejected(self.staged, self.duplicates)
+            query = f"SELECT {LAYOUT}, count(*) FROM (SELECT {LAYOUT} FROM {rows}) GROUP BY ALL"
+            counts.update(dict(self.connection.execute(query).fetchall()))
+        counts.update(one.layout for one in self.malformed.rows())
+        return counts
+
     def write(self, target: Path) -> int:
         """Write the rows in the order of the source, then the malformed lines; return their number."""
         kind = (self.flow["format"], target.suffix)
@@ -86,12 +101,12 @@ class Rejects:
             count = self._write_few(rows, written, dialect.delim.decode(), field_of)
         between = dialect.delim * (1 + sum(1 for _ in self.statements.raw_labels()))
         with written.open("ab") as file:
-            for shown, line, reason, raw in self.malformed.rows():
-                own = [reason.encode(), shown.encode()][: len(self._own_texts)]
+            for one in self.malformed.rows():
+                own = [value.encode() for value in self._about(one).values()]
                 if not dialect.quote:
                     own = [value.replace(dialect.delim, b" ") for value in own]
-                start = dialect.delim.join([b"", str(line).encode(), *map(dialect.as_field, own)])
-                file.writelines((start, between, dialect.as_field(raw), b"\n"))
+                start = dialect.delim.join([b"", str(one.line).encode(), *map(dialect.as_field, own)])
+                file.writelines((start, between, dialect.as_field(self._as_it_was(one)), b"\n"))
         if not plain:
             encode_back(written, encoding, target)
         return count + self.malformed.total
@@ -101,7 +116,8 @@ class Rejects:
         rows = self.statements.rejects(self.staged, self.duplicates)
         if not dialect.quote:
             bad = f"{text(dialect.delim.decode())} || e'\\r\\n'"
-            kept = [f"translate({name}, {bad}, '   ') AS {name}" for name in self._own_texts]
+            own = ["_lume_reasons", *(["_lume_file"] if self.statements.relation.of_files else [])]
+            kept = [f"translate({name}, {bad}, '   ') AS {name}" for name in own]
             rows = f"SELECT * REPLACE ({', '.join(kept)}) FROM ({rows})"
         options = (
             f"FORMAT csv, HEADER true, DELIM {text(dialect.delim.decode())}, QUOTE {text(dialect.quote.decode())}, "
@@ -126,17 +142,26 @@ class Rejects:
         target.write_bytes("".join(delim.join(map(field_of, line)) + "\n" for line in lines).encode())
         return len(rows)
 
-    @property
-    def _own_texts(self) -> list[str]:
-        """Lume's own text columns, which precede the source's."""
-        return ["_lume_reasons", "_lume_file"] if self.statements.relation.of_files else ["_lume_reasons"]
+    def _about(self, one: MalformedLine) -> dict[str, str]:
+        """Return Lume's own texts about a line, which precede the source's columns."""
+        about, relation = {"_lume_reasons": one.reason}, self.statements.relation
+        if relation.of_files:
+            about["_lume_file"] = one.file
+        if relation.branches:
+            about[LAYOUT] = one.layout
+        return about
+
+    def _as_it_was(self, one: MalformedLine) -> bytes:
+        """Return the line for a file in UTF-8 in which bytes that its own encoding lacks are as they were."""
+        if not one.layout or is_utf8_name(self.flow["layouts"][one.layout]["encoding"]):
+            return one.raw
+        return one.raw.decode("utf-8", "surrogatepass").encode("utf-8", "surrogateescape")  # see `recode`
 
     def _ndjson(self, target: Path) -> int:
         """Write the original objects, with the reasons as their first members."""
         rest = "ltrim(_lume_line_text, e' \\t')"
         reasons = f"to_json({self.statements.reasons(self.duplicates)})::VARCHAR"
-        of_files = self.statements.relation.of_files
-        if of_files:
+        if self.statements.relation.of_files:
             reasons += " || ',\"_lume_file\":' || to_json(_lume_file)::VARCHAR"
         line = (
             f"'{{\"_lume_row\":' || (file_row_number + 1) || ',\"_lume_reasons\":' || {reasons} || "
@@ -146,12 +171,11 @@ class Rejects:
         options = "FORMAT csv, HEADER false, DELIM '\x01', QUOTE '', ESCAPE ''"
         count = copy_to(self.connection, rows, target, options)
         with target.open("ab") as file:
-            for shown, number, reason, raw in self.malformed.rows():
+            for one in self.malformed.rows():
                 entry = {
-                    "_lume_line": number,
-                    "_lume_reasons": reason,
-                    **({"_lume_file": shown} if of_files else {}),
-                    "_lume_raw": raw.decode("utf-8", KEPT),
+                    "_lume_line": one.line,
+                    **self._about(one),
+                    "_lume_raw": one.raw.decode("utf-8", KEPT),
                 }
                 written = json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
                 file.write(written.encode("utf-8", KEPT) + b"\n")
@@ -166,7 +190,8 @@ class Rejects:
         if not self.malformed.counts:
             return rows
         nothing = [f"NULL::VARCHAR AS {quoted(label)}" for _, label in self.statements.raw_labels()]
-        own = ["line", "reasons", *(["file"] if self.statements.relation.of_files else [])]
+        relation = self.statements.relation
+        own = ["line", "reasons", *(["file"] * relation.of_files), *(["layout"] if relation.branches else [])]
         if self.statements.relation.json_lines:
             nothing.append("NULL::VARCHAR AS _lume_object")
         items = ["NULL::BIGINT", *own, *nothing, "line_text"]
@@ -264,7 +289,7 @@ def _records(rejects: Rejects, metrics: dict[str, Any], path: Path) -> Json:
 
 def malformed_records(flow: dict[str, Any], path: Path, malformed: AllMalformed) -> list[int]:
     """Return the numbers of a replay's malformed records, in order."""
-    lines = sorted(line for _, line, _, _ in malformed.rows())
+    lines = sorted(one.line for one in malformed.rows())
     if not lines:
         return []
     if path.suffix == ".ndjson":
@@ -290,8 +315,8 @@ def _sets(rejects: Rejects, metrics: dict[str, Any]) -> dict[str, int]:
     if judged:
         found |= _of_checks(rejects, names, judged)
     flags: dict[str, list[int]] = {}
-    for number, (_, _, reason, _) in enumerate(rejects.malformed.rows(), judged):
-        flags.setdefault(reason, []).append(number)
+    for number, one in enumerate(rejects.malformed.rows(), judged):
+        flags.setdefault(one.reason, []).append(number)
     for reason, numbers in flags.items():
         found[reason] = found.get(reason, 0) | row_set(numbers, total)
     return found

@@ -99,16 +99,26 @@ def scan_or_retry(
     scan: Callable[[str], Result],
     is_whole: Callable[[Result], bool] = lambda _: True,
 ) -> Result:
-    """Return the result of scanning `reader`, a query; retry without the parallel reader if that one fails.
+    """Return the result of scanning `reader`, a query (see `scan_all_or_retry`)."""
+    return scan_all_or_retry((reader,), lambda readers: scan(*readers), is_whole)
+
+
+def scan_all_or_retry(
+    readers: Sequence[str],
+    scan: Callable[[Sequence[str]], Result],
+    is_whole: Callable[[Result], bool] = lambda _: True,
+) -> Result:
+    """Return the result of scanning queries; retry without the parallel reader if that one fails.
 
     `is_whole` checks that all rows are there.
     """
+    is_parallel = any(PARALLEL in reader for reader in readers)
     try:
-        found = scan(reader)
+        found = scan(readers)
     except (duckdb.NotImplementedException, duckdb.InvalidInputException) as error:
-        if PARALLEL not in reader or not _OF_THE_READER.search(str(error)):
+        if not is_parallel or not _OF_THE_READER.search(str(error)):
             raise
     else:
-        if is_whole(found) or PARALLEL not in reader:
+        if is_whole(found) or not is_parallel:
             return found
-    return scan(reader.replace(PARALLEL, "parallel=false)"))
+    return scan([reader.replace(PARALLEL, "parallel=false)") for reader in readers])

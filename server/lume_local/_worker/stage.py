@@ -4,6 +4,7 @@
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -11,7 +12,7 @@ from attrs import frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._worker.sources.source import File
-from lume_local._worker.sql import STAGED, copy_to, copying, row_of, scan_or_retry, text
+from lume_local._worker.sql import STAGED, copy_to, copying, row_of, scan_all_or_retry, text
 from lume_local._worker.statements import PLACE, Statements
 
 AT_ONCE = 8 * 1024**2 if int(duckdb.__version__.split(".")[0]) >= 2 else sys.maxsize
@@ -69,11 +70,11 @@ def stage(
     size = sum(os.stat(file.path).st_size * PACKED.get(file.format, 1) for file in files)
     path = folder / "stage.parquet"
     # Rows that may have to be reordered later are not written to the target directly.
-    is_direct = target.suffix == ".parquet" and not statements.flow["lookups"]
+    is_direct = target.suffix == ".parquet" and not statements.is_numbered
 
-    def staged_by(reader: str) -> Staged:
+    def staged_by(readers: Sequence[str]) -> Staged:
         """Choose the cheapest of four ways: both files in one pass, a table in memory, the target alone, one file."""
-        reading = statements.by(reader)
+        reading = statements.by(*readers)
         if size >= AT_ONCE and is_direct and _passes_on(connection, reading):
             return _in_one_pass(connection, _by_smaller_buffers(reading), target, path)
         if size <= MOST_IN_MEMORY:
@@ -87,7 +88,7 @@ def stage(
             return staged
         return Staged(scan_of(path), stage_to(connection, reading, path))
 
-    return scan_or_retry(statements.relation.reader, staged_by, lambda staged: staged.count == records)
+    return scan_all_or_retry(statements.relation.readers, staged_by, lambda staged: staged.count == records)
 
 
 _TABLE = "(SELECT *, rowid AS file_row_number FROM _lume_stage)"
@@ -120,13 +121,13 @@ def stage_to(connection: DuckDBPyConnection, statements: Statements, path: Path)
 
 
 def in_order(connection: DuckDBPyConnection, statements: Statements, staged: str) -> bool:
-    """Return whether the staged rows are in the order of the source, even after joins.
+    """Return whether the staged rows are in the order of the source, even after joins, or by layout.
 
     A join in DuckDB holds back a short vector and lets later ones pass, for example at the end of each piece of a
     file or of each row group. It doesn't if rows are numbered before it, but that is not guaranteed. Checking the
     numbers costs next to nothing; sorting every run would double its CPU time and take all its memory.
     """
-    if not statements.flow["lookups"]:
+    if not statements.is_numbered:
         return True
     query = f"SELECT count(*) FROM {staged} WHERE {PLACE} <> file_row_number"
     return row_of(connection, query) == (0,)
@@ -157,10 +158,12 @@ def _in_one_pass(connection: DuckDBPyConnection, statements: Statements, target:
 
 def _by_smaller_buffers(statements: Statements) -> Statements:
     """Give the CSV reader small buffers, in which four of the longest lines still fit."""
-    reader = _LINES.sub(
-        lambda found: f"{found[0]}, buffer_size={max(_BUFFER, 4 * int(found[1]))}", statements.relation.reader
+    return statements.by(
+        *(
+            _LINES.sub(lambda found: f"{found[0]}, buffer_size={max(_BUFFER, 4 * int(found[1]))}", reader)
+            for reader in statements.relation.readers
+        )
     )
-    return statements.by(reader)
 
 
 def scan_of(path: Path) -> str:

@@ -8,6 +8,7 @@ list of the raw columns if only rejects keep theirs.
 
 # ruff: noqa: S608 - building SQL is what this file is for; every part is compiled, quoted or a constant.
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -22,7 +23,33 @@ NUMBER = "_lume_n"
 OUT = "_lume_out"
 """Whether the flow's row filter removes a row; `_lume_reject` is then NULL, neither true nor false."""
 PLACE = "_lume_place"
-"""The number of a row in the source, from 0; staged if the flow has seed lookups."""
+"""The number of a row in the source, from 0; staged if rows may be in another order."""
+LAYOUT = "_lume_layout"
+"""The layout of a row's file; there are no others in a version without layouts."""
+
+
+def form_of(flow: dict[str, Any], layout: str) -> dict[str, Any]:
+    """Return the compiled form by which the files of a layout are read; the flow's own for files without one."""
+    if not layout:
+        return flow
+    form: dict[str, Any] = flow | flow["layouts"][layout]
+    return form | {"ref": f"{flow['ref']} ({layout})"}
+
+
+@frozen
+class Branch:
+    """The rows of one layout's files.
+
+    Attributes:
+        reader: SQL for them in the columns of the whole relation.
+        visible: name -> index of these columns that the layout's expressions may see.
+        own: the columns of these files alone, without a reader.
+    """
+
+    layout: str
+    reader: str
+    visible: dict[str, int]
+    own: "Relation"
 
 
 @frozen
@@ -38,6 +65,8 @@ class Relation:
         unknown: the names of columns that the flow does not read.
         aliases: the source's names for columns with aliases; several files may use different ones.
         members: for JSON, the members of its objects: those the flow reads, or all; empty for other formats.
+        branches: the rows by layout, in place of `reader` and `visible`; empty for a version without layouts.
+        is_numbered: whether the branches' readers yield `PLACE`, as their rows have to be put in order afterwards.
     """
 
     reader: str
@@ -48,6 +77,8 @@ class Relation:
     unknown: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
     aliases: dict[str, list[str]] = field(factory=dict)
+    branches: tuple[Branch, ...] = ()
+    is_numbered: bool = False
 
     @property
     def raw_names(self) -> list[str]:
@@ -56,10 +87,35 @@ class Relation:
             *(f"_lume_s{n}" for n in range(len(self.raw))),
             *(["_lume_line_text"] if self.json_lines else []),
             *(["_lume_file"] if self.of_files else []),
+            *([LAYOUT] if self.branches else []),
         ]
 
+    @property
+    def readers(self) -> tuple[str, ...]:
+        return tuple(one.reader for one in self.branches) or (self.reader,)
 
-@frozen
+    def read_by(self, readers: Sequence[str]) -> "Relation":
+        """Return the same relation with other readers."""
+        if not self.branches:
+            return evolve(self, reader=readers[0])
+        both = zip(self.branches, readers, strict=True)
+        return evolve(self, branches=tuple(evolve(branch, reader=reader) for branch, reader in both))
+
+    @property
+    def seen(self) -> set[int]:
+        """The raw columns that expressions may see."""
+        visible = self.visible, *(one.visible for one in self.branches)
+        return {n for each in visible for n in each.values()}
+
+    def by_layout(self, flow: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], "Relation"]]:
+        """Yield the columns of each layout's files, with its name and the form that reads them."""
+        if not self.branches:
+            yield "", flow, self
+        for one in self.branches:
+            yield one.layout, form_of(flow, one.layout), one.own
+
+
+@frozen(slots=False)
 class Statements:
     """The statements of one run.
 
@@ -75,9 +131,9 @@ class Statements:
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "masks", max(1, -(-len(self.flow["checks"]) // BITS)))
 
-    def by(self, reader: str) -> "Statements":
-        """Return the same statements for another reader."""
-        return evolve(self, relation=evolve(self.relation, reader=reader))
+    def by(self, *readers: str) -> "Statements":
+        """Return the same statements for other readers."""
+        return evolve(self, relation=self.relation.read_by(readers))
 
     @property
     def targets(self) -> str:
@@ -133,47 +189,74 @@ class Statements:
         return f"SELECT *, {whys} FROM (SELECT *{rules} FROM ({self._typed()}))"
 
     def _typed(self) -> str:
+        """Return the typed rows of all branches; whatever follows sees one relation."""
+        relation = self.relation
+        if not relation.branches:
+            return self._typed_by(self.flow, relation.reader, relation.visible)
+        items = [*relation.raw_names, *self._place, *(["_lume_where", OUT] if self.flow["where"] else [])]
+        for n, column in enumerate(self.flow["columns"]):
+            items += [quoted(column["name"]), f"_lume_bad{n}"]
+            items += [f"_lume_threw{n}"] if n in self._throwing else []
+        return " UNION ALL ".join(
+            f"SELECT {', '.join(items)} FROM ({self._typed_by(form_of(self.flow, one.layout), marked, one.visible)})"
+            for one in relation.branches
+            for marked in [f"SELECT *, {text(one.layout)} AS {LAYOUT} FROM ({one.reader})"]
+        )
+
+    @cached_property
+    def _throwing(self) -> set[int]:
+        """The columns for which it is staged whether their expression threw: else it costs, and says nothing."""
+        checks = " ".join(check["sql"] for check in self.flow["checks"])
+        return {
+            n
+            for _, form, _ in self.relation.by_layout(self.flow)
+            for n, column in enumerate(form["columns"])
+            if column["threw"] != "false" or f"_lume_threw{n}" in checks
+        }
+
+    def _typed_by(self, form: dict[str, Any], reader: str, visible: dict[str, int]) -> str:
         """Return nested steps, as an expression that occurs twice in one statement may be evaluated twice."""
         made, kept, bad = [], [], []
-        checks = " ".join(check["sql"] for check in self.flow["checks"])
         if self.flow["where"]:
             made.append(
                 f"(_lume_where IS NOT NULL AND NOT coalesce(struct_extract(_lume_where, 'v'), false)) AS {OUT}"
             )
-        for n, column in enumerate(self.flow["columns"]):
+        for n, column in enumerate(form["columns"]):
             name = quoted(column["name"])
             made.append(f"{column['made']} AS _lume_made{n}")
             kept.append(f"{column['kept']} AS {name}")
             is_lost = f"({column['value']} IS NOT NULL AND {name} IS NULL)"
-            if column["threw"] != "false" or f"_lume_threw{n}" in checks:  # else it costs, and says nothing
+            if n in self._throwing:
                 kept.append(f"({column['threw']}) AS _lume_threw{n}")
                 is_lost = f"(_lume_threw{n} OR {is_lost})"
             bad.append(f"{is_lost} AS _lume_bad{n}")
-        rows = self._evaluated()
+        rows = self._evaluated(form, reader, visible)
         for items in (made, kept, bad):
             rows = f"SELECT *, {', '.join(items)} FROM ({rows})"
         return rows
 
-    def _evaluated(self) -> str:
+    def _evaluated(self, form: dict[str, Any], reader: str, visible: dict[str, int]) -> str:
         items = [*self.relation.raw_names, *self._place]
-        items += [column["inner"] for column in self.flow["columns"]]
-        items += [f"{self.flow['where']} AS _lume_where"] if self.flow["where"] else []
-        words, seen = ", ".join(map(text, self.flow["null"])), ""
-        for name, n in self.relation.visible.items():
+        items += [column["inner"] for column in form["columns"]]
+        # A layout without a filter has that of the version, which keeps all rows.
+        items += [f"{form['where'] or self.flow['where']} AS _lume_where"] if self.flow["where"] else []
+        words, seen = ", ".join(map(text, form["null"])), ""
+        for name, n in visible.items():
             value = f"_lume_s{n}"
             if words:  # that the source has for a missing value
                 value = f"CASE WHEN coalesce(list_position([{words}], trim({value})), 0) = 0 THEN {value} END"
             seen += f", {value} AS {quoted(name)}"
-        return f"SELECT {', '.join(items)} FROM ({self._looked_up(f'SELECT *{seen} FROM ({self.relation.reader})')})"
+        rows = self._looked_up(form, f"SELECT *{seen} FROM ({reader})")
+        return f"SELECT {', '.join(items)} FROM ({rows})"
 
-    def _looked_up(self, rows: str) -> str:
+    def _looked_up(self, form: dict[str, Any], rows: str) -> str:
         """Add the seeds' values to each row. No row is lost or doubled, as keys are unique in a seed.
 
         DuckDB guarantees no order after a join, so each row is numbered before it (see `stage.in_order`).
         """
-        if self._place:
+        if self._place and not self.relation.is_numbered:
             rows = f"SELECT *, row_number() OVER () - 1 AS {PLACE} FROM ({rows})"
-        for lookup in self.flow["lookups"]:
+        for lookup in form["lookups"]:
             found = "".join(f", seed.{quoted(name)} AS {alias}" for name, alias in lookup["columns"].items())
             rows = (
                 f"SELECT keyed.*{found} FROM (SELECT *, {lookup['key']} FROM ({rows})) AS keyed LEFT JOIN "
@@ -183,7 +266,12 @@ class Statements:
 
     @property
     def _place(self) -> list[str]:
-        return [PLACE] if self.flow["lookups"] else []
+        return [PLACE] if self.is_numbered else []
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether rows have their `PLACE`, as they may be in another order."""
+        return bool(self.flow["lookups"]) or self.relation.is_numbered
 
     @property
     def only_rejects(self) -> bool:
@@ -288,6 +376,8 @@ class Statements:
         """Yield the columns of a reject between its reasons and `_lume_raw`, each with its label."""
         if self.relation.of_files:
             yield "_lume_file", "_lume_file"
+        if self.relation.branches:
+            yield LAYOUT, LAYOUT
         yield from self.raw_labels()
 
     def raw_labels(self) -> Iterator[tuple[str, str]]:
@@ -296,7 +386,7 @@ class Statements:
         Columns that the flow reads keep their names, even if others differ only in case: corrected rejects need them.
         """
         taken = {"_lume_row", "_lume_line", "_lume_reasons", "_lume_raw"}
-        read, labels = set(self.relation.visible.values()), dict[int, str]()
+        read, labels = self.relation.seen, dict[int, str]()
         for n in sorted(range(len(self.relation.raw)), key=lambda n: n not in read):
             name = self.relation.raw[n]
             if name.lower().startswith(RESERVED):

@@ -103,7 +103,9 @@ class RunPaths:
             memory_limit=MEMORY_LIMIT,
             threads=THREADS,
             seeds=seeds,
-            header=await self._runs.sources.last_header(run.flow_version) if warns else None,
+            headers=await self._runs.sources.last_headers(run.flow_version, layouts=len(flow.layouts))
+            if warns
+            else {},
             engine=None if parent is not None else self._engine_of(flow),
             content=content,
             mends=None if parent is None else parent.metrics.get("rows_rejected"),
@@ -333,7 +335,11 @@ async def source_place(roots: Roots, source_path: str, flow: Flow) -> tuple[Json
     shown = REJECTED_ROWS if source_path.startswith(UPLOAD + REPLAY) else ""
     place = {
         "kind": "files",
-        "files": [{"path": str(one), "shown": shown or named(one)} for one in sources],
+        "files": [
+            {"path": str(one), "shown": shown or named(one)}
+            | ({"below": roots.relative(one)} if flow.layouts else {})
+            for one in sources
+        ],
         "looked_up": wanted.looked_up(roots),
     }
     return place, name_of_files(roots, wanted, sources)

@@ -83,11 +83,23 @@ class SqlSources(SqlPart):
         return None if row is None else SourceContent(*row)
 
     @statement
-    async def last_header(self, flow_version: str) -> list[str] | None:
-        """Return the columns read by the latest run with output; None if there is no such run or record."""
-        query = f"SELECT metrics FROM runs WHERE flow_version = ? AND {DONE} ORDER BY seq DESC LIMIT 1"
-        row = await self.sql.row(query, [flow_version])
-        found: list[str] | None = None if row is None else orjson.loads(row[0])["source"].get("header")
+    async def last_headers(self, flow_version: str, *, layouts: int = 0) -> dict[str, list[str]]:
+        """Return the columns read by the latest run with output, by an empty name, if they are known.
+
+        Args:
+            layouts: the number of the version's layouts: if it has any, the latest columns of each are found among
+                those of its latest runs.
+        """
+        most = _MOST if layouts else 1
+        query = f"SELECT metrics FROM runs WHERE flow_version = ? AND {DONE} ORDER BY seq DESC LIMIT {most}"
+        found = dict[str, list[str]]()
+        for (metrics,) in await self.sql.rows(query, [flow_version]):
+            source = orjson.loads(metrics)["source"]
+            for layout, one in source.get("layouts", {"": source}).items():
+                if "header" in one:
+                    found.setdefault(layout, one["header"])
+            if len(found) >= layouts:
+                break
         return found
 
 

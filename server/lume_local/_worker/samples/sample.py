@@ -171,7 +171,7 @@ class HeldSample:
             self._relation = Relation(f"FROM {scan_of(path)}", relation.raw, {})
             found = _shown(connection, self._relation, most)
             header = names_of(reading, Dialect.of(flow["csv"])) if kind == "csv" else list(relation.raw)
-        lines = [line for line, *_ in islice(reading.malformed.rows(), 5)]
+        lines = [one.line for one in islice(reading.malformed.rows(), 5)]
         return SampleRows(list(relation.raw), header, found, count, reading.malformed.counts, lines, unread)
 
     def members(self, source: Mapping[str, Any], most: int) -> list[str]:

@@ -39,7 +39,7 @@ from lume_local._worker.shards.shards import (
 )
 from lume_local._worker.shards.tasks import Made, Tasks, can_be_joined, joined, later_rows, shared_rows
 from lume_local._worker.sources.formats.names import check_columns
-from lume_local._worker.sources.intake import Account, AllMalformed, Malformed
+from lume_local._worker.sources.intake import Account, AllMalformed, Malformed, Together
 from lume_local._worker.sources.read import Intake
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.sql import copy_to
@@ -109,32 +109,33 @@ class Sharded:
             of_files[one.shard.file].append(one)
         shown = [cut.plan.single.shown for cut in cuts]
         relations = [relation_of_file(self._flow, *of_file) for of_file in zip(shown, of_files, strict=True)]
-        relation = relation_of_all(relations)
+        together = relation_of_all(relations)
+        relation = together.relation
         check_columns(self._flow, relation)
         self._context.enter("TRANSFORMING", None)
-        staged = self._stage(cuts, taken, asdict(relation) if len(cuts) > 1 else None)
+        staged = self._stage(cuts, taken, together if len(cuts) > 1 else None)
         self._context.source.check_unchanged(self._context.pause)
         account, malformed = _accounts(cuts, of_files, self._folder)
         return TakenIn(
             Statements(self._flow, relation),
-            Intake(relation, account, malformed, lines=[*malformed.forms(relation, relations)]),
+            Intake(relation, account, malformed, lines=[*malformed.forms(together.places)]),
             Parts(staged).all,
             _same_seeds([result["seeds"] for result in staged]),
             shards=_described(self._context, len(taken), [cut.plan for cut in cuts]),
             parts=staged,
         )
 
-    def _stage(
-        self, cuts: list[Cut], taken: list[Taken], together: dict[str, Any] | None
-    ) -> list[dict[str, Any]]:
+    def _stage(self, cuts: list[Cut], taken: list[Taken], together: Together | None) -> list[dict[str, Any]]:
         """Have all shards staged; then restrict the connection to the run's folder."""
+        relation = together and asdict(together.relation)
         arguments = [
             {
                 "job": self._common["job"],
                 "taken": one.result,
                 "number": n,
                 "shown": cuts[one.shard.file].plan.single.shown,
-                "together": together,
+                "together": relation,
+                "places": together and together.places[one.shard.file],
             }
             for n, one in enumerate(taken)
         ]

@@ -27,7 +27,14 @@ from lume_local._worker.sources.formats.names import check_members
 from lume_local._worker.sources.formats.table_edges import TAIL, Footer, footer_in, whole_lines
 from lume_local._worker.sources.formats.text.csv import header_of
 from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect, grammar_of
-from lume_local._worker.sources.intake import Account, Malformed, common_columns, joint_aliases
+from lume_local._worker.sources.intake import (
+    Account,
+    Malformed,
+    MalformedLine,
+    Together,
+    columns_together,
+    joint_aliases,
+)
 from lume_local._worker.sources.mending.door import OF_REJECTS, delim_of_rejects, is_table_of_objects
 from lume_local._worker.sources.places.held import Held, changed
 from lume_local._worker.sources.places.unpack import ZIP, compression_of
@@ -153,7 +160,7 @@ def ends_within_a_record(path: Path, malformed: Malformed, flow: dict[str, Any])
     quotes = Quotes(flow["csv"])
     if not quotes.quote or not malformed.total:
         return False
-    refused = {raw for *_, raw in malformed.rows() if quotes.are_odd(raw)}
+    refused = {one.raw for one in malformed.rows() if quotes.are_odd(one.raw)}
     if not refused:
         return False
     with path.open("rb") as file:
@@ -383,10 +390,10 @@ class Joined(Malformed):
             for file, form in part.forms.items():
                 self.note_form(file, form)
 
-    def rows(self) -> Any:
+    def rows(self) -> Iterator[MalformedLine]:
         for before, part in self._parts:
-            for line, *about in part.rows():
-                yield line + before, *about
+            for one in part.rows():
+                yield one._replace(line=one.line + before)
 
 
 def account_of(plan: Plan, parts: Sequence[Taken]) -> tuple[Account, Joined]:
@@ -425,8 +432,9 @@ def relation_of_file(flow: dict[str, Any], shown: str, parts: Sequence[Taken]) -
     return together
 
 
-def relation_of_all(files: Sequence[Relation]) -> Relation:
-    return files[0] if len(files) == 1 else common_columns(list(files))
+def relation_of_all(files: Sequence[Relation]) -> Together:
+    """Return the columns of all files."""
+    return columns_together(files, [""] * len(files))
 
 
 def part_name(number: int) -> str:

@@ -31,7 +31,7 @@ from lume_local._worker.shards.access import database, job_of, new_folder, open_
 from lume_local._worker.shards.shards import ends_within_a_record, look, part_name, relation_of
 from lume_local._worker.sources.files import BLOCK, opened
 from lume_local._worker.sources.formats.parquet import report_damage
-from lume_local._worker.sources.intake import Malformed, rows_in
+from lume_local._worker.sources.intake import Malformed, Read, rows_in
 from lume_local._worker.sources.places.held import Held, changed, moved, named
 from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.read import read_source
@@ -146,12 +146,16 @@ def _bytes(segment: Json, tag: str, shown: str) -> Iterator[bytes]:
 
 
 def stage(argument: Json) -> Json:
-    """Task: stage the rows of the shard `number` in one scan; `together` has the columns of all files."""
+    """Task: stage the rows of the shard `number` in one scan.
+
+    `together` has the columns of all files, and `places` the numbers of this file's among them.
+    """
     job, taken = job_of(argument), argument["taken"]
     folder, relation = new_folder(Path(taken["folder"]), "stage"), relation_of(taken["relation"])
     if argument["together"] is not None:
         together = relation_of(argument["together"])
-        relation = evolve(together, reader=rows_in(together, relation, argument["shown"]))
+        file = Read(relation, argument["shown"], taken["records"])
+        relation = evolve(together, reader=rows_in(together, file, argument["places"]))
     path = folder / part_name(argument["number"])
     records = taken["records"] - Malformed.of(taken["malformed"]).total
     with (

@@ -113,6 +113,15 @@ def is_utf8(data: bytes) -> bool:
 
 def is_utf8_beyond_ascii(path: Path, pause: Callable[[], None]) -> bool:
     """Return whether a file is UTF-8 and not only ASCII, which text in other encodings hardly ever is."""
+    return _beyond_ascii(path, pause) is True
+
+
+def is_utf8_file(path: Path, pause: Callable[[], None]) -> bool:
+    return _beyond_ascii(path, pause) is not None
+
+
+def _beyond_ascii(path: Path, pause: Callable[[], None]) -> bool | None:
+    """Return whether a file in UTF-8 is not only ASCII; None for other files."""
     decoder, beyond = codecs.getincrementaldecoder("utf-8")(), False
     try:
         for block in blocks(path, pause):
@@ -120,7 +129,7 @@ def is_utf8_beyond_ascii(path: Path, pause: Callable[[], None]) -> bool:
             beyond = beyond or not block.isascii()
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        return False
+        return None
     return beyond
 
 

@@ -4,10 +4,12 @@
 import heapq
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import asdict, define, evolve, field, frozen
 from duckdb import DuckDBPyConnection
@@ -19,7 +21,7 @@ from lume_local._worker.sources.mending.line_forms import LineForm
 from lume_local._worker.sources.mending.lost_letters import MALFORMED, Identity, LostLetters
 from lume_local._worker.sources.source import Pause
 from lume_local._worker.sql import OURS, csv_reader, text
-from lume_local._worker.statements import Relation
+from lume_local._worker.statements import PLACE, Branch, Relation
 
 
 class RowsFile:
@@ -67,6 +69,7 @@ class Account:
         skipped: the number of lines (in a sheet: rows) outside of header and records, by kind: `preamble`,
             `comments`, `blank`, `footer`, and in a sheet those `outside` of the range.
         warnings: what was left out, except for lines.
+        layout: the layout of a file; empty for a version without layouts.
     """
 
     bytes: int
@@ -75,6 +78,7 @@ class Account:
     skipped: dict[str, int] = field(factory=dict)
     warnings: dict[str, int] = field(factory=dict)
     files: "list[tuple[str, Account]]" = field(factory=list)
+    layout: str = ""
 
     def skip(self, skipped: dict[str, int], times: int = 1) -> None:
         """Count lines of each kind that belong to no record; in a file of lines, `lines` counts them, too."""
@@ -103,8 +107,20 @@ class Account:
         if self.skipped:
             counts["skipped"] = dict(sorted(self.skipped.items()))
         if self.files:
-            counts["files"] = [{"file": name, **one.plain()} for name, one in self.files]
+            counts["files"] = [
+                {"file": name, **({"layout": one.layout} if one.layout else {}), **one.plain()}
+                for name, one in self.files
+            ]
         return counts
+
+    def by_layout(self) -> dict[str, dict[str, Any]]:
+        """Return the numbers of files and rows of each layout, as JSON."""
+        found: dict[str, dict[str, Any]] = {}
+        for one in (account for _, account in self.files) if self.files else (self,):
+            counts = found.setdefault(one.layout, {"files": 0, "rows_read": 0})
+            counts["files"] += 1
+            counts["rows_read"] += one.records
+        return found
 
 
 @frozen
@@ -116,12 +132,29 @@ class RefusedLine:
         raw: the line, without its line end.
         file: for a line of corrected rejects, the file where it was first, if known.
         form: how it is read once it is corrected, if known.
+        layout: for a line of corrected rejects, the layout of that file, if it has one.
     """
 
     why: str
     raw: bytes
     file: str = ""
     form: LineForm | None = None
+    layout: str = ""
+
+
+class MalformedLine(NamedTuple):
+    """A line that can't be a row, as it is noted; sorted by the number of the line.
+
+    Attributes:
+        file: for corrected rejects, the file where it was first; in the lines of several files, its file.
+        layout: the layout of that file, if it has one.
+    """
+
+    line: int
+    reason: str
+    file: str
+    layout: str
+    raw: bytes
 
 
 @define
@@ -129,29 +162,31 @@ class Malformed:
     """Lines that can't be rows, in files of their own: line number, reason, text.
 
     Lines come in order, or in the order of several passes, each with its own file. There a line is stored as its
-    number, reason, file and length in JSON, then its bytes: a line may be very long.
+    number, reason, file, layout and length in JSON, then its bytes: a line may be very long.
 
     Attributes:
+        layout: the layout of all lines without their own.
         forms: how the text lines of each file are read; None if they have several forms, or none is known.
     """
 
     path: Path
+    layout: str = ""
     counts: dict[str, int] = field(factory=dict, init=False)
     forms: dict[str, LineForm | None] = field(factory=dict, init=False)
     _passes: list[Path] = field(factory=list, init=False)
     _file: io.BufferedWriter | None = field(default=None, init=False)
     _last: int = field(default=0, init=False)
 
-    def add(self, line: int, why: str, raw: bytes, of: str = "") -> None:
+    def add(self, line: int, why: str, raw: bytes, of: str = "", layout: str = "") -> None:
         """Note a line `of` a file; `raw` is without its line end."""
-        file, about = self._noted(line, why, of)
+        file, about = self._noted(line, why, of, layout)
         file.write(_entry(about, len(raw)))
         file.write(raw)
 
     def refuse(self, line: int, refused: RefusedLine) -> None:
         """Note a line of text."""
         self.note_form(refused.file, refused.form)
-        self.add(line, refused.why, refused.raw, refused.file)
+        self.add(line, refused.why, refused.raw, refused.file, refused.layout)
 
     def add_long(self, line: int, why: str, parts: Iterable[bytes]) -> None:
         """Note a line whose text comes in parts, and need not be held."""
@@ -167,7 +202,9 @@ class Malformed:
         """Note how a line of a file is read."""
         self.forms[file] = form if self.forms.get(file, form) == form else None
 
-    def _noted(self, line: int, why: str, of: str = "") -> tuple[io.BufferedWriter, list[Any]]:
+    def _noted(
+        self, line: int, why: str, of: str = "", layout: str = ""
+    ) -> tuple[io.BufferedWriter, list[Any]]:
         """Return the file for a line, and the data before its text there."""
         if self._file is None or line < self._last:
             self.close()
@@ -176,7 +213,7 @@ class Malformed:
         self._last = line
         reason = f"{MALFORMED}{why}"
         self.counts[reason] = self.counts.get(reason, 0) + 1
-        return self._file, [line, reason, of]
+        return self._file, [line, reason, of, layout or self.layout]
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "Malformed":
@@ -200,14 +237,15 @@ class Malformed:
         if self._file is not None:
             self._file.close()
 
-    def rows(self) -> Iterator[tuple[int, str, str, bytes]]:
-        """Yield line, reason, file and text of each, in the order of the lines."""
+    def rows(self) -> Iterator[MalformedLine]:
+        """Yield the lines in order."""
 
-        def rows_of(path: Path) -> Iterator[tuple[int, str, str, bytes]]:
+        def rows_of(path: Path) -> Iterator[MalformedLine]:
             with path.open("rb") as file:
                 while entry := file.readline():
-                    line, reason, of, length = json.loads(entry)
-                    yield line, reason, of, file.read(length)
+                    *about, length = json.loads(entry)
+                    line, reason, of, layout = about
+                    yield MalformedLine(line, reason, of, layout, file.read(length))
 
         return heapq.merge(*map(rows_of, self._passes))
 
@@ -328,33 +366,119 @@ class Reading:
     origin: ReturnOrigin = field(factory=ReturnOrigin)
 
 
-def one_after_the_other(relations: list[Relation], shown: list[str]) -> Relation:
-    """Return all rows of all files, each with the name of its file in `_lume_file`."""
-    together = common_columns(relations)
-    each = (rows_in(together, relation, name) for relation, name in zip(relations, shown, strict=True))
-    return evolve(together, reader=" UNION ALL ".join(each))
+@frozen
+class Together:
+    """Several files as one source.
+
+    Attributes:
+        relation: their columns; the rows, too, if it has readers.
+        places: of each file, the number of each of its columns among these.
+    """
+
+    relation: Relation
+    places: list[list[int]]
 
 
-def common_columns(relations: list[Relation]) -> Relation:
-    """Return the combined columns of several files, without a reader."""
+@frozen
+class Read:
+    """A file that was read.
+
+    Attributes:
+        shown: its name in `_lume_file`.
+        rows: the number of rows that its relation has.
+        layout: its layout, if it has one.
+    """
+
+    relation: Relation
+    shown: str
+    rows: int
+    layout: str = ""
+
+
+def one_after_the_other(files: Sequence[Read], *, is_joined: bool) -> Together:
+    """Return all rows of all files, each with the name of its file in `_lume_file` if there are several.
+
+    Files with layouts are in a branch a layout. If that is another order than that of the files, or the rows of each
+    branch are joined with others later, rows are numbered in the order of the files.
+    """
+    columns = columns_together([one.relation for one in files], [one.layout for one in files])
+    relation, layouts = columns.relation, [layout for layout, _ in groupby(one.layout for one in files)]
+    if not relation.branches and len(files) == 1:
+        return evolve(columns, relation=files[0].relation)
+    is_mixed = len(layouts) > len(set(layouts)) or (is_joined and len(layouts) > 1)
+    relation = evolve(relation, is_numbered=is_mixed)
+    readers = dict[str, list[str]]()
+    before = 0
+    for file, places in zip(files, columns.places, strict=True):
+        readers.setdefault(file.layout, []).append(rows_in(relation, file, places, before))
+        before += file.rows
+    return evolve(columns, relation=relation.read_by([" UNION ALL ".join(each) for each in readers.values()]))
+
+
+def columns_together(relations: Sequence[Relation], layouts: Sequence[str]) -> Together:
+    """Return the combined columns of several files, without readers; those of layouts by the names in the files."""
+    of_layout = dict[str, list[Relation]]()
+    for layout, relation in zip(layouts, relations, strict=True):
+        of_layout.setdefault(layout, []).append(relation)
+    own = {layout: _common_columns(of) for layout, of in of_layout.items()}
+    at = {layout: list(range(len(one.raw))) for layout, one in own.items()}
+    together = own[layouts[0]]
+    if layouts[0]:
+        together, at = _of_layouts(own)
+    together = evolve(together, of_files=together.of_files or len(relations) > 1)
+    keys = {layout: {key: at[layout][n] for n, key in enumerate(_keys(one))} for layout, one in own.items()}
+    both = zip(layouts, relations, strict=True)
+    return Together(together, [[keys[layout][key] for key in _keys(relation)] for layout, relation in both])
+
+
+def _common_columns(relations: Sequence[Relation]) -> Relation:
+    """Return the combined columns of files that are read in the same way."""
     raw: dict[tuple[str, int], str] = {}
     for relation in relations:
         for key, name in zip(_keys(relation), relation.raw, strict=True):
             raw.setdefault(key, name)
     at = {key: n for n, key in enumerate(raw)}
-    visible = {name: at[name, _READ] for name in relations[0].visible}
-    unknown = tuple(dict.fromkeys(name for relation in relations for name in relation.unknown))
-    members = tuple(dict.fromkeys(name for relation in relations for name in relation.members))
     return Relation(
         "",
         tuple(raw.values()),
-        visible,
+        {name: at[name, _READ] for name in relations[0].visible},
         relations[0].json_lines,
-        of_files=True,
-        unknown=unknown,
-        members=members,
+        of_files=relations[0].of_files,
+        unknown=tuple(dict.fromkeys(name for relation in relations for name in relation.unknown)),
+        members=tuple(dict.fromkeys(name for relation in relations for name in relation.members)),
         aliases=joint_aliases(relations),
     )
+
+
+def _of_layouts(own: dict[str, Relation]) -> tuple[Relation, dict[str, list[int]]]:
+    """Return the combined columns of layouts, and the number of each layout's columns among them.
+
+    Of objects there is what is read, by the name in the objects.
+    """
+    names = {
+        layout: [(one.aliases.get(name) or [name])[0] if one.json_lines else name for name in one.raw]
+        for layout, one in own.items()
+    }
+    raw: dict[tuple[str, int], str] = {}
+    for each in names.values():
+        for key, name in zip(_numbered(each), each, strict=True):
+            raw.setdefault(key, name)
+    number = {key: n for n, key in enumerate(raw)}
+    at = {layout: [number[key] for key in _numbered(each)] for layout, each in names.items()}
+    branches = (
+        Branch(layout, "", {name: at[layout][n] for name, n in one.visible.items()}, one)
+        for layout, one in own.items()
+    )
+    return Relation("", tuple(raw.values()), {}, branches=tuple(branches)), at
+
+
+def _numbered(names: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Yield each name without its case, and its number among namesakes."""
+    seen = Counter[str]()
+    for name in names:
+        lower = name.lower()
+        seen[lower] += 1
+        yield lower, seen[lower]
 
 
 def joint_aliases(relations: Sequence[Relation]) -> dict[str, list[str]]:
@@ -365,15 +489,21 @@ def joint_aliases(relations: Sequence[Relation]) -> dict[str, list[str]]:
     }
 
 
-def rows_in(together: Relation, relation: Relation, shown: str) -> str:
-    """Return a query for the rows of one file in the columns of all files."""
-    place = {key: n for n, key in enumerate(_keys(relation))}
+def rows_in(together: Relation, file: Read, places: Sequence[int], before: int = 0) -> str:
+    """Return a query for the rows of one file in the columns of all; `before` it there are so many rows."""
+    own = {place: n for n, place in enumerate(places)}
     # A column that the file lacks is NULL.
-    values = [f"_lume_s{place[key]}" if key in place else "NULL::VARCHAR" for key in _keys(together)]
-    items = [f"{value} AS _lume_s{n}" for n, value in enumerate(values)]
-    if relation.json_lines:
+    items = [
+        f"{f'_lume_s{own[n]}' if n in own else 'NULL::VARCHAR'} AS _lume_s{n}"
+        for n in range(len(together.raw))
+    ]
+    if together.json_lines:
         items.append("_lume_line_text")
-    return f"SELECT {', '.join(items)}, {text(shown)} AS _lume_file FROM ({relation.reader})"
+    if together.of_files:
+        items.append(f"{text(file.shown)} AS _lume_file")
+    if together.is_numbered:
+        items.append(f"{before} + row_number() OVER () - 1 AS {PLACE}")
+    return f"SELECT {', '.join(items) or '1 AS _lume_none'} FROM ({file.relation.reader})"
 
 
 _READ = 0
@@ -381,15 +511,10 @@ _READ = 0
 
 def _keys(relation: Relation) -> Iterator[tuple[str, int]]:
     """Yield each column as its name and its number among namesakes; the flow's name for one that it reads."""
-    seen: dict[str, int] = {}
     read = {n: name for name, n in relation.visible.items()}
-    for n, name in enumerate(relation.raw):
-        if n in read:
-            yield read[n], _READ
-            continue
-        lower = name.lower()
-        seen[lower] = seen.get(lower, 0) + 1
-        yield lower, seen[lower]
+    others = _numbered(name for n, name in enumerate(relation.raw) if n not in read)
+    for n in range(len(relation.raw)):
+        yield (read[n], _READ) if n in read else next(others)
 
 
 @frozen
@@ -415,18 +540,14 @@ class AllMalformed:
     def total(self) -> int:
         return sum(malformed.total for _, malformed in self.by_file)
 
-    def rows(self) -> Iterator[tuple[str, int, str, bytes]]:
+    def rows(self) -> Iterator[MalformedLine]:
         for shown, malformed in self.by_file:
-            for line, reason, file, raw in malformed.rows():
-                yield self._name(shown, file), line, reason, raw
+            for one in malformed.rows():
+                yield one._replace(file=self._name(shown, one.file))
 
-    def forms(
-        self, together: Relation, relations: Sequence[Relation]
-    ) -> Iterator[tuple[str, LineForm | None]]:
-        """Yield how each file's lines are read, by the columns of all; `relations` are the files' own."""
-        at = {key: n for n, key in enumerate(_keys(together))}
-        for (shown, malformed), relation in zip(self.by_file, relations, strict=True):
-            places = [at[key] for key in _keys(relation)]
+    def forms(self, all_places: Sequence[Sequence[int]]) -> Iterator[tuple[str, LineForm | None]]:
+        """Yield how each file's lines are read, by the columns of all (see `Together`)."""
+        for (shown, malformed), places in zip(self.by_file, all_places, strict=True):
             for file, form in malformed.forms.items():
                 yield self._name(shown, file), form and form.placed(places)
 
@@ -435,9 +556,10 @@ class AllMalformed:
         return shown if len(self.by_file) > 1 else file
 
     def reader(self) -> str:
-        r"""Return SQL for `file`, `line`, `reasons` and `line_text` of all lines; non-UTF-8 bytes become `\xff`."""
-        with closing(RowsFile(self.path, 4)) as file:
-            for shown, line, reason, raw in self.rows():
-                file.write((shown, str(line), reason, raw.decode("utf-8", "backslashreplace") or None))
-        names = "_lume_s0 AS file, _lume_s1::BIGINT AS line, _lume_s2 AS reasons, _lume_s3 AS line_text"
-        return f"SELECT {names} FROM ({file.reader})"
+        r"""Return SQL for `file`, `line`, `reasons`, `layout` and `line_text`; non-UTF-8 bytes become `\xff`."""
+        with closing(RowsFile(self.path, 5)) as file:
+            for one in self.rows():
+                raw = one.raw.decode("utf-8", "backslashreplace") or None
+                file.write((one.file, str(one.line), one.reason, one.layout, raw))
+        names = "_lume_s0 AS file, _lume_s1::BIGINT AS line, _lume_s2 AS reasons, _lume_s3 AS layout"
+        return f"SELECT {names}, _lume_s4 AS line_text FROM ({file.reader})"

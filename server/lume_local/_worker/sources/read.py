@@ -23,6 +23,7 @@ from lume_local._worker.sources.intake import (
     AllMalformed,
     CorrectedRows,
     Malformed,
+    Read,
     Reading,
     ReturnOrigin,
     one_after_the_other,
@@ -33,7 +34,7 @@ from lume_local._worker.sources.mending.mended_rows import note_others
 from lume_local._worker.sources.places.query_source import read_rows
 from lume_local._worker.sources.places.unpack import compression_of
 from lume_local._worker.sources.source import File, Pause, SourceError, check_number
-from lume_local._worker.statements import Relation
+from lume_local._worker.statements import Relation, form_of
 
 FORMATS: dict[str, Callable[[Reading], Relation]] = {
     "csv": read_csv,
@@ -89,31 +90,37 @@ def read_source(
         is_mended: whether these are corrected rejects that have to be identified.
         origin: the run of corrected rejects.
     """
-    readings, relations = list[Reading](), list[Relation]()
+    readings, read = list[Reading](), list[Read]()
     corrected = CorrectedRows()
     for n, file in enumerate(files):
         own = folder
         if len(files) > 1:
             own = folder / f"file{n}"
             own.mkdir()
-        about = (file.path, file.shown, flow, own, Account(file.bytes), Malformed(own / "malformed"), pause)
+        form, malformed = form_of(flow, file.layout), Malformed(own / "malformed", file.layout)
+        account = Account(file.bytes, layout=file.layout)
+        about = (file.path, file.shown, form, own, account, malformed, pause)
         noting = corrected if is_mended else None
         whole = Reading(connection, *about, file.is_beginning, file.is_end, noting, origin or ReturnOrigin())
         with closing(_parts(whole, file.format)) as parts:
-            for reading, read in parts:
+            for reading, read_part in parts:
                 readings.append(reading)
                 check_number(len(readings))
                 noted = len(corrected.rows)
                 with closing(reading.malformed):
-                    relations.append(read())
+                    relation = read_part()
+                rows = reading.account.records - reading.malformed.total
+                read.append(Read(relation, reading.shown, rows, file.layout))
                 if is_mended and len(corrected.rows) == noted:
-                    note_others(reading, relations[-1])
+                    note_others(reading, relation)
     all_malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
-    account, together = readings[0].account, relations[0]
+    account = readings[0].account
     if len(readings) > 1:
         account = Account.of([(one.shown, one.account) for one in readings])
-        together = one_after_the_other(relations, [one.shown for one in readings])
-    return Intake(together, account, all_malformed, corrected, [*all_malformed.forms(together, relations)])
+    together = one_after_the_other(read, is_joined=bool(flow["lookups"]))
+    return Intake(
+        together.relation, account, all_malformed, corrected, [*all_malformed.forms(together.places)]
+    )
 
 
 _Part = tuple[Reading, Callable[[], Relation]]
@@ -141,8 +148,8 @@ def _parts(reading: Reading, format: str) -> Generator[_Part, None, None]:
                     shown=f"{reading.shown}/{elided(sheet.name, 200)}",
                     folder=own,
                     # The first sheet counts the bytes of the workbook.
-                    account=Account(0) if n else reading.account,
-                    malformed=Malformed(own / "malformed"),
+                    account=Account(0, layout=reading.account.layout) if n else reading.account,
+                    malformed=Malformed(own / "malformed", reading.malformed.layout),
                 )
             yield part, partial(read_sheet, part, sheet)
 

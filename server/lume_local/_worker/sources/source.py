@@ -38,6 +38,8 @@ class File:
         is_beginning: whether the source begins with it; a BOM elsewhere belongs to its line.
         is_end: whether the source ends with it; a footer elsewhere ends nothing.
         is_unpacked: whether it was unpacked from a compressed file.
+        paths: its path below the server's root, or its URL; also that of its archive.
+        layout: the layout that it is read by; empty for a version without layouts.
     """
 
     path: Path
@@ -47,6 +49,8 @@ class File:
     is_beginning: bool = True
     is_unpacked: bool = False
     is_end: bool = True
+    paths: tuple[str, ...] = ()
+    layout: str = ""
 
 
 @frozen

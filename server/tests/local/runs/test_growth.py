@@ -368,9 +368,9 @@ OPERATIONS: dict[str, Operation] = {
     "flows": lambda aged: aged.store.flows(),
     "forget": lambda aged: aged.store.forget("2027", 100),
     "forget: nothing is old": lambda aged: aged.store.forget("2025", 100),
-    "sources.last_header": lambda aged: aged.store.sources.last_header("f:v1"),
-    "sources.last_header: of a flow that always failed": (
-        lambda aged: aged.store.sources.last_header("broken:v1")
+    "sources.last_headers": lambda aged: aged.store.sources.last_headers("f:v1"),
+    "sources.last_headers: of a flow that always failed": (
+        lambda aged: aged.store.sources.last_headers("broken:v1")
     ),
     "attention.of": lambda aged: aged.store.attention.of("run_0"),
     "attention.dismiss": lambda aged: aged.store.attention.dismiss("run_1", "known", "ann"),

@@ -67,7 +67,7 @@ async def test_a_source_of_any_name(store: SqlStore, name: str) -> None:
     ):
         assert [one.run_id for one in await store.runs(wanted, None, 10)] == [run.run_id]
     assert (await store.attention.of(run.run_id)).notes == (name,)
-    assert await store.sources.last_header("f:v1") == [name]
+    assert await store.sources.last_headers("f:v1") == {"": [name]}
     (found,) = await store.ledger.rows(RowFilter("f"), 0, 10)
     assert set(await store.ledger.reasons(found.seq)) == set(reasons)
     assert (await store.ledger.account("f", f"/{name}")).closes

@@ -217,7 +217,7 @@ async def test_what_nothing_needs_goes_with_all_that_belongs_to_it(tmp_path: Pat
         assert [await store.get(run.run_id) for run in (failed, replaced)] == [None, None]
         left = {"runs": 2, "traces": 1, "notes": 2, "outputs": 2}
         assert counted(store) == dict.fromkeys(counted(store), 0) | left
-        assert await store.sources.last_header("f:v1") == ["a"]
+        assert await store.sources.last_headers("f:v1") == {"": ["a"]}
         assert await purged(store) == Purged(), "what is compact is not looked at again"
         acts = await store.audit.acts(ActFilter(what=PURGE), None, 10)
         assert [

@@ -93,8 +93,8 @@ def test_where_a_join_loses_the_order(tmp_path: Path, monkeypatch: pytest.Monkey
     """As one may in any version of DuckDB."""
     looked_up = Statements._looked_up
 
-    def in_another_order(self: Statements, rows: str) -> str:
-        return f"{looked_up(self, rows)} ORDER BY {PLACE} % 7, -{PLACE}"
+    def in_another_order(self: Statements, form: dict[str, Any], rows: str) -> str:
+        return f"{looked_up(self, form, rows)} ORDER BY {PLACE} % 7, -{PLACE}"
 
     monkeypatch.setattr(Statements, "_looked_up", in_another_order)
     more: dict[str, Any] = {}

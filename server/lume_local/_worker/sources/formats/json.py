@@ -40,7 +40,9 @@ def values_of(reading: Reading) -> Iterator[str]:
     """Yield each value where the flow reads its records, as it is written. Raises `SourceError`."""
     with reading.path.open(encoding="utf-8-sig", newline="") as file:
         try:
-            yield from _Records(_Window(file, reading.pause), tuple(reading.flow["records"]), reading).values()
+            yield from _Records(
+                _Window(file, reading.pause), tuple(reading.flow["records"]), reading
+            ).values()
         except _Broken as error:
             raise SourceError(f"{reading.shown} is not JSON at line {error.line:,}: {error}") from None
         except RecursionError:

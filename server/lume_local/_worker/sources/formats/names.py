@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
@@ -239,9 +239,14 @@ def check_columns(flow: dict[str, Any], relation: Relation) -> None:
     if len(relation.raw) > MOST_COLUMNS:
         raise SourceError(
             f"the source has {counted(len(relation.raw), 'column')}, of which {flow['ref']} reads "
-            f"{len(relation.visible):,}, and a run holds up to {MOST_COLUMNS:,}, since a rejected row keeps the "
+            f"{len(relation.seen):,}, and a run holds up to {MOST_COLUMNS:,}, since a rejected row keeps the "
             "values of all: remove columns that the flow does not read from the file, then run it again"
         )
+    for _, form, own in relation.by_layout(flow):
+        _check_names(form, own)
+
+
+def _check_names(flow: dict[str, Any], relation: Relation) -> None:
     spelled = {one.lower(): one for one in relation.members if not one.lower().startswith(RESERVED)}
     absent = _absent(flow, relation)
     wrong = absent if len(absent) == len(relation.raw) else [one for one in absent if one.lower() in spelled]
@@ -274,20 +279,51 @@ def _absent(flow: dict[str, Any], relation: Relation) -> list[str]:
     return [name for name in relation.raw if members and members.isdisjoint(spellings(flow, name))]
 
 
+Headers = Mapping[str, list[str]]
+"""Columns by layout; by an empty name for a version without layouts."""
+
+
 def noted(
-    flow: dict[str, Any], relation: Relation, before: list[str] | None, *, of_rejects: bool
+    flow: dict[str, Any],
+    relation: Relation,
+    before: Headers,
+    counts: Mapping[str, dict[str, Any]],
+    *,
+    of_rejects: bool,
 ) -> dict[str, Any]:
-    """Return the metrics of the columns; the next source is compared with the one before the rejects."""
-    header = before if of_rejects else _header(relation)
+    """Return the metrics of the columns; the next source is compared with the one before the rejects.
+
+    Args:
+        counts: further metrics of each layout.
+    """
+    if not relation.branches:
+        return _names_noted(flow, relation, before.get("") if of_rejects else _header(relation))
+    layouts = dict[str, Any]()
+    for layout, form, own in relation.by_layout(flow):
+        header = before.get(layout) if of_rejects else _header(own)
+        # Whoever adds a layout looks at the headers that others were recognised by.
+        layouts[layout] = counts[layout] | _names_noted(form | {"on_unknown_columns": "warn"}, own, header)
+    return {"layouts": layouts}
+
+
+def _names_noted(flow: dict[str, Any], relation: Relation, header: list[str] | None) -> dict[str, Any]:
     known = {} if header is None or flow["on_unknown_columns"] != "warn" else {"header": header}
     spelled = {name: list(map(elided, found)) for name, found in relation.aliases.items()}
     return known | ({"aliases": spelled} if spelled else {})
 
 
-def changes(
-    flow: dict[str, Any], relation: Relation, before: list[str] | None, *, of_rejects: bool
-) -> dict[str, int]:
+def changes(flow: dict[str, Any], relation: Relation, before: Headers, *, of_rejects: bool) -> dict[str, int]:
     """Return warnings: members that no object has; all unread columns at first, later only new and missing ones."""
+    return {
+        f"{found} ({layout})" if layout else found: 1
+        for layout, form, own in relation.by_layout(flow)
+        for found in _changes(form, own, before.get(layout), of_rejects=of_rejects)
+    }
+
+
+def _changes(
+    flow: dict[str, Any], relation: Relation, before: list[str] | None, *, of_rejects: bool
+) -> list[str]:
     found = [f"no row has {name!r}" for name in _absent(flow, relation)]
     if flow["on_unknown_columns"] == "warn":
         if of_rejects:
@@ -298,7 +334,7 @@ def changes(
             header, unknown = _header(relation), map(elided, relation.unknown)
             found += [f"column {name!r} is new, and not read" for name in unknown if name not in before]
             found += [f"column {name!r} is gone" for name in before if name not in header]
-    return dict.fromkeys(found, 1)
+    return found
 
 
 def _header(relation: Relation) -> list[str]:

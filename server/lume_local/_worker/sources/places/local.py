@@ -24,11 +24,12 @@ from lume_local._worker.sources.source import (
 
 @frozen
 class _Named:
-    """One file: its path, its name in messages, and where it is read (see `place_to_read`)."""
+    """One file: its path, its name in messages, where it is read (see `place_to_read`), and its path for layouts."""
 
     path: Path
     shown: str
     at: Path
+    below: str
 
 
 class LocalFiles:
@@ -36,12 +37,14 @@ class LocalFiles:
 
     Args:
         place: `{"kind": "files", "files": [{"path": …, "shown": …}, …], "looked_up": …}`; `looked_up` says in
-            messages how the path was found. `at` is where a file is read, if that is another path.
+            messages how the path was found. `at` is where a file is read, if that is another path, and `below` its
+            path below the server's root, if that is not `shown`.
     """
 
     def __init__(self, place: dict[str, Any], flow: dict[str, Any]) -> None:
         self._named = [
-            _Named(Path(file["path"]), file["shown"], place_to_read(file)) for file in place["files"]
+            _Named(Path(file["path"]), file["shown"], place_to_read(file), file.get("below", file["shown"]))
+            for file in place["files"]
         ]
         self._looked_up: str = place["looked_up"]
         self._flow = flow
@@ -77,7 +80,7 @@ class LocalFiles:
     def each(self) -> list[Single]:
         found = []
         for one, before in zip(self._named, self._before, strict=True):
-            file = {"path": str(one.path), "shown": one.shown, "at": str(one.at)}
+            file = {"path": str(one.path), "shown": one.shown, "at": str(one.at), "below": one.below}
             place: dict[str, Any] = {"kind": "files", "files": [file]}
             place["looked_up"] = self._looked_up
             found.append(Single(place, one.shown, before.size, before.tag))
@@ -94,6 +97,7 @@ class LocalFiles:
                 raise changed(one.path)
             flow = self._flow | {"max_unpacked_bytes": left}
             found = files_in(one.path, one.shown, held, flow, folder / f"unpacked{n}", pause)
+            found = [evolve(file, paths=_paths_of(one, file)) for file in found]
             left -= sum(file.path.stat().st_size for file in found if file.is_unpacked)
             files += found
             check_number(len(files))
@@ -106,6 +110,12 @@ class LocalFiles:
 
     def close(self) -> None:
         self._held.close()
+
+
+def _paths_of(named: _Named, file: File) -> tuple[str, ...]:
+    """Return the file's own path; of a member of an archive also the archive's."""
+    within = file.shown.removeprefix(named.shown)
+    return (named.below + within, named.below) if within else (named.below,)
 
 
 def files_in(

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -84,9 +85,9 @@ def start_of(file: BinaryIO) -> bytes:
 _UNREADABLE, _TOO_LONG, _NAMELESS = "unreadable", "too long", "nameless"
 
 
-@frozen
+@frozen(slots=False)
 class FirstLines:
-    """The beginning of a file in one grammar. Each line is read as a header once, however many flows look for one.
+    """The beginning of a file in one grammar; each line is read as a header only once, for however many flows.
 
     Attributes:
         start: the bytes.
@@ -181,16 +182,19 @@ class FirstLines:
         )
         raise SourceError(f"{shown} has no header: its {row} must name the columns: {advice}")
 
+    @cached_property
+    def _record(self) -> re.Pattern[bytes]:
+        return re.compile(b"(%b)(%b|\\Z)" % (self.dialect.any_record, LINE_END))
+
     def _read_at(self, at: int) -> Header | str:
         if at not in self._read:
             self._read[at] = self._read_first(at)
         return self._read[at]
 
     def _read_first(self, at: int) -> Header | str:
-        each = re.compile(b"(%b)(%b|\\Z)" % (self.dialect.any_record, LINE_END))
         rows, lines, longest, line_end = [], 0, 0, b""
         for _ in range(self.count):
-            match = each.match(self.start, at)
+            match = self._record.match(self.start, at)
             if match is None:
                 return _UNREADABLE
             if len(match[0]) >= _LONGEST - len(BOM) and not match[2]:

@@ -42,21 +42,28 @@ def in_utf8(reading: Reading) -> Reading:
 def _refuse_other_encoding(reading: Reading) -> None:
     """Compare the first bytes with the flow's encoding. Raises `SourceError`."""
     wanted = reading.flow["encoding"]
-    codec = codecs.lookup(wanted).name
     with reading.path.open("rb") as file:
         start = file.read(_HEADER)
-    for mark, name in MARKS.items():
-        if start.startswith(mark) and not codec.startswith((name, "ascii" if name == "utf-8" else "utf-32")):
-            raise SourceError(
-                f"{reading.shown} begins with the byte order mark of {name.upper()}, but {reading.flow['ref']} reads "
-                f"{wanted}: save the file with the encoding {wanted} "
-                f'(in Python: open(…, "w", encoding="{wanted}", newline="")), then submit it again'
-            )
+    if name := mark_beside(start, wanted):
+        raise SourceError(
+            f"{reading.shown} begins with the byte order mark of {name.upper()}, but {reading.flow['ref']} reads "
+            f"{wanted}: save the file with the encoding {wanted} "
+            f'(in Python: open(…, "w", encoding="{wanted}", newline="")), then submit it again'
+        )
     if is_utf8_name(wanted) and _names_in_cp1252(start, reading.flow):
         # A header with one of Lume's columns is that of rejects, saved by a person.
         header = re.split(rb"[\r\n]", start, maxsplit=1)[0].lower()
         advice = _advice(reading.flow, is_resent=RESERVED.encode() in header)
         raise SourceError(f"the header of {reading.shown} is not valid UTF-8. It looks like cp1252: {advice}")
+
+
+def mark_beside(start: bytes, wanted: str) -> str:
+    """Return the encoding whose byte order mark a file begins with, if it is not the wanted one; else nothing."""
+    codec = codecs.lookup(wanted).name
+    for mark, name in MARKS.items():
+        if start.startswith(mark) and not codec.startswith((name, "ascii" if name == "utf-8" else "utf-32")):
+            return name
+    return ""
 
 
 def hint_of_encoding(flow: dict[str, Any], malformed: AllMalformed, names: tuple[str, ...]) -> str:
@@ -70,7 +77,7 @@ def hint_of_encoding(flow: dict[str, Any], malformed: AllMalformed, names: tuple
         or NOT_UTF8 not in malformed.counts
     ):
         return ""
-    lines = (raw for _, _, reason, raw in malformed.rows() if reason == NOT_UTF8)
+    lines = (one.raw for one in malformed.rows() if one.reason == NOT_UTF8)
     if not all(_is_cp1252(line) for line in islice(lines, _LOOKED_AT)):
         return ""
     is_resent = any(name.lower().startswith(RESERVED) for name in names)

@@ -1,0 +1,400 @@
+"""Recognises the layout of each file by its path or by the names in it, never by its rows.
+
+A layout fits a table if all columns that it reads are there once, optional ones too, and objects if the first of them
+have what its required columns read. Whatever is read for that is read once for all layouts: a version may have many.
+"""
+
+import codecs
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, frozen
+from duckdb import DuckDBPyConnection
+
+from lume_async._base.words import listed
+from lume_local._flow.patterns import Pattern
+from lume_local._flow.table_bounds import LOOKED_AT, folded
+from lume_local._shared import magic
+from lume_local._worker.sources.files import is_utf8_file, is_utf8_name
+from lume_local._worker.sources.formats.json import values_of
+from lume_local._worker.sources.formats.names import fitting_columns, readable, spellings
+from lume_local._worker.sources.formats.parquet import column_names
+from lume_local._worker.sources.formats.sheets.book import Row
+from lume_local._worker.sources.formats.sheets.excel import header_in, opened, sheets_of, table_of
+from lume_local._worker.sources.formats.text.csv import FirstLines, start_of
+from lume_local._worker.sources.formats.text.dialect import Dialect, FixedWidth, grammar_of
+from lume_local._worker.sources.formats.text.encoding import mark_beside
+from lume_local._worker.sources.formats.xml import records_of
+from lume_local._worker.sources.intake import Account, Malformed, Reading
+from lume_local._worker.sources.source import File, Pause, SourceError
+from lume_local._worker.statements import form_of
+
+_LINES = ("csv", "fixed")
+_OBJECTS = ("json", "ndjson", "xml")
+_MOST_OBJECTS = 100
+"""Objects in which the members are looked for."""
+_MOST_ROWS = LOOKED_AT + 10
+"""Rows of a sheet in which its header must be."""
+
+
+def recognised(
+    connection: DuckDBPyConnection,
+    files: list[File],
+    flow: dict[str, Any],
+    folder: Path,
+    pause: Pause,
+    *,
+    forced: str = "",
+) -> list[File]:
+    """Return the files with their layouts; those of a version without layouts as they are. Raises `SourceError`.
+
+    Args:
+        connection: one that may read the files.
+        folder: where nothing is written: a place for readings.
+        forced: the layout that all files have, if the request names it.
+    """
+    if not flow["layouts"]:
+        return files
+    known = [_Known.of(name, form_of(flow, name)) for name in flow["layouts"]]
+    of_name = {one.name: one for one in known}
+    found = list[File]()
+    for file in files:
+        pause()
+        beginning = _Beginning(connection, file, folder, pause)
+        one = of_name[forced] if forced else _by_path(file, known, flow) or _by_names(beginning, known, flow)
+        found.append(evolve(file, layout=one.name, format=one.form["format"]))
+    return found
+
+
+@frozen(slots=False)
+class _Known:
+    """A layout to compare files with.
+
+    Attributes:
+        form: its compiled form.
+        wanted: for each name that it reads, the lower-case and the folded spellings; the latter only of aliases.
+        contains: what its header contains, folded, if that is looked for.
+        needed: the names that its required columns read.
+    """
+
+    name: str
+    form: dict[str, Any]
+    patterns: tuple[Pattern, ...]
+    wanted: dict[str, tuple[frozenset[str], frozenset[str]]]
+    contains: frozenset[str]
+    needed: frozenset[str]
+    grammar: Dialect | FixedWidth | None
+
+    @classmethod
+    def of(cls, name: str, form: dict[str, Any]) -> "_Known":
+        wanted = {}
+        for one in form["sources"]:
+            spelled = spellings(form, one)
+            is_aliased = one.lower() in form["aliases"]
+            lower = frozenset(spelling.lower() for spelling in spelled)
+            wanted[one] = lower, frozenset(map(folded, spelled)) if is_aliased else frozenset()
+        return cls(
+            name,
+            form,
+            tuple(map(Pattern, form["match"])),
+            wanted,
+            frozenset(map(folded, form["header"]["contains"])),
+            frozenset(form["required"]),
+            grammar_of(form) if form["format"] in _LINES else None,
+        )
+
+    @property
+    def names_its_columns(self) -> bool:
+        """Whether the flow has the names, so that those in a header mean nothing."""
+        return bool(self.form["header"]["names"] or (self.form["fixed"] or {}).get("names"))
+
+    def missing(self, names: "_Names") -> list[str]:
+        """Return what it reads, or looks for, that is not among the names."""
+        if self.names_its_columns:
+            return sorted(self.contains - names.folds)
+        return [
+            one
+            for one, (lower, folds) in self.wanted.items()
+            if lower.isdisjoint(names.lower) and folds.isdisjoint(names.folds)
+        ]
+
+    def apart_from_encoding(self) -> dict[str, Any]:
+        """Return how files are read, without the places where the flow says so."""
+        apart = "encoding", "match", "ref", "sources"
+        return {key: value for key, value in self.form.items() if key not in apart}
+
+
+@frozen(slots=False)
+class _Names:
+    """Names in a file, to be compared with those that layouts read."""
+
+    lower: frozenset[str]
+    folds: frozenset[str]
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "_Names":
+        each = set(names)
+        return cls(frozenset(one.lower() for one in each), frozenset(map(folded, each)))
+
+
+@frozen
+class _Fit:
+    """How a layout fits a file.
+
+    Attributes:
+        why: why it can't be read; empty if it can.
+        lacks: the names that it reads, but that are not there once.
+        read: the number of the file's columns that it reads.
+        is_all: whether it reads all columns of the file.
+    """
+
+    why: str = ""
+    lacks: Sequence[str] = ()
+    read: int = 0
+    is_all: bool = False
+
+
+# -- by path
+
+
+def _by_path(file: File, known: Sequence[_Known], flow: dict[str, Any]) -> _Known | None:
+    """Return the layout whose `match` fits; None if there is none. Raises `SourceError` for several."""
+    # A URL has an empty part, which no pattern has.
+    paths = ["/".join(filter(None, path.split("/"))) for path in file.paths]
+    found = [one for one in known if any(each.matches(path) for each in one.patterns for path in paths)]
+    if len(found) > 1:
+        raise SourceError(
+            f"the path of {file.shown} matches the layouts {_listed(found)} of {flow['ref']}: let only one match it, "
+            "in a new flow version, or name the layout when you submit the run"
+        )
+    return found[0] if found else None
+
+
+# -- by names
+
+
+def _by_names(beginning: "_Beginning", known: Sequence[_Known], flow: dict[str, Any]) -> _Known:
+    """Return the layout that fits best. Raises `SourceError`."""
+    shown, formats = beginning.file.shown, beginning.formats
+    rivals = [one for one in known if not one.patterns]
+    fits = [(one, beginning.fit(one)) for one in rivals if one.form["format"] in formats]
+    fitting = [(one, fit) for one, fit in fits if not fit.lacks and not fit.why]
+    if not fitting:
+        raise SourceError(
+            f"{shown} has none of the layouts of {flow['ref']}. {_nearest(beginning, fits)}{_how(flow, shown)}"
+        )
+    best = max((fit.read, fit.is_all) for _, fit in fitting)
+    found = [one for one, fit in fitting if (fit.read, fit.is_all) == best]
+    if len(found) > 1:
+        found = _by_encoding(found, beginning)
+    if len(found) > 1:
+        raise SourceError(
+            f"{shown} has each of the layouts {_listed(found)} of {flow['ref']}, which read the same names: name the "
+            'layout when you submit the run, or give them match = "…", the paths of their files, in a new version'
+        )
+    return found[0]
+
+
+def _by_encoding(found: list[_Known], beginning: "_Beginning") -> list[_Known]:
+    """Choose among layouts that differ only in their encoding: text that is UTF-8 is hardly ever something else."""
+    if any(one.apart_from_encoding() != found[0].apart_from_encoding() for one in found):
+        return found
+    is_utf8 = is_utf8_file(beginning.file.path, beginning.pause)
+    return [one for one in found if is_utf8_name(one.form["encoding"]) == is_utf8] or found
+
+
+def _listed(found: Sequence[_Known]) -> str:
+    return " and ".join(repr(one.name) for one in found[:5])
+
+
+def _nearest(beginning: "_Beginning", fits: Sequence[tuple[_Known, _Fit]]) -> str:
+    if not beginning.start.strip():
+        return "It is empty"
+    if not fits:
+        return f"It is {beginning.kind}, which none of those without match is"
+    one, fit = min(
+        fits, key=lambda each: (bool(each[1].why), len(each[1].lacks) / max(1, len(each[0].wanted)))
+    )
+    names = (" or ".join(map(repr, spellings(one.form, name)[:5])) for name in fit.lacks)
+    return (
+        f"Nearest is {one.name!r}: {fit.why or f'the file has no single column {listed([*names], 10, str)}'}"
+    )
+
+
+def _how(flow: dict[str, Any], shown: str) -> str:
+    return f". To add a layout for it: lume flow map {flow['ref']} {shown}"
+
+
+class _Beginning:
+    """The beginning of a file, read at most once in each way that layouts read it."""
+
+    def __init__(self, connection: DuckDBPyConnection, file: File, folder: Path, pause: Pause) -> None:
+        self.file, self.pause = file, pause
+        self._connection, self._folder = connection, folder
+        with file.path.open("rb") as opened_file:
+            self.start = start_of(opened_file)
+            self._is_whole = not opened_file.read(1)
+        self._texts: dict[str, bytes | None] = {}
+        self._lines: dict[tuple[Any, ...], FirstLines] = {}
+        self._of_lines: dict[tuple[Any, ...], _Names] = {}
+        self._of_header: dict[tuple[str, ...], _Names] = {}
+        self._others: dict[str, Any] = {}
+
+    @property
+    def kind(self) -> str:
+        return magic.kind_of(self.start[: magic.LENGTH]) or "a text file"
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats that the file may have, by its first bytes."""
+        kind = magic.kind_of(self.start[: magic.LENGTH])
+        if kind in (magic.ZIP, magic.OLE):
+            return ("excel",)
+        if kind == magic.PARQUET:
+            return ("parquet",)
+        if kind not in (None, magic.XML):
+            return ()
+        first = self.start.lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n")[:1]
+        if first == b"<":
+            return ("xml",) if kind == magic.XML else ("xml", *_LINES)
+        return ("json", "ndjson", *_LINES) if first in (b"{", b"[") else _LINES
+
+    def fit(self, one: _Known) -> _Fit:
+        """Compare the names with those that a layout reads."""
+        if one.names_its_columns and not one.contains:  # it is the only layout, or has match
+            return _Fit(read=len(one.wanted))
+        try:
+            if one.form["format"] in _OBJECTS:
+                return self._fit_of_members(one)
+            return self._fit_of_columns(one, self._header(one))
+        except SourceError as error:
+            return _Fit(why=str(error))
+
+    def _fit_of_columns(self, one: _Known, names: list[str] | _Fit) -> _Fit:
+        if isinstance(names, _Fit):
+            return names
+        key = tuple(names)
+        if key not in self._of_header:
+            self._of_header[key] = _Names.of(names)
+        # The quick comparison first: nearly all layouts are ruled out by it.
+        if not one.names_its_columns and (missing := one.missing(self._of_header[key])):
+            return _Fit(lacks=missing)
+        columns = readable(names)
+        found = fitting_columns(one.form, columns)
+        if wrong := [name for name, places in found.items() if len(places) != 1]:
+            return _Fit(lacks=wrong)
+        read = {n for places in found.values() for n in places}
+        return _Fit(read=len(read), is_all=len(read) == len(columns))
+
+    def _header(self, one: _Known) -> list[str] | _Fit:
+        """Return the names in the header as the layout reads it, or what the file lacks. Raises `SourceError`."""
+        form = one.form
+        if form["format"] == "parquet":
+            columns: list[str] = self._once("parquet", lambda: column_names(self._reading(form)))
+            return columns
+        if form["format"] == "excel":
+            settings = json.dumps(form["excel"])
+            rows: list[Row] = self._once(settings, lambda: self._rows(form))
+            near = self._near(one, (settings,), ([cell or "" for cell in cells] for _, cells in rows))
+            return near or header_in(iter(rows), form, self.file.shown, Account(0))
+        text = self._text(form["encoding"])
+        if text is None:
+            return _Fit(why=f"its encoding is not {form['encoding']}")
+        assert one.grammar is not None
+        key = form["encoding"], one.grammar, form["comment"], form["header"]["lines"]
+        if key not in self._lines:
+            self._lines[key] = FirstLines.of(text, one.grammar, form)
+        lines = self._lines[key]
+        return self._near(one, key, lines.names()) or lines.header(form, self.file.shown).names
+
+    def _near(self, one: _Known, key: tuple[Any, ...], lines: Iterable[list[str]]) -> _Fit | None:
+        """Return what all lines together lack, if the layout searches them for its header."""
+        if one.form["header"]["row"] or one.form["header"]["lines"] > 1:
+            return None
+        if key not in self._of_lines:
+            self._of_lines[key] = _Names.of(name.strip() for names in lines for name in names)
+        missing = one.missing(self._of_lines[key])
+        return _Fit(lacks=missing) if missing else None
+
+    def _fit_of_members(self, one: _Known) -> _Fit:
+        form = one.form
+        key = json.dumps([form["format"], form["records"]])
+        members: set[str] = self._once(key, lambda: self._members(form))
+        read = [name for name in one.wanted if not members.isdisjoint(spellings(form, name))]
+        if missing := one.needed.difference(read):
+            return _Fit(lacks=sorted(missing))
+        top = {name for name in members if "." not in name}
+        return _Fit(read=len(read), is_all=top <= {name.partition(".")[0] for name in read})
+
+    def _members(self, form: dict[str, Any]) -> set[str]:
+        """Return the members of the first objects, nested ones as in `address.city`. Raises `SourceError`."""
+        with closing(self._objects(form)) as objects:
+            return {name for one in islice(objects, _MOST_OBJECTS) for name in _paths(one)}
+
+    def _objects(self, form: dict[str, Any]) -> Any:
+        reading = self._reading(form)
+        if form["format"] == "xml":
+            return records_of(reading)
+        return (one for one in map(_parsed, self._values(form, reading)) if isinstance(one, dict))
+
+    def _values(self, form: dict[str, Any], reading: Reading) -> Iterator[str | bytes]:
+        if form["format"] == "json":
+            yield from values_of(reading)
+            return
+        lines = self.start.removeprefix(codecs.BOM_UTF8).splitlines()
+        yield from lines if self._is_whole else lines[:-1]
+
+    def _rows(self, form: dict[str, Any]) -> list[Row]:
+        """Return the first rows of the sheet that the layout reads. Raises `SourceError`."""
+        reading = self._reading(form)
+        with opened(reading) as book, closing(table_of(reading, sheets_of(reading, book)[0])) as rows:
+            return list(islice(rows, _MOST_ROWS))
+
+    def _text(self, encoding: str) -> bytes | None:
+        """Return the beginning in UTF-8; None if it is not in that encoding."""
+        if encoding not in self._texts:
+            self._texts[encoding] = self._decoded(encoding)
+        return self._texts[encoding]
+
+    def _decoded(self, encoding: str) -> bytes | None:
+        if mark_beside(self.start, encoding):
+            return None
+        if is_utf8_name(encoding):
+            return self.start
+        with suppress(UnicodeError):  # as in `recode`
+            decoder = codecs.getincrementaldecoder(encoding)("surrogateescape")
+            return decoder.decode(self.start, self._is_whole).encode("utf-8", "surrogatepass")
+        return None
+
+    def _once(self, key: str, read: Any) -> Any:
+        """Return what was read, and raise the error again that it was refused with."""
+        if key not in self._others:
+            try:
+                self._others[key] = read()
+            except SourceError as error:
+                self._others[key] = error
+        if isinstance(found := self._others[key], SourceError):
+            raise found
+        return found
+
+    def _reading(self, form: dict[str, Any]) -> Reading:
+        about = self.file.path, self.file.shown, form, self._folder
+        return Reading(self._connection, *about, Account(0), Malformed(self._folder / "none"), self.pause)
+
+
+def _parsed(value: str | bytes) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _paths(value: dict[str, Any], above: str = "") -> Iterator[str]:
+    for name, inner in value.items():
+        yield above + name
+        if isinstance(inner, dict):
+            yield from _paths(inner, f"{above}{name}.")

@@ -1,0 +1,286 @@
+"""Files of several layouts as one source: which layout each has, and what becomes of their rows."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.one_run import Result, fetch
+from local.senders import run
+
+from lume_local._worker.engine import RunFailed
+
+SHOP: dict[str, Any] = {"columns": {"order_id": '"id"', "amount": '"total"', "note": '"note"'}}
+MUELLER: dict[str, Any] = {
+    "source": {
+        "footer": {"starts_with": ["Summe"]},
+        "header": {"contains": ["Betrag"]},
+        "csv": {"delim": ";", "encoding": "cp1252"},
+    },
+    "columns": {
+        "order_id": {"from": ["Bestell-Nr.", "Bestellnummer"]},
+        "amount": {"from": ["Betrag"], "sql": "parse_money(value, ',')"},
+        "note": {"from": ["Größe"]},
+    },
+}
+LAYOUTS = {"webshop": SHOP, "mueller": MUELLER}
+OF_SHOP = b"id,total,note\n1,2.50,a\n2,x,b\n"
+OF_MUELLER = "Liste\nBestellnummer;Betrag;Größe\n3;4,50;groß\n4;1.000,00;ü\n5;;\nSumme;9\n".encode("cp1252")
+
+
+def layouts_of(result: Result) -> dict[str, str]:
+    source = result.metrics["source"]
+    if "files" not in source:
+        (name,) = source["layouts"]
+        return {"": name}
+    return {one["file"]: one["layout"] for one in source["files"]}
+
+
+def test_each_file_is_read_as_its_layout_says(tmp_path: Path) -> None:
+    result = run(tmp_path, LAYOUTS, ("a.csv", OF_SHOP), ("b.csv", OF_MUELLER))
+    assert result.mapped == [(1, "2.50", "a"), (3, "4.50", "groß"), (4, "1000.00", "ü"), (5, None, None)]
+    assert layouts_of(result) == {"a.csv": "webshop", "b.csv": "mueller"}
+    assert result.metrics["source"]["layouts"] == {
+        "webshop": {"files": 1, "rows_read": 2, "rows_rejected": 1, "header": ["id", "total", "note"]},
+        "mueller": {
+            "files": 1,
+            "rows_read": 3,
+            "header": ["Bestellnummer", "Betrag", "Größe"],
+            "aliases": {"order_id": ["Bestellnummer"], "amount": ["Betrag"], "note": ["Größe"]},
+        },
+    }
+    assert result.rejects_file.decode() == (
+        "_lume_row,_lume_line,_lume_reasons,_lume_file,_lume_layout,id,total,note,Bestellnummer,Betrag,Größe,_lume_raw\n"
+        '2,,"amount: is not a valid DECIMAL(12,2)",a.csv,webshop,2,x,b,,,,\n'
+    ).replace('"', "").replace("DECIMAL(12,2)", "@").replace(
+        "amount: is not a valid @", '"amount: is not a valid DECIMAL(12,2)"'
+    )
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt"])
+def test_a_single_file(tmp_path: Path, name: str) -> None:
+    result = run(tmp_path, LAYOUTS, (name, OF_MUELLER))
+    assert [row[0] for row in result.mapped] == [3, 4, 5]
+    assert layouts_of(result) == {"": "mueller"}
+
+
+def test_the_order_is_that_of_the_files_even_where_layouts_alternate(tmp_path: Path) -> None:
+    """DuckDB's beliefs are checked here: a UNION ALL keeps the order, and `row_number()` counts a reader's rows."""
+    files = [
+        (f"{n:02}.csv", b"id,total,note\n" + b"".join(b"%d,1,a\n" % (n * 100 + k) for k in range(50)))
+        if n % 3
+        else (
+            f"{n:02}.csv",
+            b"Bestellnummer;Betrag;Gr\xf6\xdfe\n" + b"".join(b"%d;1;b\n" % (n * 100 + k) for k in range(50)),
+        )
+        for n in range(12)
+    ]
+    result = run(tmp_path, LAYOUTS, *files)
+    assert [row[0] for row in result.mapped] == [n * 100 + k for n in range(12) for k in range(50)]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "It is empty"),
+        (b"a,b\n1,2\n", "Nearest is 'webshop': the file has no single column 'id', 'total', 'note'"),
+        (b"id,total\n1,2\n", "Nearest is 'webshop': the file has no single column 'note'"),
+        (b"id,total,note,note\n1,2,3,4\n", "Nearest is 'webshop': the file has no single column 'note'"),
+        (b"PAR1\x15", "It is a Parquet file, which none of those without match is"),
+        (
+            OF_MUELLER.replace(b"Betrag", b"Preis"),
+            "Nearest is 'mueller': the file has no single column 'Betrag'",
+        ),
+    ],
+)
+def test_none(tmp_path: Path, content: bytes, words: str) -> None:
+    with pytest.raises(RunFailed) as failed:
+        run(tmp_path, LAYOUTS, ("x.csv", content))
+    assert str(failed.value) == (
+        f"x.csv has none of the layouts of orders:v1. {words}. To add a layout for it: lume flow map orders:v1 x.csv"
+    )
+
+
+def test_the_header_alone(tmp_path: Path) -> None:
+    result = run(tmp_path, LAYOUTS, ("a.csv", b"id,total,note\n"))
+    assert (layouts_of(result), result.metrics["rows_read"]) == ({"": "webshop"}, 0)
+
+
+def test_a_byte_order_mark(tmp_path: Path) -> None:
+    result = run(tmp_path, LAYOUTS, ("a.csv", b"\xef\xbb\xbf" + OF_SHOP))
+    assert (layouts_of(result), result.mapped[0][0]) == ({"": "webshop"}, 1)
+
+
+BY_TWO_ENCODINGS = {
+    "utf8": {"columns": SHOP["columns"]},
+    "cp1252": {"source": {"csv": {"encoding": "cp1252"}}, "columns": SHOP["columns"]},
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf8", "cp1252"])
+def test_only_the_encoding_differs(tmp_path: Path, encoding: str) -> None:
+    content = "id,total,note\n1,2,ä\n".encode(encoding)
+    result = run(tmp_path, BY_TWO_ENCODINGS, ("a.csv", content))
+    assert (layouts_of(result), result.mapped) == ({"": encoding}, [(1, "2.00", "ä")])
+
+
+def test_the_one_that_reads_most_columns_then_the_one_that_reads_all(tmp_path: Path) -> None:
+    fewer = {"columns": {"order_id": '"id"', "amount": '"total"'}}
+    result = run(tmp_path / "a", {"fewer": fewer, "shop": SHOP}, ("a.csv", OF_SHOP))
+    assert layouts_of(result) == {"": "shop"}
+    # A title of its own: in line 1 it reads all columns of a header, in line 2 three of four.
+    titled = {"source": {"header": {"row": 2}}, "columns": SHOP["columns"]}
+    content = b"id,total,note\nid,total,note,more\n1,2,c\n"
+    result = run(tmp_path / "b", {"titled": titled, "shop": SHOP}, ("a.csv", content))
+    assert layouts_of(result) == {"": "shop"}
+
+
+def test_two_that_fit_alike(tmp_path: Path) -> None:
+    other = {"columns": {"order_id": '"id"', "amount": """parse_money("total", ',')""", "note": '"note"'}}
+    with pytest.raises(RunFailed, match="has each of the layouts 'shop' and 'other' of orders:v1"):
+        run(
+            tmp_path,
+            {"shop": SHOP, "other": {**other, "source": {"header": {"contains": ["id"]}}}},
+            ("a.csv", OF_SHOP),
+        )
+
+
+def test_by_path(tmp_path: Path) -> None:
+    by_path = {"mine": {"match": "mine/*", **SHOP}, "shop": SHOP}
+    result = run(tmp_path, by_path, ("mine/a.csv", OF_SHOP), ("b.csv", OF_SHOP.replace(b"1,", b"9,")))
+    assert layouts_of(result) == {"mine/a.csv": "mine", "b.csv": "shop"}
+
+
+def test_two_paths_that_match(tmp_path: Path) -> None:
+    by_path = {"a": {"match": ["x/*", "mine/*"], **SHOP}, "b": {"match": "mine/*.csv", **SHOP}}
+    with pytest.raises(
+        RunFailed, match=r"the path of mine/a\.csv matches the layouts 'a' and 'b' of orders:v1"
+    ):
+        run(tmp_path, by_path, ("mine/a.csv", OF_SHOP))
+
+
+def test_a_forced_layout(tmp_path: Path) -> None:
+    by_path = {"mine": {"match": "other/*", **SHOP}, "shop": SHOP}
+    result = run(tmp_path, by_path, ("a.csv", OF_SHOP), layout="mine")
+    assert layouts_of(result) == {"": "mine"}
+
+
+def zipped(*members: tuple[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def test_members_of_an_archive(tmp_path: Path) -> None:
+    archive = zipped(("mine/a.csv", OF_SHOP), ("b.csv", OF_MUELLER), ("c.csv", b"id,total,note\n8,1,\n"))
+    by_path = {**LAYOUTS, "mine": {"match": "*.zip/mine/*", **SHOP}}
+    result = run(tmp_path, by_path, ("x.zip", archive), source={"members": ["**/*.csv"]})
+    assert layouts_of(result) == {
+        "x.zip/mine/a.csv": "mine",
+        "x.zip/b.csv": "mueller",
+        "x.zip/c.csv": "webshop",
+    }
+    assert [row[0] for row in result.mapped] == [3, 4, 5, 8, 1]
+
+
+def test_objects_are_recognised_by_what_required_columns_read(tmp_path: Path) -> None:
+    objects = {
+        "flat": {
+            "source": {"format": "json"},
+            "columns": {"order_id": '"id"', "amount": '"total"', "note": '"no"'},
+        },
+        "deep": {
+            "source": {"format": "json", "json": {"records": "orders"}},
+            "columns": {"order_id": '"head.id"', "amount": '"total"'},
+        },
+    }
+    flat = json.dumps([{"id": 1, "total": 2}, {"id": 2, "total": "x"}]).encode()
+    deep = json.dumps({"orders": [{"head": {"id": 3}, "total": 4}]}).encode()
+    result = run(tmp_path, objects, ("a.json", flat), ("b.json", deep))
+    assert layouts_of(result) == {"a.json": "flat", "b.json": "deep"}
+    assert [row[0] for row in result.mapped] == [1, 3]
+    # Of objects, rejects have what is read.
+    (reject,) = result.rejects
+    assert list(reject) == [
+        *("_lume_row", "_lume_line", "_lume_reasons", "_lume_file", "_lume_layout"),
+        *("id", "total", "no", "head.id", "_lume_raw"),
+    ]
+    with pytest.raises(RunFailed, match="Nearest is 'flat': the file has no single column 'id'"):
+        run(tmp_path / "other", objects, ("a.json", b'[{"total": 2}]'))
+
+
+def test_malformed_lines_have_their_layout_and_the_bytes_that_they_had(tmp_path: Path) -> None:
+    broken = OF_MUELLER.replace(b"4;1.000,00;\xfc", b'\x81";1') + b""
+    result = run(tmp_path, LAYOUTS, ("a.csv", OF_SHOP + b'"\n'), ("b.csv", broken))
+    lines = [line for line in result.rejects_file.split(b"\n") if b"malformed" in line]
+    assert [line.split(b",")[:5] for line in lines] == [
+        [b"", b"4", b'"malformed line: broken quotes"', b'"a.csv"', b'"webshop"'],
+        [b"", b"4", b'"malformed line: not valid UTF-8"', b'"b.csv"', b'"mueller"'],
+    ]
+    assert lines[1].endswith(b'"\x81"";1"')
+    assert result.metrics["malformed_lines"] == [
+        {
+            "header": ["id", "total", "note"],
+            "csv": {"delim": ",", "quote": '"', "escape": ""},
+            "encoding": "utf-8",
+            "files": ["a.csv"],
+        },
+        {
+            "header": ["Bestellnummer", "Betrag", "Größe"],
+            "csv": {"delim": ";", "quote": '"', "escape": ""},
+            "encoding": "cp1252",
+            "files": ["b.csv"],
+        },
+    ]
+
+
+def test_fixed_columns_below_a_header_that_is_looked_for(tmp_path: Path) -> None:
+    fixed = {
+        "source": {
+            "format": "fixed",
+            "header": {"contains": ["NR"]},
+            "fixed": {"columns": {"nr": [1, 3], "sum": [4, 8]}},
+        },
+        "columns": {"order_id": '"nr"', "amount": '"sum"'},
+    }
+    content = b"as of today\nNR  TOTAL\n  1 2.50\n  2 9.99\n"
+    result = run(tmp_path, {**LAYOUTS, "fixed": fixed}, ("a.txt", content), ("b.csv", OF_SHOP))
+    assert layouts_of(result) == {"a.txt": "fixed", "b.csv": "webshop"}
+    assert [row[0] for row in result.mapped] == [1, 2, 1]
+
+
+def test_a_filter_is_of_one_layout(tmp_path: Path) -> None:
+    layouts = {**LAYOUTS, "webshop": {**SHOP, "source": {"where": "note <> 'a'"}}}
+    result = run(tmp_path, layouts, ("a.csv", OF_SHOP), ("b.csv", OF_MUELLER))
+    assert [row[0] for row in result.mapped] == [3, 4, 5]
+    assert (result.metrics["rows_filtered"], result.metrics["rows_rejected"]) == (1, 1)
+
+
+def test_words_for_missing_values_are_of_one_layout(tmp_path: Path) -> None:
+    layouts = {**LAYOUTS, "webshop": {**SHOP, "source": {"null": ["x"]}}}
+    result = run(tmp_path, layouts, ("a.csv", OF_SHOP), ("b.csv", OF_MUELLER))
+    assert (2, None, "b") in result.mapped
+
+
+def test_changed_columns_by_layout(tmp_path: Path) -> None:
+    shared = {"on_unknown_columns": "warn"}
+    more = OF_SHOP.replace(b"note", b"note,new").replace(b",a", b",a,").replace(b",b", b",b,")
+    headers = {"webshop": ["id", "total", "note", "old"]}
+    files = ("a.csv", more), ("b.csv", OF_MUELLER.replace(b"Gr", b"Neu;Gr"))
+    result = run(tmp_path, LAYOUTS, *files, source=shared, headers=headers)
+    assert {one for one in result.metrics["warnings"] if "column" in one} == {
+        "column 'new' is new, and not read (webshop)",
+        "column 'old' is gone (webshop)",
+        "column 'Neu' is not read (mueller)",
+    }
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".ndjson"])
+def test_rejects_of_other_formats(tmp_path: Path, suffix: str) -> None:
+    run(tmp_path, LAYOUTS, ("a.csv", OF_SHOP + b'"\n'), ("b.csv", OF_MUELLER), rejects=suffix)
+    rows = fetch(f"{tmp_path}/rejects{suffix}")
+    assert [row[3:5] for row in rows] == [("a.csv", "webshop"), ("a.csv", "webshop")]
