@@ -140,6 +140,15 @@ async def test_without_a_list_of_runs_it_is_submitted() -> None:
     assert (await begin(client, options("a.csv", force_rerun=True), task_try())).id == "run_0"
 
 
+async def test_the_layout_is_sent_and_one_that_the_version_lacks_is_refused(
+    lume, connection, sources
+) -> None:
+    with pytest.raises(InvalidRequestError, match="layout: customer_cleaner:v1 has no layouts"):
+        await begin(lume.client, options(sources.good(), layout="shop"), task_try())
+    of_many = BatchOptions(flow_version="customer_cleaner:v1", source_paths=["a.csv"], layout="shop")
+    assert of_many.request(task_try(), "a.csv", "key").layout == "shop"
+
+
 @pytest.mark.parametrize("batch", [True, False])
 async def test_of_a_cleared_task_only_the_runs_before_are_cancelled(batch) -> None:
     """Airflow begins it anew within the second, while its killed try still looks for what it may have left."""

@@ -130,6 +130,8 @@ def test_wrong_arguments_are_named(connection, sources, wrong, said) -> None:
                 {"timeout": float("nan")},
                 {"timeout": timedelta(-1)},
                 {"force_rerun": "no"},
+                {"layout": ""},
+                {"layout": 5},
                 {"cancel_on_kill": "no"},
                 {"deferrable": "no"},
                 {"flow_version": None},
