@@ -27,11 +27,16 @@ class FileMetrics:
 @public
 @frozen
 class LayoutMetrics:
-    """`metadata.metrics.source.layouts[name]`: the files with a layout, their rows, and the header of the first."""
+    """`metadata.metrics.source.layouts[name]`: the files with a layout, their rows, and the names in them.
+
+    `header` is empty for corrected rejects. `aliases` is as in `SourceMetrics`.
+    """
 
     files: int = 0
     rows_read: int = 0
+    rows_rejected: int = 0
     header: list[str] = Factory(list)
+    aliases: dict[str, list[str]] = Factory(dict)
 
 
 @public

@@ -44,7 +44,7 @@ async def run_data(
     Args:
         request: the run; its source is still to come.
     """
-    async with local_file(data, partial(_format, sender, request.flow_version)) as file:
+    async with local_file(data, partial(_format, sender, request.flow_version, request.layout)) as file:
         sha256 = await sha256_of(file)
         name = f"data{''.join(file.suffixes[-2:])}"  # the same for the same content
         source = await upload(
@@ -84,5 +84,5 @@ async def definition_at(sender: Sender, ref: str) -> dict[str, Any] | None:
         return None
 
 
-async def _format(sender: Sender, flow_version: str | None) -> RowFormat:
-    return format_for(None if flow_version is None else await definition_at(sender, flow_version))
+async def _format(sender: Sender, flow_version: str | None, layout: str | None = None) -> RowFormat:
+    return format_for(None if flow_version is None else await definition_at(sender, flow_version), layout)

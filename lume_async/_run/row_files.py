@@ -69,18 +69,22 @@ def csv_format(dialect: CsvDialect) -> RowFormat:
     return RowFormat(".csv", write)
 
 
-def format_for(definition: Mapping[str, Any] | None) -> RowFormat:
+def format_for(definition: Mapping[str, Any] | None, layout: str | None = None) -> RowFormat:
     """Return the format that a flow version reads; if unknown, Parquet for tables and NDJSON for other rows.
+
+    Args:
+        layout: the layout of the rows, which has settings of its own; None for CSV in a version with layouts.
 
     Raises:
         InvalidRequestError: the flow version reads no files, or files that can't be written here.
     """
     if definition is None:
         return RowFormat("", lambda rows, file: (_parquet if _is_table(rows) else _lines)(rows, file))
-    source = definition.get("source") or {}
+    of_layout = (definition.get("layouts") or {}).get(layout) or {}
+    source = {**(definition.get("source") or {}), **(of_layout.get("source") or {})}
     kind = source.get("format", "csv")
     if kind == "csv":
-        return csv_format(dialect_of(definition))
+        return csv_format(dialect_of({"source": source}))
     if kind in _FORMATS and not source.get(kind):  # otherwise its records are inside a document
         return _FORMATS[kind]
     if kind == "sql":

@@ -211,7 +211,11 @@ def _layouts(run: LumeRun) -> list[str]:
         return [f"{run.layout}{given}"] if run.layout else []
     cells = [(name, counted(one.files, "file"), counted(one.rows_read, "row")) for name, one in found.items()]
     names, files, rows = (max(map(len, column)) for column in zip(*cells, strict=True))
-    return [f"{name:<{names}}  {file:>{files}}  {row:>{rows}}{given}" for name, file, row in cells]
+    rejected = [f", {one.rows_rejected:,} rejected" if one.rows_rejected else "" for one in found.values()]
+    return [
+        f"{name:<{names}}  {file:>{files}}  {row:>{rows}}{bad}{given}"
+        for (name, file, row), bad in zip(cells, rejected, strict=True)
+    ]
 
 
 Shown = tuple[LumeRun, Sequence[Delivery] | None]

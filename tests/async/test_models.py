@@ -237,7 +237,10 @@ def test_the_account_and_the_statistics_of_columns() -> None:
     columns = {"id": {"nulls": 0, "min": "1", "max": "3", "distinct": 3}, "name": {"nulls": 1}}
     source: dict[str, Any] = {"bytes": 9, "lines": 2, "records": 1}
     source["files"] = [{"file": "a.csv", "bytes": 9, "layout": "shop"}]
-    source["layouts"] = {"shop": {"files": 1, "rows_read": 1, "header": ["ID"]}, "bank": {"files": 2}}
+    source["layouts"] = {
+        "shop": {"files": 1, "rows_read": 1, "rows_rejected": 1, "header": ["ID"]},
+        "bank": {"files": 2},
+    }
     seeds = {"countries": {"file": "c.csv", "sha256": "0f", "rows": 2}}
     new = RunMetadata({"metrics": {"source": source, "columns": columns, "seeds": seeds}}).metrics
     assert new.seeds == {"countries": SeedMetrics("c.csv", "0f", rows=2)}
@@ -246,7 +249,7 @@ def test_the_account_and_the_statistics_of_columns() -> None:
         lines=2,
         records=1,
         files=[FileMetrics("a.csv", bytes=9, layout="shop")],
-        layouts={"shop": LayoutMetrics(1, 1, ["ID"]), "bank": LayoutMetrics(2)},
+        layouts={"shop": LayoutMetrics(1, 1, 1, ["ID"]), "bank": LayoutMetrics(2)},
     )
     assert new.columns == {
         "id": ColumnMetrics(nulls=0, min="1", max="3", distinct=3),

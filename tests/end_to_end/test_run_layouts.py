@@ -102,6 +102,27 @@ def test_the_same_data_with_another_layout_is_another_run(client: lume_sync.Clie
     assert other.id != first.id
 
 
+def test_rows_are_written_as_their_layout_reads_them(client: lume_sync.Client) -> None:
+    rows = [{"Nr": 7, "Konto": "a,b"}]
+    run = client.run("sold:v1", data=rows, layout="bank").wait()
+    assert (layouts(run), list(run.mapped())) == ({"bank": (1, 1)}, [{"id": 7, "name": None}])
+    recognised = client.run("sold:v1", data=[{"ID": 8, "Name": "Ann"}]).wait()
+    assert layouts(recognised) == {"shop": (1, 1)}
+    with pytest.raises(RunFailedError, match="sold:v1"):
+        client.run("sold:v1", data=rows).wait()
+
+
+def test_corrected_rejects_need_none(client: lume_sync.Client, source: str) -> None:
+    run = client.run("sold:v1", source, layout="shop").wait()
+    (row,) = run.rejects()
+    assert row["_lume_layout"] == "shop"
+    again = run.resubmit([row | {"ID": "5"}]).wait()
+    assert (again.layout, layouts(again), list(again.mapped())) == (
+        *(None, {"shop": (1, 1)}),
+        [{"id": 5, "name": "Cy"}],
+    )
+
+
 def test_a_batch_and_its_journal(client: lume_sync.Client, source: str, tmp_path: Path) -> None:
     wanted = [RunRequest("sold:v1", source, layout=layout) for layout in ("shop", None)]
     first = [outcome.result() for outcome in client.run_many(wanted, journal=tmp_path / "journal.db")]
@@ -126,9 +147,9 @@ async def test_files_of_two_layouts_are_counted_by_layout(
         assert [file.layout for file in source.files] == ["shop", "bank", "bank"]
         assert source.layouts["shop"].header == ["ID", "Name"]
         found = await client.statistics(by="layout", flow="many")
-        assert [(one.layout, one.runs, one.files, one.rows_read) for one in found] == [
-            ("bank", 1, 2, 2),
-            ("shop", 1, 1, 3),
+        assert [(one.layout, one.runs, one.files, one.rows_read, one.rows_rejected) for one in found] == [
+            ("bank", 1, 2, 2, 0),
+            ("shop", 1, 1, 3, 1),
         ]
         (other,) = await client.statistics(by="flow_version", flow="many")
         assert (other.rows_read, other.files, other.layout) == (5, None, None)
@@ -140,7 +161,7 @@ def test_in_a_shell(server: lume_local.ThreadedServer, source: str, tmp_path: Pa
         done = shell.lume("run", "sold:v1", source, "--layout", "shop", "--wait", "--allow-partial")
         assert done.code == 0, done.err
         shown = shell.lume("show", done.out.strip())
-        assert "shop  1 file  3 rows (as submitted)" in shown.out
+        assert "shop  1 file  3 rows, 1 rejected (as submitted)" in shown.out
         assert (
             json.loads(shell.lume("show", done.out.strip(), "-o", "json").out)["metadata"]["run"]["layout"]
             == "shop"

@@ -127,6 +127,25 @@ def test_formats_that_are_not_written(source: dict[str, Any], message: str) -> N
         format_for({"source": source})
 
 
+@pytest.mark.parametrize(
+    ("layout", "suffix", "content"),
+    [
+        (None, ".csv", b"id,name\n1,Ann\n2,\n"),
+        ("bank", ".csv", b"id;name\n1;Ann\n2;\n"),
+        ("feed", ".ndjson", b'{"id":1,"name":"Ann"}\n{"id":2,"name":null}\n'),
+        ("unknown", ".csv", b"id,name\n1,Ann\n2,\n"),
+    ],
+)
+async def test_the_format_of_a_layout(layout: str | None, suffix: str, content: bytes) -> None:
+    layouts = {"bank": {"source": {"csv": {"delim": ";"}}}, "feed": {"source": {"format": "ndjson"}}}
+
+    async def rows_as() -> RowFormat:
+        return format_for({"source": {"null": ["-"]}, "layouts": layouts}, layout)
+
+    async with local_file(ROWS, rows_as) as file:
+        assert (file.suffix, file.read_bytes()) == (suffix, content)
+
+
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", None])
 async def test_parquet(library: str | None) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")

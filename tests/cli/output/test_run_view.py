@@ -8,7 +8,7 @@ from lume_async.testing import FakeAnswer, fake_client, run_json
 from lume_cli._output import run_view
 
 COUNTED = {
-    "webshop": {"files": 12, "rows_read": 4100, "header": ["id"]},
+    "webshop": {"files": 12, "rows_read": 4100, "rows_rejected": 1200, "header": ["id"]},
     "mueller": {"files": 1, "rows_read": 7},
 }
 
@@ -18,7 +18,7 @@ COUNTED = {
     [
         (None, {}, []),
         ("webshop", {}, ["webshop (as submitted)"]),
-        (None, COUNTED, ["webshop  12 files  4,100 rows", "mueller    1 file      7 rows"]),
+        (None, COUNTED, ["webshop  12 files  4,100 rows, 1,200 rejected", "mueller    1 file      7 rows"]),
         ("mueller", {"mueller": COUNTED["mueller"]}, ["mueller  1 file  7 rows (as submitted)"]),
     ],
 )
