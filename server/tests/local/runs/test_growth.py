@@ -119,6 +119,8 @@ SELECT 'run_' || n, 5, CASE WHEN n = 9 THEN 'old:v1' WHEN n % 2 = 1 THEN 'broken
     '{"mapped": "out/x"}', CASE WHEN n = 9 THEN 'old' WHEN n % 3 = 0 THEN 'bob' ELSE 'ann' END
     FROM n ORDER BY n;
 INSERT INTO flow_versions SELECT DISTINCT flow_version, 'x', '{}', '{}', 'x', 'x' FROM runs;
+INSERT INTO layout_counts
+    SELECT DISTINCT substr(created_at, 1, 13), flow_version, status, 'shop', 1, 1, 1, 0 FROM runs;
 INSERT INTO changes (run_id, status, finished_at, at) SELECT 'run_' || n, 'SUCCEEDED', at, at FROM n ORDER BY n;
 INSERT INTO outputs SELECT 'run_' || n, 'mapped', CASE WHEN n % 8 = 0 THEN 'x' ELSE '' END FROM n;
 INSERT INTO sources SELECT 'run_' || n, n, 'x', 'x' FROM n;
@@ -225,7 +227,7 @@ async def ended(aged: Aged) -> Any:
         read=SourceContent(1, "x"),
         lineage=b"z",
         notice=b"w",
-        metrics={"source": {}},
+        metrics={"source": {"layouts": {"shop": {"files": 1, "rows_read": 1}}}},
         finished_at="2026-01-29",
     )
 
@@ -472,7 +474,7 @@ OPERATIONS: dict[str, Operation] = {
             "replaying": RowFilter(state="replaying"),
         }.items()
     },
-    **{f"statistics.counts: {by}": counted(by) for by in ("hour", "day", "flow_version", "status")},
+    **{f"statistics.counts: {by}": counted(by) for by in ("hour", "day", "flow_version", "status", "layout")},
     **{
         f"runs: {name}{', deep' * deep}": listed(wanted, deep=deep)
         for deep in (False, True)
