@@ -89,9 +89,10 @@ def pairings(
     values = [[compare(one, other) for other in source.facts] for one in target.facts]
     for (t, s), share in (members or {}).items():
         values[t][s] = ValueMatch(share, share, 1.0, True, False)
+    excluded = _excluded(matches, values, target.kinds, source.kinds)
     base = [
-        [_base(match, value) for match, value in zip(*row, strict=True)]
-        for row in zip(matches, values, strict=True)
+        [0.0 if excluded[t][s] else _base(match, values[t][s]) for s, match in enumerate(row)]
+        for t, row in enumerate(matches)
     ]
     about = [frozenset(word.text for word in words(text)) for text in target.about]
     about = about or [frozenset()] * len(target.names)
@@ -124,6 +125,27 @@ def pairings(
             for s in range(len(source.names))
         ]
         for t in range(len(target.names))
+    ]
+
+
+def _excluded(
+    matches: Sequence[Sequence[NameMatch]],
+    values: Sequence[Sequence[ValueMatch]],
+    kinds: Sequence[str | None],
+    others: Sequence[str | None],
+) -> list[list[bool]]:
+    """Return which pairs can't be: names that oppose each other, or a column whose own name is on the other side."""
+    own = [
+        [
+            match.same and not values[t][s].clash and not _of_types(kinds[t], others[s])[1]
+            for s, match in enumerate(row)
+        ]
+        for t, row in enumerate(matches)
+    ]
+    has_own, is_own = list(map(any, own)), list(map(any, zip(*own, strict=True)))
+    return [
+        [match.opposed or ((has_own[t] or is_own[s]) and not own[t][s]) for s, match in enumerate(row)]
+        for t, row in enumerate(matches)
     ]
 
 
@@ -254,9 +276,10 @@ def grade(pair: Pairing, likely: float, rival: float) -> Grade:
     if likely < _MEDIUM:
         return Grade.LOW
     says_little = pair.name.both < _CRYPTIC or pair.name.source_left > _MORE
-    if likely < _HIGH or rival > _RIVAL or pair.values.clash or (says_little and not pair.values.known):
-        return Grade.MEDIUM
     name = pair.name
+    is_doubtful = name.doubtful or pair.values.clash or (says_little and not pair.values.known)
+    if likely < _HIGH or rival > _RIVAL or is_doubtful:
+        return Grade.MEDIUM
     # Every word of both names has a match, and no significant word is left over.
     is_whole = name.same or (
         name.worst >= SYNONYM and not name.digits and name.target_left <= _LEFT and name.source_left <= _LEFT

@@ -195,6 +195,10 @@ def _of_names(match: Match) -> Iterator[str]:
             yield "the source's name says more"
     if name.digits:
         yield "their numbers differ"
+    if name.opposed:
+        yield "the names exclude each other"
+    elif name.doubtful:
+        yield f"{' and '.join(map(repr, name.doubtful))} may make it another column"
 
 
 def _of_the_rest(target: TargetColumn, match: Match) -> Iterator[str]:

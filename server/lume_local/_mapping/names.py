@@ -2,14 +2,14 @@
 
 Names are compared word by word. A word weighs less if many columns have it, if it is a filler such as `is`, or if
 it is part of the table's name. The strings themselves are compared by rapidfuzz.
-Synonyms are in `words.toml`.
+Synonyms and opposites are in `words.toml`.
 """
 
 import re
 import tomllib
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import combinations
@@ -22,10 +22,11 @@ from lume_local._flow.table_bounds import folded
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _MAIL = re.compile(r"(?i:\be[-_ ]mail)|\beMail")
+_SYMBOLS = str.maketrans({"€": " eur ", "$": " usd ", "£": " gbp ", "¥": " jpy ", "%": " percent "})
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _LINKS = ("", "s", "n", "en", "es")
 """Letters that German puts between the words of a compound."""
-_SHORT_PARTS = frozenset({"id", "no", "nr", "is"})
+_SHORT_PARTS = frozenset({"id", "no", "nr", "is", "to"})
 _LONGEST = 40
 """Maximum letters of a word to split."""
 
@@ -40,13 +41,23 @@ class Word:
 
 @frozen
 class Vocabulary:
-    """The content of `words.toml`."""
+    """The content of `words.toml`.
+
+    Attributes:
+        apart: the pairs of `opposites` and `kinds`.
+        telling: the words of `opposites`.
+    """
 
     concepts: dict[str, frozenset[str]]
     short: dict[str, list[str]]
     fillers: frozenset[str]
     weak: frozenset[str]
     near: frozenset[frozenset[str]]
+    apart: frozenset[frozenset[str]]
+    telling: frozenset[str]
+    negations: frozenset[str]
+    prefixes: tuple[str, ...]
+    last: dict[str, Word]
 
     def word(self, text: str) -> Word:
         """Return a word without its plural, with its concepts."""
@@ -54,6 +65,12 @@ class Vocabulary:
             if form in self.concepts:
                 return Word(form, self.concepts[form])
         return Word(_singular(text), frozenset())
+
+    def says_little(self, word: Word) -> bool:
+        return self.is_filler(word) or word.text in self.weak or not word.concepts.isdisjoint(self.weak)
+
+    def is_filler(self, word: Word) -> bool:
+        return word.text in self.fillers and word != self.last.get(word.text)
 
     def knows(self, text: str) -> bool:
         return text in self.short or any(form in self.concepts for form in _forms(text))
@@ -72,8 +89,17 @@ def vocabulary() -> Vocabulary:
         {short: words.split() for short, words in found["short"].items()},
         frozenset(found["fillers"].split()),
         frozenset(found["weak"].split()),
-        frozenset(frozenset(pair) for group in found["near"] for pair in combinations(group.split(), 2)),
+        _pairs(found["near"]),
+        _pairs([*found["opposites"], *found["kinds"]]),
+        frozenset(word for group in found["opposites"] for word in group.split()),
+        frozenset(found["negations"].split()),
+        tuple(found["prefixes"].split()),
+        {text: Word(text, frozenset(meant.split())) for text, meant in found["last"].items()},
     )
+
+
+def _pairs(groups: Iterable[str]) -> frozenset[frozenset[str]]:
+    return frozenset(frozenset(pair) for group in groups for pair in combinations(group.split(), 2))
 
 
 def plain(name: str) -> str:
@@ -84,7 +110,7 @@ def plain(name: str) -> str:
 
 def parts(name: str) -> list[str]:
     """Return the visible words of a name: `customerID_2` is customer, id, 2."""
-    apart = _CAMEL.sub(" ", _MAIL.sub(" email ", unicodedata.normalize("NFKC", name)))
+    apart = _CAMEL.sub(" ", _MAIL.sub(" email ", unicodedata.normalize("NFKC", name).translate(_SYMBOLS)))
     return _WORD.findall(plain(apart))
 
 
@@ -92,8 +118,13 @@ def words(name: str, context: Collection[str] = ()) -> tuple[Word, ...]:
     """Return the words of a name; `context` has words of other names, at which a compound may be split."""
     known = vocabulary()
     found: list[Word] = []
-    for part in parts(name):
-        for text in known.short.get(part) or _split(part, context):
+    several = parts(name)
+    for n, part in enumerate(several, 1):
+        if n == len(several) and part in known.last and (n > 1 or len(part) > 1):
+            found.append(known.last[part])
+            continue
+        short = next((known.short[form] for form in _forms(part) if form in known.short), None)
+        for text in short or _split(part, context):
             found += map(known.word, known.short.get(text, [text]))
     return tuple(dict.fromkeys(found))
 
@@ -169,6 +200,8 @@ class NameMatch:
         head: whether the last words match.
         ratio: the similarity of the strings.
         digits: whether both contain numbers, but different ones.
+        opposed: whether each has a word that excludes the other's, or one has a negation.
+        doubtful: words that only one has, or that are only near each other, and that may make it another column.
         pairs: the matching words as spelled.
     """
 
@@ -181,6 +214,8 @@ class NameMatch:
     head: bool
     ratio: float
     digits: bool
+    opposed: bool
+    doubtful: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
 
     @property
@@ -191,12 +226,13 @@ class NameMatch:
 
 @frozen
 class Name:
-    """A name, prepared for comparison."""
+    """A name, prepared for comparison; `implied` are its words that are the name of a table."""
 
     text: str
     folded: str
     words: tuple[Word, ...]
     weights: tuple[float, ...]
+    implied: frozenset[Word]
     digits: frozenset[str]
 
     @property
@@ -208,29 +244,35 @@ class Names:
     """The names of two tables, compared.
 
     Args:
-        tables: the names of both tables; columns may omit their words.
+        tables: the names of both tables; columns may omit one as a whole, but for numbers and fillers.
     """
 
     def __init__(self, targets: Sequence[str], sources: Sequence[str], tables: Iterable[str] = ()) -> None:
         context = context_of([*targets, *sources, *tables])
         split = {name: words(name, context) for name in dict.fromkeys([*targets, *sources])}
-        self._table = {word for name in tables for word in words(name, context)}
+        self._tables = [
+            frozenset(w for w in words(name, context) if not (w.text.isdigit() or vocabulary().is_filler(w)))
+            for name in tables
+        ]
+        self._of_tables = frozenset[Word]().union(*self._tables)
         self._count = Counter(word for name in targets for word in split[name])
         self._count |= Counter(word for name in sources for word in split[name])
         self._most = max(len(targets), len(sources))
-        self._alike = cache(words_alike)
+        self._alike, self._exclude = cache(words_alike), cache(exclude)
         self.targets = [self._name(name, split[name]) for name in targets]
         self.sources = [self._name(name, split[name]) for name in sources]
 
     def _name(self, text: str, found: tuple[Word, ...]) -> Name:
         weights = tuple(map(self._weight, found))
-        return Name(text, folded(text), found, weights, frozenset(w.text for w in found if w.text.isdigit()))
+        implied = frozenset[Word]().union(*(table for table in self._tables if table.issubset(found)))
+        digits = frozenset(w.text for w in found if w.text.isdigit())
+        return Name(text, folded(text), found, weights, implied, digits)
 
     def _weight(self, word: Word) -> float:
         known = vocabulary()
-        if word.text in known.fillers:
+        if known.is_filler(word):
             return _FILLER
-        base = _WEAK if word.text in known.weak or word.concepts & known.weak else 1.0
+        base = _WEAK if known.says_little(word) else 1.0
         often = log(self._count[word] or 1) / log(self._most + 1)
         return base * (1 - 0.6 * often)
 
@@ -238,7 +280,41 @@ class Names:
         """Compare two of the names."""
         if target.folded == source.folded:
             both = tuple((word.text, word.text) for word in target.words)
-            return NameMatch(True, 1.0, 1.0, 0.0, 0.0, 1.0, True, 1.0, False, both)
+            return NameMatch(True, 1.0, 1.0, 0.0, 0.0, 1.0, True, 1.0, False, False, (), both)
+        found = self._matching(target, source)
+        of_target = sum(alike * target.weights[t] for t, _, alike in found)
+        of_source = sum(alike * source.weights[s] for _, s, alike in found)
+        left, right = {t for t, _, _ in found}, {s for _, s, _ in found}
+        has_more = max(of_target, of_source) > 0
+        rest_t = [word for n, word in enumerate(target.words) if n not in left]
+        rest_s = [word for n, word in enumerate(source.words) if n not in right]
+        rest = [*rest_t, *rest_s]
+        pairs = [(target.words[t], source.words[s]) for t, s, _ in found]
+        known = vocabulary()
+        if rest and all(word.concepts or word.text in known.fillers for word in rest):
+            ratio = 0.0
+        else:
+            ratio = Indel.normalized_similarity(target.folded, source.folded)
+        unsaid = [word for word in rest_t if word not in target.implied]
+        unsaid += [word for word in rest_s if word not in source.implied]
+        return NameMatch(
+            same=False,
+            target=of_target / self._weight_of(target, left) if has_more else 0.0,
+            source=of_source / self._weight_of(source, right) if has_more else 0.0,
+            target_left=_left(target, left, target.implied),
+            source_left=_left(source, right, source.implied),
+            worst=min((alike for *_, alike in found), default=0.0),
+            head=any(t == len(target.words) - 1 and s == len(source.words) - 1 for t, s, _ in found),
+            ratio=ratio,
+            digits=bool(target.digits and source.digits and target.digits != source.digits),
+            opposed=any(word.concepts & known.negations for word in rest)
+            or any(self._exclude(one, other) for one in rest_t for other in rest_s),
+            doubtful=tuple(word.text for word in self._doubtful(pairs, unsaid)),
+            pairs=tuple((one.text, other.text) for one, other in pairs),
+        )
+
+    def _matching(self, target: Name, source: Name) -> list[tuple[int, int, float]]:
+        """Return the places of matching words with their similarity, the most similar first, each word once."""
         pairs = [
             (alike, -abs(t - s), t, s)
             for t, one in enumerate(target.words)
@@ -253,37 +329,31 @@ class Names:
                 found.append((t, s, alike))
                 used_t.add(t)
                 used_s.add(s)
-        of_target = sum(alike * target.weights[t] for t, _, alike in found)
-        of_source = sum(alike * source.weights[s] for _, s, alike in found)
-        left, right = {t for t, _, _ in found}, {s for _, s, _ in found}
-        target_left = self._left(target, left)
-        source_left = self._left(source, right)
-        has_more = max(of_target, of_source) > 0
-        rest = [word for n, word in enumerate(target.words) if n not in left]
-        rest += [word for n, word in enumerate(source.words) if n not in right]
-        if rest and all(word.concepts or word.text in vocabulary().fillers for word in rest):
-            ratio = 0.0
-        else:
-            ratio = Indel.normalized_similarity(target.folded, source.folded)
-        return NameMatch(
-            same=False,
-            target=of_target / (sum(target.weights[t] for t in left) + target_left) if has_more else 0.0,
-            source=of_source / (sum(source.weights[s] for s in right) + source_left) if has_more else 0.0,
-            target_left=target_left,
-            source_left=source_left,
-            worst=min((alike for *_, alike in found), default=0.0),
-            head=any(t == len(target.words) - 1 and s == len(source.words) - 1 for t, s, _ in found),
-            ratio=ratio,
-            digits=bool(target.digits and source.digits and target.digits != source.digits),
-            pairs=tuple((target.words[t].text, source.words[s].text) for t, s, _ in found),
-        )
+        return found
 
-    def _left(self, name: Name, matched: set[int]) -> float:
-        return sum(
-            weight * (_TABLE if word in self._table else 1.0)
-            for n, (word, weight) in enumerate(zip(name.words, name.weights, strict=True))
-            if n not in matched
-        )
+    def _doubtful(self, pairs: Sequence[tuple[Word, Word]], unsaid: Sequence[Word]) -> Iterator[Word]:
+        """Yield the words by which names with these pairs may be of different columns; `unsaid` has only one name."""
+        known = vocabulary()
+        yield from (one for one, other in pairs if self._exclude(one, other))
+        if pairs:  # else it is not the names that speak for it
+            of_any = all(known.says_little(one) for one, _ in pairs)  # such as an id or a name
+            for word in unsaid:
+                is_telling = not known.is_filler(word) and not word.concepts.isdisjoint(known.telling)
+                if is_telling or (of_any and not known.says_little(word)):
+                    yield word
+
+    def _weight_of(self, name: Name, matched: set[int]) -> float:
+        """Return the weight of a name; unless they match, words of tables weigh less."""
+        return sum(name.weights[n] for n in matched) + _left(name, matched, self._of_tables)
+
+
+def _left(name: Name, matched: set[int], implied: frozenset[Word]) -> float:
+    """Return the weight of the words without a match."""
+    return sum(
+        weight * (_TABLE if word in implied else 1.0)
+        for n, (word, weight) in enumerate(zip(name.words, name.weights, strict=True))
+        if n not in matched
+    )
 
 
 def words_alike(one: Word, other: Word) -> float:
@@ -292,6 +362,8 @@ def words_alike(one: Word, other: Word) -> float:
         return SAME
     if one.concepts & other.concepts:
         return SYNONYM
+    if _negates(one, other):
+        return 0.0
     if one.text.isdigit() or other.text.isdigit():
         return 0.0
     short, long = sorted((one.text, other.text), key=len)
@@ -308,6 +380,29 @@ def words_alike(one: Word, other: Word) -> float:
     if ratio >= 0.8 and len(short) >= 4:
         return ALIKE * ratio
     return 0.0
+
+
+def exclude(one: Word, other: Word) -> bool:
+    """Return whether names with one of the words each are of different columns."""
+    if one.text == other.text or one.concepts & other.concepts:
+        return False
+    apart = vocabulary().apart
+    if any(frozenset((a, b)) in apart for a in one.concepts for b in other.concepts):
+        return True
+    return _negates(one, other)
+
+
+def _negates(one: Word, other: Word) -> bool:
+    """Return whether a word is the other with a prefix that makes it the opposite: inactive, unpaid, désactivé."""
+    known = vocabulary()
+    for long, short in ((one, other), (other, one)):
+        for prefix in known.prefixes:
+            rest = long.text.removeprefix(prefix)
+            if 3 <= len(rest) < len(long.text):
+                word = known.word(rest)
+                if word.text == short.text or word.concepts & short.concepts:
+                    return True
+    return False
 
 
 def _abbreviates(short: str, long: str) -> bool:

@@ -246,7 +246,8 @@ def test_names_that_mean_another_column_are_no_aliases(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("name,Mail\nAnn,a@example.org\nBo,b@example.org\n")
     target = of_schema({"title": "customer", "properties": properties}, "c", "v1", "the schema")
-    found = proposed(target, path, suggestions=suggestions)
+    found = proposed(target, path, suggestions=suggestions, choices={"customer_name": "name"})
+    assert sources(found) == {"customer_name": ["name"], "name": ["Mail"]}
     assert found["definition"]["columns"]["name"].get("from") is None
 
 

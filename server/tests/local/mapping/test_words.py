@@ -76,6 +76,11 @@ def test_every_short_form_leads_to_known_words() -> None:
 def test_the_list_says_where_it_comes_from() -> None:
     text = files("lume_local._mapping").joinpath("words.toml").read_text("utf-8")
     assert "Written by hand for this project" in text
-    assert set(tomllib.loads(text)) == {"fillers", "weak", "near", "short", "concepts"}
     for word in vocabulary().concepts:
         assert parts(word) == [word], "a word is one, in lower case and without accents"
+
+
+def test_groups_and_last_words_name_concepts() -> None:
+    found = tomllib.loads(files("lume_local._mapping").joinpath("words.toml").read_text("utf-8"))
+    named = " ".join([*found["opposites"], *found["kinds"], *found["last"].values()])
+    assert set([*named.split(), *found["negations"].split()]) <= set(found["concepts"])
