@@ -26,7 +26,7 @@ _SPARSE = 0.5
 _MARKS = ("#", "//", "--", "%")
 _TYPED = re.compile(r"[^\w(]{0,3}[-+(]?\d[\d.,:/ -]*\W{0,3}|true|false", re.IGNORECASE)
 """A number, a date or the like, which headers don't contain."""
-_TOTAL = re.compile(
+TOTAL = re.compile(
     r"(?:(?:grand|sub|end)[ -]?)?(?:total|totals|sum|summe|gesamt|gesamtsumme|insgesamt|somme|totale|suma|soma)\b"
     r"|(?:end of|ende|fin|source|quelle|as of|stand|generated|created|exported|erstellt)\b",
     re.IGNORECASE,
@@ -225,7 +225,7 @@ def footer_of(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     starts: list[str] = []
     for row in reversed([row for row in rows if any(cell.strip() for cell in row)]):
         first = next((cell.strip() for cell in row if cell.strip()), "")
-        is_total = _TOTAL.match(first) is not None and (
+        is_total = TOTAL.match(first) is not None and (
             len(row) != width or any(not cell.strip() for cell in row)
         )
         if not is_total or len(starts) > _MOST_NAMED:

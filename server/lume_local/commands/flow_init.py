@@ -129,7 +129,7 @@ def flow_draft(name: str, sample: Sample, file: str) -> str:
 def _source(sample: Sample) -> list[str]:
     """Return how the file is read, and what to check about that."""
     lines = [f"# {visible(in_options(doubt))}" for doubt in (*sample.doubts, *sample.unsure)]
-    order = ("compression", "members", "csv", "json", "xml", "excel", "header", "names", "comment")
+    order = ("compression", "members", "csv", "json", "xml", "excel", "header", "names", "comment", "footer")
     lines += [f"{key} = {toml(sample.source[key])}" for key in order if key in sample.source]
     if sample.footer:
         lines.append(

@@ -15,7 +15,6 @@ from depth import seeds
 
 from lume_cli._app import app
 from lume_local._flow.definition import read_definition
-from lume_local._samples.infer import fixed_columns
 from lume_local._samples.record_paths import names_in, path_in_json, path_in_xml
 from lume_local._samples.table_start import Start, footer_of, split, start_of
 from lume_local._worker.samples import read as flow_sample
@@ -313,40 +312,3 @@ def test_xml_that_is_none(tmp_path: Path) -> None:
         (tmp_path / "a.xml").write_text(content)
         refused = init(tmp_path / "a.xml")
         assert (refused.exit_code, words in " ".join(refused.stderr.split())) == (2, True), refused.stderr
-
-
-FIXED = """\
-No    Name             Amount Day
-    1 Ann Lee           12.50 2024-01-31
-   22 Bo                 7.00 2024-02-01
-  333 Cy Dee Eff      1000.00 2024-02-02
-"""
-
-
-@pytest.mark.parametrize("has_header", [True, False])
-@pytest.mark.parametrize("trimmed", [True, False])
-def test_columns_of_fixed_width(tmp_path: Path, has_header: bool, trimmed: bool) -> None:
-    lines = FIXED.splitlines()[0 if has_header else 1 :]
-    lines = [*lines, "    4 Di                 7.00           "]
-    lines = [line.rstrip() for line in lines] if trimmed else [line.ljust(40) for line in lines]
-    made, result = made_of(tmp_path / "a.txt", "\n".join(lines) + "\n")
-    names = ["No", "Name", "Amount", "Day"] if has_header else [f"column_{n}" for n in range(1, 5)]
-    assert list(made["source"]["fixed"]["columns"]) == names
-    assert made["source"]["fixed"].get("trimmed", False) is trimmed
-    assert [column.get("type", column.get("format")) for column in made["columns"].values()] == [
-        *("integer", "string", "number", "date")
-    ]
-    assert "read as columns of fixed width" in result.stderr
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "one\ntwo\nthree\n",
-        "a text of several\nlines that have\nblanks here and there\n",
-        "a\tb\n1\t2\n3\t4\n",
-        "x y\n",
-    ],
-)
-def test_other_texts_have_no_fixed_width(text: str) -> None:
-    assert fixed_columns(text.splitlines(keepends=True)) is None

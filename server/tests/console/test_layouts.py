@@ -66,7 +66,9 @@ def test_the_layouts_of_a_version_and_what_it_changes_in_them(page: Any, site: S
     layouts.filter(has_text="webshop").get_by_text("recognised by its names").click()
     expect(layouts.filter(has_text="webshop")).to_contain_text('columns.amount = "total"')
     layouts.filter(has_text="mueller").get_by_text("files like mueller/*").click()
-    expect(layouts.filter(has_text="mueller")).to_contain_text('source.csv = {"delim":";","encoding":"cp1252"}')
+    expect(layouts.filter(has_text="mueller")).to_contain_text(
+        'source.csv = {"delim":";","encoding":"cp1252"}'
+    )
     (change,) = page.locator(".change").all()
     expect(change.get_by_role("heading")).to_have_text("layout muelleradded")
     expect(change.locator("pre")).to_contain_text("+ match = mueller/*")

@@ -20,14 +20,13 @@ from lume_async._base.words import counted, listed
 from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import CONTROL
 from lume_local._flow.patterns import Pattern
+from lume_local._samples.fixed_width import FixedColumns, fixed_columns
 from lume_local._samples.infer import (
-    FixedColumns,
     NullWords,
     SampleColumn,
     controls,
     delimiter,
     doubts,
-    fixed_columns,
     infer,
     judge,
     null_words,
@@ -46,7 +45,7 @@ from lume_local._samples.raw import (
     refuse_binary,
 )
 from lume_local._samples.record_paths import RecordPath, names_in, path_in_json, path_in_xml
-from lume_local._samples.table_start import SheetChoice, footer_of, sheet_of, split, start_of_lines
+from lume_local._samples.table_start import SheetChoice, Start, footer_of, sheet_of, split, start_of_lines
 from lume_local._shared import magic
 from lume_local._shared.failing import require
 from lume_local._worker.sources.formats.sheets import workbook
@@ -71,6 +70,8 @@ _KINDS: dict[str | None, Literal["parquet", "excel"]] = {
 _QUOTING: tuple[dict[str, str], ...] = ({}, {"escape": "\\"}, {"quote": ""})
 """Settings to try in this order if quotes are broken: the first with the fewest malformed lines is used."""
 _QUOTED = re.compile(r"\s*\".*\"\s*", re.DOTALL)
+_DELIMITS = re.compile(r"(?<!\d),(?! )|,(?![\d ])")
+"""A comma that is neither within a number nor followed by a blank."""
 _BROKEN = "malformed line: broken quotes"
 _NOTES = frozenset({".txt", ".md", ".pdf", ".html"})
 """Files of an archive that are read only if it has no others: notes beside the data."""
@@ -268,8 +269,8 @@ def _of_csv(raw: RawFile, opening: Opening, head: Path, encoding: str | None, de
         )
     given, delim = delim, delimiter(first) if delim is None else delim
     start = start_of_lines(first, delim)
-    if given is None and len(start.names) < 2 and (fixed := fixed_columns(first)):
-        return _of_fixed(raw, opening, head, fixed, encoding, asked)
+    if given is None and _may_be_fixed(first, start, delim) and (fixed := fixed_columns(first)):
+        return _of_fixed(raw, opening, head, fixed, encoding, asked, is_whole=is_whole)
     with suppress(csv.Error):
         shown = list(csv.reader(first[start.row :], delimiter=delim))
         asked += [*start.doubts, *doubts(shown[0], shown[1:], delim)]
@@ -292,22 +293,43 @@ def _of_csv(raw: RawFile, opening: Opening, head: Path, encoding: str | None, de
         written |= raw.compression
         judged = sample_of_rows(raw.name, sample, rows, written, asked)
     ending = split(head.read_text(encoding="utf-8", errors="replace").splitlines()[-10:], delim)
-    if not is_whole or not (footer := footer_of(ending, len(rows.names))):
-        return judged
+    return _with_footer(judged, footer_of(ending, len(rows.names)) if is_whole else [])
+
+
+def _with_footer(sample: Sample, footer: list[str]) -> Sample:
+    if not footer:
+        return sample
     begin = ", ".join(map(repr, footer))
     doubt = f"the last lines begin with {begin}: if they are no records, they are its footer"
-    return evolve(judged, footer=footer, doubts=[*judged.doubts, doubt])
+    return evolve(sample, footer=footer, doubts=[*sample.doubts, doubt])
+
+
+def _may_be_fixed(lines: Sequence[str], start: Start, delim: str) -> bool:
+    """Return whether the delimiter may be none: the first line has none, or it may be part of values."""
+    if delim != ",":
+        return len(start.names) < 2
+    return start.row > 0 or len(start.names) < 2 or not any(map(_DELIMITS.search, lines))
 
 
 def _of_fixed(
-    raw: RawFile, opening: Opening, head: Path, fixed: FixedColumns, encoding: str, asked: list[str]
+    raw: RawFile,
+    opening: Opening,
+    head: Path,
+    fixed: FixedColumns,
+    encoding: str,
+    asked: list[str],
+    *,
+    is_whole: bool,
 ) -> Sample:
+    with head.open(encoding="utf-8", errors="surrogateescape", newline="") as text:
+        fixed = fixed_columns(list(text)) or fixed  # which may depend on rows further down
     source: dict[str, Any] = fixed.source
     with opening(head, name=raw.name) as sample:
         rows = sample.rows(source, most=_ROWS)
         if codecs.lookup(encoding).name not in ("utf-8", "utf-8-sig"):
             source["fixed"]["encoding"] = encoding
-        return sample_of_rows(raw.name, sample, rows, source | raw.compression, [*asked, *fixed.doubts])
+        found = sample_of_rows(raw.name, sample, rows, source | raw.compression, [*asked, *fixed.doubts])
+        return _with_footer(found, fixed.footer if is_whole else [])
 
 
 def _quoting(
