@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 MOST_SAMPLES = 20
 RETRY = 5
 """Seconds after which to retry a proposal that did not get a turn: most take less."""
-_FIELDS = ("samples", "version", "schema", "source", "sources", "choices", "inline_lookups", "dry_run")
+_FIELDS = (
+    "samples",
+    "version",
+    "schema",
+    "source",
+    "sources",
+    "choices",
+    "inline_lookups",
+    "dry_run",
+    "dry_run_sample",
+)
 
 
 class FlowsApi:
@@ -109,7 +119,8 @@ class ProposalBody(NamedTuple):
         known: for each sample a part of that, beside which the rest is detected; may be empty.
         choices: the decisions of a person, see `_mapping.decisions`.
         inline: whether lookups are written into the flow instead of seed files.
-        dry_run: whether the proposed version is tried on the sample.
+        dry_run: whether the proposed version is tried on a sample.
+        tried: the place of that sample.
     """
 
     samples: list[str]
@@ -120,6 +131,7 @@ class ProposalBody(NamedTuple):
     choices: dict[str, Any]
     inline: bool
     dry_run: bool
+    tried: int
 
 
 class ProposalsApi:
@@ -142,7 +154,7 @@ class ProposalsApi:
             )
             tried = None
             if wanted.dry_run:
-                flow, sample = read_definition(made["definition"]), wanted.samples[0]
+                flow, sample = read_definition(made["definition"]), wanted.samples[wanted.tried]
                 done = await self._dry_runs.do(
                     flow, sample, None, requests.DRY_ROWS, by=ask.holder, is_draft=True
                 )
@@ -208,12 +220,13 @@ def proposal_body(given: dict[str, Any]) -> ProposalBody:
     except FlowError as error:
         raise requests.field_problem("choices", error.problem) from None
     inline, dry_run = requests.flag(given, "inline_lookups"), requests.flag(given, "dry_run")
-    if dry_run and (len(paths) > 1 or not inline):
-        raise requests.field_problem(
-            "dry_run", "takes one sample, and inline_lookups: seed files are not there yet"
-        )
+    if dry_run and not inline:
+        raise requests.field_problem("dry_run", "needs inline_lookups: seed files are not there yet")
+    tried = given.get("dry_run_sample", 0)
+    if type(tried) is not int or not 0 <= tried < len(paths):
+        raise requests.field_problem("dry_run_sample", "must be a place in samples, the first of which is 0")
     known = _known(given, len(paths))
-    return ProposalBody(paths, version, schema, source, known, choices, inline, dry_run)
+    return ProposalBody(paths, version, schema, source, known, choices, inline, dry_run, tried)
 
 
 def _known(given: dict[str, Any], samples: int) -> list[dict[str, Any] | None]:
