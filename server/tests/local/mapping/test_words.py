@@ -83,4 +83,4 @@ def test_the_list_says_where_it_comes_from() -> None:
 def test_groups_and_last_words_name_concepts() -> None:
     found = tomllib.loads(files("lume_local._mapping").joinpath("words.toml").read_text("utf-8"))
     named = " ".join([*found["opposites"], *found["kinds"], *found["last"].values()])
-    assert set([*named.split(), *found["negations"].split()]) <= set(found["concepts"])
+    assert {*named.split(), *found["negations"].split()} <= set(found["concepts"])
