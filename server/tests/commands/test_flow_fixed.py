@@ -181,7 +181,7 @@ def test_rules_are_comments_and_a_count_of_rows_is_a_footer(tmp_path: Path) -> N
     path = tmp_path / "b.txt"
     made, said = made_of(path, f"{table}Total        5.50\n".encode())
     assert "footer" not in made["source"]
-    assert "the last lines begin with 'Total': if they are no records, set footer" in said
+    assert "the last lines begin with 'Total': if they are no records, they are its footer" in said
 
 
 @pytest.mark.parametrize(
