@@ -74,8 +74,8 @@ REJECTED_ROWS = "the rejected rows"
 """The name in messages for the file that the server has gathered for a replay: nobody else has ever seen it."""
 _MOST_COLUMNS = 5000
 """The maximum number of columns; more take too long to check."""
-_MOST_LAYOUTS = 200
-"""The maximum number of layouts: a job has the compiled form of each."""
+_MOST_LAYOUTS, _MOST_OF_LAYOUTS = 200, 20_000
+"""The maximum number of layouts, and of their columns together: a job has the compiled form of each."""
 _NUMBERS = frozenset({"rowid", "file_row_number"})
 """DuckDB's row numbers of tables and of Parquet files: a column of that name would hide the number."""
 
@@ -325,7 +325,7 @@ def _reading(name: str, table: Table, *, of_layout: bool = False) -> tuple[str, 
     """Return the expression that a column is read with, and the names that a source may have for it."""
     sql = table.text("sql", default=quoted(name), longest=20_000)
     if not sql.strip():
-        raise FlowError(table.at("sql"), "is empty: leave it out for the source's column of the same name")
+        raise FlowError(table.at("sql"), "is empty: leave it out, or write NULL")
     return sql, read_aliases(name, table, of_layout=of_layout)
 
 
@@ -337,6 +337,12 @@ def _layouts(top: Table, columns: tuple[Column, ...]) -> tuple[FlowLayout, ...]:
         raise FlowError("layouts", "is empty: describe at least one layout as [layouts.<name>], or remove it")
     if len(table.values) > _MOST_LAYOUTS:
         raise FlowError("layouts", f"are {len(table.values):,}: a version may have up to {_MOST_LAYOUTS}")
+    if len(table.values) * len(columns) > _MOST_OF_LAYOUTS:
+        raise FlowError(
+            "layouts",
+            f"are {len(table.values):,} of {len(columns):,} columns each: a version may have up to "
+            f"{_MOST_OF_LAYOUTS:,} columns in all layouts",
+        )
     for key in shared:
         if key not in SHARED:
             raise FlowError(

@@ -242,7 +242,9 @@ class WorkerPool:
         A busy server says nothing about the flow: after `patience` seconds `WorkerDied` is raised, and the check goes
         on. Its verdict serves all callers with the same flow, now and later.
         """
-        job = Check(definition, cleaners, CHECK_LIMIT + len(definition["columns"]) // CHECKED_IN_A_SECOND)
+        layouts = definition.get("layouts", {}).values()
+        columns = len(definition["columns"]) + sum(len(one.get("columns", ())) for one in layouts)
+        job = Check(definition, cleaners, CHECK_LIMIT + columns // CHECKED_IN_A_SECOND)
         key = hashlib.sha256(encode(job)).digest()
         verdict = self._verdicts.get(key)
         if verdict is None:

@@ -137,6 +137,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         "layouts: are 201: a version may have up to 200",
     ),
     (
+        {"columns": {f"c{n}": {} for n in range(1001)}, "layouts": {f"l{n}": {} for n in range(20)}},
+        "layouts: are 20 of 1,001 columns each: a version may have up to 20,000 columns in all layouts",
+    ),
+    (
         {"layouts": {"a b": {}}},
         "layouts.a b: 'a b' can't name a layout: it must match [A-Za-z0-9][A-Za-z0-9_-]{0,63}",
     ),
@@ -220,7 +224,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         "layouts.b.columns.id: must be sql, such as '\"Amount\"', or a table with from and sql",
     ),
     (layout(columns={"id": {}}), "layouts.b.columns.id: is empty: write from or sql, or leave it out"),
-    (layout(columns={"id": " "}), "layouts.b.columns.id.sql: is empty: "),
+    (layout(columns={"id": " "}), "layouts.b.columns.id.sql: is empty: leave it out, or write NULL"),
     (
         layout(columns={"id": {"from": ["…"]}}),
         "layouts.b.columns.id.from: '…' has no letter or digit to compare",
