@@ -127,6 +127,14 @@ def lines_of(run: StoredRun, flow: Flow | None) -> list[Json] | None:
     return None if is_of_lines and not several and not of_others else []
 
 
+def layouts_of(run: StoredRun) -> dict[str, str]:
+    """Return the layouts of a run's files by their names; by an empty name if it had only one."""
+    source = run.metrics.get("source") or {}
+    found = {one["file"]: one["layout"] for one in source.get("files", ()) if "layout" in one}
+    layouts = list(source.get("layouts", ()))
+    return found | ({"": layouts[0]} if len(layouts) == 1 else {})
+
+
 def read_output(
     run: StoredRun, flow: Flow, part: str, identity: str, *, limit: int, reason: str | None = None
 ) -> Read:

@@ -59,6 +59,7 @@ class Execute:
         taken: the set of those rejects that were corrected or replayed before, as text.
         lines: how to read the malformed lines among them, from the record of that run (see `line_forms`); None if it
             has none and read a single file.
+        layouts: the layouts of that run's files by their names; by an empty name if it had only one.
         beside: how many rejects of the source were corrected or replayed before, if a run keeps their accepted rows
             in its target.
         is_replay: whether the source has unchanged rejects of other runs.
@@ -94,6 +95,7 @@ class Execute:
     is_replay: bool = False
     asks: bool = False
     layout: str = ""
+    layouts: dict[str, str] = field(factory=dict)
 
 
 @frozen

@@ -96,7 +96,7 @@ class OneProcess:
             self._folder,
             context.pause,
             is_mended=is_mended,
-            origin=ReturnOrigin(context.job.lines, lost),
+            origin=ReturnOrigin(context.job.lines, lost, context.job.layouts),
         )
         check_columns(self._flow, intake.relation)
         statements = Statements(self._flow, intake.relation)

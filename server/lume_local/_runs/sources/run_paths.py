@@ -15,7 +15,7 @@ from lume_local._flow.source_settings import CONTENT
 from lume_local._flow.urls import is_store_url
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
-from lume_local._runs.row_reader import lines_of, output_job
+from lume_local._runs.row_reader import layouts_of, lines_of, output_job
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots, filled, lies_in, stored
 from lume_local._runs.sources.source_files import (
     SourceName,
@@ -111,6 +111,7 @@ class RunPaths:
             mends=None if parent is None else parent.metrics.get("rows_rejected"),
             mended=None if parent is None else await self._mended(parent),
             lines=None if parent is None else lines_of(parent, self._flow_of(parent)),
+            layouts={} if parent is None else layouts_of(parent),
             taken=None if parent is None else await self._taken(parent),
             beside=await self._beside(run, flow) if parent is None else 0,
             is_replay=has_rejects(run.run_metadata) and await self._runs.ledger.is_replay(run.run_id),

@@ -48,6 +48,7 @@ from lume_local._worker.sources.mending.lost_letters import (
     genuine_words,
 )
 from lume_local._worker.sources.places.held import named
+from lume_local._worker.statements import LAYOUT
 
 _THIS: Identity = ("", "1", "")
 """The identity of the one row that is processed."""
@@ -261,7 +262,7 @@ def _add(row: OutputRow, number: int, files: _Files, dialect: Dialect | None) ->
     names, body = list[str](), row.kept or row.body
     if files.job.of_tables:
         values: dict[str, Any] = json.loads(row.body, parse_float=str, parse_int=str)
-        names = [name for name in values if name == FILE or not name.lower().startswith(RESERVED)]
+        names = [name for name in values if name in (FILE, LAYOUT) or not name.lower().startswith(RESERVED)]
         is_malformed = values.get(RAW) is not None
         if dialect is not None and not is_malformed:
             cells = [*own.values(), *(values[name] for name in names)]

@@ -70,6 +70,7 @@ class Account:
             `comments`, `blank`, `footer`, and in a sheet those `outside` of the range.
         warnings: what was left out, except for lines.
         layout: the layout of a file; empty for a version without layouts.
+        rows_of: for corrected rejects, the number of rows of each layout.
     """
 
     bytes: int
@@ -79,6 +80,7 @@ class Account:
     warnings: dict[str, int] = field(factory=dict)
     files: "list[tuple[str, Account]]" = field(factory=list)
     layout: str = ""
+    rows_of: dict[str, int] = field(factory=dict)
 
     def skip(self, skipped: dict[str, int], times: int = 1) -> None:
         """Count lines of each kind that belong to no record; in a file of lines, `lines` counts them, too."""
@@ -115,8 +117,10 @@ class Account:
 
     def by_layout(self) -> dict[str, dict[str, Any]]:
         """Return the numbers of files and rows of each layout, as JSON."""
-        found: dict[str, dict[str, Any]] = {}
-        for one in (account for _, account in self.files) if self.files else (self,):
+        found: dict[str, dict[str, Any]] = {
+            layout: {"files": 1, "rows_read": rows} for layout, rows in self.rows_of.items()
+        }
+        for one in () if found else (account for _, account in self.files) if self.files else (self,):
             counts = found.setdefault(one.layout, {"files": 0, "rows_read": 0})
             counts["files"] += 1
             counts["rows_read"] += one.records
@@ -330,10 +334,12 @@ class ReturnOrigin:
 
     Attributes:
         lines: how its malformed lines are read, from its record; None if it has no record and read a single file.
+        layouts: the layouts of its files by their names, from its record; by an empty name if it had only one.
     """
 
     lines: list[Json] | None = None
     lost: LostLetters = field(factory=LostLetters)
+    layouts: dict[str, str] = field(factory=dict)
 
 
 @frozen

@@ -30,6 +30,7 @@ from lume_local._worker.sources.formats.text.dialect import Dialect, FixedWidth,
 from lume_local._worker.sources.formats.text.encoding import mark_beside
 from lume_local._worker.sources.formats.xml import records_of
 from lume_local._worker.sources.intake import Account, Malformed, Reading
+from lume_local._worker.sources.mending.door import reader_of_rejects
 from lume_local._worker.sources.source import File, Pause, SourceError
 from lume_local._worker.statements import form_of
 
@@ -50,7 +51,9 @@ def recognised(
     *,
     forced: str = "",
 ) -> list[File]:
-    """Return the files with their layouts; those of a version without layouts as they are. Raises `SourceError`.
+    """Return the files with their layouts. Raises `SourceError`.
+
+    Those of a version without layouts, and a file of corrected rejects, have none.
 
     Args:
         connection: one that may read the files.
@@ -65,6 +68,10 @@ def recognised(
     for file in files:
         pause()
         beginning = _Beginning(connection, file, folder, pause)
+        if beginning.holds_rejects(flow):
+            if len(files) > 1:
+                raise SourceError(f"{file.shown} holds corrected rejects: submit them alone, for their run")
+            return [evolve(file, format=flow["format"])]  # each row has the layout of its file
         one = of_name[forced] if forced else _by_path(file, known, flow) or _by_names(beginning, known, flow)
         found.append(evolve(file, layout=one.name, format=one.form["format"]))
     return found
@@ -243,6 +250,9 @@ class _Beginning:
         self._of_lines: dict[tuple[Any, ...], _Names] = {}
         self._of_header: dict[tuple[str, ...], _Names] = {}
         self._others: dict[str, Any] = {}
+
+    def holds_rejects(self, flow: dict[str, Any]) -> bool:
+        return reader_of_rejects(self._reading(flow), flow["format"]) is not None
 
     @property
     def kind(self) -> str:

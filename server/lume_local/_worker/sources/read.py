@@ -28,6 +28,7 @@ from lume_local._worker.sources.intake import (
     ReturnOrigin,
     one_after_the_other,
 )
+from lume_local._worker.sources.mending.by_layout import rows_by_layout
 from lume_local._worker.sources.mending.door import in_book_of_rejects, reader_of_rejects
 from lume_local._worker.sources.mending.line_forms import LineForm
 from lume_local._worker.sources.mending.mended_rows import note_others
@@ -109,6 +110,8 @@ def read_source(
                 noted = len(corrected.rows)
                 with closing(reading.malformed):
                     relation = read_part()
+                if flow["layouts"] and not file.layout:
+                    relation = rows_by_layout(reading, relation)
                 rows = reading.account.records - reading.malformed.total
                 read.append(Read(relation, reading.shown, rows, file.layout))
                 if is_mended and len(corrected.rows) == noted:

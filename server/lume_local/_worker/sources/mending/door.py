@@ -40,11 +40,13 @@ from lume_local._worker.sources.formats.text.csv import names_of, read_csv, spli
 from lume_local._worker.sources.formats.text.dialect import Dialect, FixedWidth
 from lume_local._worker.sources.formats.text.encoding import MARKS, in_utf8
 from lume_local._worker.sources.intake import NOT_JSON, Account, CorrectedRows, Reading, RefusedLine, RowsFile
-from lume_local._worker.sources.mending.line_forms import LineForm, entry_of, form_in_cell, form_of
+from lume_local._worker.sources.mending.by_layout import PUT_BACK
+from lume_local._worker.sources.mending.line_forms import LineForm, entry_of, form_in_cell
+from lume_local._worker.sources.mending.line_forms import form_of as form_of_entry
 from lume_local._worker.sources.mending.lost_letters import INVALID, KEPT, STILL_LOST, Identity, as_counted
 from lume_local._worker.sources.mending.mended_rows import is_noted
 from lume_local._worker.sources.source import SourceError
-from lume_local._worker.statements import Relation
+from lume_local._worker.statements import LAYOUT, Relation, form_of
 
 _BY_COLUMNS = "fill in its columns and clear _lume_raw"
 _OF_A_SHEET = f"is a row of a sheet as text: {_BY_COLUMNS}"
@@ -100,12 +102,14 @@ class OwnColumns:
     def __init__(self, names: Sequence[str], corrected: CorrectedRows | None) -> None:
         lower = [name.lower() for name in names]
         self._at = {
-            name: lower.index(name) for name in (FILE, ROW, LINE, REASONS, RAW, FORM) if name in lower
+            name: lower.index(name) for name in (FILE, LAYOUT, ROW, LINE, REASONS, RAW, FORM) if name in lower
         }
         self._identity = [self._at.get(name) for name in (FILE, ROW, LINE)]
         self._noted = None if corrected is None else corrected.rows
         self.others = [n for n, name in enumerate(lower) if not name.startswith(RESERVED)]
-        self.texts = [n for n in range(len(names)) if n not in map(self._at.get, (FILE, ROW, LINE, REASONS))]
+        self.texts = [
+            n for n in range(len(names)) if n not in map(self._at.get, (FILE, LAYOUT, ROW, LINE, REASONS))
+        ]
         """The columns whose texts may lack letters."""
 
     def of(self, cells: Cells, name: str) -> str:
@@ -132,23 +136,19 @@ class RejectRows:
     """
 
     def __init__(self, reading: Reading, names: list[str], source: dict[str, Any]) -> None:
-        self.names, self._format = names, source["format"]
-        csv = self._csv = source["csv"] if self._format == "csv" else reading.flow["csv"]
-        self._lost, self._lines, self._malformed = (
-            reading.origin.lost,
-            reading.origin.lines,
-            reading.malformed,
-        )
+        self.names, self._source = names, source
+        self._origin, self._malformed = reading.origin, reading.malformed
         self._own = OwnColumns(names, reading.corrected)
         self._others = self._own.others
-        self._fixed = reading.flow["fixed"]
+        csv = source["csv"] if source["format"] == "csv" else reading.flow["csv"]
         self._usual = LineForm.of(self._others, reading.flow | {"csv": csv})
         self.form: LineForm | None = self._usual
         # Several files may have several headers, unless the flow names their columns.
-        is_of_flow = source["header"]["names"] or (self._fixed or {}).get("names")
-        self._is_known = self._lines is None and bool(self._own.at(FILE) is None or is_of_flow)
-        self._forms: dict[str, LineForm | str] = {}
-        self._grammars: dict[LineForm, list[tuple[re.Pattern[bytes], Dialect | FixedWidth]]] = {}
+        is_of_flow = source["header"]["names"] or (source["fixed"] or {}).get("names")
+        self._is_known = reading.origin.lines is None and bool(self._own.at(FILE) is None or is_of_flow)
+        self._forms: dict[tuple[str, str], LineForm | str] = {}
+        self._grammars: dict[tuple[LineForm, str], list[tuple[re.Pattern[bytes], Dialect | FixedWidth]]] = {}
+        self._of_layouts: dict[str, dict[str, Any]] = {}
         self._file = RowsFile(reading.folder / "rows", len(names))
 
     @property
@@ -163,38 +163,59 @@ class RejectRows:
         texts = (cells[n] or "" for n in own.texts)
         if not is_text:
             found: Cells | RefusedLine = self._refused(cells, INVALID)
-        elif self._lost.are_left(as_counted(identity), own.of(cells, REASONS), texts):
+        elif self._origin.lost.are_left(as_counted(identity), own.of(cells, REASONS), texts):
             found = self._refused(cells, STILL_LOST)
         elif raw := own.of(cells, RAW):
             found = self._read_again(cells, raw.encode())
-        elif self._format == "csv" and "" in cells:
+        elif self._source["format"] == "csv" and "" in cells:
             found = [value or None for value in cells]  # CSV knows no empty value
         else:
             found = cells
         if isinstance(found, RefusedLine):
-            self._malformed.refuse(line, found)
+            self._malformed.refuse(line, evolve(found, layout=self._layout(cells)))
         else:
             self._file.write(found)
 
+    def _layout(self, cells: Cells) -> str:
+        """Return the layout of a record's file; empty if it has none, or if that is not known."""
+        layouts = self._source["layouts"]
+        found = self._own.of(cells, LAYOUT).strip() or self._origin.layouts.get(self._own.of(cells, FILE), "")
+        return found if found in layouts else ""
+
+    def _form_of_source(self, layout: str) -> dict[str, Any]:
+        """Return the compiled form that has read a file."""
+        if layout not in self._of_layouts:
+            self._of_layouts[layout] = form_of(self._source, layout)
+        return self._of_layouts[layout]
+
     def _read_again(self, cells: Cells, raw: bytes) -> Cells | RefusedLine:
         """Return the row in a malformed line."""
-        file, form = self._own.of(cells, FILE), self._form_of(cells)
-        if self._format == "excel":
+        file, layout = self._own.of(cells, FILE), self._layout(cells)
+        source = self._form_of_source(layout)
+        row: list[str | None] = [None] * len(cells)
+        for own in map(self._own.at, (FILE, LAYOUT)):
+            if own is not None:
+                row[own] = cells[own]
+        if source["format"] == "excel":
             return RefusedLine(_OF_A_SHEET, raw, file)
+        if source["format"] in _OF_OBJECTS:  # in a table, as there are layouts
+            if (members := _members(raw)) is None:
+                return RefusedLine(NOT_JSON, raw, file)
+            for n in self._others:
+                row[n] = text_of(_member_of(members, self.names[n]))
+            return row
+        form = self._form_of(cells)
         if isinstance(form, str):
             return RefusedLine(form, raw, file)
-        grammars = self._grammars_of(form)
+        grammars = self._grammars_of(form, layout)
         grammar = next((one for pattern, one in grammars if pattern.match(raw)), None)
         if grammar is None:
             why = grammars[0][1].why_malformed(raw, len(form.at))
             is_filled_in = any(cells[n] for n in self._others)
             return RefusedLine(why + (FILLED_IN if is_filled_in else ""), raw, file, form)
-        row: list[str | None] = [None] * len(cells)
-        if (at := self._own.at(FILE)) is not None:
-            row[at] = cells[at]
-        for n, field in zip(form.at, grammar.split(raw), strict=True):
-            if n is not None:
-                row[n] = grammar.value(field).decode() or None
+        for at, field in zip(form.at, grammar.split(raw), strict=True):
+            if at is not None:
+                row[at] = grammar.value(field).decode() or None
         return row
 
     def _refused(self, cells: Cells, why: str) -> RefusedLine:
@@ -206,7 +227,7 @@ class RejectRows:
             return RefusedLine(why, raw.encode("utf-8", KEPT), file, form)
         if form is None or not {n for n in self._others if cells[n]}.issubset(form.at):
             form = self._usual
-        (_, grammar), *_ = self._grammars_of(form)
+        (_, grammar), *_ = self._grammars_of(form, "" if form is self._usual else self._layout(cells))
         values = [("" if n is None else cells[n] or "").encode("utf-8", KEPT) for n in form.at]
         if isinstance(grammar, Dialect):
             return RefusedLine(why, grammar.delim.join(map(grammar.as_field, values)), file, form)
@@ -217,8 +238,8 @@ class RejectRows:
         cell = self._own.of(cells, FORM)
         if self._is_known and not cell:
             return self._usual
-        file = self._own.of(cells, FILE)
-        key = cell or file
+        file, layout = self._own.of(cells, FILE), self._layout(cells)
+        key = cell or file, layout
         if key not in self._forms:
             if len(self._forms) == _MOST_KEPT:
                 self._forms.clear()
@@ -226,28 +247,30 @@ class RejectRows:
             if cell:
                 form = form_in_cell(cell, self.names)
             else:
-                entry = entry_of(self._lines or [], file)
-                form = None if entry is None else form_of(entry, self.names)
+                entry = entry_of(self._origin.lines or [], file)
+                form = None if entry is None else form_of_entry(entry, self.names)
                 if entry is not None and form is None:
                     why = _LACKS
-            self._forms[key] = why if form is None or (form.csv is None and not self._fixed) else form
+            is_lost = form is None or (form.csv is None and not self._form_of_source(layout)["fixed"])
+            self._forms[key] = why if form is None or is_lost else form
         return self._forms[key]
 
-    def _grammars_of(self, form: LineForm) -> list[tuple[re.Pattern[bytes], Dialect | FixedWidth]]:
+    def _grammars_of(
+        self, form: LineForm, layout: str
+    ) -> list[tuple[re.Pattern[bytes], Dialect | FixedWidth]]:
         """Return how a line may be written: like its file, or with the flow's quotes, which may be more accurate."""
-        if form not in self._grammars:
+        key = form, layout
+        if key not in self._grammars:
             found: list[Dialect | FixedWidth]
+            source = self._form_of_source(layout)
             if form.csv is None:
-                found = [FixedWidth.of(self._fixed)]
+                found = [FixedWidth.of(source["fixed"])]
             else:
                 own: dict[str, str] = dict(zip(("delim", "quote", "escape"), form.csv, strict=True))
-                csv = (self._csv if self._format == "csv" else own) | {"delim": own["delim"]}
+                csv = (source["csv"] if source["format"] == "csv" else own) | {"delim": own["delim"]}
                 found = [*dict.fromkeys(map(Dialect.of, (own, csv)))]
-            self._grammars[form] = [(re.compile(one.record(len(form.at)) + rb"\Z"), one) for one in found]
-        return self._grammars[form]
-
-
-_PUT_BACK = "Put the column back (an empty one, if the rows have no value there), then submit them again"
+            self._grammars[key] = [(re.compile(one.record(len(form.at)) + rb"\Z"), one) for one in found]
+        return self._grammars[key]
 
 
 class RejectObjects:
@@ -276,7 +299,7 @@ class RejectObjects:
             if self._is_table:
                 raise SourceError(lacking(flow, names, name, f"{REJECTED_ROWS} have", OTHERWISE))
             if OBJECT in names:  # a run writes them with all columns that the flow reads
-                raise SourceError(lacking(flow, names, name, "the corrected rejects have", _PUT_BACK))
+                raise SourceError(lacking(flow, names, name, "the corrected rejects have", PUT_BACK))
         if reading.corrected is not None:
             reading.corrected.lacking.update(absent)
         # Columns of a table are read as they are, even if they have dots.
@@ -499,6 +522,16 @@ def _lines(reading: Reading) -> Iterator[tuple[int, bytes]]:
             number += 1
             if line.strip():
                 yield number, line
+
+
+def _member_of(members: dict[str, Any], name: str) -> Any:
+    """Return the value that a flow reads by a name: the member with that name, or one in nested objects."""
+    if name in members:
+        return members[name]
+    inner: Any = members
+    for step in name.split("."):
+        inner = inner.get(step) if isinstance(inner, dict) else None
+    return inner
 
 
 def _members(line: bytes) -> dict[str, Any] | None:

@@ -1,0 +1,122 @@
+"""The rows of corrected rejects by the layouts of their files: never by columns, which are those of all layouts."""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from attrs import evolve
+
+from lume_async._base.words import listed
+from lume_local._flow.definition import REJECTED_ROWS, RESERVED
+from lume_local._flow.table_bounds import folded
+from lume_local._worker.outputs.row_json import FILE
+from lume_local._worker.sources.formats.names import lacking, spellings
+from lume_local._worker.sources.intake import Reading, ReturnOrigin
+from lume_local._worker.sources.source import SourceError
+from lume_local._worker.sql import scan_or_retry, text
+from lume_local._worker.statements import LAYOUT, PLACE, Branch, Relation, form_of
+
+PUT_BACK = "Put the column back (an empty one, if the rows have no value there), then submit them again"
+
+
+def rows_by_layout(reading: Reading, relation: Relation) -> Relation:
+    """Return the rows of a file of rejects in a branch a layout; count them in the account. Raises `SourceError`."""
+    flow = reading.flow
+    labelled = f"SELECT *, {_layout_of(relation, reading.origin)} AS _lume_of FROM ({relation.reader})"
+    query = "SELECT _lume_of, count(*) FROM ({}) GROUP BY ALL ORDER BY ALL"
+    counts = Counter[str](
+        dict(
+            scan_or_retry(
+                labelled, lambda reader: reading.connection.execute(query.format(reader)).fetchall()
+            )
+        )
+    )
+    _check_known(reading, counts)
+    counts.update(one.layout for one in reading.malformed.rows() if one.layout)
+    reading.account.rows_of = dict(counts)
+    layouts = [layout for layout in flow["layouts"] if layout in counts] or list(flow["layouts"])[:1]
+    raw, read = list(relation.raw), dict[str, dict[str, int]]()
+    extra = dict[str, int]()
+    for layout in layouts:
+        form = form_of(flow, layout)
+        read[layout] = {}
+        for name in form["sources"]:
+            value = _value(form, name, relation.raw)
+            if value is None and counts[layout]:
+                whose = (
+                    f"{REJECTED_ROWS} have"
+                    if reading.shown == REJECTED_ROWS
+                    else "the corrected rejects have"
+                )
+                raise SourceError(lacking(form, list(relation.raw), name, whose, PUT_BACK))
+            if isinstance(value, int):
+                read[layout][name] = value
+            else:
+                read[layout][name] = extra.setdefault(value or "NULL::VARCHAR", len(raw) + len(extra))
+    items = ["*", *(f"{value} AS _lume_s{n}" for value, n in extra.items())]
+    items += [f"row_number() OVER () - 1 AS {PLACE}"] if len(layouts) > 1 else []
+    rows = f"SELECT {', '.join(items)} FROM ({labelled})"
+    # Columns that are made here are none of the rejects.
+    together = evolve(
+        relation, reader="", raw=(*raw, *(f"{RESERVED}made{n}" for n in extra.values())), visible={}
+    )
+    return evolve(
+        together,
+        unknown=(),
+        is_numbered=len(layouts) > 1,
+        branches=tuple(
+            Branch(
+                layout,
+                f"SELECT * FROM ({rows}) WHERE _lume_of = {text(layout)}" if len(layouts) > 1 else rows,
+                visible,
+                evolve(together, visible=visible, unknown=()),
+            )
+            for layout, visible in read.items()
+        ),
+    )
+
+
+def _layout_of(relation: Relation, origin: ReturnOrigin) -> str:
+    """Return SQL for the layout of a row: its own column, else that of its file in the account of the run."""
+    lower = [name.lower() for name in relation.raw]
+    own, file = (
+        f"_lume_s{lower.index(name)}" if name in lower else "NULL::VARCHAR" for name in (LAYOUT, FILE)
+    )
+    files, layouts = (f"[{', '.join(map(text, each))}]" for each in (origin.layouts, origin.layouts.values()))
+    of_file = "NULL"
+    if origin.layouts:
+        of_file = f"{layouts}[list_position({files}, coalesce({file}, ''))]"
+    return f"coalesce(nullif(trim({own}), ''), {of_file})"
+
+
+def _check_known(reading: Reading, counts: Counter[Any]) -> None:
+    flow = reading.flow
+    if None in counts:
+        raise SourceError(
+            f"{reading.shown} has rows whose layout is not known from {LAYOUT} or {FILE}: fill in {LAYOUT} with one "
+            f"of {listed(list(flow['layouts']), 10)}, or submit them for their run"
+        )
+    if unknown := [layout for layout in counts if layout not in flow["layouts"]]:
+        raise SourceError(
+            f"{reading.shown} has rows of the layout {unknown[0]!r}, which {flow['ref']} does not have: submit them "
+            "to a version that has it"
+        )
+
+
+def _value(form: dict[str, Any], name: str, raw: Sequence[str]) -> int | str | None:
+    """Return the column that a layout reads as `name`, SQL if it is in one of several, or None if there is none."""
+    places = list(dict.fromkeys(_places(form, name, raw)))
+    if len(places) < 2:
+        return places[0] if places else None
+    return f"coalesce({', '.join(f'_lume_s{n}' for n in places)})"
+
+
+def _places(form: dict[str, Any], name: str, raw: Sequence[str]) -> Iterator[int]:
+    """Yield the columns with the names of what a layout reads, the nearest first."""
+    each = [(n, one) for n, one in enumerate(raw) if not one.lower().startswith(RESERVED)]
+    wanted = spellings(form, name)
+    yield from (n for one in wanted for n, there in each if there == one)
+    yield from (n for one in wanted for n, there in each if there.lower() == one.lower())
+    if name.lower() in form["aliases"]:
+        yield from (n for one in wanted for n, there in each if folded(there) == folded(one))

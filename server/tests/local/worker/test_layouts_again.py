@@ -1,0 +1,173 @@
+"""Corrected rejects of several layouts: each row is read by the layout of its file, never by its columns."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local.one_run import Result
+from local.senders import run
+from local.workbooks import written
+
+from lume_local._worker.engine import RunFailed
+
+SHOP: dict[str, Any] = {"columns": {"order_id": '"id"', "amount": '"total"', "note": '"note"'}}
+BANK: dict[str, Any] = {
+    "source": {"csv": {"delim": ";", "encoding": "cp1252"}},
+    # Another sender means the order by `total`, and has a column `id` that it does not read.
+    "columns": {
+        "order_id": '"total"',
+        "amount": """parse_money("sum", ',')""",
+        "note": {"from": ["Größe", "Grösse"]},
+    },
+}
+FEED: dict[str, Any] = {
+    "source": {"format": "ndjson"},
+    "columns": {"order_id": '"head.no"', "amount": '"total"', "note": '"note"'},
+}
+LAYOUTS = {"shop": SHOP, "bank": BANK, "feed": FEED}
+FILES = [
+    ("a.csv", b'id,total,note\n1,1.50,a\n2,x,b\n"\n'),
+    ("b.csv", 'id;total;sum;Grösse\n77;3;x;ü\n78;4;4,50;v\n";\n'.encode("cp1252")),
+    (
+        "c.ndjson",
+        b'{"head": {"no": 5}, "total": "x", "note": "w"}\n{"head": {"no": 6}, "total": 6}\n{"head"\n',
+    ),
+]
+REJECTED = [("a.csv", "shop"), ("b.csv", "bank"), ("c.ndjson", "feed")] * 2
+
+
+def corrected(result: Result, *, without: str = "") -> list[dict[str, str]]:
+    """The rejects with right values, as a person fills them in."""
+    rows = []
+    for row in result.rejects:
+        name = row["_lume_layout"]
+        if row["_lume_raw"]:
+            raw = {
+                "shop": "8,8,h",
+                "bank": "79;9;9,50;ß",
+                "feed": '{"head": {"no": 10}, "total": 1.0, "note": null}',
+            }[name]
+            row = {**row, "_lume_raw": raw}
+        else:
+            row = {
+                **row,
+                ("sum" if name == "bank" else "total"): {"shop": "2", "bank": "3,00", "feed": "5"}[name],
+            }
+        rows.append({key: value for key, value in row.items() if key != without})
+    return rows
+
+
+def as_csv(rows: list[dict[str, str]], delim: str = ",") -> bytes:
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, list(rows[0]), delimiter=delim)
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue().encode()
+
+
+def as_objects(rows: list[dict[str, str]]) -> bytes:
+    return "".join(
+        json.dumps({key: value or None for key, value in row.items()}) + "\n" for row in rows
+    ).encode()
+
+
+def as_workbook(rows: list[dict[str, str]]) -> bytes:
+    return written("xlsx", [list(rows[0]), *([value or None for value in row.values()] for row in rows)])
+
+
+EXPECTED = [
+    (2, "2.00", "b"),
+    (3, "3.00", "ü"),
+    (5, "5.00", "w"),
+    (8, "8.00", "h"),
+    (9, "9.50", "ß"),
+    (10, "1.00", None),
+]
+
+
+@pytest.fixture(name="first")
+def fixture_first(tmp_path: Path) -> Result:
+    return run(tmp_path / "first", LAYOUTS, *FILES)
+
+
+def returned(folder: Path, first: Result, content: bytes, **job: Any) -> Result:
+    about = {"mends": 6, "lines": first.metrics["malformed_lines"], **job}
+    return run(folder, LAYOUTS, ("corrected.csv", content), job=about)
+
+
+def test_they_were_rejected_so(first: Result) -> None:
+    assert [(row["_lume_file"], row["_lume_layout"]) for row in first.rejects] == REJECTED
+    assert list(first.rejects[0])[5:] == ["id", "total", "note", "sum", "Grösse", "head.no", "_lume_raw"]
+    assert [row[0] for row in first.mapped] == [1, 4, 6]
+
+
+@pytest.mark.parametrize("save", [as_csv, lambda rows: as_csv(rows, ";"), as_objects, as_workbook])
+def test_all_at_once(tmp_path: Path, first: Result, save: Any) -> None:
+    again = returned(tmp_path / "again", first, save(corrected(first)))
+    assert sorted(again.mapped) == EXPECTED
+    # Rows of the file come in its order; a malformed line is where its record is.
+    assert [row[0] for row in again.mapped] == [2, 3, 5, 8, 9, 10]
+    counts = again.metrics["source"]["layouts"]
+    assert {name: one["rows_read"] for name, one in counts.items()} == {"shop": 2, "bank": 2, "feed": 2}
+
+
+def test_by_their_files_if_the_layout_is_not_there(tmp_path: Path, first: Result) -> None:
+    of_files = {one["file"]: one["layout"] for one in first.metrics["source"]["files"]}
+    rows = as_csv(corrected(first, without="_lume_layout"))
+    again = returned(tmp_path / "again", first, rows, layouts=of_files)
+    assert again.mapped == EXPECTED
+    with pytest.raises(RunFailed, match="has rows whose layout is not known from _lume_layout or _lume_file"):
+        returned(tmp_path / "unknown", first, rows)
+
+
+def test_rejected_again_they_keep_their_layout(tmp_path: Path, first: Result) -> None:
+    rows = corrected(first)
+    rows[1]["sum"] = "y"
+    rows[4]["_lume_raw"] = "1;2"
+    rows[5]["_lume_raw"] = "[]"
+    again = returned(tmp_path / "again", first, as_csv(rows))
+    assert [(row["_lume_file"], row["_lume_layout"], row["_lume_reasons"]) for row in again.rejects] == [
+        ("b.csv", "bank", "amount: is not an amount of money"),
+        ("b.csv", "bank", "malformed line: too few columns"),
+        ("c.ndjson", "feed", "malformed line: not a JSON object"),
+    ]
+    assert again.metrics["source"]["layouts"]["bank"]["rows_rejected"] == 2
+    third = run(
+        tmp_path / "third",
+        LAYOUTS,
+        ("r.csv", as_csv(corrected(again))),
+        job={"mends": 3, "lines": again.metrics["malformed_lines"]},
+    )
+    assert third.mapped == [(3, "3.00", "ü"), (9, "9.50", "ß"), (10, "1.00", None)]
+
+
+def test_a_layout_that_the_version_lacks(tmp_path: Path, first: Result) -> None:
+    rows = corrected(first)
+    rows[0]["_lume_layout"] = "bnak"
+    with pytest.raises(RunFailed, match="has rows of the layout 'bnak', which orders:v1 does not have"):
+        returned(tmp_path / "again", first, as_csv(rows))
+
+
+def test_a_column_that_was_removed(tmp_path: Path, first: Result) -> None:
+    with pytest.raises(RunFailed, match="the corrected rejects have no column 'sum'"):
+        returned(tmp_path / "again", first, as_csv(corrected(first, without="sum")))
+
+
+def test_several_columns_of_one_name(tmp_path: Path) -> None:
+    """Files of one layout may spell a column differently from another layout that spells it like its alias."""
+    layouts = {
+        "a": {"columns": {"order_id": {"from": ["Order No", "order"]}, "amount": '"a"'}},
+        "b": {"columns": {"order_id": '"Order-No"', "amount": '"b"', "note": '"c"'}},
+    }
+    files = (
+        ("a.csv", b"ORDER_NO,a\n1,x\n"),
+        ("b.csv", b"Order-No,b,c\n2,x,\n"),
+        ("c.csv", b"Order-No,b,c\n3,1,\n"),
+    )
+    first = run(tmp_path / "first", layouts, *files)
+    rows = [{**row, "a": "1" * (row["a"] != ""), "b": "2" * (row["b"] != "")} for row in first.rejects]
+    again = run(tmp_path / "again", layouts, ("r.csv", as_csv(rows)), job={"mends": 2})
+    assert again.mapped == [(1, "1.00", None), (2, "2.00", None)]
