@@ -45,6 +45,16 @@ async def test_it_is_part_of_the_submission(sold: Path) -> None:
         assert len({run["id"] for run in (shop, bank, forced, plain.document)}) == 4
 
 
+async def test_a_version_that_adds_a_layout_shares_the_sources_of_the_others(sold: Path) -> None:
+    more = FLOW.replace("v1", "v2").replace("{identity}", "path") + "[layouts.post.columns]\nid = '\"No\"'\n"
+    (sold / "flows/sold.v2.toml").write_text(more)
+    async with serve(sold) as wire:
+        shop = await wire.run("sold:v1", "in.csv", layout="shop")
+        again = await wire.submit("sold:v2", "in.csv", layout="shop")
+        assert (again.kind, again.document["run_id"]) == ("already-processed", shop["id"])
+        assert (await wire.run("sold:v2", "in.csv", layout="bank"))["status"] == "SUCCEEDED"
+
+
 async def test_an_idempotency_key_is_for_the_same_layout(sold: Path) -> None:
     async with serve(sold) as wire:
         first = await wire.submit("sold:v1", "in.csv", key="k", layout="shop")
