@@ -12,6 +12,7 @@ import lume_local
 from lume_async.errors import ConfigurationError
 from lume_local._http.access.keys import ApiKeys
 from lume_local._http.access.limits import Quotas
+from lume_local._runs.sql.tables import VERSION
 
 
 def entry(name: str, role: str = "submit", **bounds: object) -> str:
@@ -134,7 +135,7 @@ async def test_only_an_admin_sets_a_priority(home: Path) -> None:
                 409,
             )
             about = await chief.ask("GET", "/v1/server")
-            assert (about.status, about.document["state"]) == (200, {"kind": "sqlite", "form": 3})
+            assert (about.status, about.document["state"]) == (200, {"kind": "sqlite", "form": VERSION})
             assert (await person.ask("GET", "/v1/server")).status == 403
 
 
