@@ -22,11 +22,12 @@ from lume_local._flow.table_bounds import folded
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _MAIL = re.compile(r"(?i:\be[-_ ]mail)|\beMail")
+_WATT = re.compile(r"(?<![^\W_])[kMG]Wh?(?![^\W_])")
 _SYMBOLS = str.maketrans({"€": " eur ", "$": " usd ", "£": " gbp ", "¥": " jpy ", "%": " percent "})
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _LINKS = ("", "s", "n", "en", "es")
 """Letters that German puts between the words of a compound."""
-_SHORT_PARTS = frozenset({"id", "no", "nr", "is", "to"})
+_SHORT_PARTS = frozenset({"id", "no", "nr", "is", "ist", "to"})
 _LONGEST = 40
 """Maximum letters of a word to split."""
 
@@ -110,8 +111,9 @@ def plain(name: str) -> str:
 
 def parts(name: str) -> list[str]:
     """Return the visible words of a name: `customerID_2` is customer, id, 2."""
-    apart = _CAMEL.sub(" ", _MAIL.sub(" email ", unicodedata.normalize("NFKC", name).translate(_SYMBOLS)))
-    return _WORD.findall(plain(apart))
+    text = _MAIL.sub(" email ", unicodedata.normalize("NFKC", name).translate(_SYMBOLS))
+    text = _WATT.sub(lambda found: found[0].lower(), text)
+    return _WORD.findall(plain(_CAMEL.sub(" ", text)))
 
 
 def words(name: str, context: Collection[str] = ()) -> tuple[Word, ...]:
@@ -364,6 +366,8 @@ def words_alike(one: Word, other: Word) -> float:
         return SYNONYM
     if _negates(one, other):
         return 0.0
+    if any(a.concepts & b.concepts for a in _negated(one.text) for b in _negated(other.text)):
+        return SYNONYM
     if one.text.isdigit() or other.text.isdigit():
         return 0.0
     short, long = sorted((one.text, other.text), key=len)
@@ -393,16 +397,20 @@ def exclude(one: Word, other: Word) -> bool:
 
 
 def _negates(one: Word, other: Word) -> bool:
-    """Return whether a word is the other with a prefix that makes it the opposite: inactive, unpaid, désactivé."""
+    """Return whether one of two words is the other with a prefix that makes it the opposite."""
+    return any(
+        base.text == short.text or base.concepts & short.concepts
+        for long, short in ((one, other), (other, one))
+        for base in _negated(long.text)
+    )
+
+
+@cache
+def _negated(text: str) -> tuple[Word, ...]:
+    """Return the words of which this may be the opposite: inactive, unpaid, désactivé."""
     known = vocabulary()
-    for long, short in ((one, other), (other, one)):
-        for prefix in known.prefixes:
-            rest = long.text.removeprefix(prefix)
-            if 3 <= len(rest) < len(long.text):
-                word = known.word(rest)
-                if word.text == short.text or word.concepts & short.concepts:
-                    return True
-    return False
+    rests = (text.removeprefix(prefix) for prefix in known.prefixes)
+    return tuple(known.word(rest) for rest in rests if 3 <= len(rest) < len(text))
 
 
 def _abbreviates(short: str, long: str) -> bool:
