@@ -1,7 +1,6 @@
 """The bytes of a sample file: their kind and encoding, the lines of a text, and its first JSON values."""
 
 import codecs
-import gzip
 import io
 import json
 import re
@@ -15,6 +14,7 @@ from attrs import frozen
 from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
 from lume_local._shared import magic
+from lume_local._shared.compressed import OPENERS, SUFFIXES
 
 _BLOCKS, _BLOCK = 64, 1024 * 1024
 """Parts of a file that are read to find its encoding: their number, and their size in bytes."""
@@ -29,6 +29,24 @@ LONGEST = 2_000_000
 _START = 64 * 1024
 _CHARACTERS = 16 * 1024 * 1024
 """Maximum characters of a JSON file to read."""
+_PACKED: dict[str | None, str] = {magic.GZIP: "gzip", magic.ZSTD: "zstd"}
+_SAVE = "if it has a table, open it in a spreadsheet, and save it as .xlsx or CSV"
+_ADVICE = {
+    **dict.fromkeys(("a workbook of Excel 2003 in XML", magic.HTML, magic.MIME), _SAVE),
+    **dict.fromkeys(
+        (magic.TAR, magic.SEVEN_ZIP, magic.RAR), "unpack it, or pack its files into a ZIP archive instead"
+    ),
+    **dict.fromkeys((magic.BZIP2, magic.XZ), "unpack it, or compress it with gzip or zstd instead"),
+    **dict.fromkeys((magic.GZIP, magic.ZSTD), "unpack it once, as it is compressed twice"),
+    **dict.fromkeys((magic.AVRO, magic.ARROW), "convert it to Parquet or CSV"),
+    magic.SQLITE: "export a table as CSV",
+    "a binary file": "export its table as CSV, or copy it again if it was not written completely",
+}
+_SHEETS = (".xls", ".xlsx", ".htm", ".html")
+_HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:table|meta|head|style|body|div|!--)\b", re.IGNORECASE)
+_SPREADSHEET = b"urn:schemas-microsoft-com:office:spreadsheet"
+_CONTROLS = tuple(bytes([one]) for one in range(32) if one not in b"\t\n\f\r\x1a\x1b")
+_MOST_CONTROLS = 0.05
 _ARRAY = re.compile(rb"\s*\[\s*(?:[{\]]|$)")
 _SPACE = re.compile(r"\s*")
 
@@ -55,31 +73,64 @@ class RawFile:
 
     def open(self) -> IO[bytes]:
         """Open it, decompressed if necessary."""
-        return cast("IO[bytes]", gzip.open(self.held)) if self.kind == magic.GZIP else self.held.open("rb")
+        opener = OPENERS.get(self.packing)
+        return self.held.open("rb") if opener is None else cast("IO[bytes]", opener(self.held))
 
     def is_called(self, *suffixes: str) -> bool:
-        """Return whether its name ends with one of these suffixes, optionally followed by that of gzip."""
-        return self.path.name.lower().removesuffix(".gz").endswith(suffixes)
+        """Return whether its name ends with one of these suffixes, optionally followed by that of a compression."""
+        name, last = self.path.name.lower(), self.path.suffix.lower()
+        return (name.removesuffix(last) if last in SUFFIXES else name).endswith(suffixes)
+
+    @property
+    def packing(self) -> str:
+        """How it is compressed, by its content; `none` if it is not."""
+        return _PACKED.get(self.kind, "none")
 
     @property
     def compression(self) -> dict[str, str]:
-        """The setting for a compressed file whose suffix does not show the compression."""
-        is_hidden = self.kind == magic.GZIP and self.path.suffix.lower() not in (".gz", ".gzip")
-        return {"compression": "gzip"} if is_hidden else {}
+        """The setting for a file whose suffix does not show its compression."""
+        packing = self.packing
+        return {} if packing == SUFFIXES.get(self.path.suffix.lower(), "none") else {"compression": packing}
 
 
-def refuse_binary(file: RawFile) -> None:
-    """Refuse a file that is not a text. Raises `ConfigurationError`."""
-    try:
-        with file.open() as plain:
-            found = magic.kind_of(plain.read(magic.LENGTH))
-    except (OSError, EOFError):
-        return  # reading it reports why
+def refuse_binary(file: RawFile, encoding: str | None) -> None:
+    """Refuse a file that is not a text, in this encoding if there is one. Raises `ConfigurationError`."""
+    with file.open() as plain:
+        start = plain.read(_START)
+    found = magic.kind_of(start[: magic.LENGTH])
+    if found == magic.XML and _SPREADSHEET in start:
+        found = "a workbook of Excel 2003 in XML"
+    if found in (None, magic.XML) and file.is_called(*_SHEETS) and _HTML.match(start):
+        found = magic.HTML  # many programs export tables so
+    if found is None and encoding is None and _is_noise(start):
+        found = "a binary file"
     if found not in (None, magic.XML):
         raise ConfigurationError(
-            f"{file.name} is {found}, not CSV, NDJSON, JSON, XML, Parquet, a workbook or a ZIP archive: convert it "
-            "first"
+            f"{file.name} is {found}, not CSV, NDJSON, JSON, XML, Parquet, a workbook or a ZIP archive: "
+            f"{_ADVICE.get(found, 'convert it first')}"
         )
+
+
+def refuse_other_json(file: RawFile) -> None:
+    """Refuse a file that is called JSON, and has no objects. Raises `ConfigurationError`."""
+    if not file.is_called(".json", ".ndjson", ".jsonl", ".geojson"):
+        return
+    with file.open() as plain:
+        start = plain.read(_START)
+    if 0 in start:
+        raise ConfigurationError(f"{file.name} is not valid UTF-8, which JSON requires: save it as UTF-8")
+    if not start.removeprefix(codecs.BOM_UTF8).strip():
+        raise ConfigurationError(f"{file.name} is empty: a sample needs at least one object")
+    raise ConfigurationError(
+        f"{file.name} is JSON without an array of objects at its top: convert it to one, or to CSV"
+    )
+
+
+def _is_noise(start: bytes) -> bool:
+    """Return whether it has too many control characters for a text in any encoding."""
+    if start.startswith(tuple(mark for mark, _ in _MARKS)) or _without_mark(start):
+        return False
+    return 0 in start and sum(map(start.count, _CONTROLS)) > len(start) * _MOST_CONTROLS
 
 
 def encoding_of(sample: RawFile) -> tuple[str, list[str]]:
@@ -248,8 +299,25 @@ def _values(file: IO[bytes], name: str) -> Iterator[tuple[bytes, Any]]:
             raise ConfigurationError(f"{name}:{line} is not valid JSON ({error}): correct it there") from None
         yield text[at:end].replace("\r", " ").replace("\n", " ").encode(), value
         at = _skip_space(text, end)
-        if is_array and text.startswith(",", at):
-            at = _skip_space(text, at + 1)
+        has_comma = text.startswith(",", at)
+        after = _skip_space(text, at + has_comma)
+        if is_cut and after == len(text):
+            return
+        is_end = text.startswith("]", after)
+        if problem := _trouble_between(is_array, has_comma, is_end, after == len(text)):
+            raise ConfigurationError(f"{name}:{text.count(chr(10), 0, at) + 1} has {problem}")
+        at = after
+
+
+def _trouble_between(is_array: bool, has_comma: bool, is_end: bool, is_over: bool) -> str:
+    """Return the mistake after a value, which ends its array or the text, or has a comma after it."""
+    if has_comma and not is_array:
+        return "a comma after an object: delete these commas, or write [ before the first object and ] after the last"
+    if has_comma and is_end:
+        return "a comma before the end of the array: delete it"
+    if is_array and not has_comma and not is_end:
+        return "an array without an end: copy it again" if is_over else "no comma after an object: add it"
+    return ""
 
 
 def _skip_space(text: str, at: int) -> int:

@@ -2,7 +2,7 @@
 
 import re
 
-LENGTH = 32
+LENGTH = 264
 """The number of bytes needed to recognize a file."""
 
 ZIP = "a ZIP archive (such as .xlsx, .docx, .ods)"
@@ -13,6 +13,11 @@ ZSTD = "a zstd file"
 BZIP2 = "a bzip2 file"
 XZ = "an xz file"
 XML = "an XML document"
+HTML = "an HTML page"
+TAR = "a tar archive"
+SEVEN_ZIP, RAR = "a 7z archive", "a RAR archive"
+AVRO, ARROW, SQLITE = "an Avro file", "an Arrow file", "an SQLite database"
+MIME = "a web archive or mail (such as .mht, .eml)"
 
 _KINDS = (
     ("a PDF document", rb"%PDF-"),
@@ -23,18 +28,20 @@ _KINDS = (
     (ZSTD, rb"\x28\xb5\x2f\xfd"),
     (BZIP2, rb"BZh[1-9]1AY&SY"),
     (XZ, rb"\xfd7zXZ\x00"),
-    ("a 7z archive", rb"7z\xbc\xaf\x27\x1c"),
-    ("a RAR archive", rb"Rar!\x1a\x07"),
-    ("an SQLite database", rb"SQLite format 3\x00"),
-    ("an Avro file", rb"Obj\x01"),
-    ("an Arrow file", rb"ARROW1\x00"),
+    (SEVEN_ZIP, rb"7z\xbc\xaf\x27\x1c"),
+    (RAR, rb"Rar!\x1a\x07"),
+    (SQLITE, rb"SQLite format 3\x00"),
+    (AVRO, rb"Obj\x01"),
+    (ARROW, rb"ARROW1\x00"),
     ("an RTF document", rb"\{\\rtf"),
-    ("an HTML page", rb"(\xef\xbb\xbf)?\s*(?i:<!doctype html|<html)[\s>]"),
+    (HTML, rb"(\xef\xbb\xbf)?\s*(?i:<!doctype html|<html)[\s>]"),
     (XML, rb"(\xef\xbb\xbf)?<\?xml\s"),
     ("a PNG image", rb"\x89PNG\r\n"),
     ("a JPEG image", rb"\xff\xd8\xff"),
     ("a GIF image", rb"GIF8[79]a"),
-    ("a program", rb"\x7fELF"),
+    ("a program", rb"\x7fELF|MZ\x90\x00"),
+    (TAR, rb"(?s:.{257}ustar)"),
+    (MIME, rb"(?i:MIME-Version:)"),
 )
 _COMPILED = tuple((name, re.compile(pattern)) for name, pattern in _KINDS)
 

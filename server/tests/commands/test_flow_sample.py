@@ -358,7 +358,9 @@ def test_a_file_without_line_ends_is_refused_without_reading_it(
     refused = init(sample)
     assert refused.exit_code == 2
     assert read < 128 * 1024**2
-    assert re.search(r"longer than 2,000,000|is not JSON|is not valid utf-8", refused.stderr)
+    assert re.search(
+        r"longer than 2,000,000|is a binary file.* copy it again", " ".join(refused.stderr.split())
+    )
     assert len(refused.stderr) < 1000
 
 

@@ -43,10 +43,12 @@ from lume_local._samples.raw import (
     json_format,
     objects,
     refuse_binary,
+    refuse_other_json,
 )
 from lume_local._samples.record_paths import RecordPath, names_in, path_in_json, path_in_xml
 from lume_local._samples.table_start import SheetChoice, Start, footer_of, sheet_of, split, start_of_lines
 from lume_local._shared import magic
+from lume_local._shared.compressed import INCOMPLETE, incomplete
 from lume_local._shared.failing import require
 from lume_local._worker.sources.formats.sheets import workbook
 from lume_local._worker.sources.places.unpack import Packed, members_of, reading_zip
@@ -128,40 +130,69 @@ def read_sample(
     """
     raw = RawFile(path, name or str(path), held or path)
     try:
-        parts = sample_parts(raw.held, raw.name)
-        if parts.members:
-            archive = _of_archive(raw, opening, parts.members, wanted, encoding, delim, sheet)
-            return evolve(archive, parts=evolve(archive.parts, members=parts.members))
-        if (kind := _KINDS.get(raw.kind)) is not None:
-            with opening(raw.held, name=raw.name) as file:
-                chosen = (
-                    sheet_of(parts, file, sheet) if kind == "excel" else SheetChoice({"format": kind}, [])
-                )
-                rows = file.rows(chosen.source, most=_ROWS)
-                return evolve(sample_of_rows(raw.name, file, rows, chosen.source, chosen.doubts), parts=parts)
-        refuse_binary(raw)
-        with raw.open() as packed:
-            text = json_format(packed)
-        with raw.open() as packed:
-            has_elements = text is None and is_xml(packed)
-        if text is None and raw.is_called(".json"):
-            raise ConfigurationError(
-                f"{raw.name} is JSON without an array of objects at its top: convert it to one, or to CSV"
-            )
         with TemporaryDirectory(prefix="lume-init-") as folder:
             head = Path(folder) / "sample"
+            with raw.open() as plain:
+                kind = _KINDS.get(magic.kind_of(plain.read(magic.LENGTH)))
+            if kind is not None:
+                return _of_container(raw, opening, head, kind, sheet, wanted, encoding, delim)
+            refuse_binary(raw, encoding)
+            with raw.open() as plain:
+                text = json_format(plain)
+            with raw.open() as plain:
+                has_elements = text is None and is_xml(plain)
             if has_elements:
-                with raw.open() as packed:
-                    found = path_in_xml(packed, raw.name)
+                with raw.open() as plain:
+                    found = path_in_xml(plain, raw.name)
                 source = {"format": "xml", "xml": {"records": "/".join(found.steps)}}
                 return _of_records(raw, opening, head, source, found)
             if text is None:
+                refuse_other_json(raw)
                 return _of_csv(raw, opening, head, encoding, delim)
             return _of_objects(raw, opening, head, text)
-    except (OSError, EOFError) as error:
-        raise ConfigurationError(
-            f"{raw.name} can't be read: {getattr(error, 'strerror', None) or error}"
-        ) from None
+    except INCOMPLETE as error:
+        raise ConfigurationError(incomplete(raw.name, raw.packing, error)) from None
+    except OSError as error:
+        raise ConfigurationError(f"{raw.name} can't be read: {error.strerror or error}") from None
+
+
+def _of_container(
+    raw: RawFile,
+    opening: Opening,
+    copy: Path,
+    kind: Literal["parquet", "excel"],
+    sheet: str | int | None,
+    wanted: Sequence[str],
+    encoding: str | None,
+    delim: str | None,
+) -> Sample:
+    """Read a Parquet file, a workbook, or an archive, from a copy if it is compressed."""
+    held = raw.held
+    if raw.packing != "none":
+        _unpack(raw, held := copy)
+    parts = sample_parts(held, raw.name)
+    if parts.members:
+        if held is copy:
+            raise ConfigurationError(
+                f"{raw.name} is a compressed ZIP archive: decompress it, and pass the archive"
+            )
+        archive = _of_archive(raw, opening, parts.members, wanted, encoding, delim, sheet)
+        return evolve(archive, parts=evolve(archive.parts, members=parts.members))
+    with opening(held, name=raw.name) as file:
+        chosen = sheet_of(parts, file, sheet) if kind == "excel" else SheetChoice({"format": kind}, [])
+        rows = file.rows(chosen.source, most=_ROWS)
+        found = sample_of_rows(raw.name, file, rows, chosen.source | raw.compression, chosen.doubts)
+        return evolve(found, parts=parts)
+
+
+def _unpack(raw: RawFile, target: Path) -> None:
+    with raw.open() as file, target.open("wb") as out:
+        while block := file.read(_BLOCK):
+            if out.tell() > _MOST_UNPACKED:
+                raise ConfigurationError(
+                    f"{raw.name} unpacks to more than {_MOST_UNPACKED:,} bytes: use a smaller sample"
+                )
+            out.write(block)
 
 
 def _of_archive(
@@ -208,13 +239,7 @@ def _of_records(
     found: RecordPath,
 ) -> Sample:
     """Read records at a path with the engine."""
-    with raw.open() as file, head.open("wb") as out:
-        while block := file.read(_BLOCK):
-            if out.tell() > _MOST_UNPACKED:
-                raise ConfigurationError(
-                    f"{raw.name} unpacks to more than {_MOST_UNPACKED:,} bytes: use a smaller sample"
-                )
-            out.write(block)
+    _unpack(raw, head)
     with opening(head, name=raw.name) as sample:
         rows = sample.rows(source, most=_ROWS, members=sample.members(source, most=_ROWS))
         return sample_of_rows(raw.name, sample, rows, source | raw.compression, found.doubts)
@@ -243,7 +268,11 @@ def _of_objects(raw: RawFile, opening: Opening, head: Path, kind: Literal["json"
         rows = sample.rows({"format": "ndjson"}, most=_ROWS, members=names)
         if not names and not rows.unread:
             raise ConfigurationError(f"{raw.name} has no object with a member: a sample needs at least one")
-        return sample_of_rows(raw.name, sample, rows, {"format": kind} | raw.compression, [])
+        asked = list[str]()
+        if count == 1 and not is_lines:
+            kind = "json"  # which may as well have several lines
+            asked.append("it is one object, and so one record: is that right?")
+        return sample_of_rows(raw.name, sample, rows, {"format": kind} | raw.compression, asked)
 
 
 def _of_csv(raw: RawFile, opening: Opening, head: Path, encoding: str | None, delim: str | None) -> Sample:

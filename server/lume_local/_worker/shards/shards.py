@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 from attrs import evolve, field, frozen
 
+from lume_local._shared.compressed import ZIP
 from lume_local._worker.shards.access import fetch_range, local_path, new_folder, open_part
 from lume_local._worker.sources.files import BLOCK, count_lines, is_utf8_name, opened
 from lume_local._worker.sources.formats.names import check_members
@@ -37,7 +38,7 @@ from lume_local._worker.sources.intake import (
 )
 from lume_local._worker.sources.mending.door import OF_REJECTS, delim_of_rejects, is_table_of_objects
 from lume_local._worker.sources.places.held import Held, changed
-from lume_local._worker.sources.places.unpack import ZIP, compression_of
+from lume_local._worker.sources.places.unpack import compression_of
 from lume_local._worker.sources.source import Single, SourceError
 from lume_local._worker.sql import text
 from lume_local._worker.statements import Relation

@@ -4,17 +4,14 @@ Archives are untrusted: every number in them may be wrong. A member's name is on
 path: each is written under a name of our own.
 """
 
-import gzip
 import io
 import stat
 import struct
-import sys
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +23,7 @@ from lume_async._base.elided import elided
 from lume_async._base.words import listed
 from lume_local._flow.definition import RESERVED
 from lume_local._flow.patterns import Pattern
+from lume_local._shared.compressed import INCOMPLETE, OPENERS, SUFFIXES, ZIP, incomplete
 from lume_local._worker.sources.files import BLOCK
 from lume_local._worker.sources.source import Pause, SourceError, check_number
 
@@ -194,17 +192,8 @@ class JudgedMember:
         return block
 
 
-if sys.version_info >= (3, 14):
-    from compression.zstd import DecompressionParameter, ZstdError, ZstdFile
-else:
-    from backports.zstd import DecompressionParameter, ZstdError, ZstdFile
-
-ZIP = "zip"
-_SUFFIXES = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".zip": ZIP}
 _OURS = f"{RESERVED}row".encode()
 _BEGINNING = 32
-_WINDOW_LOG = 27
-"""128 MB: the window that every decompressor of this format must support."""
 
 
 def compression_of(name: Path, said: str, path: Path | None) -> str | None:
@@ -212,7 +201,7 @@ def compression_of(name: Path, said: str, path: Path | None) -> str | None:
 
     `path` is the local file; None if there is none.
     """
-    found = _SUFFIXES.get(name.suffix.lower()) if said == "auto" else said
+    found = SUFFIXES.get(name.suffix.lower()) if said == "auto" else said
     if found in (None, "none"):
         return None
     if path is not None:
@@ -221,12 +210,6 @@ def compression_of(name: Path, said: str, path: Path | None) -> str | None:
             if _OURS in file.read(_BEGINNING).replace(b"\0", b""):
                 return None
     return found
-
-
-_OPENERS: dict[str, Callable[[Path], Any]] = {
-    "gzip": gzip.open,
-    "zstd": partial(ZstdFile, options={DecompressionParameter.window_log_max: _WINDOW_LOG}),
-}
 
 
 @frozen
@@ -269,7 +252,7 @@ class Packed:
                 own, packed = target.with_name(f"{target.name}_{len(found)}"), member.info.compress_size
                 with archive.open(member.info) as file:
                     most -= _copied(JudgedMember(file, packed, inside), own, inside, most, pause)
-                if kind := _SUFFIXES.get(Path(member.name).suffix.lower()):
+                if kind := SUFFIXES.get(Path(member.name).suffix.lower()):
                     plain = own.with_suffix(".plain")
                     most -= Packed(own, inside, kind)._write(plain, most, pause)
                     own.unlink()
@@ -279,12 +262,11 @@ class Packed:
 
     def _write(self, target: Path, most: int, pause: Pause) -> int:
         try:
-            with _OPENERS[self.kind](self.path) as packed:
+            with OPENERS[self.kind](self.path) as packed:
                 return _copied(packed, target, self.shown, most, pause)
-        except (EOFError, gzip.BadGzipFile, zlib.error, ZstdError) as error:
-            raise SourceError(
-                f"{self.shown} is not a complete {self.kind} file: {error}. Copy it again, or set source.compression"
-            ) from None
+        except INCOMPLETE as error:
+            how = f"{incomplete(self.shown, self.kind, error)}, or set source.compression"
+            raise SourceError(how) from None
 
 
 def _copied(packed: Any, target: Path, shown: str, most: int, pause: Pause) -> int:
