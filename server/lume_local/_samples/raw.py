@@ -1,4 +1,4 @@
-"""The bytes of a sample file: their kind and encoding, the lines of a text, and its first JSON values."""
+"""The bytes of a sample file: their kind, the lines of a text, and its first JSON values."""
 
 import codecs
 import io
@@ -11,19 +11,10 @@ from typing import IO, Any, AnyStr, Literal, cast
 
 from attrs import frozen
 
-from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
 from lume_local._shared import magic
 from lume_local._shared.compressed import OPENERS, SUFFIXES
 
-_BLOCKS, _BLOCK = 64, 1024 * 1024
-"""Parts of a file that are read to find its encoding: their number, and their size in bytes."""
-_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),  # starts with the mark of UTF-16
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 LONGEST = 2_000_000
 """The default of `source.max_line_bytes`."""
 _START = 64 * 1024
@@ -45,8 +36,6 @@ _ADVICE = {
 _SHEETS = (".xls", ".xlsx", ".htm", ".html")
 _HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:table|meta|head|style|body|div|!--)\b", re.IGNORECASE)
 _SPREADSHEET = b"urn:schemas-microsoft-com:office:spreadsheet"
-_CONTROLS = tuple(bytes([one]) for one in range(32) if one not in b"\t\n\f\r\x1a\x1b")
-_MOST_CONTROLS = 0.05
 _ARRAY = re.compile(rb"\s*\[\s*(?:[{\]]|$)")
 _SPACE = re.compile(r"\s*")
 
@@ -102,13 +91,16 @@ def refuse_binary(file: RawFile, encoding: str | None) -> None:
         found = "a workbook of Excel 2003 in XML"
     if found in (None, magic.XML) and file.is_called(*_SHEETS) and _HTML.match(start):
         found = magic.HTML  # many programs export tables so
-    if found is None and encoding is None and _is_noise(start):
-        found = "a binary file"
     if found not in (None, magic.XML):
-        raise ConfigurationError(
-            f"{file.name} is {found}, not CSV, NDJSON, JSON, XML, Parquet, a workbook or a ZIP archive: "
-            f"{_ADVICE.get(found, 'convert it first')}"
-        )
+        raise no_text(file, found)
+
+
+def no_text(file: RawFile, found: str) -> ConfigurationError:
+    """Return the error of a file that has none of the formats of samples."""
+    return ConfigurationError(
+        f"{file.name} is {found}, not CSV, NDJSON, JSON, XML, Parquet, a workbook or a ZIP archive: "
+        f"{_ADVICE.get(found, 'convert it first')}"
+    )
 
 
 def refuse_other_json(file: RawFile) -> None:
@@ -124,67 +116,6 @@ def refuse_other_json(file: RawFile) -> None:
     raise ConfigurationError(
         f"{file.name} is JSON without an array of objects at its top: convert it to one, or to CSV"
     )
-
-
-def _is_noise(start: bytes) -> bool:
-    """Return whether it has too many control characters for a text in any encoding."""
-    if start.startswith(tuple(mark for mark, _ in _MARKS)) or _without_mark(start):
-        return False
-    return 0 in start and sum(map(start.count, _CONTROLS)) > len(start) * _MOST_CONTROLS
-
-
-def encoding_of(sample: RawFile) -> tuple[str, list[str]]:
-    """Return the likely encoding of a text file, and what to check about it.
-
-    Raises:
-        ConfigurationError: the encoding is not recognized.
-    """
-    with sample.open() as file:
-        start = file.read(_BLOCK)
-        marked = next((encoding for mark, encoding in _MARKS if start.startswith(mark)), "")
-        if marked:
-            return marked, []
-        if wide := _without_mark(start):
-            return wide, [
-                f"read as {wide}, of which it has no byte order mark: if that is wrong, pass encoding="
-            ]
-        bad, beyond, western = 0, 0, True
-        utf8 = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-        cp1252 = codecs.getincrementaldecoder("cp1252")("replace")
-        for _ in range(_BLOCKS):
-            text = utf8.decode(start, final=not start)
-            if not text.isascii():
-                bad += sum("\udc80" <= letter <= "\udcff" for letter in text)
-                beyond += sum(letter > "\x7f" for letter in text)
-                western = western and "\ufffd" not in cp1252.decode(start)
-            if not start:
-                break
-            start = file.read(_BLOCK)
-    if not bad:
-        return "utf-8", []
-    if beyond - bad >= bad:
-        return "utf-8", [
-            f"most of it is UTF-8, but {counted(bad, 'byte is', 'bytes are')} not, whose lines are rejected; if "
-            "another encoding is meant, pass encoding="
-        ]
-    if western:
-        return "cp1252", [
-            "it is not valid UTF-8, and read as cp1252, as Excel and older programs write: if letters look wrong, "
-            "pass encoding=, such as cp1250 or cp850"
-        ]
-    raise ConfigurationError(
-        f"{sample.name} is not valid utf-8: pass encoding=, the one that it was saved in; it is not "
-        "cp1252, but may be cp850 or cp1250"
-    )
-
-
-def _without_mark(start: bytes) -> str:
-    """Guess UTF-16 without a mark from a text that is mostly ASCII: every other byte is zero."""
-    even, odd = start[0:2000:2].count(0), start[1:2000:2].count(0)
-    half = max(len(start[:2000]) // 2, 1)
-    if odd > half * 0.6 and even == 0:
-        return "utf-16-le"
-    return "utf-16-be" if even > half * 0.6 and odd == 0 else ""
 
 
 def lines(file: IO[AnyStr], name: str) -> Iterator[AnyStr]:

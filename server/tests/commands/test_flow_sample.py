@@ -261,8 +261,8 @@ def test_cp1252_is_read_and_not_taken_for_latin_1(tmp_path: Path) -> None:
     sample = tmp_path / "a.csv"
     sample.write_bytes("\n".join(PEOPLE).encode("cp1252"))
     guessed = init(sample)
-    assert "it is not valid UTF-8, and read as cp1252, as Excel and older programs write" in guessed.stderr
-    assert "# it is not valid UTF-8, and read as cp1252" in guessed.stdout
+    assert "it is not UTF-8, and read as cp1252" in guessed.stderr
+    assert "# it is not UTF-8, and read as cp1252" in guessed.stdout
     assert tomllib.loads(guessed.stdout)["source"]["csv"]["encoding"] == "cp1252"
     assert columns_of(guessed)["price"] == "number"
     wrong = init(sample, "--encoding", "latin-1")
@@ -276,7 +276,17 @@ def test_cp1252_is_read_and_not_taken_for_latin_1(tmp_path: Path) -> None:
     assert init(sample, "--encoding", "latin-1").stderr == ""
     assert "(not valid UTF-8: 1): see line 2" in init(sample, "--encoding", "utf-8").stderr
     sample.write_bytes("a,b\nJürg,1\n".encode("cp850"))
-    assert "it is not cp1252, but may be cp850" in init(sample).stderr
+    assert tomllib.loads(init(sample).stdout)["source"]["csv"]["encoding"] == "cp850"
+
+
+def test_an_encoding_that_is_not_clear_is_not_guessed(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_bytes("a,b\nPeña,1\n".encode("cp1252"))
+    refused = init(sample)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "it is not clear which encoding it has: pass --encoding, such as cp1252 for 'Peña', " in refused.stderr
+    assert "cp1250 for 'Peńa'" in refused.stderr
+    assert init(sample, "--encoding", "cp1250").exit_code == 0
 
 
 def test_a_few_bytes_that_are_not_utf8_change_no_encoding(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from lume_async._base.words import counted, listed
 from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import CONTROL
 from lume_local._flow.patterns import Pattern
+from lume_local._samples.encodings import encoding_of
 from lume_local._samples.fixed_width import FixedColumns, fixed_columns
 from lume_local._samples.infer import (
     NullWords,
@@ -38,7 +39,6 @@ from lume_local._samples.opening import Opening, OpenSample, ReadSample, SampleP
 from lume_local._samples.raw import (
     RawFile,
     copy_head,
-    encoding_of,
     is_xml,
     json_format,
     objects,
@@ -278,6 +278,7 @@ def _of_objects(raw: RawFile, opening: Opening, head: Path, kind: Literal["json"
 def _of_csv(raw: RawFile, opening: Opening, head: Path, encoding: str | None, delim: str | None) -> Sample:
     """Return the sample of a CSV file; if its lines look like it, of a fixed-width file."""
     asked: list[str] = []
+    is_guessed = encoding is None
     if encoding is None:
         encoding, asked = encoding_of(raw)
     try:
@@ -286,9 +287,10 @@ def _of_csv(raw: RawFile, opening: Opening, head: Path, encoding: str | None, de
     except LookupError:
         raise ConfigurationError(f"unknown encoding {encoding!r}: try utf-8 or cp1252") from None
     except UnicodeError:
+        what = f"looks like {encoding}, but has other bytes" if is_guessed else f"is not valid {encoding}"
+        how = "" if is_guessed else "leave out encoding= to have it guessed, or "
         raise ConfigurationError(
-            f"{raw.name} is not valid {encoding}: leave out encoding= to have it guessed, or pass the one that "
-            "it was saved in"
+            f"{raw.name} {what}: {how}pass encoding=, the one that it was saved in"
         ) from None
     with head.open(encoding="utf-8", errors="surrogateescape", newline="") as text:
         first = list(islice(text, _LINES))
