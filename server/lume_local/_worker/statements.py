@@ -36,6 +36,11 @@ def form_of(flow: dict[str, Any], layout: str) -> dict[str, Any]:
     return form | {"ref": f"{flow['ref']} ({layout})"}
 
 
+def forms_of(flow: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the compiled forms by which files are read: one for each layout, or only the flow's own."""
+    yield from (form_of(flow, layout) for layout in flow["layouts"] or ("",))
+
+
 @frozen
 class Branch:
     """The rows of one layout's files.

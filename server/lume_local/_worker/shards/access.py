@@ -68,6 +68,12 @@ def local_path(single: Single) -> Path | None:
     return place_to_read(single.place["files"][0]) if single.place["kind"] == "files" else None
 
 
+def paths_of(single: Single) -> tuple[str, ...]:
+    """Return its path below the server's root, or its URL (see `File`)."""
+    below = single.place["files"][0].get("below") if single.place["kind"] == "files" else None
+    return (below or single.shown,)
+
+
 def open_part(path: Path, tag: str, shown: str) -> BinaryIO:
     """Open a file for reading a part: one of the source, unchanged since the run began, or a copy without `tag`.
 

@@ -34,16 +34,15 @@ from lume_local._worker.shards.shards import (
     account_of,
     look,
     planned,
-    relation_of_all,
     relation_of_file,
 )
 from lume_local._worker.shards.tasks import Made, Tasks, can_be_joined, joined, later_rows, shared_rows
 from lume_local._worker.sources.formats.names import check_columns
-from lume_local._worker.sources.intake import Account, AllMalformed, Malformed, Together
+from lume_local._worker.sources.intake import Account, AllMalformed, Malformed, Together, columns_together
 from lume_local._worker.sources.read import Intake
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.sql import copy_to
-from lume_local._worker.statements import Statements
+from lume_local._worker.statements import Relation, Statements, form_of
 from lume_local._worker.steps import Context, Judged, Metrics, TakenIn, Unmet, check_written
 from lume_local._worker.targets.file_targets import PartsTarget
 
@@ -61,7 +60,7 @@ def execute(context: Context, tasks: Callable[[], AbstractContextManager[Tasks]]
     with attempt(context):
         read = begin_source(context)
         check_targets(context)
-        plans = planned(context.source.each(), context.flow, engine, context.folder)
+        plans = planned(context, engine)
         is_cut = any(plan.pieces for plan in plans)
         is_small = (
             bool(plans) and not is_cut and sum(one.single.bytes for one in plans) <= engine["shard_bytes"]
@@ -108,12 +107,16 @@ class Sharded:
         for one in taken:
             of_files[one.shard.file].append(one)
         shown = [cut.plan.single.shown for cut in cuts]
-        relations = [relation_of_file(self._flow, *of_file) for of_file in zip(shown, of_files, strict=True)]
-        together = relation_of_all(relations)
+        layouts = [parts[0].layout for parts in of_files]
+        relations = [
+            relation_of_file(form_of(self._flow, layout), name, parts)
+            for layout, name, parts in zip(layouts, shown, of_files, strict=True)
+        ]
+        together = columns_together(relations, layouts)
         relation = together.relation
         check_columns(self._flow, relation)
         self._context.enter("TRANSFORMING", None)
-        staged = self._stage(cuts, taken, together if len(cuts) > 1 else None)
+        staged = self._stage(cuts, taken, together if len(cuts) > 1 or relation.branches else None)
         self._context.source.check_unchanged(self._context.pause)
         account, malformed = _accounts(cuts, of_files, self._folder)
         return TakenIn(
@@ -127,14 +130,14 @@ class Sharded:
 
     def _stage(self, cuts: list[Cut], taken: list[Taken], together: Together | None) -> list[dict[str, Any]]:
         """Have all shards staged; then restrict the connection to the run's folder."""
-        relation = together and asdict(together.relation)
+        columns = {} if together is None else _columns_of_each(together.relation)
         arguments = [
             {
                 "job": self._common["job"],
                 "taken": one.result,
                 "number": n,
                 "shown": cuts[one.shard.file].plan.single.shown,
-                "together": relation,
+                "together": columns.get(one.layout),
                 "places": together and together.places[one.shard.file],
             }
             for n, one in enumerate(taken)
@@ -224,6 +227,12 @@ class Sharded:
         return joined(files, self._folder / f"{part}{target.suffix}", self._context.pause)
 
 
+def _columns_of_each(relation: Relation) -> dict[str, dict[str, Any]]:
+    """Return the columns of all files for those of each layout, which need no other branch, as JSON."""
+    each = {one.layout: evolve(relation, branches=(one,)) for one in relation.branches} or {"": relation}
+    return {layout: asdict(one) for layout, one in each.items()}
+
+
 def _check_unpacked(cuts: list[Cut], taken: list[Taken], left: int) -> None:
     """Check the total unpacked size, as each file alone is small enough. Raises `SourceError`."""
     for one in taken:
@@ -273,20 +282,18 @@ class TakingIn:
     """Takes in the shards of all files by tasks; a failed one tells where a file was cut wrongly."""
 
     def __init__(self, tasks: Tasks, flow: dict[str, Any], common: dict[str, Any]) -> None:
-        self._tasks, self._common = tasks, common
-        self._csv = flow["csv"] if flow["format"] == "csv" else None
+        self._tasks, self._flow, self._common = tasks, flow, common
 
     def cut(self, plans: Sequence[Plan]) -> list[Cut]:
         """Look at all pieces of all files to be cut."""
-        of_all = {"csv": self._csv, "folder": self._common["folder"]}
         arguments = [
-            {"single": single, "start": start, "end": end, **of_all}
+            {"single": single, "start": start, "end": end, "csv": csv, "folder": self._common["folder"]}
             for plan in plans
-            for single in [asdict(plan.single)]
+            for single, csv in [(asdict(plan.single), self._csv_of(plan))]
             for start, end in plan.pieces
         ]
         # In a local file without quotes, only a line of each piece is read.
-        is_quick = self._csv is None or not self._csv["quote"]
+        is_quick = not any(argument["csv"] and argument["csv"]["quote"] for argument in arguments)
         here = is_quick and all(plan.single.place["kind"] == "files" for plan in plans)
 
         def look_here() -> Iterator[dict[str, Any]]:
@@ -296,6 +303,12 @@ class TakingIn:
 
         looks = map(PieceLook.of, look_here() if here else self._tasks.do("look", arguments))
         return [Cut(plan, tuple(next(looks) for _ in plan.pieces)) for plan in plans]
+
+    def _csv_of(self, plan: Plan) -> dict[str, str] | None:
+        """Return the dialect of a file; None for lines without quotes."""
+        form = form_of(self._flow, plan.layout)
+        csv: dict[str, str] = form["csv"]
+        return csv if form["format"] == "csv" else None
 
     def take_in(self, cuts: list[Cut]) -> tuple[list[Cut], list[Taken]]:
         """Return every shard of every file, in order, and the final cuts of the files."""

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from attrs import evolve, field, frozen
 
 from lume_local._shared.compressed import ZIP
-from lume_local._worker.shards.access import fetch_range, local_path, new_folder, open_part
+from lume_local._worker.shards.access import fetch_range, local_path, new_folder, open_part, paths_of
 from lume_local._worker.sources.files import BLOCK, count_lines, is_utf8_name, opened
 from lume_local._worker.sources.formats.names import check_members
 from lume_local._worker.sources.formats.table_edges import TAIL, Footer, footer_in, whole_lines
@@ -32,16 +32,16 @@ from lume_local._worker.sources.intake import (
     Account,
     Malformed,
     MalformedLine,
-    Together,
-    columns_together,
     joint_aliases,
 )
+from lume_local._worker.sources.layouts import Recognition
 from lume_local._worker.sources.mending.door import OF_REJECTS, delim_of_rejects, is_table_of_objects
 from lume_local._worker.sources.places.held import Held, changed
-from lume_local._worker.sources.places.unpack import compression_of
-from lume_local._worker.sources.source import Single, SourceError
+from lume_local._worker.sources.places.unpack import ZIP, compression_of
+from lume_local._worker.sources.source import File, Single, SourceError
 from lume_local._worker.sql import text
-from lume_local._worker.statements import Relation
+from lume_local._worker.statements import Branch, Relation, form_of, forms_of
+from lume_local._worker.steps import Context
 
 _REACH = 256 * 1024
 """Bytes after which a case without a cut is given up: it is hardly the real one."""
@@ -193,6 +193,7 @@ class Plan:
         head: the bytes before the first record.
         above: the number of its lines that are not the header, by kind.
         footer: the part after the last record, which belongs to no shard.
+        layout: its layout, if that is known before it is read.
         pieces: start and end of each piece, about as large as a shard should be.
     """
 
@@ -202,6 +203,7 @@ class Plan:
     pieces: tuple[tuple[int, int], ...] = ()
     above: dict[str, int] = field(factory=dict)
     footer: Footer | None = None
+    layout: str = ""
 
     @property
     def end(self) -> int:
@@ -209,19 +211,41 @@ class Plan:
         return self.footer.begin if self.footer else self.single.bytes
 
 
-def planned(
-    singles: Sequence[Single], flow: dict[str, Any], engine: dict[str, Any], folder: Path
-) -> list[Plan]:
+def planned(context: Context, engine: dict[str, Any]) -> list[Plan]:
     """Return a plan for each file; none if one worker has to read them all.
 
-    Raises `SourceError` if an object can't be read.
+    Raises `SourceError` if an object can't be read, or a file has no layout.
     """
-    if any(may_hold_several(single, flow) for single in singles):
+    singles, flow, folder = context.source.each(), context.flow, context.folder
+    if any(may_hold_several(single, form) for single in singles for form in forms_of(flow)):
         return []
     size: int = engine["shard_bytes"]
     if engine.get("shards"):
         size = max(1, -(-sum(one.bytes for one in singles) // engine["shards"]))
-    return [_plan(single, flow, size, folder / f"head{n}") for n, single in enumerate(singles)]
+    if not flow["layouts"]:
+        return [_plan(single, flow, size, folder / f"head{n}") for n, single in enumerate(singles)]
+    recognition = Recognition(context.connection, flow, folder, context.pause, context.job.layout)
+    plans = list[Plan]()
+    for n, single in enumerate(singles):
+        if layout := _layout_of(single, flow, recognition, folder / f"whole{n}"):
+            plan = _plan(single, form_of(flow, layout), size, folder / f"head{n}")
+            plans.append(evolve(plan, layout=layout))
+        else:
+            plans.append(Plan(single, "its layout is known once it is read"))
+    return plans
+
+
+def _layout_of(single: Single, flow: dict[str, Any], recognition: Recognition, copy: Path) -> str:
+    """Return the layout of a file; empty if it is not here, is compressed, or holds rejects. Raises `SourceError`."""
+    paths, path = paths_of(single), local_path(single)
+    if path is None or compression_of(path, flow["compression"], path):
+        return recognition.by_path(single.shown, paths)
+    with closing(Held()) as held:
+        handle, found = opened(path)
+        if found.tag != single.tag:
+            raise changed(single.shown)
+        here = held.hold(handle, path, copy)
+        return recognition.of(File(here, single.shown, "", single.bytes, paths=paths)).layout
 
 
 def may_hold_several(single: Single, flow: dict[str, Any]) -> bool:
@@ -348,7 +372,8 @@ class Cut:
         """Return the argument of the task that takes the shard in."""
         single = self.plan.single
         if shard.span is None:
-            return {"place": single.place, "shown": single.shown, "tag": single.tag}
+            about = {"place": single.place, "shown": single.shown, "tag": single.tag}
+            return about | {"layout": self.plan.layout}
         segments = []
         at = bisect_right(self.looks, shard.span[0], key=lambda look: look.start) - 1
         while at < len(self.looks) and self.looks[at].start < shard.span[1]:
@@ -359,12 +384,13 @@ class Cut:
         head = self.plan.head.decode("latin-1")
         tag = single.tag if local_path(single) else ""  # objects are read from copies
         more = {"head": head, "first": shard.first, "shown": single.shown, "bytes": single.bytes}
-        return {"segments": segments, "tag": tag, **more}
+        return {"segments": segments, "tag": tag, "layout": self.plan.layout, **more}
 
 
 def relation_of(plain: dict[str, Any]) -> Relation:
     names: dict[str, Any] = {key: tuple(plain[key]) for key in ("raw", "unknown", "members")}
-    return Relation(**plain | names)
+    branches = (Branch(**one | {"own": relation_of(one["own"])}) for one in plain["branches"])
+    return Relation(**plain | names | {"branches": tuple(branches)})
 
 
 @frozen
@@ -377,6 +403,10 @@ class Taken:
     @property
     def relation(self) -> Relation:
         return relation_of(self.result["relation"])
+
+    @property
+    def layout(self) -> str:
+        return str(self.result["layout"])
 
 
 class Joined(Malformed):
@@ -399,7 +429,8 @@ class Joined(Malformed):
 
 def account_of(plan: Plan, parts: Sequence[Taken]) -> tuple[Account, Joined]:
     """Return the account of a file from its shards, in order; each but the first repeats the header."""
-    account, malformed, head_lines = Account(plan.single.bytes), [], count_lines(plan.head)
+    account = Account(plan.single.bytes, layout=parts[0].layout)
+    malformed, head_lines = [], count_lines(plan.head)
     for part in parts:
         again = 0 if part.shard.first else head_lines
         account.skip(part.result["skipped"])
@@ -431,11 +462,6 @@ def relation_of_file(flow: dict[str, Any], shown: str, parts: Sequence[Taken]) -
     )
     check_members(flow, together, shown)
     return together
-
-
-def relation_of_all(files: Sequence[Relation]) -> Together:
-    """Return the columns of all files."""
-    return columns_together(files, [""] * len(files))
 
 
 def part_name(number: int) -> str:

@@ -32,13 +32,14 @@ from lume_local._worker.shards.shards import ends_within_a_record, look, part_na
 from lume_local._worker.sources.files import BLOCK, opened
 from lume_local._worker.sources.formats.parquet import report_damage
 from lume_local._worker.sources.intake import Malformed, Read, rows_in
+from lume_local._worker.sources.layouts import recognised
 from lume_local._worker.sources.places.held import Held, changed, moved, named
 from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.read import read_source
 from lume_local._worker.sources.source import File, Pause, SourceError, no_pause
 from lume_local._worker.sql import copy_to, literal, row_of, scan_or_retry, text
 from lume_local._worker.stage import stage_to
-from lume_local._worker.statements import Statements
+from lume_local._worker.statements import Statements, form_of
 from lume_local._worker.steps import Context
 
 Json = dict[str, Any]
@@ -83,7 +84,7 @@ class Tasks(Protocol):
 def take_in(argument: Json) -> Json:
     """Task: read a shard, whose bytes are `segments` after `head`; without these, read the whole file.
 
-    `first` is whether the file begins with the shard.
+    `first` is whether the file begins with the shard, and `layout` the file's, if it is known.
     """
     job, folder = job_of(argument), new_folder(Path(argument["folder"]), "shard")
     if "segments" in argument:
@@ -94,30 +95,35 @@ def take_in(argument: Json) -> Json:
                 for block in _bytes(segment, argument["tag"], argument["shown"]):
                     out.write(block)
         is_beginning = argument["first"] or bool(argument["head"])
-        return _taken(
-            job,
-            folder,
-            File(path, argument["shown"], job.flow["format"], argument["bytes"], is_beginning, is_end=False),
-        )
+        file = File(path, argument["shown"], "", argument["bytes"], is_beginning, is_end=False)
+        return _taken(job, folder, file, argument["layout"])
     with closing(source_of(argument["place"], job.flow)) as source:
         source.check()
         (now,) = source.each()
         if now.tag != argument["tag"]:
             raise changed(source.places[0])
         (file,) = source.fetch(folder, no_pause)  # no pause: a task is ended from outside
-        return _taken(job, folder, evolve(file, shown=argument["shown"])) | {"tag": now.tag}
+        file = evolve(file, shown=argument["shown"])
+        return _taken(job, folder, file, argument["layout"]) | {"tag": now.tag}
 
 
-def _taken(job: Execute, folder: Path, file: File) -> Json:
+def _taken(job: Execute, folder: Path, file: File, layout: str) -> Json:
     """Take in one file; return its account and relation as JSON."""
     with connect() as connection:
         confine(connection, folder, [file], job)
+        if job.flow["layouts"] and not layout:
+            (file,) = recognised(connection, [file], job.flow, folder, no_pause, forced=job.layout)
+            if not file.layout:
+                raise SourceError(f"{file.shown} holds corrected rejects: submit them alone, for their run")
+        form = form_of(job.flow, layout or file.layout)
+        file = evolve(file, layout=layout or file.layout, format=form["format"])
         intake = read_source(connection, [file], job.flow, folder, no_pause)
     ((_, malformed),) = intake.malformed.by_file
     path = Path(named(str(file.path)))  # another process holds the file itself
-    relation = evolve(
-        intake.relation, reader=intake.relation.reader.replace(literal(file.path), literal(path))
-    )
+    relation = intake.relation
+    for branch in relation.branches:  # the only one, so it has the file's own columns
+        relation = evolve(branch.own, reader=branch.reader)
+    relation = evolve(relation, reader=relation.reader.replace(literal(file.path), literal(path)))
     return {
         "folder": str(folder),
         "path": str(path),
@@ -129,7 +135,8 @@ def _taken(job: Execute, folder: Path, file: File) -> Json:
         "skipped": intake.account.skipped,
         "warnings": intake.account.warnings,
         "malformed": malformed.plain(),
-        "is_cut_wrong": job.flow["format"] == "csv" and ends_within_a_record(file.path, malformed, job.flow),
+        "is_cut_wrong": form["format"] == "csv" and ends_within_a_record(file.path, malformed, form),
+        "layout": file.layout,
     }
 
 
@@ -148,23 +155,26 @@ def _bytes(segment: Json, tag: str, shown: str) -> Iterator[bytes]:
 def stage(argument: Json) -> Json:
     """Task: stage the rows of the shard `number` in one scan.
 
-    `together` has the columns of all files, and `places` the numbers of this file's among them.
+    `together` has the columns of all files, with the branch of this one's layout, and `places` the numbers of its own
+    among them.
     """
     job, taken = job_of(argument), argument["taken"]
     folder, relation = new_folder(Path(taken["folder"]), "stage"), relation_of(taken["relation"])
     if argument["together"] is not None:
         together = relation_of(argument["together"])
         file = Read(relation, argument["shown"], taken["records"])
-        relation = evolve(together, reader=rows_in(together, file, argument["places"]))
+        relation = together.read_by([rows_in(together, file, argument["places"])])
     path = folder / part_name(argument["number"])
     records = taken["records"] - Malformed.of(taken["malformed"]).total
     with (
         _held(taken, argument["shown"], folder / "held") as source,
         database(job, Path(taken["folder"]), [source], seeds_in=folder) as (connection, seeds),
     ):
-        reader = relation.reader.replace(literal(Path(taken["path"])), literal(source))
+        (reader,) = relation.readers
+        reader = reader.replace(literal(Path(taken["path"])), literal(source))
         statements = Statements(job.flow, relation)
-        parquet = {argument["shown"]: source} if job.flow["format"] == "parquet" else {}
+        is_parquet = form_of(job.flow, taken["layout"])["format"] == "parquet"
+        parquet = {argument["shown"]: source} if is_parquet else {}
         with report_damage(connection, parquet):
             scan_or_retry(
                 reader,

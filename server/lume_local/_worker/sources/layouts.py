@@ -51,30 +51,54 @@ def recognised(
     *,
     forced: str = "",
 ) -> list[File]:
-    """Return the files with their layouts. Raises `SourceError`.
+    """Return the files with their layouts (see `Recognition`). Raises `SourceError`.
 
     Those of a version without layouts, and a file of corrected rejects, have none.
+    """
+    if not flow["layouts"]:
+        return files
+    recognition, found = Recognition(connection, flow, folder, pause, forced), list[File]()
+    for file in files:
+        found.append(recognition.of(file))
+        if not found[-1].layout and len(files) > 1:
+            raise SourceError(f"{file.shown} holds corrected rejects: submit them alone, for their run")
+    return found
+
+
+class Recognition:
+    """Recognises the layouts of one version.
 
     Args:
         connection: one that may read the files.
         folder: where nothing is written: a place for readings.
         forced: the layout that all files have, if the request names it.
     """
-    if not flow["layouts"]:
-        return files
-    known = [_Known.of(name, form_of(flow, name)) for name in flow["layouts"]]
-    of_name = {one.name: one for one in known}
-    found = list[File]()
-    for file in files:
-        pause()
-        beginning = _Beginning(connection, file, folder, pause)
-        if beginning.holds_rejects(flow):
-            if len(files) > 1:
-                raise SourceError(f"{file.shown} holds corrected rejects: submit them alone, for their run")
-            return [evolve(file, format=flow["format"])]  # each row has the layout of its file
-        one = of_name[forced] if forced else _by_path(file, known, flow) or _by_names(beginning, known, flow)
-        found.append(evolve(file, layout=one.name, format=one.form["format"]))
-    return found
+
+    def __init__(
+        self, connection: DuckDBPyConnection, flow: dict[str, Any], folder: Path, pause: Pause, forced: str
+    ) -> None:
+        self._connection, self._flow, self._folder, self._pause = connection, flow, folder, pause
+        self._known = {name: _Known.of(name, form_of(flow, name)) for name in flow["layouts"]}
+        self._forced = forced
+
+    def by_path(self, shown: str, paths: Iterable[str]) -> str:
+        """Return the layout that a file has whatever is in it; empty if it has to be opened. Raises `SourceError`."""
+        one = self._by_path(shown, paths)
+        return one.name if one else ""
+
+    def _by_path(self, shown: str, paths: Iterable[str]) -> "_Known | None":
+        known = list(self._known.values())
+        return self._known[self._forced] if self._forced else _by_path(shown, paths, known, self._flow)
+
+    def of(self, file: File) -> File:
+        """Return the file with its layout and its format. Raises `SourceError`: it has none, or several."""
+        self._pause()
+        beginning = _Beginning(self._connection, file, self._folder, self._pause)
+        if beginning.holds_rejects(self._flow):
+            return evolve(file, format=self._flow["format"])  # each row has the layout of its file
+        one = self._by_path(file.shown, file.paths)
+        one = one or _by_names(beginning, list(self._known.values()), self._flow)
+        return evolve(file, layout=one.name, format=one.form["format"])
 
 
 @frozen(slots=False)
@@ -168,14 +192,16 @@ class _Fit:
 # -- by path
 
 
-def _by_path(file: File, known: Sequence[_Known], flow: dict[str, Any]) -> _Known | None:
+def _by_path(
+    shown: str, paths: Iterable[str], known: Sequence[_Known], flow: dict[str, Any]
+) -> _Known | None:
     """Return the layout whose `match` fits; None if there is none. Raises `SourceError` for several."""
     # A URL has an empty part, which no pattern has.
-    paths = ["/".join(filter(None, path.split("/"))) for path in file.paths]
-    found = [one for one in known if any(each.matches(path) for each in one.patterns for path in paths)]
+    plain = ["/".join(filter(None, path.split("/"))) for path in paths]
+    found = [one for one in known if any(each.matches(path) for each in one.patterns for path in plain)]
     if len(found) > 1:
         raise SourceError(
-            f"the path of {file.shown} matches the layouts {_listed(found)} of {flow['ref']}: let only one match it, "
+            f"the path of {shown} matches the layouts {_listed(found)} of {flow['ref']}: let only one match it, "
             "in a new flow version, or name the layout when you submit the run"
         )
     return found[0] if found else None
@@ -287,11 +313,13 @@ class _Beginning:
     def _fit_of_columns(self, one: _Known, names: list[str] | _Fit) -> _Fit:
         if isinstance(names, _Fit):
             return names
+        if one.names_its_columns:  # the file has none of these names, only what the header contains
+            return _Fit(read=len(one.contains))
         key = tuple(names)
         if key not in self._of_header:
             self._of_header[key] = _Names.of(names)
         # The quick comparison first: nearly all layouts are ruled out by it.
-        if not one.names_its_columns and (missing := one.missing(self._of_header[key])):
+        if missing := one.missing(self._of_header[key]):
             return _Fit(lacks=missing)
         columns = readable(names)
         found = fitting_columns(one.form, columns)
