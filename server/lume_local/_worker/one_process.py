@@ -77,7 +77,13 @@ class OneProcess:
         files = context.source.fetch(self._folder, context.pause)
         seeds = load_seeds(self._connection, self._flow, context.job.seeds, context.folder)
         confine(self._connection, context.folder, files, context.job)
-        return self.take_in_files(files, seeds)
+        return self.take_in_files(self.recognised(files), seeds)
+
+    def recognised(self, files: list[File]) -> list[File]:
+        """Return the files, which the connection can open, with their layouts. Raises `SourceError`."""
+        context = self._context
+        forced = context.job.layout
+        return recognised(self._connection, files, self._flow, self._folder, context.pause, forced=forced)
 
     def take_in_files(self, files: list[File], seeds: dict[str, Any]) -> TakenIn:
         """Read the files, which the connection can open; the seeds are loaded already."""
@@ -86,9 +92,6 @@ class OneProcess:
         lost = LostLetters() if mended is None else lost_letters(read_job(mended))
         accepted = context.job.accepted or {"rejects": None}
         is_mended = mended is not None or accepted["rejects"] is not None
-        files = recognised(
-            self._connection, files, self._flow, self._folder, context.pause, forced=context.job.layout
-        )
         intake = read_source(
             self._connection,
             files,
@@ -169,6 +172,7 @@ class SmallFiles:
             if not file.path.is_relative_to(self._folder):
                 file = evolve(file, path=shutil.copyfile(file.path, self._folder / f"copy{n}"))
             copies.append(file)
+        copies = self._one.recognised(copies)
         # What was unpacked may be large, and so may the rows of a binary file: a text stands in it once for all.
         is_text = not any(copy.format in PACKED for copy in copies)
         self._size = sum(os.stat(copy.path).st_size for copy in copies) if is_text else sys.maxsize

@@ -14,8 +14,12 @@ from local.one_run import Result, carried_out, fetch, job_of, read_rejects
 from local.workbooks import Sheet, written
 
 from lume_local._flow.definition import read_definition
+from lume_local._shared.protocol import Execute
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
+from lume_local._worker.engine import Run
+from lume_local._worker.one_process import Instances, SmallFiles, place_of
+from lume_local._worker.steps import Context
 
 COLUMNS: dict[str, Any] = {
     "order_id": {"type": "integer", "required": True},
@@ -52,8 +56,10 @@ def run_version(
     *files: tuple[str, bytes],
     rejects: str = ".csv",
     mapped: str = ".parquet",
+    is_small: bool = False,
     **job: Any,
 ) -> Result:
+    """Run a version over files; `is_small` is whether by the instance that small runs share."""
     (folder / "run").mkdir(parents=True)
     paths = [folder / name for name, _ in files]
     for path, (_, content) in zip(paths, files, strict=True):
@@ -65,7 +71,8 @@ def run_version(
         made = job_of(flow, folder / "run", paths, folder / f"mapped{mapped}", target)
         for file in made.source["files"]:
             file["shown"] = file["below"] = Path(file["path"]).relative_to(folder).as_posix()
-        record = carried_out(connection, evolve(made, **job))
+        made = evolve(made, **job)
+        record = _small(made) if is_small else carried_out(connection, made)
     at = target if target.exists() else target.with_name("none")
     content = at.read_bytes() if record["target_locations"]["rejects"] else b""
     rows = read_rejects(content, flow) if rejects == ".csv" else []
@@ -74,6 +81,14 @@ def run_version(
         for row in fetch(f"{folder}/mapped{mapped}")
     ]
     return Result(record["metrics"], found, content, rows)
+
+
+def _small(job: Execute) -> dict[str, Any]:
+    place = place_of(job)
+    assert place is not None
+    with Instances().connection(job, place) as connection:
+        context = Context(connection, job, lambda name, rows: None)
+        return Run(context, SmallFiles(context, place)).execute()
 
 
 @frozen

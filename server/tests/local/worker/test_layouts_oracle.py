@@ -126,6 +126,17 @@ def test_layouts_that_alternate(tmp_path: Path) -> None:
     } == dict.fromkeys([one.name for one in few], 3)
 
 
+@pytest.mark.parametrize("count", [5, 100])
+def test_small_runs(tmp_path: Path, count: int) -> None:
+    files = files_of(SENDERS, count)
+    one, small = (
+        run(tmp_path / name, LAYOUTS, *files, mapped=".csv", job={"is_small": name == "small"})
+        for name in ("one", "small")
+    )
+    assert (small.metrics, small.rejects_file) == (one.metrics, one.rejects_file)
+    assert (tmp_path / "one" / "mapped.csv").read_bytes() == (tmp_path / "small" / "mapped.csv").read_bytes()
+
+
 @pytest.mark.parametrize(
     "shards", [pytest.param(n, marks=[] if n == 4 else [pytest.mark.thorough]) for n in (1, 4, 6, 12)]
 )
