@@ -28,6 +28,7 @@ async def single_runs(client: lume.Client) -> None:
     assert_type(run.finished_at, datetime | None)
     assert_type(run.run_metadata, dict[str, Any] | None)
     assert_type(run.reused, bool)
+    assert_type(run.layout, str | None)
     assert_type(await run.wait(timeout=timedelta(hours=1), poll_interval=lume.Backoff(1)), lume.LumeRun)
     assert_type(await run.refresh(), None)
     assert_type(await run.cancel(), None)

@@ -28,6 +28,7 @@ def single_runs(client: lume.Client) -> None:
     assert_type(run.finished_at, datetime | None)
     assert_type(run.run_metadata, dict[str, Any] | None)
     assert_type(run.reused, bool)
+    assert_type(run.layout, str | None)
     assert_type(run.wait(timeout=timedelta(hours=1), poll_interval=lume.Backoff(1)), lume.LumeRun)
     assert_type(run.refresh(), None)
     assert_type(run.cancel(), None)
