@@ -8,7 +8,7 @@ fixed on one half of the origins (`--tuned` reports on that one); what is report
 
 Of each grade: precision is the share of proposals that are right, recall the share of target columns with a source
 that got theirs. "Renamed" are columns whose two names differ in more than case and punctuation. By names, types and
-values alone: no expression is tried on rows here, as it is in a proposal.
+values alone: no expression is tried on rows here, as it is in a proposal. The traps are those of `traps.py`.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from lume_local._mapping.evidence import Side
 from lume_local._mapping.match import assign
 from lume_local._mapping.profile import facts_of
 from server.benchmarks.mapping.cases import Case, cases
+from server.benchmarks.mapping.traps import traps
 
 _SURE = ("certain", "high")
 
@@ -120,6 +121,24 @@ def _best(results: list[tuple[Case, list[list[Any]]]]) -> Counter[tuple[str, str
     return best
 
 
+def of_traps() -> str:
+    """How many traps have a wrong proposal of each grade, by situation; `city` is no trap."""
+    wrong: dict[str, Counter[str]] = defaultdict(Counter)
+    for trap in traps():
+        for case in (*trap.alone(), *trap.own(), *trap.respelled()):
+            proposals = {one.target: one for one in ours(case) if one.target != "city"}
+            wrong[case.kind]["columns"] += len(case.truth) - 1
+            for one in proposals.values():
+                wrong[case.kind][one.grade] += one.source != case.truth[one.target]
+            used = [one for one in proposals.values() if one.grade != "low"]
+            wrong[case.kind]["right"] += sum(one.source == case.truth[one.target] for one in used)
+    return "\n".join(
+        f"{kind}: {found['columns']} columns, right {found['right']}, wrong "
+        + ", ".join(f"{grade.value} {found[grade.value]}" for grade in evidence.ORDER[:3])
+        for kind, found in wrong.items()
+    )
+
+
 def speed() -> str:
     """100 by 100 columns, names and values."""
     words = "order customer item line tax price date code name status total net gross amount city street"
@@ -163,7 +182,7 @@ def main() -> None:
             )
             if kind in theirs:
                 print(f"  {which:8} Coma           {line(theirs[kind], which, ['coma'])}")
-    print(f"\n{speed()}")
+    print(f"\n{of_traps()}\n\n{speed()}")
 
 
 if __name__ == "__main__":

@@ -275,15 +275,15 @@ def grade(pair: Pairing, likely: float, rival: float) -> Grade:
     """
     if likely < _MEDIUM:
         return Grade.LOW
-    says_little = pair.name.both < _CRYPTIC or pair.name.source_left > _MORE
     name = pair.name
-    is_doubtful = name.doubtful or pair.values.clash or (says_little and not pair.values.known)
+    says_little = name.both < _CRYPTIC or name.source_left > _MORE
+    # Names that share a word, but have one of their own each, are namesakes, whatever their values.
+    is_namesake = name.pairs and min(name.target_left, name.source_left) > _LEFT
+    is_doubtful = name.doubtful or is_namesake or pair.values.clash or (says_little and not pair.values.known)
     if likely < _HIGH or rival > _RIVAL or is_doubtful:
         return Grade.MEDIUM
     # Every word of both names has a match, and no significant word is left over.
-    is_whole = name.same or (
-        name.worst >= SYNONYM and not name.digits and name.target_left <= _LEFT and name.source_left <= _LEFT
-    )
+    is_whole = name.same or (name.worst >= SYNONYM and not name.digits and name.left <= _LEFT)
     if likely < _CERTAIN or not is_whole:
         return Grade.HIGH
     numbers = dict(zip(FEATURES, pair.numbers, strict=True))

@@ -9,7 +9,7 @@ from rapidfuzz.distance import Indel
 
 from lume_local._mapping.evidence import ORDER, Grade
 from lume_local._mapping.expressions import Way
-from lume_local._mapping.names import plain, words
+from lume_local._mapping.names import are_opposed, plain, words
 from lume_local._mapping.proposal import LookupLine
 from lume_local._mapping.target import Json
 
@@ -50,11 +50,11 @@ def _member(value: str, members: Sequence[str], values: Mapping[str, int]) -> tu
         return same[0], Grade.HIGH
     if len(short := _initials(text, members, values)) == 1:
         return short[0], Grade.HIGH
-    shared = [member for member in members if _stems(value) & _stems(member)]
+    shared = [one for one in members if _stems(value) & _stems(one) and not are_opposed(value, one)]
     if len(shared) == 1:
         return shared[0], Grade.MEDIUM
     best = max(members, key=lambda member: Indel.normalized_similarity(text, plain(member)))
-    if Indel.normalized_similarity(text, plain(best)) >= _ALIKE:
+    if Indel.normalized_similarity(text, plain(best)) >= _ALIKE and not are_opposed(value, best):
         return best, Grade.MEDIUM
     return None, Grade.LOW
 

@@ -185,7 +185,7 @@ def _of_names(match: Match) -> Iterator[str]:
     shown = ", ".join(one if one == other else f"{one} = {other}" for one, other in name.pairs[:4])
     if not name.pairs:
         yield "the names have no word in common" + (", but look alike" if name.ratio > 0.6 else "")
-    elif name.worst >= SYNONYM and name.target_left <= 0.3 and name.source_left <= 0.3:
+    elif name.worst >= SYNONYM and name.left <= 0.3:
         yield f"every word of the names matches: {shown}"
     else:
         yield f"words of the names match: {shown}"

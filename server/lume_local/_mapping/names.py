@@ -67,6 +67,9 @@ class Vocabulary:
                 return Word(form, self.concepts[form])
         return Word(_singular(text), frozenset())
 
+    def tells(self, word: Word) -> bool:
+        return not self.is_filler(word) and not word.concepts.isdisjoint(self.telling)
+
     def says_little(self, word: Word) -> bool:
         return self.is_filler(word) or word.text in self.weak or not word.concepts.isdisjoint(self.weak)
 
@@ -119,15 +122,14 @@ def parts(name: str) -> list[str]:
 def words(name: str, context: Collection[str] = ()) -> tuple[Word, ...]:
     """Return the words of a name; `context` has words of other names, at which a compound may be split."""
     known = vocabulary()
-    found: list[Word] = []
-    several = parts(name)
-    for n, part in enumerate(several, 1):
-        if n == len(several) and part in known.last and (n > 1 or len(part) > 1):
-            found.append(known.last[part])
-            continue
+    texts: list[str] = []
+    for part in parts(name):
         short = next((known.short[form] for form in _forms(part) if form in known.short), None)
         for text in short or _split(part, context):
-            found += map(known.word, known.short.get(text, [text]))
+            texts += known.short.get(text, [text])
+    found = list(map(known.word, texts))
+    if texts and texts[-1] in known.last and (len(texts) > 1 or len(texts[-1]) > 1):
+        found[-1] = known.last[texts[-1]]
     return tuple(dict.fromkeys(found))
 
 
@@ -198,11 +200,12 @@ class NameMatch:
         source: the reverse.
         target_left: the weight of the target's words that the source lacks.
         source_left: the reverse.
+        left: the larger of both, if only the whole name of a table goes without saying.
         worst: the similarity of the least similar pair of words; 1 if there is none.
         head: whether the last words match.
         ratio: the similarity of the strings.
         digits: whether both contain numbers, but different ones.
-        opposed: whether each has a word that excludes the other's, or one has a negation.
+        opposed: whether each has a word that excludes the other's, as all numbers do, or one has a negation.
         doubtful: words that only one has, or that are only near each other, and that may make it another column.
         pairs: the matching words as spelled.
     """
@@ -212,6 +215,7 @@ class NameMatch:
     source: float
     target_left: float
     source_left: float
+    left: float
     worst: float
     head: bool
     ratio: float
@@ -267,7 +271,7 @@ class Names:
     def _name(self, text: str, found: tuple[Word, ...]) -> Name:
         weights = tuple(map(self._weight, found))
         implied = frozenset[Word]().union(*(table for table in self._tables if table.issubset(found)))
-        digits = frozenset(w.text for w in found if w.text.isdigit())
+        digits = frozenset(w.text.lstrip("0") for w in found if w.text.isdigit())
         return Name(text, folded(text), found, weights, implied, digits)
 
     def _weight(self, word: Word) -> float:
@@ -282,15 +286,18 @@ class Names:
         """Compare two of the names."""
         if target.folded == source.folded:
             both = tuple((word.text, word.text) for word in target.words)
-            return NameMatch(True, 1.0, 1.0, 0.0, 0.0, 1.0, True, 1.0, False, False, (), both)
+            return NameMatch(True, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, True, 1.0, False, False, (), both)
         found = self._matching(target, source)
         of_target = sum(alike * target.weights[t] for t, _, alike in found)
         of_source = sum(alike * source.weights[s] for _, s, alike in found)
         left, right = {t for t, _, _ in found}, {s for _, s, _ in found}
+        target_left = _left(target, left, self._of_tables)
+        source_left = _left(source, right, self._of_tables)
         has_more = max(of_target, of_source) > 0
         rest_t = [word for n, word in enumerate(target.words) if n not in left]
         rest_s = [word for n, word in enumerate(source.words) if n not in right]
         rest = [*rest_t, *rest_s]
+        has_digits = bool(target.digits and source.digits)
         pairs = [(target.words[t], source.words[s]) for t, s, _ in found]
         known = vocabulary()
         if rest and all(word.concepts or word.text in known.fillers for word in rest):
@@ -301,15 +308,17 @@ class Names:
         unsaid += [word for word in rest_s if word not in source.implied]
         return NameMatch(
             same=False,
-            target=of_target / self._weight_of(target, left) if has_more else 0.0,
-            source=of_source / self._weight_of(source, right) if has_more else 0.0,
-            target_left=_left(target, left, target.implied),
-            source_left=_left(source, right, source.implied),
+            target=of_target / (sum(target.weights[t] for t in left) + target_left) if has_more else 0.0,
+            source=of_source / (sum(source.weights[s] for s in right) + source_left) if has_more else 0.0,
+            target_left=target_left,
+            source_left=source_left,
+            left=max(_left(target, left, target.implied), _left(source, right, source.implied)),
             worst=min((alike for *_, alike in found), default=0.0),
             head=any(t == len(target.words) - 1 and s == len(source.words) - 1 for t, s, _ in found),
             ratio=ratio,
-            digits=bool(target.digits and source.digits and target.digits != source.digits),
-            opposed=any(word.concepts & known.negations for word in rest)
+            digits=has_digits and target.digits != source.digits,
+            opposed=(has_digits and target.digits.isdisjoint(source.digits))
+            or any(word.concepts & known.negations for word in rest)
             or any(self._exclude(one, other) for one in rest_t for other in rest_s),
             doubtful=tuple(word.text for word in self._doubtful(pairs, unsaid)),
             pairs=tuple((one.text, other.text) for one, other in pairs),
@@ -338,15 +347,16 @@ class Names:
         known = vocabulary()
         yield from (one for one, other in pairs if self._exclude(one, other))
         if pairs:  # else it is not the names that speak for it
-            of_any = all(known.says_little(one) for one, _ in pairs)  # such as an id or a name
+            of_any = all(known.says_little(one) or known.tells(one) for one, _ in pairs)  # an id, a name, net
             for word in unsaid:
-                is_telling = not known.is_filler(word) and not word.concepts.isdisjoint(known.telling)
-                if is_telling or (of_any and not known.says_little(word)):
+                if known.tells(word) or (of_any and not known.says_little(word)):
                     yield word
 
-    def _weight_of(self, name: Name, matched: set[int]) -> float:
-        """Return the weight of a name; unless they match, words of tables weigh less."""
-        return sum(name.weights[n] for n in matched) + _left(name, matched, self._of_tables)
+
+def are_opposed(one: str, other: str) -> bool:
+    """Return whether two names exclude each other."""
+    names = Names([one], [other])
+    return names.match(names.targets[0], names.sources[0]).opposed
 
 
 def _left(name: Name, matched: set[int], implied: frozenset[Word]) -> float:

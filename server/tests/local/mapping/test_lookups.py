@@ -25,6 +25,8 @@ def meant(values: list[str], members: list[str]) -> dict[str, str | None]:
         (["in transit"], ["transit", "delivered"], ["transit"]),
         (["M"], ["Medium", "Maxi"], [None]),  # either may be meant
         (["Medium", "Maxi"], ["M", "S"], [None, None]),
+        (["inactive", "not active", "actve"], ["active", "closed"], [None, None, "active"]),
+        (["female", "Level 12"], ["male", "Level 10"], [None, None]),
     ],
 )
 def test_what_a_value_means(values: list[str], members: list[str], expected: list[str | None]) -> None:

@@ -62,6 +62,51 @@ def test_a_table_goes_without_saying() -> None:
     assert inside.target_left < 0.3 < apart.target_left
 
 
+def test_a_table_goes_without_saying_only_as_a_whole() -> None:
+    part, whole = match("project_id", "id", "project_statistics"), match("id", "project_id", "projects_2024")
+    assert part.left == 1
+    assert part.doubtful == ("project",)
+    assert whole.left < 0.3
+    assert not whole.doubtful
+
+
+@pytest.mark.parametrize(
+    ("target", "source"),
+    [
+        ("valid_from", "valid_to"),
+        ("temp_c", "temp_f"),
+        ("is_active", "is_not_active"),
+        ("paid", "unbezahlt"),
+        ("address_line_1", "addr_line_2"),
+        ("in", "out"),
+    ],
+)
+def test_names_that_exclude_each_other(target: str, source: str) -> None:
+    assert match(target, source).opposed
+    assert match(source, target).opposed
+    assert not match(target, target.upper()).opposed
+
+
+@pytest.mark.parametrize(
+    ("target", "source", "doubtful"),
+    [
+        ("amount_cents", "amount", ("cent",)),
+        ("height_in", "height", ("in",)),  # inches
+        ("in_stock", "stock", ()),
+        ("order_id", "order_number", ("id",)),
+        ("order_id", "Auftragsnummer", ()),  # that is the id
+        ("customer_name", "name", ("customer",)),
+        ("city_name", "city", ()),
+    ],
+)
+def test_words_by_which_a_name_may_mean_another_column(
+    target: str, source: str, doubtful: tuple[str, ...]
+) -> None:
+    found = match(target, source)
+    assert not found.opposed
+    assert found.doubtful == doubtful
+
+
 def test_what_many_columns_have_says_little() -> None:
     others = tuple(f"order_{part}" for part in ("date", "name", "city", "price", "state"))
     rare, common = match("order_weight", "weight"), match("order_weight", "weight", others=others)

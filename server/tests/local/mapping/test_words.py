@@ -44,10 +44,17 @@ def test_a_name_shows_its_words(name: str, expected: list[str]) -> None:
         ("datecreated", ["date", "create"]),
         ("addresses", ["address"]),
         ("qty", ["quantity"]),
+        ("qté", ["quantity"]),
+        ("qtd", ["quantity"]),
+        ("apellidos", ["last", "name"]),
+        ("Energie (kWh)", ["energie", "kilowatthour"]),
+        ("Preis in €", ["price", "into", "eur"]),
+        ("temp_c", ["temperature", "celsius"]),
+        ("Order No", ["order", "number"]),
     ],
 )
 def test_words_have_meanings_in_five_languages(name: str, expected: list[str]) -> None:
-    assert [min(word.concepts) for word in words(name)] == expected
+    assert [min(word.concepts, default=word.text) for word in words(name)] == expected
 
 
 @pytest.mark.parametrize(
