@@ -12,7 +12,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from lume_async._base.elided import elided
 from lume_async._base.words import counted, listed
@@ -47,6 +47,7 @@ _FEWEST = 3
 _MOST_CELLS = 200
 _FIRST_ROWS = 100
 _MOST_SHEETS = 20
+_NEEDED = "a sample needs a header that names the columns, and rows"
 
 
 @frozen
@@ -97,7 +98,7 @@ class Start:
                 "name them, unless it is the header"
             )
         elif "header" in self.settings:
-            shown = elided(listed(self.names), 200)
+            shown = elided(listed(list(filter(str.strip, self.names))), 200)
             unsure = "" if self.is_sure else ", though it looks like the rows below it"
             asked.append(
                 f"the header is taken to be {shown}{unsure}, and what is above it is skipped: is that right?"
@@ -236,41 +237,58 @@ def footer_of(rows: Sequence[Sequence[str]], width: int) -> list[str]:
 
 @frozen
 class SheetChoice:
-    """A sheet as the flow's `[source]`, and what to check."""
+    """A sheet as the flow's `[source]`, what to check, and names that identify its header."""
 
     source: dict[str, Any]
     doubts: list[str]
+    contains: list[str] = field(factory=list)
+
+    @property
+    def below_blank_rows(self) -> "SheetChoice":
+        """The same with a header that need not be the first row."""
+        return evolve(self, source=self.source | {"header": {"contains": self.contains}})
 
 
-def sheet_of(parts: SampleParts, file: OpenSample, wanted: str | int | None = None) -> SheetChoice:
-    """Return the sheet to read, the first with a table unless one is `wanted`, and where its table starts."""
+def sheet_of(parts: SampleParts, file: OpenSample, name: str, wanted: str | int | None = None) -> SheetChoice:
+    """Return the sheet to read, the first with a table unless one is `wanted`, and where its table starts.
+
+    `name` is the workbook's in messages. Raises `ConfigurationError` if there is no cell with a value.
+    """
     if wanted is not None:
         chosen = {"excel": {"sheet": wanted}}
-        start, _ = _begins(file, chosen)
-        return SheetChoice({"format": "excel"} | chosen | start.settings, start.doubts)
-    names = parts.sheets
-    first, doubts = Start(0, []), list[str]()
-    for n, name in enumerate(names[:_MOST_SHEETS] or [""]):
-        more: dict[str, Any] = {"excel": {"sheet": name}} if n else {}
-        start, has_table = _begins(file, more)
-        first = first if n else start
-        if has_table:
+        start, has_table = _begins(file, chosen)
+        if has_table is None:
+            raise ConfigurationError(f"{name} has no cell with a value in the sheet {wanted!r}: {_NEEDED}")
+        return SheetChoice({"format": "excel"} | chosen | start.settings, start.doubts, start.contains)
+    names = parts.sheets[:_MOST_SHEETS] or [""]
+    begins = []
+    for n, sheet in enumerate(names):
+        begins.append(_begins(file, {"excel": {"sheet": sheet}} if n else {}))
+        if begins[-1][1]:
             break
-    else:
-        name, start, more = "", first, {}
-    if more:
-        doubts.append(f"the sheet {name!r} is read, as those before it have no table: is that right?")
-    elif len(names) > 1:
-        doubts.append(
-            f"of {counted(len(names), 'sheet')} the first is read, {names[0]!r}: others are {listed(names[1:])}"
-        )
+    at = len(begins) - 1
+    if not begins[at][1]:  # no sheet has a table: the first that has anything
+        at = next((n for n, (_, has_table) in enumerate(begins) if has_table is not None), -1)
+    hidden = f"hidden, and not read: {listed(parts.hidden)}"
+    if at < 0:
+        where = "its sheet" if len(names) == 1 else f"its {len(names)} sheets"
+        more = f"; {hidden}: unhide what should be read" if parts.hidden else ""
+        raise ConfigurationError(f"{name} is empty: no cell of {where} has a value, and {_NEEDED}{more}")
+    start, doubts = begins[at][0], list[str]()
+    if at:
+        doubts.append(f"the sheet {names[at]!r} is read, as those before it have no table: is that right?")
+    elif len(parts.sheets) > 1:
+        sheets = counted(len(parts.sheets), "sheet")
+        others = listed(parts.sheets[1:])
+        doubts.append(f"of {sheets} the first is read, {names[0]!r}: others are {others}")
     if parts.hidden:
-        doubts.append(f"hidden, and not read: {listed(parts.hidden)}")
-    return SheetChoice({"format": "excel"} | more | start.settings, [*doubts, *start.doubts])
+        doubts.append(hidden)
+    source = {"format": "excel"} | ({"excel": {"sheet": names[at]}} if at else {}) | start.settings
+    return SheetChoice(source, [*doubts, *start.doubts], start.contains)
 
 
-def _begins(file: OpenSample, more: dict[str, Any]) -> tuple[Start, bool]:
-    """Return where the table of a sheet starts, by its first raw rows, and whether there is one."""
+def _begins(file: OpenSample, more: dict[str, Any]) -> tuple[Start, bool | None]:
+    """Return where the table of a sheet starts, and whether there is one; None if no cell has a value."""
     names = [f"c{n}" for n in range(_MOST_CELLS)]
     try:
         found = file.rows({"format": "excel", "header": "none", "names": names} | more, most=_FIRST_ROWS)
@@ -279,4 +297,5 @@ def _begins(file: OpenSample, more: dict[str, Any]) -> tuple[Start, bool]:
     rows = [[value or "" for value in row] for row in found.rows]
     width = max((n for row in rows for n, value in enumerate(row, 1) if value), default=0)
     start = start_of([row[:width] for row in rows])
-    return start, width > 1 and len(rows) > start.row + 1
+    has_table = width > 1 and len(rows) > start.row + 1
+    return start, has_table if width or found.malformed else None

@@ -10,7 +10,7 @@ import click
 from lume_async import ConfigurationError
 from lume_async._base.elided import elided
 from lume_async._base.platform import command_line
-from lume_async._base.words import counted
+from lume_async._base.words import counted, listed
 from lume_cli._options import GlobalOptions
 from lume_cli._output.errors import in_options
 from lume_cli._output.stderr import Say
@@ -35,6 +35,13 @@ _ENGINES = {"rowid": "row_id", "file_row_number": "row_number"}
 @click.option("--name", metavar="NAME", help="Name of the flow; default: the sample's name.")
 @sample_options
 @click.option(
+    "--members",
+    multiple=True,
+    metavar="PATTERN",
+    help="Members of a ZIP archive, such as 'orders*.csv', if it has several tables; repeatable.",
+)
+@click.option("--sheet", metavar="NAME", help="Sheet of a workbook; default: the first with a table.")
+@click.option(
     "-o",
     "--output",
     metavar="FILE|DIR/",
@@ -49,13 +56,15 @@ def command(
     name: str | None,
     encoding: str | None,
     delim: str | None,
+    members: tuple[str, ...],
+    sheet: str | None,
     output: str | None,
     force: bool,
 ) -> None:
     """Write a commented flow file with columns and types inferred from a SAMPLE.
 
-    SAMPLE is text (CSV, columns of fixed width, NDJSON, JSON or XML), optionally compressed with gzip; Parquet; a
-    workbook (.xlsx, .xls, .xlsb or .ods); or a ZIP archive of such files.
+    SAMPLE is text (CSV, columns of fixed width, NDJSON, JSON or XML), Parquet, or a workbook (.xlsx, .xls, .xlsb or
+    .ods), optionally compressed with gzip or zstd; or a ZIP archive of such files.
 
     \b
     lume flow init customers.csv --name customer_cleaner -o flows/
@@ -68,11 +77,16 @@ def command(
             f"{flow!r} is not a valid flow name: pass --name with letters, digits, '_' and '-'"
         )
     try:
-        seen = read_sample(sample, open_sample, encoding, delim)
+        seen = read_sample(sample, open_sample, encoding, delim, sheet=sheet, wanted=members)
     except (ConfigurationError, ModuleNotFoundError) as error:
         raise click.UsageError(in_options(str(error))) from None
+    _refuse_in_vain(
+        seen, sample, {"--encoding": encoding, "--delim": delim, "--members": members, "--sheet": sheet}
+    )
     for doubt in (*seen.doubts, *seen.unsure):
         say.warn(in_options(doubt))
+    for shown, more in _further(seen, sheet):
+        say.note(f"for {shown}: {command_line(['lume', 'flow', 'init', str(sample), *more])}")
     text = flow_draft(flow, seen, sample.name)
     if target is None:
         write_utf8()
@@ -82,6 +96,39 @@ def command(
     target = file_in(target, flow, "v1")
     write(target, text, force=force)
     say.note(f"wrote {target}; next: {command_line(['lume', 'flow', 'try', str(target), str(sample)])}")
+
+
+def _further(sample: Sample, sheet: str | None) -> Iterable[tuple[str, list[str]]]:
+    """Yield the other tables of an archive or a workbook, and the options that read them."""
+    for other in sample.others:
+        patterns = [other] if isinstance(other, str) else other
+        name = snake(Path(patterns[0]).name.partition(".")[0])
+        named = ["--name", name] if name[:1].isalnum() and name.isascii() else []
+        yield listed(patterns, 3), [*named, *(word for one in patterns for word in ("--members", one))]
+    if sheet is None:
+        sheets, read = sample.parts.sheets, sample.source.get("excel", {}).get("sheet")
+        for one in sheets[sheets.index(read) + 1 if read else 1 :][:_SHEETS]:  # those before have no table
+            yield f"the sheet {one!r}", ["--sheet", one]
+
+
+_SHEETS = 10
+_MEANT_FOR = {
+    "--delim": ("CSV", ("csv",)),
+    "--encoding": ("CSV and fixed width", ("csv", "fixed")),
+    "--sheet": ("workbooks", ("excel",)),
+}
+_FORMATS = {"csv": "CSV", "fixed": "of fixed width", "excel": "a workbook", "parquet": "Parquet"}
+
+
+def _refuse_in_vain(sample: Sample, path: Path, given: Mapping[str, object]) -> None:
+    """Refuse options that have no meaning for the sample. Raises `click.UsageError`."""
+    kind = sample.source["format"]
+    for option, (meant, formats) in _MEANT_FOR.items():
+        if given[option] is not None and kind not in formats:
+            what = _FORMATS.get(kind, kind.upper())
+            raise click.UsageError(f"{option} is for {meant}, and {path.name} is {what}: leave it out")
+    if given["--members"] and not sample.parts.members:
+        raise click.UsageError(f"--members is for ZIP archives, and {path.name} is none: leave it out")
 
 
 def snake(text: str) -> str:

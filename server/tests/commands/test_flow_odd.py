@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from local.one_run import execute_files
-from local.workbooks import written
+from local.workbooks import KINDS, Sheet, written
 
 from lume_cli._app import app
+from lume_local._samples.member_tables import patterns_for, tables_of
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -142,3 +143,199 @@ def test_one_object_is_one_record(tmp_path: Path) -> None:
     made, said = made_of(tmp_path / "a.json", content)
     assert made["source"]["format"] == "json"
     assert "it is one object, and so one record: is that right?" in said
+
+
+TABLE = [["No", "Name", "Amount"], *([n, f"Ann {n}", n + 0.5] for n in range(1, 8))]
+TITLE = [["Report of 2024"], [], ["Created", "2024-01-01"], []]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[], [], *TABLE],
+        [*TITLE, *TABLE],
+        [[], *TITLE, *TABLE],
+        [[None, *row] for row in [["Report"], [], *TABLE]],
+        [[None, *row] for row in [[], *TABLE]],
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_below_blank_rows_and_beside_blank_columns(
+    tmp_path: Path, kind: str, rows: list[list[Any]]
+) -> None:
+    content = written(kind, rows)
+    made, _ = made_of(tmp_path / f"a.{kind}", content)
+    assert made["source"]["header"] == {"contains": ["No", "Name", "Amount"]}
+    assert [*made["columns"]] == ["no", "name", "amount"]
+    result = execute_files(
+        tmp_path / "run",
+        ("in.dat", content),
+        source=made["source"],
+        columns=made["columns"],
+        mapped=".parquet",
+    )
+    assert [row[:2] for row in result.mapped] == [(n, f"Ann {n}") for n in range(1, 8)]
+    assert result.rejects == []
+
+
+@pytest.mark.parametrize(
+    ("sheets", "words"),
+    [
+        (
+            {"A": Sheet([])},
+            "is empty: no cell of its sheet has a value, and a sample needs a header that names the",
+        ),
+        ({"A": Sheet([]), "B": Sheet([])}, "is empty: no cell of its 2 sheets has a value"),
+        (
+            {"A": Sheet([]), "B": Sheet(TABLE, state="hidden")},
+            "is empty: no cell of its sheet has a value, .*; hidden, and not read: 'B': unhide what should be read",
+        ),
+    ],
+)
+def test_an_empty_workbook_is_called_so(tmp_path: Path, sheets: dict[str, Sheet], words: str) -> None:
+    result = init(tmp_path / "a.xlsx", written("xlsx", sheets))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert re.search(words, " ".join(result.stderr.split())), result.stderr
+
+
+def test_another_sheet_is_read_if_it_is_named(tmp_path: Path) -> None:
+    sheets = {"Empty": Sheet([]), "Jan": Sheet(TABLE), "Feb": Sheet([["Day"], ["2024-01-01"]])}
+    path = tmp_path / "a.xlsx"
+    made, said = made_of(path, written("xlsx", sheets))
+    assert (made["source"]["excel"], [*made["columns"]]) == ({"sheet": "Jan"}, ["no", "name", "amount"])
+    assert f"for the sheet 'Feb': lume flow init {path} --sheet Feb" in said
+    assert "--sheet Empty" not in said
+    made, said = made_of(path, path.read_bytes(), "--sheet", "Feb")
+    assert (made["source"]["excel"], [*made["columns"]], said) == ({"sheet": "Feb"}, ["day"], "")
+    refused = init(path, path.read_bytes(), "--sheet", "Empty")
+    assert "has no cell with a value in the sheet 'Empty': a sample needs a header" in " ".join(
+        refused.stderr.split()
+    )
+
+
+def test_a_total_in_a_workbook_is_a_comment(tmp_path: Path) -> None:
+    result = init(tmp_path / "a.xlsx", written("xlsx", [*TABLE, [], ["Total", None, 42]]))
+    assert "the last lines begin with 'Total': if they are no records, they are its footer" in " ".join(
+        result.stderr.split()
+    )
+    assert '# footer = { starts_with = ["Total"] }' in result.stdout
+
+
+def test_advice_about_cells_names_no_delimiter(tmp_path: Path) -> None:
+    rows = [["a", "b"], *([n, f"=A{n}*2"] for n in range(2, 5))]
+    book = pytest.importorskip("openpyxl").Workbook()
+    for row in rows:
+        book.active.append(row)
+    book.save(tmp_path / "f.xlsx")
+    result = init(tmp_path / "a.xlsx", (tmp_path / "f.xlsx").read_bytes())
+    said = " ".join(result.stderr.split())
+    assert "B2 contains a formula without a saved value: open and save the file in Excel" in said
+    assert "delim" not in said
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "words"),
+    [
+        ("a.xlsx", None, ("--delim", ";"), "--delim is for CSV, and a.xlsx is a workbook: leave it out"),
+        (
+            "a.xlsx",
+            None,
+            ("--encoding", "cp1252"),
+            "--encoding is for CSV and fixed width, and a.xlsx is a workbook",
+        ),
+        ("a.ndjson", NDJSON, ("--delim", "tab"), "--delim is for CSV, and a.ndjson is NDJSON: leave it out"),
+        ("a.csv", CSV, ("--sheet", "A"), "--sheet is for workbooks, and a.csv is CSV: leave it out"),
+        ("a.csv", CSV, ("--members", "A"), "--members is for ZIP archives, and a.csv is none: leave it out"),
+    ],
+)
+def test_an_option_without_a_meaning_is_refused(
+    tmp_path: Path, name: str, content: bytes | None, options: tuple[str, ...], words: str
+) -> None:
+    result = init(tmp_path / name, content or written("xlsx", TABLE), *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in " ".join(result.stderr.split())
+
+
+CUSTOMERS, ORDERS = b"id,name\n1,Ann\n2,Bob\n", b"no,customer\n1,1\n2,1\n"
+
+
+def test_every_table_of_an_archive_has_a_way_on(tmp_path: Path) -> None:
+    content = zipped(
+        {
+            "customers_2024-01.csv": CUSTOMERS,
+            "orders_1.csv": ORDERS,
+            "orders_2.csv": b"no,customer,clerk\n3,2,Cem\n",  # what is more is not read
+            "prices.csv": b"sku;price\nx;1,50\n",
+            "prices.json": b'[{"sku": "x", "price": 1}]',
+            "readme.txt": b"Ask Ann.\n",
+        }
+    )
+    path = tmp_path / "all.zip"
+    made, said = made_of(path, content)
+    assert (made["source"]["members"], [*made["columns"]]) == ("orders_*.csv", ["no", "customer"])
+    assert "not read of the archive, as another table: 'customers_2024-01.csv' (id, name)" in said
+    assert "not read of the archive: 'readme.txt'" in said
+    for way in (
+        "for 'customers_*.csv': lume flow init {} --name customers --members 'customers_*.csv'",
+        "for 'prices.csv': lume flow init {} --name prices --members prices.csv",
+        "for '*.json': lume flow init {} --members '*.json'",
+    ):
+        assert way.format(path) in said
+    for options, columns, count in (
+        ((), ["no", "customer"], 3),
+        (("--members", "customers_*.csv"), ["id", "name"], 2),
+        (("--members", "prices.csv"), ["sku", "price"], 1),
+    ):
+        made, _ = made_of(path, content, *options)
+        assert [*made["columns"]] == columns
+        result = execute_files(
+            tmp_path / f"run {columns[0]} {len(options)} {count}",
+            ("all.zip", content),
+            source=made["source"],
+            columns=made["columns"],
+        )
+        assert (len(result.mapped), result.rejects) == (count, [])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "others", "patterns"),
+    [
+        (["a.csv", "b.csv"], [], "*.csv"),
+        (["x/a.csv", "b.csv"], [], "**/*.csv"),
+        (["a.csv"], ["b.csv"], "a.csv"),
+        (["a_2024-01.csv"], ["b.csv"], "a_*.csv"),
+        (["a_1.csv", "a_2.csv"], ["b_1.csv"], "a_*.csv"),
+        (["orders.csv", "orders_old.csv"], ["b.csv"], "orders*.csv"),
+        (["a[1].csv"], ["b.csv", "a[x].csv"], "a[[]1].csv"),
+        (["a.csv", "c.csv"], ["ab.csv", "b.csv"], ["a.csv", "c.csv"]),
+    ],
+)
+def test_patterns_of_members(wanted: list[str], others: list[str], patterns: str | list[str]) -> None:
+    assert patterns_for(wanted, [*wanted, *others]) == patterns
+
+
+def test_members_of_one_table() -> None:
+    heads = {
+        "a.csv": b"id,name\n1,x\n",
+        "b.csv": b"NAME,Id\n1,x\n",
+        "c.csv": b"id;name\n1;x\n",
+        "d.csv": b"\xef\xbb\xbfid,name,day\n1,x,y\n",
+        "e.ndjson": b'{"id": 1, "name": "x"}\n',
+        "f.ndjson": b'{"name": "y", "id": 2}\n',
+        "g_1.xlsx": b"PK\x03\x04",
+        "g_2.xlsx": b"PK\x03\x04",
+        "h.xlsx": b"PK\x03\x04",
+        "i.xml": b"<?xml version='1.0'?><orders><order/></orders>",
+        "j.xml": b"<orders/>",
+        "k.md": b"# Read me\n",
+    }
+    tables = tables_of(heads, dict.fromkeys(heads, 1) | {"h.xlsx": 5})
+    assert [table.members for table in tables] == [
+        ["a.csv", "b.csv", "d.csv"],
+        ["e.ndjson", "f.ndjson"],
+        ["g_1.xlsx", "g_2.xlsx"],
+        ["i.xml", "j.xml"],
+        ["h.xlsx"],
+        ["c.csv"],
+        ["k.md"],
+    ]

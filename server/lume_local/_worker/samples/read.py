@@ -3,7 +3,6 @@
 import codecs
 import csv
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from glob import escape
@@ -35,6 +34,7 @@ from lume_local._samples.infer import (
     of_names,
     trailing_delimiter,
 )
+from lume_local._samples.member_tables import HEAD, is_note, patterns_for, tables_of
 from lume_local._samples.opening import Opening, OpenSample, ReadSample, SampleParts, SampleRows
 from lume_local._samples.raw import (
     RawFile,
@@ -46,12 +46,12 @@ from lume_local._samples.raw import (
     refuse_other_json,
 )
 from lume_local._samples.record_paths import RecordPath, names_in, path_in_json, path_in_xml
-from lume_local._samples.table_start import SheetChoice, Start, footer_of, sheet_of, split, start_of_lines
+from lume_local._samples.table_start import Start, footer_of, sheet_of, split, start_of_lines
 from lume_local._shared import magic
 from lume_local._shared.compressed import INCOMPLETE, incomplete
 from lume_local._shared.failing import require
 from lume_local._worker.sources.formats.sheets import workbook
-from lume_local._worker.sources.places.unpack import Packed, members_of, reading_zip
+from lume_local._worker.sources.places.unpack import DAMAGED, Packed, members_of, reading_zip
 from lume_local._worker.sources.source import SourceError, no_pause
 
 _LINES_READ, _ROWS = 100_000, 10_000
@@ -62,8 +62,8 @@ _UNPACKED = 10 * 1024**3
 """Bytes; the default of `source.max_unpacked_bytes`."""
 _MOST_COLUMNS, _NAMED = 2000, 20
 """Maximum columns of a flow, and names listed in a doubt."""
-_LINES = 200
-"""Lines from which the delimiter is guessed."""
+_LINES, _ENDING = 200, 10
+"""Lines from which the delimiter is guessed; last ones that may be a footer."""
 _KINDS: dict[str | None, Literal["parquet", "excel"]] = {
     magic.PARQUET: "parquet",
     magic.ZIP: "excel",
@@ -75,8 +75,8 @@ _QUOTED = re.compile(r"\s*\".*\"\s*", re.DOTALL)
 _DELIMITS = re.compile(r"(?<!\d),(?! )|,(?![\d ])")
 """A comma that is neither within a number nor followed by a blank."""
 _BROKEN = "malformed line: broken quotes"
-_NOTES = frozenset({".txt", ".md", ".pdf", ".html"})
-"""Files of an archive that are read only if it has no others: notes beside the data."""
+_OTHERS = 10
+"""Maximum number of other tables of an archive that are named."""
 
 
 @frozen
@@ -91,6 +91,7 @@ class Sample:
         null: the words for missing values.
         footer: the beginnings of last rows that may not be records.
         unsure: what to check in the types of its columns.
+        others: patterns of further tables in an archive.
         parts: the contents of an archive or a workbook.
     """
 
@@ -101,6 +102,7 @@ class Sample:
     null: NullWords = field(factory=NullWords)
     footer: list[str] = field(factory=list)
     unsure: list[str] = field(factory=list)
+    others: list[str | list[str]] = field(factory=list)
     parts: SampleParts = field(factory=SampleParts)
 
 
@@ -179,10 +181,24 @@ def _of_container(
         archive = _of_archive(raw, opening, parts.members, wanted, encoding, delim, sheet)
         return evolve(archive, parts=evolve(archive.parts, members=parts.members))
     with opening(held, name=raw.name) as file:
-        chosen = sheet_of(parts, file, sheet) if kind == "excel" else SheetChoice({"format": kind}, [])
-        rows = file.rows(chosen.source, most=_ROWS)
-        found = sample_of_rows(raw.name, file, rows, chosen.source | raw.compression, chosen.doubts)
-        return evolve(found, parts=parts)
+        if kind == "parquet":
+            source: dict[str, Any] = {"format": "parquet"} | raw.compression
+            return sample_of_rows(raw.name, file, file.rows(source, most=_ROWS), source, [])
+        chosen = sheet_of(parts, file, raw.name, sheet)
+        try:
+            rows = file.rows(chosen.source, most=_ROWS)
+        except ConfigurationError:
+            if "header" in chosen.source or not chosen.contains:
+                raise
+            chosen = chosen.below_blank_rows
+            rows = file.rows(chosen.source, most=_ROWS)
+        # A blank cell of the header has a name made up by the reader.
+        header = ["" if name == f"column_{n}" else name for n, name in enumerate(rows.header, 1)]
+        source = chosen.source | raw.compression
+        found = sample_of_rows(raw.name, file, evolve(rows, header=header), source, chosen.doubts)
+        ending = [[value or "" for value in row] for row in rows.rows[-_ENDING:]]
+        footer = footer_of(ending, len(rows.names)) if len(rows.rows) == rows.count else []
+        return evolve(_with_footer(found, footer), parts=parts)
 
 
 def _unpack(raw: RawFile, target: Path) -> None:
@@ -204,31 +220,51 @@ def _of_archive(
     delim: str | None,
     sheet: str | int | None,
 ) -> Sample:
-    """Read the first wanted member; else, as a flow reads all of a kind, of the most frequent that is no notes."""
-    suffixes = Counter(Path(name).suffix for name in members)
-    suffix = max(suffixes, key=lambda one: (one.lower() not in _NOTES, suffixes[one], one))
-    read = [name for name in members if name.endswith(suffix)]
-    if patterns := [*map(Pattern, wanted)]:
-        read = [name for name in members if any(pattern.matches(name) for pattern in patterns)]
-        if not read:
-            raise ConfigurationError(
-                f"{raw.name} has no member that matches {listed(wanted)}: it has {listed(members)}"
-            )
+    """Read the first member of a table, as a flow reads all of one: of the wanted ones, or the one with the most."""
+    patterns = [*map(Pattern, wanted)]
+    read = [name for name in members if not wanted or any(pattern.matches(name) for pattern in patterns)]
+    if not read:
+        raise ConfigurationError(
+            f"{raw.name} has no member that matches {listed(wanted)}: it has {listed(members)}"
+        )
+    table, *others = tables_of(*_heads(raw, read))
+    first = table.members[0]
     with TemporaryDirectory(prefix="lume-init-") as folder:
-        copy = Path(folder) / f"sample{Path(read[0]).suffix}"
-        unpack_member(raw.held, read[0], copy, raw.name)
-        sample = read_sample(copy, opening, encoding, delim, sheet=sheet, name=f"{raw.name}/{read[0]}")
+        copy = Path(folder) / f"sample{Path(first).suffix}"
+        unpack_member(raw.held, first, copy, raw.name)
+        sample = read_sample(copy, opening, encoding, delim, sheet=sheet, name=f"{raw.name}/{first}")
     source = {name: value for name, value in sample.source.items() if name != "compression"}
     if raw.path.suffix.lower() != ".zip":
         source["compression"] = "zip"
-    asked = [f"the columns are those of {read[0]!r}"] if len(read) > 1 else []
+    asked = [f"the columns are those of {first!r}"] if len(table.members) > 1 else []
     if wanted:
         source["members"] = list(wanted)
-    elif len(members) > 1:
-        source["members"] = ("**/*" if any("/" in name for name in read) else "*") + suffix
-    if left := [name for name in members if name not in read]:
+        asked += [f"read as well, though its columns differ: {one.shown}" for one in others[:_OTHERS]]
+        return evolve(sample, source=source, doubts=[*asked, *sample.doubts])
+    if len(members) > 1:
+        source["members"] = patterns_for(table.members, members)
+    notes = [name for one in others for name in one.members if is_note(name)]
+    others = [one for one in others if not is_note(one.members[0])]
+    for one in others[:_OTHERS]:
+        is_same = one.names == table.names and one.names
+        why = "the same columns, written in another way" if is_same else "another table"
+        asked.append(f"not read of the archive, as {why}: {one.shown}")
+    if left := [*notes, *(name for one in others[_OTHERS:] for name in one.members)]:
         asked.append(f"not read of the archive: {listed(left)}")
-    return evolve(sample, source=source, doubts=[*asked, *sample.doubts])
+    found = [patterns_for(one.members, members) for one in others[:_OTHERS]]
+    return evolve(sample, source=source, doubts=[*asked, *sample.doubts], others=found)
+
+
+def _heads(raw: RawFile, names: Sequence[str]) -> tuple[dict[str, bytes], dict[str, int]]:
+    """Return the beginnings of members of an archive, empty for those that can't be read, and their sizes."""
+    heads, sizes = dict[str, bytes](), dict[str, int]()
+    with reading_zip(raw.held, raw.name) as archive:
+        for member in members_of(archive):
+            if member.name in names:
+                heads[member.name], sizes[member.name] = b"", member.info.file_size
+                with suppress(RuntimeError, OSError, *DAMAGED), archive.open(member.info) as file:
+                    heads[member.name] = file.read(HEAD)
+    return heads, sizes
 
 
 def _of_records(
@@ -323,7 +359,7 @@ def _of_csv(raw: RawFile, opening: Opening, head: Path, encoding: str | None, de
         written = source | {"csv": {"delim": delim, "encoding": encoding} | source["csv"]}
         written |= raw.compression
         judged = sample_of_rows(raw.name, sample, rows, written, asked)
-    ending = split(head.read_text(encoding="utf-8", errors="replace").splitlines()[-10:], delim)
+    ending = split(head.read_text(encoding="utf-8", errors="replace").splitlines()[-_ENDING:], delim)
     return _with_footer(judged, footer_of(ending, len(rows.names)) if is_whole else [])
 
 
@@ -411,11 +447,15 @@ def sample_of_rows(
     ]
     if not kept and found.unread:
         raise ConfigurationError(elided(f"{name} has no column for a flow: {'; '.join(found.unread)}"))
+    if not kept and not any(one.lower().startswith("_lume_") for one in names):
+        raise ConfigurationError(f"{name} has no record with a value: a sample needs at least one")
     if not kept:
         raise ConfigurationError(f"{name} has no columns except those of rejects: {', '.join(names)}")
     if sum(found.malformed.values()) > found.count:
         advice = "quotes must enclose a whole value, without spaces around them: correct the file"
-        if _BROKEN not in found.malformed:
+        if source["format"] not in ("csv", "fixed"):
+            advice = "correct the file"
+        elif _BROKEN not in found.malformed:
             advice = "check the delimiter, and that the first line is the header"
         message = f"{name}: {next(of_malformed(found))}, which is most of it: {'; '.join(asked) or advice}"
         raise ConfigurationError(elided(message))

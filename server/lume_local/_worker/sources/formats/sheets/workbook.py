@@ -114,7 +114,9 @@ def _reported(path: Path, shown: str) -> Iterator[None]:
         raise SourceError(
             f"{shown} is not read: {error}. Save it as CSV if it is meant to be so large"
         ) from None
-    except _TROUBLE as error:
+    except (*_TROUBLE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         damaged = f"is a workbook that can't be read ({error}): open it in Excel, say, and save it again"
         raise SourceError(f"{shown} {what_else(path) or damaged}") from None
 
@@ -140,7 +142,9 @@ def what_else(path: Path) -> str:
     if form or {"xl/workbook.xml", "xl/workbook.bin"} & set(names):
         return ""
     inside = [name for name in names if not name.endswith("/")]
-    found = listed(inside, 3) or "nothing"
+    if not inside:
+        return "is a ZIP archive without files: pack it again"
+    found = listed(inside, 3)
     return f"is a ZIP archive of {found}, {_NOT_ONE}: unpack it, or let its name end with .zip"
 
 
