@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 if sys.version_info >= (3, 14):
     from compression.zstd import DecompressionParameter, ZstdError, ZstdFile
@@ -17,7 +17,7 @@ ZIP = "zip"
 SUFFIXES = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".zip": ZIP}
 _WINDOW_LOG = 27
 """128 MB: the window that every decompressor of this format must support."""
-OPENERS: dict[str, Callable[[Path], Any]] = {
+OPENERS: dict[str, Callable[[Path | IO[bytes]], Any]] = {
     "gzip": gzip.open,
     "zstd": partial(ZstdFile, options={DecompressionParameter.window_log_max: _WINDOW_LOG}),
 }

@@ -48,7 +48,7 @@ from lume_local._samples.raw import (
 from lume_local._samples.record_paths import RecordPath, names_in, path_in_json, path_in_xml
 from lume_local._samples.table_start import Start, footer_of, sheet_of, split, start_of_lines
 from lume_local._shared import magic
-from lume_local._shared.compressed import INCOMPLETE, incomplete
+from lume_local._shared.compressed import INCOMPLETE, OPENERS, SUFFIXES, incomplete
 from lume_local._shared.failing import require
 from lume_local._worker.sources.formats.sheets import workbook
 from lume_local._worker.sources.places.unpack import DAMAGED, Packed, members_of, reading_zip
@@ -262,8 +262,12 @@ def _heads(raw: RawFile, names: Sequence[str]) -> tuple[dict[str, bytes], dict[s
         for member in members_of(archive):
             if member.name in names:
                 heads[member.name], sizes[member.name] = b"", member.info.file_size
-                with suppress(RuntimeError, OSError, *DAMAGED), archive.open(member.info) as file:
-                    heads[member.name] = file.read(HEAD)
+                opener = OPENERS.get(SUFFIXES.get(Path(member.name).suffix.lower(), ""))
+                with (
+                    suppress(RuntimeError, OSError, *DAMAGED, *INCOMPLETE),
+                    archive.open(member.info) as file,
+                ):
+                    heads[member.name] = (opener(file) if opener else file).read(HEAD)
     return heads, sizes
 
 
