@@ -1,6 +1,7 @@
 """What is a row of an NDJSON file, and what is not; numbers keep their value."""
 
 import json
+import random
 import tempfile
 from decimal import Decimal
 from pathlib import Path
@@ -212,6 +213,26 @@ def test_fractions_at_the_edge_of_what_a_double_holds(tmp_path: Path) -> None:
     result = run(tmp_path, lines, columns=column)
     assert [value for value, _ in result.mapped] == [Decimal(number) for number in numbers]
     assert [Decimal(text) for _, text in result.mapped] == [Decimal(number) for number in numbers]
+
+
+def test_fractions_as_programs_write_them_stay_numbers_in_arrays(tmp_path: Path) -> None:
+    chance = random.Random(7)
+    numbers = [repr(chance.gauss(0, 1) * 10.0 ** chance.randint(-2, 14)) for _ in range(2000)]
+    numbers = [number for number in numbers if "e" not in number]
+    longer = "0.12345678901234567890"
+    lines = "".join(f'{{"v": [{number}]}}\n' for number in (*numbers, longer))
+    found = [value for (value,) in run(tmp_path, lines, columns={"v": {}}).mapped]
+    assert found == [f"[{number}]" for number in numbers] + [f'["{longer}"]']
+
+
+def test_objects_with_many_nested_members_take_little_memory(tmp_path: Path) -> None:
+    inner = ", ".join(f'"m{n}": {n}' for n in range(800))
+    lines = f'{{"a": {{{inner}}}, "text": "{"x" * 2000}"}}\n' * 250
+    columns = {f"m{n}": {"sql": f'"a.m{n}"'} for n in range(800)}
+    result = run(
+        tmp_path, '{"b": 1}\n' + lines, columns=columns
+    )  # the first object lacks what the flow reads
+    assert result.mapped[-1] == tuple(str(n) for n in range(800))
 
 
 COLUMNS = {"id": {"type": "integer"}, "v": {}}

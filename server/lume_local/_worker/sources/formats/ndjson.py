@@ -82,7 +82,8 @@ class _Reader:
         return digits
 
     def _fraction(self, digits: str) -> Any:
-        if _EXACT.fullmatch(digits):
+        is_shortest = "e" not in digits.lower() and repr(float(digits)) == digits  # DuckDB writes the same
+        if is_shortest or _EXACT.fullmatch(digits):
             return float(digits)
         self.changed = True
         number = Decimal(digits)
@@ -253,11 +254,9 @@ def _members(reading: Reading, scan: str, first: dict[str, Any], spelled: list[l
             return tuple(flow["sources"])
     each = "json_keys(_lume_line_text)"
     if nested := [one for names in spelled for one in names if len(pointers(one)) > 1]:
-        there = (
-            f"CASE WHEN json_exists(_lume_line_text, {text(pointers(name)[1])}) THEN {text(name)} END"
-            for name in nested
-        )
-        each = f"list_concat({each}, [{', '.join(there)}])"
+        # One call for all: each call keeps what it has parsed until the end of its 2,048 rows.
+        there = f"json_exists(_lume_line_text, [{', '.join(text(pointers(name)[1]) for name in nested)}])"
+        each = f"list_concat({each}, list_where([{', '.join(map(text, nested))}], {there}))"
 
     def found_by(reader: str) -> list[tuple[str]]:
         keys = f"SELECT unnest(CASE WHEN json_valid(_lume_line_text) THEN {each} END) AS k FROM ({reader})"
