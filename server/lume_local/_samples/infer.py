@@ -54,12 +54,12 @@ class Doubt:
     Attributes:
         guess: the guess with the fewest misfits.
         count: how many rows of the sample it would reject.
-        example: the value of one of these rows.
+        examples: values of these rows.
     """
 
     guess: Guess
     count: int
-    example: str
+    examples: list[str]
 
 
 class SampleColumn:
@@ -70,6 +70,7 @@ class SampleColumn:
         guesses: ways to read its values, the most likely first; the first that holds is used (see `judge`).
         guess: the guess in use; None for an unchanged string.
         doubt: what to check if none holds.
+        tolerated: the doubt about the guess in use, whose misfits a run rejects (see `tolerate`).
         spaces: whether values are padded with spaces, apart from values with line breaks caused by a stray quote.
         required: whether no value is empty.
         unique: whether all values are distinct.
@@ -93,10 +94,16 @@ class SampleColumn:
         self.guesses = [*_kinds(filled), *guesses(source, filled)]
         self.guess = self.guesses[0] if self.guesses else None
         self.doubt: Doubt | None = None
+        self.tolerated: Doubt | None = None
         self.codes = any(map(CODE.fullmatch, filled))
         different = sorted(set(filled))
         many = len(filled) >= 4 * len(different)
         self.values = different if self.guess is None and many and len(different) <= _FEW else []
+
+    def tolerate(self, most: float) -> None:
+        """Use the guess in doubt if it rejects at most so many rows of the sample."""
+        if self.doubt is not None and self.doubt.count <= most:
+            self.guess, self.tolerated, self.doubt, self.values = self.doubt.guess, self.doubt, None, []
 
 
 def delimiter(lines: Sequence[str]) -> str:
@@ -204,7 +211,7 @@ def judge(sample: ReadSample, source: Mapping[str, Any], columns: Sequence[Sampl
                 if guessed:
                     least = min(range(len(guessed)), key=lambda n: guessed[n].misfits)
                     best = guessed[least]
-                    column.doubt = Doubt(column.guesses[least], best.misfits, best.example or "")
+                    column.doubt = Doubt(column.guesses[least], best.misfits, best.examples)
 
 
 def definition(column: SampleColumn, guess: Guess | None) -> dict[str, str]:

@@ -49,12 +49,17 @@ class JudgedColumn:
     Attributes:
         misfits: the number of rows that would be rejected for their value.
         missing: the number of rows without a value, if the column is required.
-        example: one of the misfits.
+        examples: the first different misfits, at most three.
     """
 
     misfits: int
     missing: int
-    example: str | None
+    examples: list[str] = field(factory=list)
+
+    @property
+    def example(self) -> str | None:
+        """One of the misfits."""
+        return next(iter(self.examples), None)
 
 
 @frozen

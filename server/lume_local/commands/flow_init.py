@@ -30,6 +30,18 @@ _ENGINES = {"rowid": "row_id", "file_row_number": "row_number"}
 """Names that a flow's column can't have, and their replacements."""
 
 
+_MOST_TOLERATED = 5
+"""Percent. A type is tried only if nearly all values look like it."""
+
+
+def _share(_context: click.Context, _option: click.Parameter, value: str) -> float:
+    """Return a percentage as a share."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", value.strip())
+    if found is None or float(found[1]) > _MOST_TOLERATED:
+        raise click.BadParameter(f"must be a percentage such as 2%, at most {_MOST_TOLERATED}%")
+    return float(found[1]) / 100
+
+
 @click.command("init", short_help="Write a flow file from a sample.")
 @click.argument("sample", type=FILE)
 @click.option("--name", metavar="NAME", help="Name of the flow; default: the sample's name.")
@@ -41,6 +53,13 @@ _ENGINES = {"rowid": "row_id", "file_row_number": "row_number"}
     help="Members of a ZIP archive, such as 'orders*.csv', if it has several tables; repeatable.",
 )
 @click.option("--sheet", metavar="NAME", help="Sheet of a workbook; default: the first with a table.")
+@click.option(
+    "--tolerate",
+    metavar="PERCENT",
+    default="0%",
+    callback=_share,
+    help="Use a type that at most so many rows don't fit, such as 2%; a run rejects them; default: 0%.",
+)
 @click.option(
     "-o",
     "--output",
@@ -58,6 +77,7 @@ def command(
     delim: str | None,
     members: tuple[str, ...],
     sheet: str | None,
+    tolerate: float,
     output: str | None,
     force: bool,
 ) -> None:
@@ -83,6 +103,8 @@ def command(
     _refuse_in_vain(
         seen, sample, {"--encoding": encoding, "--delim": delim, "--members": members, "--sheet": sheet}
     )
+    for column in seen.columns:
+        column.tolerate(tolerate * seen.rows)
     for doubt in (*seen.doubts, *seen.unsure):
         say.warn(in_options(doubt))
     for shown, more in _further(seen, sheet):
@@ -221,7 +243,7 @@ def _column(target: str, column: SampleColumn) -> list[str]:
     lines.append(required)
     if column.doubt is not None:
         wanted = definition(column, column.doubt.guess)
-        example = json.dumps(elided(column.doubt.example, 60), ensure_ascii=True)
+        example = json.dumps(elided(next(iter(column.doubt.examples), ""), 60), ensure_ascii=True)
         rows = counted(column.doubt.count, "row")
         lines += [
             f"# {rows} of the sample would be rejected, such as {example}, if it were read so:",

@@ -31,6 +31,30 @@ def clean(folder: Path, sample: Path) -> dict[str, Any]:
     return tomllib.loads(made.stdout)
 
 
+def test_a_type_that_few_rows_do_not_fit_is_used_if_that_is_tolerated(tmp_path: Path) -> None:
+    sample, flow = tmp_path / "a.csv", tmp_path / "flow.toml"
+    rows = [
+        f"{n},{('abc', 'x1', '??')[n % 3] if n % 100 == 5 else n},{n % 4 or 'none'}" for n in range(1, 1001)
+    ]
+    sample.write_text("id,few,many\n" + "\n".join(rows) + "\n")
+    strict = init(sample)
+    assert tomllib.loads(strict.stdout)["columns"]["few"]["type"] == "string"
+    assert init(sample, "--tolerate", "0.9%").stdout == strict.stdout
+    made = init(sample, "--tolerate", "1%")
+    said = "'few' is read as integer: a run rejects 10 of 1,000 rows (1 %), such as "
+    assert f"{said}'??', 'abc', 'x1'" in made.stderr
+    assert f"# {said}" in made.stdout
+    assert "read as text" not in made.stderr
+    columns = tomllib.loads(made.stdout)["columns"]
+    assert (columns["few"]["type"], columns["few"]["required"]) == ("integer", True)
+    flow.write_text(made.stdout)
+    tried = CliRunner().invoke(app, ["flow", "try", str(flow), str(sample), "-o", "json"])
+    assert json.loads(tried.stdout)["reject_reasons"] == {"few: is not a valid integer": 10}
+    for wrong in ("2", "-1%", "6%", "nan%", "1,5%"):
+        refused = init(sample, "--tolerate", wrong)
+        assert (refused.exit_code, "a percentage such as 2%, at most 5%" in refused.stderr) == (2, True)
+
+
 KINDS = {
     "integer": ["1", "20", "300"],
     "too large": ["1", "99999999999999999999", "2"],

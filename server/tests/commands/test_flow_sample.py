@@ -284,7 +284,10 @@ def test_an_encoding_that_is_not_clear_is_not_guessed(tmp_path: Path) -> None:
     sample.write_bytes("a,b\nPeña,1\n".encode("cp1252"))
     refused = init(sample)
     assert (refused.exit_code, refused.stdout) == (2, "")
-    assert "it is not clear which encoding it has: pass --encoding, such as cp1252 for 'Peña', " in refused.stderr
+    assert (
+        "it is not clear which encoding it has: pass --encoding, such as cp1252 for 'Peña', "
+        in refused.stderr
+    )
     assert "cp1250 for 'Peńa'" in refused.stderr
     assert init(sample, "--encoding", "cp1250").exit_code == 0
 

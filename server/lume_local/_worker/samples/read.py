@@ -90,7 +90,6 @@ class Sample:
         doubts: what to check in the sample, which may have been misread.
         null: the words for missing values.
         footer: the beginnings of last rows that may not be records.
-        unsure: what to check in the types of its columns.
         others: patterns of further tables in an archive.
         parts: the contents of an archive or a workbook.
     """
@@ -101,9 +100,25 @@ class Sample:
     doubts: list[str] = field(factory=list)
     null: NullWords = field(factory=NullWords)
     footer: list[str] = field(factory=list)
-    unsure: list[str] = field(factory=list)
     others: list[str | list[str]] = field(factory=list)
     parts: SampleParts = field(factory=SampleParts)
+
+    @property
+    def unsure(self) -> Iterator[str]:
+        """What to check in the types of its columns."""
+        if doubtful := [column.source for column in self.columns if column.doubt]:
+            yield (
+                "read as text, as some rows would be rejected otherwise (see the comments there): "
+                + listed(doubtful)
+            )
+        tolerated = [(column.source, column.tolerated) for column in self.columns if column.tolerated]
+        for name, doubt in tolerated[:_NAMED]:
+            share = f"{doubt.count:,} of {counted(self.rows, 'row')} ({100 * doubt.count / self.rows:.2g} %)"
+            shown = listed([elided(one, 40) for one in doubt.examples])
+            kind = doubt.guess.kind[1] or doubt.guess.kind[0]
+            yield f"{name!r} is read as {kind}: a run rejects {share}, such as {shown}"
+        if len(tolerated) > _NAMED:
+            yield f"{len(tolerated) - _NAMED:,} more columns of which a run rejects few rows"
 
 
 def read_sample(
@@ -485,14 +500,9 @@ def sample_of_rows(
     if found.rows:
         judge(sample, {"null": list(words)} if words else {}, columns)
     more = [*of_names([found.header[n] for n in kept], names), *of_malformed(found)]
-    unsure: list[str] = []
-    if doubtful := [column.source for column in columns if column.doubt]:
-        unsure.append(
-            f"read as text, as some rows would be rejected otherwise (see the comments there): {listed(doubtful)}"
-        )
     if not found.rows:
         more.append(f"{Path(name).name} has no rows: every column is read as text")
-    return Sample(columns, found.count, source, [*asked, *more], null, unsure=unsure)
+    return Sample(columns, found.count, source, [*asked, *more], null)
 
 
 def sample_parts(path: str | PathLike[str], name: str | None = None) -> SampleParts:

@@ -96,6 +96,10 @@ def read_by(flow: Json, relation: Relation, shown: str) -> Relation:
     return Relation(reader, raw, {name: k for k, name in enumerate(places)})
 
 
+_LOOKED_AT, _EXAMPLES = 50, 3
+"""Misfits among which different ones are looked for, and those of them that are shown."""
+
+
 def judged(
     trials: Trials,
     rows: Relation,
@@ -110,7 +114,7 @@ def judged(
         statements = Statements(flow, relation)
         connection.execute(f"CREATE TEMP TABLE _lume_stage AS {statements.stage()}")
         _, _, *counts = connection.execute(statements.counts("_lume_stage")).fetchall()[0]
-        found = dict.fromkeys(columns, JudgedColumn(0, 0, None))
+        found = dict.fromkeys(columns, JudgedColumn(0, 0))
         for n, (check, count) in enumerate(zip(flow["checks"], counts, strict=True)):
             name, _, reason = check["reason"].partition(": ")
             if reason == "is required":
@@ -119,10 +123,11 @@ def judged(
                 at = relation.raw.index(columns[name][0])
                 query = (
                     f"SELECT _lume_raw[{at + 1}] FROM _lume_stage "
-                    f"WHERE (_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0 LIMIT 1"
+                    f"WHERE (_lume_why{n // BITS} & {1 << (n % BITS)}) <> 0 LIMIT {_LOOKED_AT}"
                 )
-                ((example,),) = connection.execute(query).fetchall()
-                found[name] = evolve(found[name], misfits=found[name].misfits + count, example=example)
+                values = dict.fromkeys(value for (value,) in connection.execute(query).fetchall())
+                examples = [*values][:_EXAMPLES]
+                found[name] = evolve(found[name], misfits=found[name].misfits + count, examples=examples)
     return found
 
 

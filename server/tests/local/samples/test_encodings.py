@@ -158,7 +158,9 @@ def test_other_encodings_with_the_same_reading_are_named(tmp_path: Path) -> None
 
 
 def test_what_is_no_text_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"a\.csv is a binary file, not CSV, .*: export its table as CSV"):
+    with pytest.raises(
+        ConfigurationError, match=r"a\.csv is a binary file, not CSV, .*: export its table as CSV"
+    ):
         read(tmp_path / "a.csv", bytes(range(256)) * 20)
 
 
