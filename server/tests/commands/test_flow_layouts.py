@@ -193,6 +193,24 @@ def test_a_footer_is_a_comment(tmp_path: Path) -> None:
     assert read_definition(made).source.footer is not None
 
 
+def test_the_footer_of_a_sheet_is_proposed_as_a_comment(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    for row in (["No", "Name", "Amount"], [1, "Ann", 1.5], [2, "Bo", 2.5], ["Total", None, 4]):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    result = init(tmp_path / "a.xlsx")
+    assert "the last lines begin with 'Total': if they are no records" in result.stderr
+    assert '# footer = { starts_with = ["Total"] }' in result.stdout
+
+
+def test_the_header_of_many_lines_of_fixed_width_is_found(tmp_path: Path) -> None:
+    lines = [f"{'NR':<8}DAY\n", *(f"{n:<8}2024-03-{n % 28 + 1:02}\n" for n in range(300))]
+    found = fixed_columns(lines)
+    assert found is not None
+    assert (found.has_header, [*found.spans]) == (True, ["NR", "DAY"])
+
+
 def workbook(rows: list[list[Any]]) -> bytes:
     openpyxl = pytest.importorskip("openpyxl")
     book, file = openpyxl.Workbook(), io.BytesIO()
