@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from lume_async._wire.flow_models import LookupEntry as LookupEntry
     from lume_async._wire.flow_models import Proposal as Proposal
     from lume_async._wire.flow_models import ProposedColumn as ProposedColumn
+    from lume_async._wire.flow_models import ProposedLayout as ProposedLayout
     from lume_async._wire.flow_models import SeenSample as SeenSample
     from lume_async._wire.flow_models import ValueReading as ValueReading
     from lume_async._wire.inbox_models import Inbox as Inbox

@@ -24,7 +24,7 @@ NAMES = {
     "lume_async._run.transfer": "OnProgress SeedData SourceData",
     "lume_async._wire.flow_models": (
         "BeforeAfter Candidate FlowColumn FlowRule FlowSummary FlowVersion LookupEntry Proposal "
-        "ProposedColumn SeenSample ValueReading "
+        "ProposedColumn ProposedLayout SeenSample ValueReading "
     ),
     "lume_async._wire.inbox_models": (
         "Inbox InboxDay InboxFlow InboxItem Replay ReplayReason RowAccount RowState UnreadableRows "

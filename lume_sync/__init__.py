@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from lume_async import Progress as Progress
     from lume_async import Proposal as Proposal
     from lume_async import ProposedColumn as ProposedColumn
+    from lume_async import ProposedLayout as ProposedLayout
     from lume_async import Proxy as Proxy
     from lume_async import RateLimitError as RateLimitError
     from lume_async import Replay as Replay

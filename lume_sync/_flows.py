@@ -62,14 +62,16 @@ class Flows:
         choices: Mapping[str, str | Mapping[str, Any] | None] | None = None,
         inline_lookups: bool = False,
         dry_run: bool = False,
+        layout: str | None = None,
     ) -> "Proposal":
         """Propose how samples become rows of a target: which source column is which target column, and why.
 
-        Nothing is registered. Review the proposal, and register its `definition` or its `toml`.
+        Nothing is registered. Review the proposal, and register its `definition` or its `toml`. Samples that are
+        written alike share a layout.
 
         Args:
-            flow_or_schema: a flow (`customers`) or one of its versions (`customers:v3`), to propose its next version;
-                or a JSON Schema of one row.
+            flow_or_schema: a flow (`customers`) or one of its versions (`customers:v3`), to propose its next version
+                with a layout for samples that it does not read; or a JSON Schema of one row.
             samples: files of one layout or of several: source paths that the server can read, or local files as
                 `Path`, which are uploaded.
             flow: for a schema, the name of the proposed flow; default: the `title` of the schema.
@@ -77,10 +79,13 @@ class Flows:
             choices: decisions of a person, which override the evidence: for columns of the target, the source column
                 to read, None to leave it open, or a dict with any of `sources` (a list),
                 `reading` (the key of a `ValueReading`), `lookup` (values of the source to members of the
-                enumeration), `review` (`approved` or `flagged`) and `note`.
+                enumeration), `review` (`approved` or `flagged`), `note`, and `layouts` (a dict with the decision for
+                each single layout that needs another one).
             inline_lookups: write lookups into the flow version, which then needs no seed files.
             dry_run: try the proposed version on the sample, as `dry_run` does; takes one sample, and
                 `inline_lookups=True`.
+            layout: the name of the new layout, which is added even if the version reads the samples; default: that of
+                a sample.
 
         Raises:
             InvalidRequestError: there is no such flow, or a sample can't be read.
@@ -101,6 +106,7 @@ class Flows:
             choices=choices,
             inline_lookups=inline_lookups,
             dry_run=dry_run,
+            layout=layout,
         ).result()
 
     def list_flows(self, flow: str | None = None) -> "Items[FlowSummary]":

@@ -72,7 +72,7 @@ MADE = {
         "RowAccount",
         "UnreadableRows",
     ),
-    *("Items", "BeforeAfter", "Candidate", "LookupEntry", "Proposal", "ProposedColumn", "SeenSample"),
+    *("Items", "BeforeAfter", "Candidate", "LookupEntry", "Proposal", "ProposedColumn", "ProposedLayout", "SeenSample"),
     "ValueReading",
     *("Failure", "LumeRun", "Monitor", "Outcome", "Progress", "Rows", "RunEvent", "Summary"),
     *("RequestFinished", "RequestStarted", "RetryScheduled", "RunStatusChanged"),

@@ -102,6 +102,7 @@ def proposal_request(
     choices: Choices | None,
     inline_lookups: bool,
     dry_run: bool,
+    layout: str | None,
 ) -> tuple[str, dict[str, Any], dict[int, os.PathLike[str]]]:
     """Return the name of the flow, the body, and the local files among the samples by their places.
 
@@ -131,6 +132,10 @@ def proposal_request(
         if not inline_lookups or len(several) > 1:
             raise ValueError("dry_run needs exactly one sample, and inline_lookups=True")
         body["dry_run"] = True
+    if layout is not None:
+        if not isinstance(layout, str) or not _NAME.fullmatch(layout):
+            raise InvalidRequestError(f"layout: {arguments.shown(layout)} can't name a layout; {_UNSENT}")
+        body["layout"] = layout
     if choices is not None:
         arguments.instance(choices, "choices", (Mapping,), "a dict")
         check_json(choices, "choices")

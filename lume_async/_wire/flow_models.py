@@ -181,6 +181,8 @@ class SeenSample:
         rows: the number of inspected rows.
         source: how it was read, as `[source]` of a flow.
         doubts: points to check about that.
+        layout: the name of the layout that reads it; empty if the version has none.
+        footer: the beginnings of its last lines, if these may be no records: then set `footer`.
     """
 
     name: str
@@ -188,6 +190,35 @@ class SeenSample:
     source: dict[str, Any]
     columns: list[str]
     doubts: list[str] = Factory(list)
+    layout: str = ""
+    footer: list[str] = Factory(list)
+
+
+@public
+@frozen
+class ProposedLayout:
+    """How the proposed version reads samples that are written alike.
+
+    Attributes:
+        name: empty if the version has no layouts.
+        is_new: whether the version before lacks it.
+        samples: their names.
+        source: the `[source]` to read them.
+        unmapped: the columns of the target without a likely source column.
+        unused: the columns of the samples that are not read.
+        doubts: questions that a person has to decide, in addition to those about single columns and samples.
+        match: patterns of the paths of its files, to be checked; empty if the names in a file identify it.
+    """
+
+    name: str
+    is_new: bool
+    samples: list[str]
+    source: dict[str, Any] = field(repr=False)
+    columns: list[ProposedColumn] = field(repr=False)
+    unmapped: list[str]
+    unused: list[str]
+    doubts: list[str] = Factory(list)
+    match: list[str] = Factory(list)
 
 
 @public
@@ -198,9 +229,8 @@ class Proposal:
     Attributes:
         flow_version: the proposed flow version.
         target: the target of the proposal.
-        unmapped: the columns of the target without a likely source column.
-        unused: the columns of the samples that are not read.
-        doubts: questions that a person has to decide, in addition to those about single columns.
+        layouts: the layouts that read the samples. If none is new, the target reads all of them.
+        doubts: questions that a person has to decide about the version as a whole.
         definition: the flow version in its JSON form, for `register_flow`.
         toml: the same as a file, with the evidence as comments.
         seeds: the contents of the seed files that it needs, by path.
@@ -210,11 +240,24 @@ class Proposal:
     flow_version: str
     target: str
     samples: list[SeenSample] = field(repr=False)
-    columns: list[ProposedColumn] = field(repr=False)
-    unmapped: list[str]
-    unused: list[str]
+    layouts: list[ProposedLayout]
     doubts: list[str]
     definition: dict[str, Any] = field(repr=False)
     toml: str = field(repr=False)
     seeds: dict[str, str] = field(factory=dict, repr=False)
     dry_run: DryRun | None = None
+
+    @property
+    def columns(self) -> list[ProposedColumn]:
+        """The columns of the target in the first layout."""
+        return self.layouts[0].columns
+
+    @property
+    def unmapped(self) -> list[str]:
+        """The columns of the target without a likely source column in the first layout."""
+        return self.layouts[0].unmapped
+
+    @property
+    def unused(self) -> list[str]:
+        """The columns of the first layout's samples that are not read."""
+        return self.layouts[0].unused

@@ -38,6 +38,7 @@ _FIELDS = (
     "inline_lookups",
     "dry_run",
     "dry_run_sample",
+    "layout",
 )
 
 
@@ -121,6 +122,7 @@ class ProposalBody(NamedTuple):
         inline: whether lookups are written into the flow instead of seed files.
         dry_run: whether the proposed version is tried on a sample.
         tried: the place of that sample.
+        layout: the name of the new layout; empty for that of a sample.
     """
 
     samples: list[str]
@@ -132,6 +134,7 @@ class ProposalBody(NamedTuple):
     inline: bool
     dry_run: bool
     tried: int
+    layout: str
 
 
 class ProposalsApi:
@@ -149,6 +152,7 @@ class ProposalsApi:
                 known=wanted.known,
                 choices=wanted.choices,
                 inline=wanted.inline,
+                layout=wanted.layout,
                 uris=() if target.base is None else read_definition(target.base).source.uris,
                 by=ask.holder,
             )
@@ -225,8 +229,13 @@ def proposal_body(given: dict[str, Any]) -> ProposalBody:
     tried = given.get("dry_run_sample", 0)
     if type(tried) is not int or not 0 <= tried < len(paths):
         raise requests.field_problem("dry_run_sample", "must be a place in samples, the first of which is 0")
+    layout = requests.optional_line(given, "layout") or ""
+    if layout and not NAME.fullmatch(layout):
+        raise requests.field_problem(
+            "layout", f"{layout!r} can't name a layout: use letters, digits, _ and -"
+        )
     known = _known(given, len(paths))
-    return ProposalBody(paths, version, schema, source, known, choices, inline, dry_run, tried)
+    return ProposalBody(paths, version, schema, source, known, choices, inline, dry_run, tried, layout)
 
 
 def _known(given: dict[str, Any], samples: int) -> list[dict[str, Any] | None]:

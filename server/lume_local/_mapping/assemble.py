@@ -1,31 +1,58 @@
-"""Merges the evidence of several samples into one proposal. Pure, except for the samples' testers."""
+"""Makes one proposal from several samples, with a layout for those that are written alike.
 
-from collections.abc import Iterator, Mapping, Sequence
+Pure, except for the samples' testers and `Recognise`.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import reduce
+from typing import Protocol
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from lume_async._base.words import listed
 from lume_local._flow.definition import quoted
 from lume_local._flow.fields import FlowError
+from lume_local._flow.source_settings import FINDING
 from lume_local._flow.table_bounds import folded
-from lume_local._mapping.decisions import ColumnDecision
+from lume_local._mapping.decisions import NOTHING, ColumnDecision, in_layout
 from lume_local._mapping.evidence import worse
-from lume_local._mapping.expressions import definition_for
-from lume_local._mapping.flow_text import (
-    aliases_of,
-    definition_of,
-    file_text,
-    is_read_otherwise,
-    names_read,
-    source_differs,
-)
+from lume_local._mapping.expressions import definition_for, definition_to_try
+from lume_local._mapping.flow_text import definition_of, file_text, has_names, names_read, with_layouts
 from lume_local._mapping.profile import Profile
-from lume_local._mapping.proposal import Choice, ColumnProposal, ProposedFlow, SampleSeen
+from lume_local._mapping.proposal import Choice, ColumnProposal, ProposedFlow, ProposedLayout, SampleSeen
 from lume_local._mapping.propose import SampleProposal, Suggestion
-from lume_local._mapping.readings import Tester
-from lume_local._mapping.rewrite import is_null, names_in, words_in
-from lume_local._mapping.target import Json, MappingTarget, TargetColumn
+from lume_local._mapping.readings import Tester, over_column
+from lume_local._mapping.rewrite import calls, names_in, over_value
+from lume_local._mapping.target import Json, MappingTarget, TargetColumn, as_read
+
+_OBJECTS = ("json", "ndjson", "xml")
+"""Formats in which a record may lack members."""
+_OF_SAMPLE = (*FINDING, "null", "footer")
+"""Settings that may differ between samples of one layout."""
+_COULD = "{} is not read, and {!r} may be it: a layout of their own would read it in such files"
+
+
+class Recognise(Protocol):
+    """Finds out which layouts of a version read the samples."""
+
+    def __call__(self, definition: Json) -> list[str | None]:
+        """Return the layout that each sample has; None if it has none, or several.
+
+        Raises:
+            FlowError: a layout fits the files of another one.
+        """
+        ...
+
+
+@frozen
+class _Group:
+    """Samples that one layout reads; its name is empty if the version has no layouts."""
+
+    name: str
+    is_new: bool
+    samples: list[SampleProposal]
 
 
 def propose(
@@ -34,78 +61,271 @@ def propose(
     testers: Sequence[Tester],
     suggestions: Sequence[Suggestion] = (),
     *,
+    recognise: Recognise,
     choices: Mapping[str, ColumnDecision] | None = None,
     inline: bool = False,
+    layout: str = "",
 ) -> ProposedFlow:
     """Return the proposal for a target from samples; each has a tester that tries expressions on its rows.
 
     Args:
         choices: a person's decisions about target columns.
         inline: whether lookups are written into the flow instead of seed files.
+        layout: the name of the new layout, which is added even if another one reads the samples.
 
     Raises:
-        FlowError: a choice names an unknown column, or there are too many columns.
+        FlowError: a choice names an unknown column, there are too many columns, or no layout can be added.
     """
     decided = choices or {}
-    known = {column.name for column in target.columns}
-    for name, decision in decided.items():
-        if name not in known:
-            raise FlowError("choices", f"the target has no column {name!r}")
-        for source in decision.sources or ():
-            if not any(profile.column(source) for profile in profiles):
-                raise FlowError("choices", f"no sample has a column {source!r}")
-    several = [
-        SampleProposal(target, profile, tester, suggestions, decided)
-        for profile, tester in zip(profiles, testers, strict=True)
-    ]
-    columns = [_column(column, several, profiles) for column in target.columns]
-    for column in columns:
-        sources = decided[column.name].sources if column.name in decided else None
-        if sources and not (column.chosen and set(sources) <= set(column.chosen.sources)):
-            shown = " and ".join(map(repr, sources))
-            raise FlowError(
-                "choices", f"{column.name!r}: there is no way to make it of {shown}: choose one column"
-            )
+    _check_choices(decided, target, profiles)
+    base = None if target.base is None else with_layouts(target.base)
+    held: list[str | None] = [None] * len(profiles) if base is None or layout else recognise(base)
     samples = [
-        SampleSeen(one.name, one.rows, one.source, [c.name for c in one.columns], one.doubts)
-        for one in profiles
+        SampleProposal(
+            _fresh(target, profile) if name is None else as_read(target, name),
+            profile,
+            tester,
+            [one for one in suggestions if _is_for(one, profile, profiles)],
+        )
+        for name, profile, tester in zip(held, profiles, testers, strict=True)
     ]
-    suggested = [doubt for one in several for doubt in one.doubts]
-    definition, seeds = definition_of(target, columns, samples[0], decided, inline=inline)
-    doubts = [*target.notes, *_doubts(target, definition, columns, samples, profiles), *suggested]
-    read = {source for column in columns if column.chosen for source in column.chosen.sources}
-    spelled, aliases = names_read(definition) if target.base is not None else (set[str](), set[str]())
-    unused = dict.fromkeys(
-        c.name
-        for one in profiles
-        for c in one.columns
-        if c.name not in read and c.name.lower() not in spelled and folded(c.name) not in aliases
-    )
+    groups = _named(_grouped(target, samples, held), target, layout)
+    for group in groups:
+        for sample in group.samples:
+            sample.decide(in_layout(decided, group.name))
+    layouts = [_layout(group, target, in_layout(decided, group.name)) for group in groups]
+    _check_used(decided, layouts)
+    if any(layout.name for layout in layouts):
+        layouts = _told_apart(
+            layouts, lambda tried: recognise(definition_of(target, tried, decided)[0]), profiles
+        )
+    definition, seeds = definition_of(target, layouts, decided, inline=inline)
+    seen = [_seen(one.profile, layouts) for one in samples]
+    doubts = [*target.notes, *dict.fromkeys(doubt for one in samples for doubt in one.doubts)]
+    if (
+        base is not None
+        and target.base is not None
+        and "layouts" not in target.base
+        and "layouts" in definition
+    ):
+        doubts += _of_first(base)
     return ProposedFlow(
         f"{target.name}:{target.version}",
         target.shown,
-        samples,
-        columns,
-        [column.name for column in columns if column.chosen is None],
-        list(unused),
+        seen,
+        layouts,
         doubts,
         definition,
-        file_text(target, definition, columns, samples, doubts, list(unused), decided),
+        file_text(target, definition, layouts, seen, doubts, decided),
         seeds,
     )
 
 
-def _column(
-    column: TargetColumn, several: Sequence[SampleProposal], profiles: Sequence[Profile]
-) -> ColumnProposal:
-    chosen = [one.chosen[column.name] for one in several if column.name in one.chosen]
-    first = reduce(_merged, chosen) if chosen else None
-    candidates = several[0].candidates[column.name] if several else []
+def _of_first(base: Json) -> Iterator[str]:
+    """Yield doubts about the layout of a version that had none."""
+    ((name, layout),) = base["layouts"].items()
+    if "match" in layout:
+        yield f"{name} reads files without names in them: correct its match, a pattern of their paths"
+    if "where" in layout.get("source", {}):
+        yield f"{name} reads only rows that fulfil its where: check whether other layouts need one, too"
+
+
+def _check_choices(
+    decided: Mapping[str, ColumnDecision], target: MappingTarget, profiles: Sequence[Profile]
+) -> None:
+    known = {column.name for column in target.columns}
+    for name, decision in decided.items():
+        if name not in known:
+            raise FlowError("choices", f"the target has no column {name!r}")
+        for one in (decision, *decision.layouts.values()):
+            for source in one.sources or ():
+                if not any(profile.column(source) for profile in profiles):
+                    raise FlowError("choices", f"no sample has a column {source!r}")
+
+
+def _check_used(decided: Mapping[str, ColumnDecision], layouts: Sequence[ProposedLayout]) -> None:
+    """Refuse a choice that no layout could follow."""
+    for name, decision in decided.items():
+        if unknown := decision.layouts.keys() - {one.name for one in layouts}:
+            raise FlowError("choices", f"{name!r}: no layout of the samples is called {min(unknown)!r}")
+        used = [
+            set(chosen.sources)
+            for one in layouts
+            if (chosen := one.column(name).chosen) is not None and name not in decision.layouts
+        ]
+        if decision.sources and used and not any(set(decision.sources) <= one for one in used):
+            shown = " and ".join(map(repr, decision.sources))
+            raise FlowError("choices", f"{name!r}: there is no way to make it of {shown}: choose one column")
+
+
+def _is_for(suggestion: Suggestion, profile: Profile, profiles: Sequence[Profile]) -> bool:
+    """Return whether a suggestion is for a sample: its columns are there, or in none."""
+    there = [one for one in profiles if all(map(one.column, suggestion.sources))]
+    return profile in there or not there
+
+
+# -- samples that are written alike
+
+
+def _fresh(target: MappingTarget, profile: Profile) -> MappingTarget:
+    """Return the target for a sample that no layout reads: the flow's names and expressions are only evidence."""
+    known = {one.name.lower() for one in profile.columns}
+    return evolve(
+        target, base=None, columns=[evolve(one, sql=_reusable(one, known)) for one in target.columns]
+    )
+
+
+def _reusable(column: TargetColumn, known: set[str]) -> str | None:
+    """Return the flow's expression unless it is for other names, or looks up another sender's values."""
+    sql = column.sql
+    if sql is None or ("enum" in column.definition and calls(sql, "seed")):
+        return None
+    names = () if over_column(sql) else map(str.lower, names_in(sql))
+    return sql if known.issuperset(names) else None
+
+
+def _grouped(
+    target: MappingTarget, samples: Sequence[SampleProposal], held: Sequence[str | None]
+) -> list[_Group]:
+    """Group samples: by the layout that reads them, else by how they are written."""
+    found: dict[tuple[bool, str], list[_Group]] = {}
+    for name, sample in zip(held, samples, strict=True):
+        is_new = name is None
+        alike = found.setdefault((is_new, name or _written(sample.profile)), [])
+        group = next((one for one in alike if not is_new or _fits(target, one.samples, sample)), None)
+        if group is None:
+            alike.append(_Group(name or "", is_new, [sample]))
+        else:
+            group.samples.append(sample)
+    groups = [group for several in found.values() for group in several]
+    return sorted(groups, key=lambda one: min(map(samples.index, one.samples)))
+
+
+def _written(profile: Profile) -> str:
+    """Return the same text for samples with equal format, dialect and header."""
+    source = {key: one for key, one in profile.source.items() if key not in _OF_SAMPLE}
+    is_named = source.get("format") not in _OBJECTS
+    return json.dumps([source, sorted(folded(one.name) for one in profile.columns if is_named)])
+
+
+def _fits(target: MappingTarget, group: Sequence[SampleProposal], sample: SampleProposal) -> bool:
+    """Return whether one expression for each column reads the sample and those of the group."""
+    samples = [*group, sample]
+    return all(
+        _ways(column, samples) or not any(column.name in one.chosen for one in samples)
+        for column in target.columns
+    )
+
+
+def _ways(column: TargetColumn, samples: Sequence[SampleProposal]) -> list[Choice]:
+    """Return the choices of single samples that read this column of all of them."""
+    choices = [one.chosen[column.name] for one in samples if column.name in one.chosen]
+    return [choice for choice in choices if all(_reads(column, choice, one) for one in samples)]
+
+
+def _reads(column: TargetColumn, choice: Choice, sample: SampleProposal) -> bool:
+    """Return whether a choice also reads the column of a sample, which may not have decided it."""
+    own = sample.chosen.get(column.name)
+    if own is None or own.sql == choice.sql:
+        return own is None or [*map(folded, own.sources)] == [*map(folded, choice.sources)]
+    if len(own.sources) > 1 or [*map(folded, own.sources)] != [*map(folded, choice.sources)]:
+        return False
+    if choice.readings and choice.reading is None:
+        return False
+    if own.readings and own.reading is None:
+        return any(one.key == choice.reading for one in own.readings)
+    name = own.sources[0]
+    tried = {
+        key: (name, definition_to_try(column, None, over_value(sql or "value", quoted(name))))
+        for key, sql in (("own", own.sql), ("other", choice.sql))
+    }
+    results = sample.tester(tried)
+    return results["other"].misfits <= results["own"].misfits
+
+
+def _named(groups: list[_Group], target: MappingTarget, layout: str) -> list[_Group]:
+    """Return the groups with the names of their layouts; without a name if the version needs no layouts."""
+    base = target.base or {}
+    new = [group for group in groups if group.is_new]
+    if layout and len(new) > 1:
+        raise FlowError("layout", f"is one name, and the samples have {len(new)} layouts: leave it out")
+    if layout in base.get("layouts", {}):
+        raise FlowError("layout", f"{target.shown} has a layout {layout!r} already: choose another name")
+    if not layout and "layouts" not in base and len(new) + bool(base) * bool(new) < 2:
+        return [evolve(group, name="") for group in groups]
+    taken = {*(with_layouts(base)["layouts"] if base else ())}
+    found = []
+    for group in groups:
+        name = group.name
+        if group.is_new:
+            name = layout or _unique(_name_of(group.samples[0].profile.name), taken)
+            taken.add(name)
+        found.append(evolve(group, name=name))
+    return found
+
+
+def _name_of(sample: str) -> str:
+    """Return a name for the layout of a file: its own, without suffixes, and without a date or number at the end."""
+    stem = sample.rpartition("/")[2].partition(".")[0]
+    letters = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode().lower()
+    words = re.sub(r"[^a-z0-9]+", "_", letters).strip("_")
+    return (re.sub(r"[_\d]+$", "", words) or words or "layout")[:50]
+
+
+def _unique(name: str, taken: Collection[str]) -> str:
+    numbered = (f"{name}_{n}" for n in range(2, len(taken) + 3))
+    return next(one for one in (name, *numbered) if one not in taken)
+
+
+# -- one layout
+
+
+def _layout(group: _Group, target: MappingTarget, decided: Mapping[str, ColumnDecision]) -> ProposedLayout:
+    profiles = [one.profile for one in group.samples]
+    source = dict(profiles[0].source)
+    if words := list(dict.fromkeys(word for one in profiles for word in one.source.get("null", ()))):
+        source["null"] = words
+    if footer := next((one.source["footer"] for one in profiles if "footer" in one.source), None):
+        source["footer"] = footer
+    columns, doubts = list[ColumnProposal](), list[str]()
+    for column in group.samples[0].target.columns:
+        found = _column(column, group.samples)
+        is_unread = not group.is_new and column.sql is None and not column.aliases
+        if is_unread and found.chosen is not None and not decided.get(column.name, NOTHING).changes:
+            doubts.append(_COULD.format(column.name, " + ".join(found.chosen.sources)))
+            found = evolve(found, chosen=None)
+        columns.append(found)
+    read = {name for column in columns if column.chosen for name in column.chosen.sources}
+    spelled, aliases = set[str](), set[str]()
+    if not group.is_new and target.base is not None:
+        spelled, aliases = names_read(target.base, group.name)
+    unused = dict.fromkeys(
+        one.name
+        for profile in profiles
+        for one in profile.columns
+        if one.name not in read and one.name.lower() not in spelled and folded(one.name) not in aliases
+    )
+    match = [_pattern(profiles[0])] if group.name and group.is_new and not has_names(source) else []
+    return ProposedLayout(
+        group.name,
+        group.is_new,
+        [one.name for one in profiles],
+        source,
+        columns,
+        [column.name for column in columns if column.chosen is None],
+        list(unused),
+        [*doubts, *_doubts(group, columns)],
+        match,
+    )
+
+
+def _column(column: TargetColumn, samples: Sequence[SampleProposal]) -> ColumnProposal:
+    several = [one.chosen[column.name] for one in samples if column.name in one.chosen]
+    first = _merged([*(_ways(column, samples) if len(samples) > 1 else ()), *several], several)
+    candidates = samples[0].candidates[column.name]
     if first is not None:
         candidates = [first, *(one for one in candidates if one.sources[0] not in first.sources)]
-    source = next(
-        (found for one in profiles if first and (found := one.column(first.sources[0])) is not None), None
-    )
+    source = next((one for each in samples if first and (one := each.profile.column(first.sources[0]))), None)
     definition: Json = dict(column.definition)
     if "type" not in definition:
         definition |= {
@@ -114,69 +334,31 @@ def _column(
     return ColumnProposal(column.name, definition, first, candidates[:3], column.notes)
 
 
-def _merged(one: Choice, other: Choice) -> Choice:
-    """Merge the candidates of two samples: the sources of both, with the lower grade."""
-    doubts = list(dict.fromkeys([*one.doubts, *other.doubts]))
-    if one.sql != other.sql:
-        doubts.append(
-            f"{other.sources[0]!r} of another sample would be read by {other.sql or 'nothing but its name'}"
-        )
-    entries = one.lookup
-    if one.lookup is not None and other.lookup is not None:
-        known = {entry.source for entry in one.lookup}
-        entries = [*one.lookup, *(entry for entry in other.lookup if entry.source not in known)]
-    shares = [share for share in (one.passes, other.passes) if share is not None]
+def _merged(best: Sequence[Choice], several: Sequence[Choice]) -> Choice | None:
+    """Return the best choice with the names of the column in all samples, the lowest grade, and all lookups."""
+    if not best:
+        return None
+    first = best[0]
+    same = [one for one in several if one.sql == first.sql]
+    entries = {entry.source: entry for one in several for entry in reversed(one.lookup or ())}
     return evolve(
-        one,
-        sources=list(dict.fromkeys([*one.sources, *other.sources])),
-        grade=worse(one.grade, other.grade),
-        likely=min(one.likely, other.likely),
-        passes=min(shares, default=None),
-        doubts=doubts,
-        lookup=entries or other.lookup,
+        first,
+        sources=list(dict.fromkeys(name for one in (first, *several) for name in one.sources)),
+        grade=reduce(worse, (one.grade for one in same)),
+        likely=min(one.likely for one in several),
+        passes=min((one.passes for one in same if one.passes is not None), default=None),
+        doubts=list(dict.fromkeys(doubt for one in same for doubt in one.doubts)),
+        lookup=list(entries.values())[::-1] or None,
     )
 
 
-def _doubts(
-    target: MappingTarget,
-    definition: Json,
-    columns: Sequence[ColumnProposal],
-    samples: Sequence[SampleSeen],
-    profiles: Sequence[Profile],
-) -> Iterator[str]:
-    """Yield doubts for a person about the samples and their layouts, and about several columns at once."""
-    for sample in samples:
-        for doubt in sample.doubts:
-            yield f"{sample.name}: {doubt}"
-    for other in samples[1:]:
-        if other.source != samples[0].source:
-            yield f"{other.name} has a different layout than {samples[0].name}: one version reads only one of them"
-    differs = target.base is not None and source_differs(target, samples[0])
-    if differs:
-        yield (
-            f"{samples[0].name} has a different layout than {target.shown} reads: the new version is for files like "
-            "this one, and no longer reads those of the old version"
-        )
-    yield from _refused(definition, samples)
-    if target.base is not None and not differs:
-        before = target.base["columns"]
-        for name, entry in definition["columns"].items():
-            if not is_read_otherwise(before[name], entry):
-                continue
-            if is_null(before[name].get("sql", "")):
-                yield f"{name} has a source from now on: files of the layouts so far without it are no longer read"
-            else:
-                how = "has no source" if is_null(entry.get("sql", "")) else "is read by another expression"
-                yield f"{name} {how} from now on, in files of the layouts so far, too: check that this is meant"
-    known = {one.name.lower() for profile in profiles for one in profile.columns}
+def _doubts(group: _Group, columns: Sequence[ColumnProposal]) -> Iterator[str]:
+    """Yield doubts about several columns at once, and required ones that nothing is read for."""
     readers: dict[str, list[str]] = {}
-    for column in columns:
-        entry = definition["columns"][column.name]
-        sql = entry.get("sql", quoted(column.name))
-        is_unread = is_null(sql) or not known.issuperset(map(str.lower, (*names_in(sql), *words_in(sql))))
-        if column.chosen is None and entry.get("required") and is_unread:
-            # All rows of a readable file would be rejected.
-            yield f"{column.name} is required, and nothing is read for it"
+    for column, known in zip(columns, group.samples[0].target.columns, strict=True):
+        is_constant = known.sql is not None and not over_column(known.sql) and not names_in(known.sql)
+        if column.chosen is None and column.definition.get("required") and not is_constant:
+            yield f"{column.name} is required, and nothing is read for it"  # all rows would be rejected
         for source in column.chosen.sources if column.chosen else ():
             readers.setdefault(source, []).append(column.name)
     for source, names in readers.items():
@@ -184,25 +366,60 @@ def _doubts(
             yield f"{source!r} is read by {' and '.join(names)}: is that meant?"
 
 
-def _refused(definition: Json, samples: Sequence[SampleSeen]) -> Iterator[str]:
-    """Yield the samples on which the new version fails, because they lack columns; in objects these are NULL."""
-    columns = definition["columns"]
-    others = {name: given for name, entry in columns.items() if (given := aliases_of(entry)) is not None}
-    for sample in samples:
-        if sample.source != samples[0].source or sample.source.get("format") in ("ndjson", "json", "xml"):
-            continue
-        spelled, folds = {one.lower() for one in (*sample.columns, *others)}, set(map(folded, sample.columns))
-        lacking = [
-            name
-            for name, entry in columns.items()
-            if (
-                folds.isdisjoint(map(folded, (name, *others[name])))
-                if name in others
-                else not spelled.issuperset(map(str.lower, names_in(entry.get("sql", quoted(name)))))
-            )
-        ]
-        if lacking:
-            yield (
-                f"{sample.name} has no column for {listed(lacking, 10)}, so the new version fails on it: "
-                'name one that has it, or write a version for such files, with sql = "NULL" there'
-            )
+def _told_apart(
+    layouts: Sequence[ProposedLayout],
+    recognise: Callable[[Sequence[ProposedLayout]], list[str | None]],
+    profiles: Sequence[Profile],
+) -> list[ProposedLayout]:
+    """Return the layouts, with patterns for new ones if the names in their samples don't identify them.
+
+    Raises:
+        FlowError: the new version has another mistake.
+    """
+    found = {layout.name: layout for layout in layouts}
+    for _ in layouts:
+        try:
+            read = recognise([*found.values()])
+        except FlowError as error:  # the place of a tie is the later layout, which is the new one
+            wrong = {error.place.removeprefix("layouts.")}
+            if not any(one.name in wrong and one.is_new and not one.match for one in found.values()):
+                raise
+        else:
+            owners = [
+                next(one for one in found.values() if profile.name in one.samples) for profile in profiles
+            ]
+            pairs = [(owner, name) for owner, name in zip(owners, read, strict=True) if name != owner.name]
+            # A new layout must not take what another one reads already.
+            wrong = {owner.name if owner.is_new else name or "" for owner, name in pairs}
+        unclear = [one for one in found.values() if one.name in wrong and one.is_new and not one.match]
+        for one in unclear:
+            mine = [profile for profile in profiles if profile.name in one.samples]
+            found[one.name] = evolve(one, match=list(dict.fromkeys(map(_pattern, mine))))
+        if not unclear:
+            break
+    return [_with_doubt(one) for one in found.values()]
+
+
+def _with_doubt(layout: ProposedLayout) -> ProposedLayout:
+    if not layout.match or not layout.is_new:
+        return layout
+    doubt = (
+        f"names do not identify its files, so it reads those whose path matches {' or '.join(layout.match)}"
+    )
+    return evolve(layout, doubts=[*layout.doubts, f"{doubt}: check that"])
+
+
+def _pattern(profile: Profile) -> str:
+    """Return a pattern for files like a sample: those of its folder, or with other digits in their names."""
+    folder, _, name = profile.path.rpartition("/")
+    # The folder of an upload is its own.
+    is_own = not folder or "://" in folder
+    return f"**/{re.sub(r'[0-9]+', '*', name)}" if is_own else f"**/{folder.rpartition('/')[2]}/*"
+
+
+def _seen(profile: Profile, layouts: Sequence[ProposedLayout]) -> SampleSeen:
+    layout = next(one.name for one in layouts if profile.name in one.samples)
+    names = [one.name for one in profile.columns]
+    return SampleSeen(
+        profile.name, profile.rows, profile.source, names, profile.doubts, layout, profile.footer
+    )

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from lume_local._flow.fields import FlowError
 
 APPROVED, FLAGGED = "approved", "flagged"
 MOST_SOURCES, MOST_VALUES, LONGEST = 20, 500, 500
 """Maximum source columns of a decision, values of its lookup, and characters of each text."""
-_FIELDS = ("sources", "reading", "lookup", "review", "note")
+_FIELDS = ("sources", "reading", "lookup", "review", "note", "layouts")
 
 
 @frozen
@@ -24,6 +24,7 @@ class ColumnDecision:
             member.
         review: `APPROVED` or `FLAGGED`; empty before review.
         note: a remark, such as the reason for a flag.
+        layouts: other decisions for single layouts, by their names.
     """
 
     sources: tuple[str, ...] | None = None
@@ -31,11 +32,17 @@ class ColumnDecision:
     lookup: Mapping[str, str | None] | None = None
     review: str = ""
     note: str = ""
+    layouts: "Mapping[str, ColumnDecision]" = field(factory=dict)
 
     @property
     def is_open(self) -> bool:
         """Whether the column is to have no source."""
         return self.sources == ()
+
+    @property
+    def changes(self) -> bool:
+        """Whether it decides how the column is read."""
+        return self.sources is not None or self.is_of_values
 
     @property
     def is_of_values(self) -> bool:
@@ -51,14 +58,19 @@ def decisions(given: Mapping[str, Any]) -> dict[str, ColumnDecision]:
     return {name: _decision(name, one) for name, one in given.items()}
 
 
+def in_layout(decided: Mapping[str, ColumnDecision], layout: str) -> dict[str, ColumnDecision]:
+    """Return the decisions for one layout."""
+    return {name: one.layouts.get(layout, one) for name, one in decided.items()}
+
+
 def _decision(name: str, given: Any) -> ColumnDecision:
     if given is None or isinstance(given, str):
         return ColumnDecision(() if given is None else (given,))
     if not isinstance(given, dict):
         raise _wrong(name, "must have the name of a source column, null, or an object")
-    for field in given:
-        if field not in _FIELDS:
-            raise _wrong(name, f"{field[:100]!r} is not a field of a choice: remove it")
+    for key in given:
+        if key not in _FIELDS:
+            raise _wrong(name, f"{key[:100]!r} is not a field of a choice: remove it")
     if (review := given.get("review")) not in (None, APPROVED, FLAGGED):
         raise _wrong(name, f"review must be {APPROVED} or {FLAGGED}")
     sources, reading, lookup = given.get("sources"), given.get("reading"), given.get("lookup")
@@ -76,7 +88,11 @@ def _decision(name: str, given: Any) -> ColumnDecision:
             for value, member in lookup.items()
         }
     note = _text(name, "note", given.get("note") or "")
-    return ColumnDecision(sources, reading, lookup, review or "", note)
+    layouts = given.get("layouts") or {}
+    if not isinstance(layouts, dict):
+        raise _wrong(name, "layouts must be an object with the name of a layout for each decision")
+    of_layouts = {layout: _decision(name, one) for layout, one in layouts.items()}
+    return ColumnDecision(sources, reading, lookup, review or "", note, of_layouts)
 
 
 def _text(name: str, field: str, given: Any) -> str:

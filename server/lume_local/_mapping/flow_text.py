@@ -1,103 +1,75 @@
-"""The flow file of a proposal: a new flow, or a next version with the names and layout of a sample. Pure."""
+"""The flow file of a proposal: a new flow, or a next version that has one more layout. Pure."""
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
+from itertools import chain
+from typing import Any
 
-from lume_local._flow.definition import quoted
+from lume_local._flow.definition import Column, quoted, read_definition
+from lume_local._flow.fields import FlowError
+from lume_local._flow.source_settings import FINDING, SHARED, SQL
 from lume_local._flow.table_bounds import folded
 from lume_local._mapping import toml_text
-from lume_local._mapping.decisions import APPROVED, FLAGGED, NOTHING, ColumnDecision
+from lume_local._mapping.decisions import APPROVED, FLAGGED, NOTHING, ColumnDecision, in_layout
 from lume_local._mapping.lookups import looked_up, seed_tables
-from lume_local._mapping.proposal import Choice, ColumnProposal, SampleSeen
+from lume_local._mapping.proposal import ColumnProposal, ProposedLayout, SampleSeen
 from lume_local._mapping.rewrite import is_null, names_in, over_value, reads_value, renamed, words_in
 from lume_local._mapping.target import Json, MappingTarget
 
-_OF_ANY_FORMAT = ("uri", "where", "identity")
-"""Keys of `[source]` that apply to any format and are kept in the next version."""
-_PLACES = ("members", "json", "xml", "excel", "fixed")
-"""Keys of `[source]` that locate the table in a file: the version needs the sample's."""
 
+def with_layouts(base: Json) -> Json:
+    """Return a version; one without layouts gets one, called as the version, that reads what it has read.
 
-def following(
-    target: MappingTarget,
-    columns: Sequence[ColumnProposal],
-    sample: SampleSeen,
-    decisions: Mapping[str, ColumnDecision],
-    seeds: dict[str, str] | None,
-) -> Json:
-    """Return the next version of the flow that is the target.
-
-    Args:
-        seeds: receives the files of lookups; None writes these into the expressions.
+    Raises:
+        FlowError: its source is a query.
     """
-    found = deepcopy(target.base) or {}
-    found["version"] = target.version
-    chosen = {one.name: one.chosen.sources for one in columns if one.chosen is not None}
-    # Columns without a source come last, when it is known which names belong to others.
-    for column in sorted(columns, key=lambda one: is_null(found["columns"][one.name].get("sql", ""))):
-        if decisions.get(column.name, NOTHING).is_open:
-            found["columns"][column.name] = _unread(found["columns"][column.name]) | {"sql": "NULL"}
-        elif column.chosen is not None:
-            _read_choice(found, column.name, column.chosen, target.name, seeds, chosen)
-    if seeds:
-        found["seeds"] = found.get("seeds", {}) | seed_tables(seeds)
-    if source_differs(target, sample):
-        source = found.get("source", {})
-        kept = {key: one for key, one in source.items() if key in _OF_ANY_FORMAT}
-        is_same_format = source.get("format", "csv") == sample.source.get("format", "csv")
-        found["source"] = {**(source if is_same_format else {}), **sample.source, **kept}
-    return found
+    if "layouts" in base:
+        return base
+    flow, source = read_definition(base), base.get("source", {})
+    if flow.source.format == SQL:
+        raise FlowError("target", f"{flow.ref} reads a query, which has no layouts: name another target")
+    found, contract, columns = deepcopy(base), dict[str, Json](), dict[str, Any]()
+    for column in flow.columns:
+        entry = base["columns"][column.name]
+        contract[column.name] = _unread(entry)
+        if column.aliases is None and not (names_in(column.sql) or words_in(column.sql)):
+            contract[column.name] |= {} if is_null(column.sql) else {"sql": column.sql}  # of any file
+        else:
+            columns[column.name] = _as_before(column, entry)
+    name = "".join(one if one.isalnum() or one == "-" else "_" for one in flow.version)
+    own = {key: one for key, one in source.items() if key not in SHARED}
+    layout: Json = {"source": _recognisable(own), "columns": columns}
+    if not has_names(layout["source"]):
+        layout = {"match": f"{name}/*", **layout}
+    found["source"] = {key: one for key, one in source.items() if key in SHARED}
+    found |= {"columns": contract, "layouts": {name: {key: one for key, one in layout.items() if one}}}
+    return {key: one for key, one in found.items() if one or key != "source"}
 
 
-def _read_choice(
-    found: Json,
-    name: str,
-    chosen: Choice,
-    flow: str,
-    seeds: dict[str, str] | None,
-    sources: Mapping[str, Sequence[str]],
-) -> None:
-    """Add the choice to the column's sources; replace it if other columns are combined, or it had no source.
+def _as_before(column: Column, entry: Json) -> Any:
+    """Return how a layout reads a column that was read without layouts, where its own name was an alias, too."""
+    if column.aliases is None:
+        return column.sql
+    given = entry["from"]["first"] if column.aliases.first else entry["from"]
+    folds = set(map(folded, given))
+    names = [one for one in column.aliases.names if one in given or folded(one) not in folds]
+    sql = {"sql": entry["sql"]} if "sql" in entry else {}
+    return {"from": {"first": names} if column.aliases.first else names, **sql}
 
-    Args:
-        sources: the chosen sources of every column.
-    """
-    columns: dict[str, Json] = found["columns"]
-    before = columns[name]
-    own = before.get("sql")
-    if chosen.sql is not None and chosen.sql != own and quoted(chosen.sources[0]) in chosen.sql:
-        meant = _meant(columns, name, sources)
-        owned = {one: owner for one in chosen.sources if (owner := meant.get(folded(one)))}
-        columns[name] = _unread(before) | {"sql": renamed(chosen.sql, owned)}
-        return
-    read = ([name] if own is None else _only_name(own, name) or [name])[0]
-    if own is not None and chosen.sql != own and _only_name(own, name) is None:
-        meant = _meant(columns, name, sources)
-        columns[name] = _unread(before)
-        if any(folded(one) in meant for one in (name, *chosen.sources)):
-            read = meant.get(folded(chosen.sources[0])) or chosen.sources[0]
-        elif chosen.sources != [name]:
-            columns[name] = {"from": chosen.sources, **columns[name]}
-    else:
-        for source in chosen.sources:
-            others = (
-                (other, names)
-                for other, entry in columns.items()
-                if other != name and (names := aliases_of(entry)) is not None
-            )
-            if not any(folded(source) in map(folded, [*names, other]) for other, names in others):
-                columns[name] = _with_alias(columns[name], name, source)
-    wanted = "value" if chosen.sql is None else over_value(chosen.sql, "value")
-    if chosen.lookup is not None:
-        wanted = looked_up(chosen.lookup, wanted, f"{flow}_{name}_values", seeds, found.get("seeds", {}))
-    elif chosen.sql == own:
-        return
-    # Without aliases the expression is over the only name that the column reads.
-    given = {"from": columns[name]["from"]} if "from" in columns[name] else {}
-    sql = wanted if given else over_value(wanted, quoted(read))
-    is_plain = sql == ("value" if given else quoted(name))
-    columns[name] = {**given, **({} if is_plain else {"sql": sql}), **_unread(columns[name])}
+
+def has_names(source: Json) -> bool:
+    """Return whether the settings read names in a file, by which it is recognised."""
+    header = _recognisable(source).get("header")
+    return header != "none" and (source.get("format") != "fixed" or isinstance(header, dict))
+
+
+def _recognisable(source: Json) -> Json:
+    """Return settings in which columns of fixed width are recognised by the names above them, if there are any."""
+    header, fixed = source.get("header"), source.get("fixed", {}).get("columns")
+    if not fixed or header in (None, "none") or (isinstance(header, dict) and "contains" in header):
+        return source
+    return source | {"header": {"contains": list(fixed)}}
 
 
 def _unread(entry: Json) -> Json:
@@ -105,185 +77,165 @@ def _unread(entry: Json) -> Json:
     return {key: one for key, one in entry.items() if key not in ("from", "sql")}
 
 
-def _meant(
-    columns: Mapping[str, Json], name: str, chosen: Mapping[str, Sequence[str]]
-) -> dict[str, str | None]:
-    """Map folded names to the other column that they are an alias of, or to None if they are read themselves."""
-    found: dict[str, str | None] = {}
-    for other, entry in columns.items():
-        if other == name:
-            continue
-        given = aliases_of(entry)
-        if given is not None:
-            found |= {folded(one): other for one in (*given, other)}
-            continue
-        sql = entry.get("sql", quoted(other))
-        for one in (*names_in(sql), *words_in(sql), *chosen.get(other, ())):
-            found.setdefault(folded(one), None)
-    return found
-
-
-def aliases_of(entry: Json) -> list[str] | None:
-    """Return the other names of a column; None if it has no `from`."""
-    given = entry.get("from")
-    names: list[str] | None = given.get("first", []) if isinstance(given, dict) else given
-    return names
-
-
-def names_read(definition: Json) -> tuple[set[str], set[str]]:
-    """Return the names that a flow's columns read, in lower case, and their aliases, folded."""
+def names_read(base: Json, layout: str) -> tuple[set[str], set[str]]:
+    """Return the names that a layout of a version reads, in lower case, and its aliases, folded."""
+    flow = read_definition(base)
+    columns = next((one.columns for one in flow.layouts if one.name == layout), flow.columns)
     spelled, aliases = set[str](), set[str]()
-    for name, entry in definition["columns"].items():
-        sql = entry.get("sql", quoted(name))
-        words = {one.lower() for one in (*names_in(sql), *words_in(sql))}
-        if (given := aliases_of(entry)) is not None:
-            aliases |= set(map(folded, (*given, name)))
-            words.discard("value")
+    for column in columns:
+        words = {one.lower() for one in (*names_in(column.sql), *words_in(column.sql))}
+        if column.aliases is not None:
+            aliases |= set(map(folded, column.aliases.names))
+            words -= {"value", column.name.lower()}
         spelled |= words
     return spelled, aliases
 
 
-def _with_alias(entry: Json, name: str, source: str) -> Json:
-    """Return the column with one more alias; its expression reads whichever name a source has."""
-    if (names := aliases_of(entry)) is not None:
-        if folded(source) in map(folded, [*names, name]):
-            return entry
-        several = [*names, source]
-        return entry | {"from": {"first": several} if isinstance(entry["from"], dict) else several}
-    sql = entry.get("sql")
-    known = [name] if sql is None else _only_name(sql, name)
-    if known is None or source in known:
-        return entry
-    rest = {key: one for key, one in entry.items() if key != "sql"}
-    over = "value" if sql is None else over_value(sql, "value")
-    return {"from": [*known, source], **({} if over == "value" else {"sql": over}), **rest}
-
-
-def _only_name(sql: str, name: str) -> list[str] | None:
-    """Return the only name that an expression reads; None if it reads several."""
-    read = names_in(sql)
-    return read if len(read) == 1 else [name] if not read and reads_value(sql) else None
-
-
-def is_read_otherwise(before: Json, after: Json) -> bool:
-    """Return whether a column is read by another expression than before; another name alone does not count."""
-    return _over_any_name(before) != _over_any_name(after)
-
-
-def _over_any_name(entry: Json) -> str:
-    sql = entry.get("sql")
-    if sql is None:
-        return "value"
-    return over_value(sql, "value") if reads_value(sql) or len(names_in(sql)) == 1 else sql
-
-
-def source_differs(target: MappingTarget, sample: SampleSeen) -> bool:
-    """Return whether the sample's layout differs from the one that the flow version reads."""
-    known, given = (target.base or {}).get("source", {}), sample.source
-    if known.get("format", "csv") != given.get("format", "csv"):
-        return True
-    if any(known.get(key) != given[key] for key in _PLACES if key in given):
-        return True
-    default = {"delim": ",", "encoding": "utf-8"}
-    is_csv = given.get("format") == "csv"
-    return is_csv and default | given.get("csv", {}) != default | known.get("csv", {})
-
-
-_WIDTH = 110
-_ORDER = ("source", "target", "rejects", "engine", "columns", "rules", "expect", "seeds")
-
-
 def definition_of(
     target: MappingTarget,
-    columns: Sequence[ColumnProposal],
-    sample: SampleSeen,
+    layouts: Sequence[ProposedLayout],
     decisions: Mapping[str, ColumnDecision],
     *,
     inline: bool = False,
 ) -> tuple[Json, dict[str, str]]:
     """Return the flow version in its JSON form, and its seed files: none if lookups are `inline`."""
     seeds: dict[str, str] | None = None if inline else {}
+    has_layouts = any(layout.name for layout in layouts)
     if target.base is not None:
-        return following(target, columns, sample, decisions, seeds), seeds or {}
-    aliased = {source: one.name for one in columns if _has_aliases(one, columns) for source in _sources(one)}
-    found: Json = {
-        "flow": target.name,
-        "version": target.version,
-        "source": dict(sample.source),
-        "columns": {},
-    }
-    for column in columns:
-        by_alias = _has_aliases(column, columns)
-        others = {source: name for source, name in aliased.items() if name != column.name}
-        found["columns"][column.name] = {
-            **_read(column, target.name, others, seeds, by_alias=by_alias),
-            **{key: value for key, value in column.definition.items() if key != "sql"},
-        }
+        found = deepcopy(with_layouts(target.base) if has_layouts else target.base)
+        found["version"] = target.version
+    else:
+        found = {"flow": target.name, "version": target.version, "source": {}, "columns": _contract(layouts)}
+    known, exact = [*found.get("seeds", {})], set[str]()
+    if has_layouts and target.base is not None:
+        names = (names_read(found, one)[0] for one in found["layouts"])
+        exact = {folded(name) for name in chain(*names)}
+    for layout in layouts:
+        own = in_layout(decisions, layout.name)
+        changed = [
+            one
+            for one in layout.columns
+            if layout.is_new or own.get(one.name, NOTHING).changes or (one.chosen and one.chosen.lookup)
+        ]
+        read = _columns(changed, layout, target.name, seeds, known, exact if layout.is_new else ())
+        if not layout.name:
+            found["source"] = layout.source if layout.is_new else found.get("source", {})
+            found["columns"] |= {name: one | _unread(found["columns"][name]) for name, one in read.items()}
+        else:
+            _add(found, layout, read)
     if seeds:
-        found["seeds"] = seed_tables(seeds)
-    return found, seeds or {}
+        found["seeds"] = found.get("seeds", {}) | seed_tables(seeds)
+    return {key: one for key, one in found.items() if one or key != "source"}, seeds or {}
+
+
+def _contract(layouts: Sequence[ProposedLayout]) -> dict[str, Json]:
+    """Return the columns without their sources: a type that the target lacks is that of the first source."""
+    found = {}
+    for several in zip(*(layout.columns for layout in layouts), strict=True):
+        column = next((one for one in several if one.chosen is not None), several[0])
+        found[column.name] = _unread(column.definition)
+    return found
+
+
+def _add(found: Json, layout: ProposedLayout, read: Mapping[str, Json]) -> None:
+    """Add a layout to the version, or change its columns."""
+    entry = found.setdefault("layouts", {}).setdefault(layout.name, {})
+    columns = dict(entry.get("columns", {}))
+    for name, one in read.items():
+        if one != {"sql": "NULL"} or name in columns or "sql" in found["columns"][name]:
+            columns[name] = one.get("sql", quoted(name)) if "from" not in one else one
+    entry["columns"] = columns
+    if not layout.is_new:
+        return
+    if layout.match:
+        entry["match"] = layout.match[0] if len(layout.match) == 1 else layout.match
+    settings = {key: one for key, one in layout.source.items() if key not in FINDING}
+    entry |= {"source": _recognisable(settings), "columns": entry.pop("columns")}
+    source = found.setdefault("source", {})
+    for key in FINDING:
+        if key in layout.source and key not in source:
+            source[key] = layout.source[key]
+
+
+def _columns(
+    columns: Sequence[ColumnProposal],
+    layout: ProposedLayout,
+    flow: str,
+    seeds: dict[str, str] | None,
+    known: Collection[str],
+    exact: Collection[str],
+) -> dict[str, Json]:
+    """Return `from` and `sql` of columns.
+
+    Args:
+        exact: see `_has_aliases`.
+        seeds: receives the files of lookups; None writes these into the expressions.
+        known: the names of the flow's seeds, whose files are kept.
+    """
+    aliased = {
+        source: one.name
+        for one in layout.columns
+        if _has_aliases(one, layout.columns, exact)
+        for source in _sources(one)
+    }
+    found = dict[str, Json]()
+    for column in columns:
+        chosen, name = column.chosen, column.name
+        if chosen is None:
+            found[name] = {"sql": "NULL"}
+            continue
+        # Columns that are aliases of others are read by the names of these.
+        others = {source: owner for source, owner in aliased.items() if owner != name}
+        sql, spelled = chosen.sql, quoted(chosen.sources[0])
+        if chosen.lookup is not None:
+            # A value without a member stays unchanged, so that the enumeration rejects it.
+            seed = f"{flow}_{layout.name}_{name}" if layout.name else f"{flow}_{name}_values"
+            sql = looked_up(chosen.lookup, over_value(sql or "value", "value"), seed, seeds, known)
+        if _has_aliases(column, layout.columns, exact):
+            found[name] = {"from": chosen.sources} | ({} if sql is None else {"sql": renamed(sql, others)})
+        elif sql is not None:
+            found[name] = {"sql": renamed(over_value(sql, spelled) if reads_value(sql) else sql, others)}
+        else:
+            found[name] = {} if chosen.sources == [name] else {"sql": spelled}
+    return found
 
 
 def _sources(column: ColumnProposal) -> list[str]:
     return column.chosen.sources if column.chosen is not None else []
 
 
-def _has_aliases(column: ColumnProposal, columns: Sequence[ColumnProposal]) -> bool:
+def _has_aliases(column: ColumnProposal, columns: Sequence[ColumnProposal], exact: Collection[str]) -> bool:
     """Return whether the source column is read by an alias.
 
     Not if it has the target's name or there are several sources, nor if another column reads a source with the
     target's name, which would be ambiguous.
+
+    Args:
+        exact: the names, folded, of which another layout reads one spelling: a layout for another one is as strict.
     """
     chosen = column.chosen
     if chosen is None or chosen.sources == [column.name]:
         return False
-    if chosen.sql is not None and quoted(chosen.sources[0]) in chosen.sql:
+    if chosen.sql is not None and not reads_value(chosen.sql):
+        return False
+    if len(chosen.sources) == 1 and folded(chosen.sources[0]) in exact:
         return False
     of_others = {folded(source) for one in columns if one is not column for source in _sources(one)}
     return folded(column.name) not in of_others
 
 
-def _read(
-    column: ColumnProposal,
-    flow: str,
-    others: Mapping[str, str],
-    seeds: dict[str, str] | None,
-    *,
-    by_alias: bool,
-) -> Json:
-    """Return `from` and `sql` of the column.
-
-    Args:
-        others: the source columns that are aliases of other columns and so are read by those names.
-        seeds: receives the file of the lookup; None writes the lookup into the expression.
-    """
-    chosen = column.chosen
-    if chosen is None:
-        return {"sql": "NULL"}
-    sql = chosen.sql
-    if chosen.lookup is not None:
-        # A value without a member stays unchanged, so that the enumeration rejects it.
-        sql = looked_up(chosen.lookup, "value", f"{flow}_{column.name}_values", seeds)
-    if by_alias:
-        return {"from": chosen.sources} | ({} if sql is None else {"sql": renamed(sql, others)})
-    if sql is None and chosen.sources == [column.name]:
-        return {}
-    name = quoted(chosen.sources[0])
-    return {
-        "sql": name if sql is None else renamed(over_value(sql, name) if reads_value(sql) else sql, others)
-    }
-
-
 # -- the file
+
+_WIDTH = 110
+_ORDER = ("source", "target", "rejects", "engine", "columns", "rules", "expect", "seeds", "layouts")
 
 
 def file_text(
     target: MappingTarget,
     definition: Json,
-    columns: Sequence[ColumnProposal],
+    layouts: Sequence[ProposedLayout],
     samples: Sequence[SampleSeen],
     doubts: Sequence[str],
-    unused: Sequence[str],
     decisions: Mapping[str, ColumnDecision],
 ) -> str:
     """Return the text of the flow file, with the evidence and a person's decisions as comments."""
@@ -292,31 +244,93 @@ def file_text(
         *_comment(
             f"Proposed for {target.shown} from {shown}: review every column, then run `lume flow try`."
         ),
-        *(line for one in _reviewed(columns, decisions) for line in _comment(one)),
-        *(
-            line
-            for doubt in doubts
-            for line in _comment(f"Decide: {doubt}{'' if doubt.endswith('?') else '.'}")
-        ),
-        *(_comment(f"Not read: {', '.join(unused)}.") if unused else []),
-        *toml_text.entries({key: one for key, one in definition.items() if not _is_table(one)}),
+        *_to_decide(doubts),
     ]
-    about = {column.name: column for column in columns}
+    plain = next((one for one in layouts if not one.name), None)
+    if plain is not None:
+        lines += _head(plain, samples, decisions)
+    lines += toml_text.entries({key: one for key, one in definition.items() if not _is_table(one)})
     tables = [(name, content) for name, content in definition.items() if _is_table(content)]
     # Tables that the order does not name come last.
     for name, content in sorted(tables, key=lambda one: (*_ORDER, one[0]).index(one[0])):
-        if name in ("columns", "seeds"):
+        if name == "layouts":
+            for entry, table in content.items():
+                new = next((one for one in layouts if one.name == entry), None)
+                lines += _layout_text(entry, table, new, samples, decisions)
+        elif name in ("columns", "seeds"):
             for entry, table in content.items():
                 lines.append("")
-                if name == "columns" and entry in about:
-                    lines += _about(about[entry], decisions.get(entry, NOTHING))
+                if name == "columns" and plain is not None:
+                    lines += _about(plain.column(entry), decisions.get(entry, NOTHING))
+                elif name == "columns":
+                    lines += _unchecked(layouts[0].column(entry))
                 lines += toml_text.table(f"{name}.{toml_text.key(entry)}", table)
         elif isinstance(content, list):
             for table in content:
                 lines += ["", f"[[{name}]]", *toml_text.entries(table)]
         else:
             lines += ["", *toml_text.table(name, content)]
+            if name == "source" and plain is not None:
+                lines += _footer(plain, samples)
     return "\n".join(lines) + "\n"
+
+
+def _head(
+    layout: ProposedLayout, samples: Sequence[SampleSeen], decisions: Mapping[str, ColumnDecision]
+) -> Iterator[str]:
+    """Yield the progress of a layout's review, its doubts, and what it does not read."""
+    for one in _reviewed(layout.columns, decisions):
+        yield from _comment(one)
+    of_samples = (
+        f"{one.name}: {doubt}" for one in samples if one.name in layout.samples for doubt in one.doubts
+    )
+    yield from _to_decide([*of_samples, *layout.doubts])
+    if layout.unused:
+        yield from _comment(f"Not read: {', '.join(layout.unused)}.")
+
+
+def _layout_text(
+    name: str,
+    table: Json,
+    layout: ProposedLayout | None,
+    samples: Sequence[SampleSeen],
+    decisions: Mapping[str, ColumnDecision],
+) -> Iterator[str]:
+    """Yield the tables of a layout; the evidence if it was proposed or reads a sample."""
+    place = f"layouts.{toml_text.key(name)}"
+    own = in_layout(decisions, name)
+    yield ""
+    if layout is not None:
+        yield from _comment(f"{name}: as in {', '.join(one.rpartition('/')[2] for one in layout.samples)}.")
+        yield from _head(layout, samples, own)
+    if "match" in table:
+        yield from toml_text.table(place, {"match": table["match"]})
+    if "source" in table:
+        yield from toml_text.table(f"{place}.source", table["source"])
+        yield from _footer(layout, samples) if layout is not None else ()
+        yield ""
+    yield f"[{place}.columns]"
+    read = table.get("columns", {})
+    about = (
+        {one.name: list(_about(one, own.get(one.name, NOTHING))) for one in layout.columns} if layout else {}
+    )
+    for column in dict.fromkeys([*about, *read]):
+        yield from about.get(column, ())
+        (line,) = toml_text.entries({column: read.get(column, "NULL")})
+        yield line if column in read else f"# {line}"
+
+
+def _footer(layout: ProposedLayout, samples: Sequence[SampleSeen]) -> Iterator[str]:
+    """Yield the setting for a footer that a person has not confirmed."""
+    found = [one.footer for one in samples if one.name in layout.samples and one.footer]
+    if found and "footer" not in layout.source:
+        setting = toml_text.value({"starts_with": list(dict.fromkeys(chain(*found)))})
+        yield f"# footer = {setting}  # if these lines are no records, remove the first #"
+
+
+def _to_decide(doubts: Sequence[str]) -> Iterator[str]:
+    for doubt in doubts:
+        yield from _comment(f"Decide: {doubt}{'' if doubt.endswith('?') else '.'}")
 
 
 def _is_table(value: object) -> bool:
@@ -353,6 +367,10 @@ def _about(column: ColumnProposal, decision: ColumnDecision) -> Iterator[str]:
         if other is not chosen:
             shown = " and ".join(map(repr, other.sources))
             yield from _comment(f"Or {shown}: {other.grade.value} ({other.likely:.2f}).")
+    yield from _unchecked(column)
+
+
+def _unchecked(column: ColumnProposal) -> Iterator[str]:
     for note in column.notes:
         yield from _comment(f"Not checked: {note}.")
 

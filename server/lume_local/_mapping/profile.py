@@ -180,14 +180,18 @@ class Profile:
     Attributes:
         name: the name of the sample.
         source: the flow's `[source]` to read it.
+        path: the path by which a run would recognise its layout.
         rows: how many rows, spread over the file, the profile is based on.
+        footer: the beginnings of its last lines, if these may be no records.
     """
 
     name: str
+    path: str
     source: dict[str, Any]
     rows: int
     columns: list[SourceColumn]
     doubts: list[str] = field(factory=list)
+    footer: list[str] = field(factory=list)
 
     def column(self, name: str) -> SourceColumn | None:
         return next((one for one in self.columns if one.name == name), None)

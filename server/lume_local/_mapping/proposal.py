@@ -91,13 +91,52 @@ class ColumnProposal:
 
 @frozen
 class SampleSeen:
-    """A sample as it was read: `source` is the flow's `[source]`, `doubts` concern the layout."""
+    """A sample as it was read.
+
+    Attributes:
+        source: the flow's `[source]` to read it.
+        doubts: what to check about that.
+        layout: the name of the layout that reads it; empty if the version has none.
+        footer: the beginnings of its last lines, if these may be no records.
+    """
 
     name: str
     rows: int
     source: dict[str, Any]
     columns: list[str]
     doubts: list[str] = field(factory=list)
+    layout: str = ""
+    footer: list[str] = field(factory=list)
+
+
+@frozen
+class ProposedLayout:
+    """How the proposed version reads samples that are written alike.
+
+    Attributes:
+        name: empty if the version has no layouts.
+        is_new: whether the version before lacks it.
+        samples: their names.
+        source: the `[source]` to read them.
+        columns: the target's columns.
+        unmapped: the target columns without a source.
+        unused: the columns of the samples that no target column reads.
+        doubts: the decisions left to a person, apart from those about single columns and samples.
+        match: the patterns of the paths of its files, to be checked; empty if names identify it.
+    """
+
+    name: str
+    is_new: bool
+    samples: list[str]
+    source: dict[str, Any]
+    columns: list[ColumnProposal] = field(repr=False)
+    unmapped: list[str]
+    unused: list[str]
+    doubts: list[str] = field(factory=list)
+    match: list[str] = field(factory=list)
+
+    def column(self, name: str) -> ColumnProposal:
+        return next(one for one in self.columns if one.name == name)
 
 
 @frozen
@@ -107,9 +146,8 @@ class ProposedFlow:
     Attributes:
         flow_version: the proposed version.
         target: the target that it is for.
-        unmapped: the target columns without a source.
-        unused: the columns of the samples that no target column reads.
-        doubts: the decisions left to a person, apart from those about single columns.
+        layouts: the layouts that read the samples, whether new or not.
+        doubts: the decisions left to a person about the version as a whole.
         definition: the flow version in its JSON form.
         toml: the same as a file, with the evidence as comments.
         seeds: the contents of its seed files by path.
@@ -118,13 +156,26 @@ class ProposedFlow:
     flow_version: str
     target: str
     samples: list[SampleSeen]
-    columns: list[ColumnProposal] = field(repr=False)
-    unmapped: list[str]
-    unused: list[str]
+    layouts: list[ProposedLayout]
     doubts: list[str]
     definition: dict[str, Any] = field(repr=False)
     toml: str = field(repr=False)
     seeds: dict[str, str] = field(factory=dict, repr=False)
+
+    @property
+    def columns(self) -> list[ColumnProposal]:
+        """The target's columns in the first layout."""
+        return self.layouts[0].columns
+
+    @property
+    def unmapped(self) -> list[str]:
+        """The target columns without a source in the first layout."""
+        return self.layouts[0].unmapped
+
+    @property
+    def unused(self) -> list[str]:
+        """The columns of the first layout's samples that no target column reads."""
+        return self.layouts[0].unused
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""

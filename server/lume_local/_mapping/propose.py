@@ -46,6 +46,7 @@ class SampleProposal:
     """The candidates for each target column from one sample.
 
     Attributes:
+        target, profile, tester: as given.
         chosen: the candidates in use, by target column.
         doubts: suggestions that can't be judged.
     """
@@ -56,9 +57,8 @@ class SampleProposal:
         profile: Profile,
         tester: Tester,
         suggestions: Sequence[Suggestion],
-        decisions: Mapping[str, ColumnDecision],
     ) -> None:
-        self._target, self._profile, self._tester = target, profile, tester
+        self.target, self.profile, self.tester = target, profile, tester
         self._matches = Matches(target, profile)
         self._readings = Readings(target, profile, tester)
         pairs = [
@@ -76,6 +76,9 @@ class SampleProposal:
         self._combine()
         for suggestion in suggestions:
             self._suggest(suggestion)
+
+    def decide(self, decisions: Mapping[str, ColumnDecision]) -> None:
+        """Follow a person's decisions, by target column."""
         for name, decision in decisions.items():
             self._choose(name, decision)
 
@@ -83,7 +86,7 @@ class SampleProposal:
 
     def _take(self, column: TargetColumn, found: Sequence[Match]) -> None:
         if column.sql is not None and not over_column(column.sql):
-            known = {one.name.lower(): one.name for one in self._profile.columns}
+            known = {one.name.lower(): one.name for one in self.profile.columns}
             names = [one.lower() for one in names_in(column.sql)]
             if not names or not known.keys() >= set(names):
                 choices = []
@@ -141,7 +144,7 @@ class SampleProposal:
                 how = "correct the file or the expression" if read.entries is None else "fill in the lookup"
                 values = counted(source.facts.filled, "value")
                 doubts.append(f"{misfits:,} of {values} do not pass the target's checks: {how}")
-        blank = self._profile.rows - source.facts.filled
+        blank = self.profile.rows - source.facts.filled
         if column.definition.get("required") and source.facts.share < 1 and blank > 0:
             doubts.append(f"{counted(blank, 'row has', 'rows have')} no value, and the target requires one")
         return evolve(made, grade=found, evidence=evidence, doubts=list(dict.fromkeys(doubts)))
@@ -159,13 +162,13 @@ class SampleProposal:
     def _combine(self) -> None:
         """Add columns made of several source columns, or of a part of one, and choose those that pass."""
         by_source = {name: one.sources[0] for name, one in self.chosen.items()}
-        columns = {column.name: column for column in self._target.columns if column.sql is None}
-        found = [one for one in combined(self._target, self._profile, by_source) if one.target in columns]
+        columns = {column.name: column for column in self.target.columns if column.sql is None}
+        found = [one for one in combined(self.target, self.profile, by_source) if one.target in columns]
         wanted = {
             one.target: (one.sources[0], definition_to_try(columns[one.target], None, one.sql))
             for one in found
         }
-        results = self._tester(wanted) if wanted else {}
+        results = self.tester(wanted) if wanted else {}
         for one in found:
             result = results[one.target]
             passes = self._share(result)
@@ -185,14 +188,14 @@ class SampleProposal:
 
     def _share(self, result: TriedColumn) -> float:
         """Return the share of rows that pass."""
-        return 1 - result.misfits / max(self._profile.rows, 1)
+        return 1 - result.misfits / max(self.profile.rows, 1)
 
     # -- suggestions of a program
 
     def _suggest(self, suggestion: Suggestion) -> None:
         """Judge a suggestion by the same evidence: it is used if nothing else is and its values pass."""
-        column = next((one for one in self._target.columns if one.name == suggestion.target), None)
-        sources = [one for name in suggestion.sources if (one := self._profile.column(name)) is not None]
+        column = next((one for one in self.target.columns if one.name == suggestion.target), None)
+        sources = [one for name in suggestion.sources if (one := self.profile.column(name)) is not None]
         if column is None or len(sources) != len(suggestion.sources):
             what = "no column of the target" if column is None else "a column that the sample does not have"
             self.doubts.append(f"the suggestion for {suggestion.target!r} names {what}")
@@ -216,7 +219,7 @@ class SampleProposal:
         first = quoted(suggestion.sources[0])
         sql = suggestion.sql or first
         tried = over_value(sql, first) if len(suggestion.sources) == 1 else sql
-        result = self._tester({"0": (suggestion.sources[0], definition_to_try(column, None, tried))})["0"]
+        result = self.tester({"0": (suggestion.sources[0], definition_to_try(column, None, tried))})["0"]
         passes = self._share(result)
         checks = set(column.checks) - {"required", "unique", "type"}
         can_refuse = bool(checks) or column.definition.get("type", "string") != "string"
@@ -242,11 +245,11 @@ class SampleProposal:
             return
         proposed = self.chosen.get(name)
         wanted = list(decision.sources or (proposed.sources if proposed is not None else ()))
-        given = [one for source in wanted if (one := self._profile.column(source)) is not None]
+        given = [one for source in wanted if (one := self.profile.column(source)) is not None]
         if not given or len(given) < len(wanted):  # the columns are in another sample
             return
         self.chosen.pop(name, None)
-        column = next(one for one in self._target.columns if one.name == name)
+        column = next(one for one in self.target.columns if one.name == name)
         made = next((one for one in self.candidates[name] if one.sources == wanted), None)
         if len(given) == 1 and not _is_settled(column, made, decision):
             source = given[0]

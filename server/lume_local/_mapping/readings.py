@@ -125,7 +125,7 @@ class Readings:
     def _ways(self, column: TargetColumn, source: SourceColumn, decision: ColumnDecision) -> list[Way]:
         """Return the ways to try, a flow's own expression first. An expression that needs a seed isn't tried.
 
-        Only a person's choice replaces an expression over several columns.
+        Only a person's choice replaces an expression over several columns. A new layout may be read by another one.
         """
         own = AS_IT_IS if column.sql is None else over_column(column.sql)
         if not own and not decision.sources:
@@ -140,7 +140,9 @@ class Readings:
                 )
             ]
         if column.sql is not None and own:
-            return [] if calls(column.sql, "seed") else own_ways(own)
+            found = [] if calls(column.sql, "seed") else own_ways(own)
+            is_fixed = self._is_next or not found
+            return found if is_fixed else [*found, *(one for one in ways(column, source) if one not in found)]
         if (entries := self._lookup(column, source, is_wanted=bool(decision.sources))) is not None:
             return [lookups.way(entries, AS_IT_IS)]
         found = ways(column, source)
@@ -198,8 +200,15 @@ class Readings:
         decision: ColumnDecision,
     ) -> None:
         """Decide how the column is read; if the tried rows don't settle it, try all rows."""
-        ordered = sorted(tried, key=lambda one: (one[1].misfits, preferred(one[0], column)))
         own = tried[0][0] if column.sql is not None and over_column(column.sql) else None
+        if own is not None and not self._is_next:
+            # Other senders' expression: it gives way to one that reads more.
+            fresh = ways(column, source)
+            others = [result.misfits for way, result in tried if way in fresh]
+            is_best = tried[0][1].misfits <= min(others, default=tried[0][1].misfits)
+            mine = [own, *own_ways(over_column(column.sql or ""))] if is_best else fresh
+            own, tried = own if is_best else None, [one for one in tried if one[0] in mine]
+        ordered = sorted(tried, key=lambda one: (one[1].misfits, preferred(one[0], column)))
         reading = _decided(
             column, [TriedWay(way, one.misfits) for way, one in ordered], source, own, decision
         )

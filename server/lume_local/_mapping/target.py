@@ -4,14 +4,17 @@ Pure, except for PyYAML.
 """
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import cattrs
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from lume_local._flow.definition import BOUNDS, LENGTHS, TEXT_FORMATS, Flow
+from lume_local._flow.definition import BOUNDS, LENGTHS, TEXT_FORMATS, Column, Flow, read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._mapping.rewrite import is_null, names_in
+from lume_local._flow.table_bounds import folded
+from lume_local._mapping.rewrite import is_null, names_in, over_value
 
 Json = dict[str, Any]
 
@@ -222,23 +225,47 @@ _WORDS = ("title", "description")
 
 
 def of_flow(flow: Flow, version: str | None = None) -> MappingTarget:
-    """Return the target for the version after this one."""
-    columns = []
-    for column in flow.columns:
-        written: dict[str, Any] = flow.definition["columns"][column.name]
-        names = list(column.aliases.names) if column.aliases else names_in(column.sql)
-        columns.append(
-            TargetColumn(
-                column.name,
-                {key: written[key] for key in (*_WORDS, *CHECKS) if key in written} | {"type": column.type},
-                about=" ".join(str(written[key]) for key in _WORDS if key in written),
-                aliases=list(dict.fromkeys(names)) if len(names) < 2 or column.aliases else [],
-                sql=None if is_null(column.sql) else written.get("sql"),
-            )
-        )
+    """Return the target for the version after this one: names and expressions are those of all its layouts."""
     following = version or next_version(flow.version)
+    readings = [one.columns for one in flow.layouts] or [flow.columns]
+    columns = [_read_column(flow, several) for several in zip(*readings, strict=True)]
+    known = Counter(name for column in columns for name in {*map(folded, column.aliases)})
+    # Senders may mean different columns by one name, which then says nothing.
+    columns = [
+        evolve(column, aliases=[name for name in column.aliases if known[folded(name)] == 1])
+        for column in columns
+    ]
     return require_columns(
         MappingTarget(flow.name, following, flow.ref, flow.name, columns, base=flow.definition)
+    )
+
+
+def as_read(target: MappingTarget, layout: str) -> MappingTarget:
+    """Return a flow's target with the names and expressions of one layout; "" if the flow has none."""
+    flow = read_definition(target.base)
+    columns = next((one.columns for one in flow.layouts if one.name == layout), flow.columns)
+    return evolve(target, columns=[_read_column(flow, [column]) for column in columns])
+
+
+def _read_column(flow: Flow, readings: Sequence[Column]) -> TargetColumn:
+    """Return a column of a flow, as its layouts read it; an expression only if all that have the column share it."""
+    column = readings[0]
+    written: dict[str, Any] = flow.definition["columns"][column.name]
+    several = [list(one.aliases.names) if one.aliases else names_in(one.sql) for one in readings]
+    names = [
+        name
+        for one, names in zip(readings, several, strict=True)
+        if len(names) < 2 or one.aliases
+        for name in names
+    ]
+    ways = {over_value(one.sql, "value") for one in readings if not is_null(one.sql)}
+    sql = ways.pop() if len(ways) == 1 else None
+    return TargetColumn(
+        column.name,
+        {key: written[key] for key in (*_WORDS, *CHECKS) if key in written} | {"type": column.type},
+        about=" ".join(str(written[key]) for key in _WORDS if key in written),
+        aliases=list(dict.fromkeys(names)),
+        sql=None if sql == "value" else sql,
     )
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from anyio.to_thread import run_sync
 
 from lume_local._flow.urls import is_sftp_url, is_store_url
-from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots
 from lume_local._runs.sources.source_files import SourceSpec
 from lume_local._runs.turns import Turns
 from lume_local._runs.workers.worker_pool import WorkerPool
@@ -39,6 +39,7 @@ class Proposals:
         known: list[Json | None],
         choices: Json,
         inline: bool,
+        layout: str,
         uris: tuple[str, ...],
         by: str,
     ) -> dict[str, Any]:
@@ -47,6 +48,7 @@ class Proposals:
         Args:
             source: how all samples are read; None if that is to be detected.
             known: for each sample, what is known of how it is read.
+            layout: the name of the new layout; empty for that of a sample.
             uris: where runs of the flow look for a source that is not a path of its own.
             by: the name of the requesting key.
 
@@ -62,7 +64,7 @@ class Proposals:
         for place, part in zip(places, known, strict=False):
             place["known"] = part
         async with self._turns.turn(by):
-            job = Propose(target.to_json(), places, choices=choices, inline=inline)
+            job = Propose(target.to_json(), places, choices=choices, inline=inline, layout=layout)
             return await self._pool.propose(job)
 
     def _place(self, sample: str, source: Json | None, uris: tuple[str, ...]) -> Json:
@@ -76,7 +78,8 @@ class Proposals:
             path = spec.files(self._roots)[0]  # if there are several, all have the same layout
         if not path.is_file():
             raise PathRefused(f"the sample {sample!r} does not exist{self._roots.looked_up(sample)}")
-        found: Json = {"path": str(path), "shown": sample, "most_bytes": MOST_BYTES}
+        below = sample if sample.startswith(UPLOAD) else self._roots.relative(path)
+        found: Json = {"path": str(path), "shown": sample, "below": below, "most_bytes": MOST_BYTES}
         return found | ({} if source is None else {"source": source})
 
 

@@ -195,10 +195,12 @@ class Propose:
     Attributes:
         target: see `_mapping.target`.
         samples: files, each as `{"path": …, "shown": …}`, whose path has no symbolic link; optional: `source`, how to
-            read it, or else `encoding`, `delim` and `known`, a part of that; `most_bytes`, its maximum size.
+            read it, or else `encoding`, `delim` and `known`, a part of that, and `footer`, whether its last lines are
+            no records; `most_bytes`, its maximum size; `below`, its path below the server's root.
         suggestions: the suggestions of a program, each as `{"target": …, "sources": […], "sql": …}`.
         choices: a person's decisions about target columns (see `_mapping.decisions`).
         inline: whether lookups are written into the flow instead of seed files.
+        layout: the name of the new layout; empty for that of a sample.
     """
 
     target: Json
@@ -206,6 +208,7 @@ class Propose:
     suggestions: list[Json] = field(factory=list)
     choices: Json = field(factory=dict)
     inline: bool = False
+    layout: str = ""
 
 
 @frozen

@@ -7,14 +7,16 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
 import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
+from attrs import evolve
 
 from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
@@ -51,22 +53,28 @@ async def propose(
     suggest: Place | None = None,
     encoding: str | None = None,
     delim: str | None = None,
+    layout: str | None = None,
+    footers: Sequence[Place] = (),
 ) -> ProposedFlow:
     """Propose a flow version that reads the samples and fills the target.
 
     For each target column it gives the source column, the expression, the grade and the evidence. Grades below
     `medium` leave a column unmapped. Nothing is guessed by a model, and the same input gives the same proposal.
+    Samples that are written alike share a layout. A flow version that reads all samples stays as it is.
 
     Args:
         target: a JSON Schema (a dict, or the path of a `.json` file); a flow version (its definition, or the path of
-            its `.toml` file), whose next version is proposed; a model of a dbt file, `schema.yml:model`; or a table,
-            `env:WAREHOUSE_URL:public.customers`, of the database whose URL is in that environment variable.
+            its `.toml` file), whose next version has one more layout; a model of a dbt file, `schema.yml:model`; or
+            a table, `env:WAREHOUSE_URL:public.customers`, of the database whose URL is in that variable.
         samples: one or more files, in any format that flows read.
         flow: the name of the flow; default: the target's.
         version: its version; default: the next one of a flow version, else `v1`.
         source: how the files are read, as `[source]` of a flow; detected by default.
         references: the environment variable with the database of a dbt model's `relationships`, which become checks.
         encoding: the encoding of CSV samples if `source` is not given; detected by default. `delim` likewise.
+        layout: the name of the new layout, which is added even if the version reads the samples; default: that of a
+            sample.
+        footers: the samples whose last lines are no records, where the proposal asks about them.
         suggest: a program that suggests source columns, too (see the guide); these are checked like all others.
 
     Raises:
@@ -79,16 +87,21 @@ async def propose(
     if not paths:
         raise FlowError("samples", "are missing: pass at least one file")
     options = {"encoding": encoding, "delim": delim}
-    given = [_sample(path, source) | {key: one for key, one in options.items() if one} for path in paths]
+    given = [
+        _sample(path, source)
+        | {key: one for key, one in options.items() if one}
+        | ({"footer": True} if path in footers else {})
+        for path in paths
+    ]
     try:
         async with WorkerPool().running() as pool:
-            job = Propose(wanted.to_json(), given)
+            job = Propose(wanted.to_json(), given, layout=layout or "")
             found = CONVERTER.structure(await pool.propose(job), ProposedFlow)
             if suggest is None:
                 return found
             # An absolute path, so that it is not looked up in `PATH`.
             suggestions = await ask(os.path.abspath(suggest), found)  # noqa: ASYNC240 - no file is read
-            job = Propose(job.target, given, suggestions)
+            job = evolve(job, suggestions=suggestions)
             return CONVERTER.structure(await pool.propose(job), ProposedFlow)
     except WorkerDied as error:
         raise ConfigurationError(f"no worker process can read the samples: {error}") from None
@@ -204,9 +217,13 @@ def question(proposal: ProposedFlow) -> dict[str, Any]:
             for column in proposal.columns
         ],
         "samples": [{"name": one.name, "columns": one.columns} for one in proposal.samples],
-        "unmapped": proposal.unmapped,
-        "unused": proposal.unused,
+        "unmapped": _of_all(one.unmapped for one in proposal.layouts),
+        "unused": _of_all(one.unused for one in proposal.layouts),
     }
+
+
+def _of_all(several: Iterable[list[str]]) -> list[str]:
+    return list(dict.fromkeys(chain(*several)))
 
 
 async def _write(stdin: ByteSendStream, given: bytes) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from lume_async import ConfigurationError
-from lume_async._base.platform import command_line
 from lume_async._base.words import counted
 from lume_cli._options import GlobalOptions, Utf8, file_options
 from lume_cli._output.errors import in_options
@@ -18,7 +17,8 @@ from lume_cli._output.text import columns, visible
 from lume_cli._session import CommandSession
 from lume_cli._streams import write_utf8
 from lume_cli.commands import FILE
-from lume_local import FlowError, ProposedFlow, propose
+from lume_local import FlowError, ProposedFlow, open_trial, propose
+from lume_local._mapping.proposal import ProposedLayout
 from lume_local.commands import flow_write
 from lume_local.commands.flow_write import sample_options
 
@@ -41,6 +41,19 @@ _LONGEST = 40
     metavar="PROGRAM",
     type=FILE,
     help="A program that suggests source columns, too: JSON in, JSON out.",
+)
+@click.option(
+    "--layout",
+    metavar="NAME",
+    help="Name of the new layout, which is added even if TARGET reads the samples; default: like the sample.",
+)
+@click.option(
+    "--footer",
+    "footers",
+    metavar="SAMPLE",
+    multiple=True,
+    type=FILE,
+    help="A sample whose last lines are no records, as the proposal has asked; may be repeated.",
 )
 @sample_options
 @click.option(
@@ -69,9 +82,10 @@ def command(
     """Propose a flow version that reads every SAMPLE and fills TARGET; the evidence is in its comments.
 
     TARGET is a JSON Schema (*.json), a flow version of the server (customers:v3) or its file (*.toml), whose next
-    version is proposed, a model of a dbt file (schema.yml:customers), or a table of the database whose URL is in
-    an environment variable (env:WAREHOUSE_URL:public.customers). A column for which no source column is likely
-    enough stays unmapped. Nothing is registered.
+    version gets a layout for samples that it does not read, a model of a dbt file (schema.yml:customers), or a table
+    of the database whose URL is in an environment variable (env:WAREHOUSE_URL:public.customers). Samples that are
+    written alike share a layout. A column for which no source column is likely enough stays unmapped. With -o, each
+    SAMPLE is tried. Nothing is registered.
 
     \b
     lume flow map customers.schema.json kunden.csv -o flows/
@@ -83,11 +97,17 @@ def command(
     async def work() -> None:
         found = await _proposal(session, target, samples, **how)
         session.say.text("\n".join(_summary(found)))
-        if into is not None:
-            _write(session, found, into, samples, force=force)
+        is_new = any(layout.is_new for layout in found.layouts) or bool(found.seeds)
+        if not is_new:
+            session.say.note(f"{found.target} reads every sample: there is nothing to write")
+        elif into is not None:
+            path = _write(session, found, into, force=force)
+            for sample in [one.absolute() for one in samples]:
+                await _try(session, path, sample)
+            session.say.note(f"review {path}: it has the evidence, and what to decide, as comments")
         elif found.seeds and not as_json:
             session.say.warn(f"seed files are written with -o only: {', '.join(found.seeds)}")
-        if as_json or into is None:
+        if as_json or (is_new and into is None):
             write_utf8()
             session.data.text(as_json_text(found.to_json(), indent=2) if as_json else found.toml.rstrip("\n"))
 
@@ -120,10 +140,8 @@ def _is_ref(target: str) -> bool:
     return _REF.fullmatch(target) is not None and not Path(target).exists()
 
 
-def _write(
-    session: CommandSession, found: ProposedFlow, into: Path, samples: Sequence[Path], *, force: bool
-) -> None:
-    """Write the flow file and the seed files that it names, which belong to the current folder."""
+def _write(session: CommandSession, found: ProposedFlow, into: Path, *, force: bool) -> Path:
+    """Write the flow file and the seed files that it names, which belong to the current folder; return the former."""
     flow, _, version = found.flow_version.partition(":")
     path = flow_write.file_in(into, flow, version)
     for seed in found.seeds:
@@ -133,15 +151,42 @@ def _write(
     for seed, text in found.seeds.items():
         flow_write.write(Path(seed), text, force=force)
         session.say.note(f"wrote {seed}: correct its column target where a value means something else")
+    session.say.note(f"wrote {path}")
+    return path
+
+
+async def _try(session: CommandSession, path: Path, sample: Path) -> None:
+    """Print what the flow file makes of a sample: the numbers of rows by layout, and why rows are rejected."""
+    async with open_trial(sample) as trial:
+        tried = await trial.try_flow(path, limit=0)
+    metrics, shown = tried.metrics, visible(sample.name)
+    if tried.message is not None:
+        session.say.warn(f"{tried.ref} on {shown}: {tried.status}: {visible(tried.message)}")
+        return
+    used = metrics.get("source", {}).get("layouts", {})
+    by = f" by layout {' and '.join(used)}" if used else ""
     session.say.note(
-        f"wrote {path}; next: {command_line(['lume', 'flow', 'try', str(path), str(samples[0])])}"
+        f"{tried.ref} on {shown}{by}: {counted(metrics['rows_read'], 'row')} read, {metrics['rows_mapped']:,} clean, "
+        f"{metrics['rows_rejected']:,} rejected"
     )
+    for reason, rows in sorted(metrics["reject_reasons"].items(), key=lambda one: (-one[1], one[0])):
+        session.say.note(f"  {counted(rows, 'row')}: {visible(reason)}")
 
 
 def _summary(proposal: ProposedFlow) -> list[str]:
+    """Return the lines of every layout, and what is left to decide about the version."""
+    lines = [line for layout in proposal.layouts for line in _of_layout(proposal, layout)]
+    return [*lines, *(f"decide: {visible(doubt)}" for doubt in proposal.doubts)]
+
+
+def _of_layout(proposal: ProposedFlow, layout: ProposedLayout) -> list[str]:
     """Return a line for each target column: its source, its grade, and a value before and after; then the rest."""
+    lines = list[str]()
+    if layout.name:
+        added = "a new layout" if layout.is_new else f"a layout of {proposal.target}"
+        lines.append(f"{layout.name}, {added}, reads {', '.join(map(visible, layout.samples))}")
     rows = [("TARGET", "SOURCE", "GRADE", "BEFORE", "AFTER")]
-    for column in proposal.columns:
+    for column in layout.columns:
         if (chosen := column.chosen) is None:
             rows.append((column.name, "-", "unmapped", "", ""))
             continue
@@ -149,15 +194,21 @@ def _summary(proposal: ProposedFlow) -> list[str]:
         before = _short(first.before) if first else ""
         after = ("rejected" if first.after is None else _short(first.after)) if first else ""
         rows.append((column.name, _short(" + ".join(chosen.sources)), chosen.grade.value, before, after))
-    lines = columns(rows)
-    grades = Counter(column.chosen.grade.value for column in proposal.columns if column.chosen)
+    lines += columns(rows)
+    grades = Counter(column.chosen.grade.value for column in layout.columns if column.chosen)
     mapped = ", ".join(f"{count} {grade}" for grade, count in grades.items())
-    total = counted(len(proposal.columns), "column")
+    total = counted(len(layout.columns), "column")
     lines.append(f"{sum(grades.values())} of {total} mapped" + (f": {mapped}" if mapped else ""))
-    if proposal.unused:
-        lines.append(f"not read: {', '.join(map(visible, proposal.unused))}")
-    doubts = [*proposal.doubts]
-    for column in proposal.columns:
+    if layout.unused:
+        lines.append(f"not read: {', '.join(map(visible, layout.unused))}")
+    doubts = [
+        f"{one.name}: {doubt}"
+        for one in proposal.samples
+        if one.name in layout.samples
+        for doubt in one.doubts
+    ]
+    doubts += layout.doubts
+    for column in layout.columns:
         doubts += [f"{column.name}: {doubt}" for doubt in (column.chosen.doubts if column.chosen else ())]
     return [*lines, *(f"decide: {visible(in_options(doubt))}" for doubt in doubts)]
 

@@ -15,7 +15,7 @@ import pytest
 from cli.shell import Done, Shell
 
 from lume_async import ConfigurationError
-from lume_local._mapping.proposal import ProposedFlow
+from lume_local._mapping.proposal import ProposedFlow, ProposedLayout
 from lume_local._trials import propose as proposing
 
 SCHEMA = {
@@ -97,23 +97,30 @@ def test_the_proposal_as_toml_and_as_json(lone: Shell, folder: Path) -> None:
     assert "seed files are written with -o only" in as_toml.err
     as_json = json.loads(mapped(lone, "people.json", "leute.csv", "--name", "folk", "--json").out)
     assert as_json["definition"] == definition
-    assert as_json["columns"][0]["candidates"]
+    assert as_json["layouts"][0]["columns"][0]["candidates"]
 
 
 @pytest.mark.thorough
-def test_a_column_that_one_layout_lacks_is_read_from_the_next(lone: Shell, folder: Path) -> None:
+def test_a_version_that_reads_a_sample_gets_a_layout_only_if_asked(lone: Shell, folder: Path) -> None:
     (folder / "one.csv").write_text("E-Mail,Größe\na@example.org,S\n")
     assert "birth_date  -       unmapped" in mapped(lone, "people.json", "one.csv", "-o", "flows/").err
     (folder / "two.csv").write_text("E-Mail,Größe,Birth_Date,Ort\na@example.org,S,1990-02-13,Ulm\n")
     done = mapped(lone, "flows/people.v1.toml", "two.csv", "-o", "flows/")
     assert done.code == 0, done.err
+    assert "decide: birth_date is not read, and 'Birth_Date' may be it" in done.err
+    assert "people:v1 reads every sample: there is nothing to write" in done.err
+    assert not (folder / "flows/people.v2.toml").exists()
+    done = mapped(lone, "flows/people.v1.toml", "two.csv", "-o", "flows/", "--layout", "dated")
+    assert "dated, a new layout, reads two.csv" in done.err
     assert "3 of 3 columns mapped" in done.err
     assert "not read: Ort\n" in done.err
-    assert "decide: birth_date has a source from now on" in done.err
+    assert "people:v2 on two.csv by layout dated: 1 row read, 1 clean, 0 rejected" in done.err
     tried = lone.lume("flow", "try", "flows/people.v2.toml", "two.csv", "-o", "json")
     assert json.loads(tried.out)["clean"] == [
         {"email": "a@example.org", "birth_date": "1990-02-13", "size": "S"}
     ]
+    again = mapped(lone, "flows/people.v2.toml", "one.csv", "--layout", "dated")
+    assert (again.code, "people:v2 has a layout 'dated' already" in again.err) == (1, True)
 
 
 def test_a_required_column_that_nothing_is_read_for_is_left_to_decide(lone: Shell, folder: Path) -> None:
@@ -130,7 +137,7 @@ def test_a_version_of_the_server_is_a_target(shell: Shell) -> None:
     done = mapped(shell, "people:v1", "new.csv")
     assert done.code == 0, done.err
     assert tomllib.loads(done.out)["version"] == "v2"
-    assert tomllib.loads(done.out)["columns"]["age"]["from"] == ["Age", "Alter"]
+    assert tomllib.loads(done.out)["layouts"]["new"]["columns"]["age"]["from"] == ["Alter"]
 
 
 @pytest.mark.thorough
@@ -171,7 +178,7 @@ def test_a_program_may_suggest(lone: Shell, folder: Path) -> None:
 
 
 def _sources(done: Done) -> dict[str, list[str]]:
-    columns = json.loads(done.out)["columns"]
+    columns = json.loads(done.out)["layouts"][0]["columns"]
     return {one["name"]: one["chosen"]["sources"] for one in columns if one["chosen"]}
 
 
@@ -185,7 +192,8 @@ def _sources(done: Done) -> dict[str, list[str]]:
     ],
 )
 def test_a_program_that_misbehaves_is_reported(folder: Path, code: str, words: str) -> None:
-    found = ProposedFlow("people:v1", "people.json", [], [], [], [], [], {}, "")
+    layout = ProposedLayout("", True, [], {}, [], [], [])
+    found = ProposedFlow("people:v1", "people.json", [], [layout], [], {}, "")
     with pytest.raises(ConfigurationError, match=re.escape(words)):
         anyio.run(proposing.ask, program(folder, code), found)
 

@@ -1,7 +1,7 @@
 """Makes a proposal: reads the samples and describes the target's table, and leaves the rest to `_mapping`."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from attrs import evolve, frozen
+from duckdb import DuckDBPyConnection
 
 from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import quoted, read_definition
@@ -22,7 +23,7 @@ from lume_local._mapping.propose import Suggestion
 from lume_local._mapping.target import MappingTarget, TargetColumn, definition_of
 from lume_local._samples.known import KnownSource
 from lume_local._samples.opening import JudgedColumn, SampleRows
-from lume_local._shared.protocol import Propose, Proposed, Refused
+from lume_local._shared.protocol import Json, Propose, Proposed, Refused
 from lume_local._worker.databases import postgres, sqlite
 from lume_local._worker.databases.columns import PostgresTypes
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl
@@ -30,12 +31,16 @@ from lume_local._worker.samples.read import Sample, read_sample, sample_of_rows
 from lume_local._worker.samples.sample import HeldSample, Trials, opened_trials
 from lume_local._worker.samples.whole import WholeSample, errors, opened_whole
 from lume_local._worker.sources.files import opened
+from lume_local._worker.sources.layouts import recognised
 from lume_local._worker.sources.places.held import Held
-from lume_local._worker.sources.source import SourceError
+from lume_local._worker.sources.places.local import files_in
+from lume_local._worker.sources.source import File, Pause, SourceError, no_pause
 
 ROWS = 10_000
 """Rows of a sample that are read, spread over the whole file."""
-Read = tuple[Profile, WholeSample]
+OpenFiles = Callable[[Json, Path, Pause], list[File]]
+"""Gives the files of a sample to a compiled flow, unpacked into a folder."""
+Read = tuple[Profile, WholeSample, OpenFiles]
 
 
 def make_proposal(job: Propose) -> Proposed | Refused:
@@ -48,15 +53,41 @@ def make_proposal(job: Propose) -> Proposed | Refused:
             trials = stack.enter_context(opened_trials())
             samples = [stack.enter_context(_read(trials, one)) for one in job.samples]
             suggestions = [Suggestion(**one) for one in job.suggestions]
-            profiles, testers = [profile for profile, _ in samples], [one for _, one in samples]
+            profiles, testers = [one for one, _, _ in samples], [one for _, one, _ in samples]
             choices = decisions(job.choices)
-            found = propose(target, profiles, testers, suggestions, choices=choices, inline=job.inline)
+            found = propose(
+                target,
+                profiles,
+                testers,
+                suggestions,
+                recognise=partial(_recognised, trials, samples),
+                choices=choices,
+                inline=job.inline,
+                layout=job.layout,
+            )
         read_definition(found.definition)
         return Proposed(found.to_json())
     except (ConfigurationError, ModuleNotFoundError, SourceError, DatabaseTrouble) as error:
         return Refused("samples" if not isinstance(error, DatabaseTrouble) else "target", str(error))
     except FlowError as error:
         return Refused(error.place, error.problem)
+
+
+def _recognised(trials: Trials, samples: Sequence[Read], definition: Json) -> list[str | None]:
+    """Return the layout of a version that each sample has (see `Recognise`). Raises `FlowError`."""
+    with trials.of_flow(read_definition(definition)) as (connection, flow):
+        return [_layout_of(connection, flow, profile.path, open_files) for profile, _, open_files in samples]
+
+
+def _layout_of(connection: DuckDBPyConnection, flow: Json, below: str, open_files: OpenFiles) -> str | None:
+    with TemporaryDirectory(prefix="lume-sample-") as folder, suppress(SourceError):
+        files = [
+            evolve(one, paths=(one.shown, below))
+            for one in open_files(flow, Path(folder) / "unpacked", no_pause)
+        ]
+        found = {one.layout for one in recognised(connection, files, flow, Path(folder), no_pause)}
+        return found.pop() if len(found) == 1 else None
+    return None
 
 
 @contextmanager
@@ -81,19 +112,26 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
             null = list(read.null.proposed)
             guessed = read.source | ({"null": null} if null else {})
             settings = said.over(guessed)
+            footer = [] if "footer" in said.said else read.footer
             seen: Sample | None = read
-            if settings != guessed:
+            asked = read.doubts if settings == guessed else []
+            if settings != guessed or footer:
                 seen, members = None, None
+            # A total is no evidence about a column, whether or not a person has said so.
+            reading = settings | ({"footer": {"starts_with": footer}} if footer else {})
+            if given.get("footer") and footer:
+                settings, footer, asked = reading, [], asked[:-1]  # the question about it comes last
         else:  # nothing is guessed
-            seen, members, settings = None, None, dict(wanted)
+            seen, members, settings, footer, asked = None, None, dict(wanted), [], []
+            reading = settings
             if read_source(Table("source", settings)).query is not None:
                 raise FlowError("source.format", "is for a query: a sample is a file")
-        with opened_whole(trials, path, name, file, settings, members, ROWS) as sample:
+        with opened_whole(trials, path, name, file, reading, members, ROWS) as sample:
             if seen is None:
                 found = SampleRows(
                     sample.names, sample.names, sample.rows, len(sample.rows), {}, [], sample.unread
                 )
-                seen = sample_of_rows(name, sample, found, settings, [])
+                seen = sample_of_rows(name, sample, found, settings, asked)
             words = set(settings.get("null", ()))
             places = {one: n for n, one in enumerate(sample.names)}
             columns = []
@@ -102,7 +140,10 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
                     values = [row[places[column.source]] for row in sample.rows]
                     known = ["" if value is None or value.strip() in words else value for value in values]
                     columns.append(profile_column(column, known))
-            yield Profile(name, settings, len(sample.rows), columns, seen.doubts), sample
+            profile = Profile(
+                name, given.get("below", name), settings, len(sample.rows), columns, seen.doubts, footer
+            )
+            yield profile, sample, partial(files_in, path, name, file)
 
 
 class _Here:

@@ -21,7 +21,7 @@ import duckdb
 from attrs import asdict, evolve, field, frozen
 from duckdb import DuckDBPyConnection
 
-from lume_local._flow.definition import read_definition
+from lume_local._flow.definition import Flow, read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._samples.opening import JudgedColumn, SampleRows
 from lume_local._worker.compiler.compile import compile_flow
@@ -54,9 +54,14 @@ class Trials:
 
     @contextmanager
     def compiled(self, source: Json, columns: Json) -> Iterator[tuple[DuckDBPyConnection, Json]]:
-        """Compile a flow of these columns, and lend its connection; its statement runs on rows right away."""
+        """Compile a flow of these columns, and lend its connection."""
+        with self.of_flow(read_definition(_flow_of(source, columns))) as found:
+            yield found
+
+    @contextmanager
+    def of_flow(self, flow: Flow) -> Iterator[tuple[DuckDBPyConnection, Json]]:
+        """Compile a flow, and lend its connection; its statement runs on rows right away."""
         with self.cursor() as connection:
-            flow = read_definition(_flow_of(source, columns))
             compiled = compile_flow(connection, flow, made=self._made, rehearsed=False)
             self._made.update(compiled["cleaners"])
             yield connection, compiled

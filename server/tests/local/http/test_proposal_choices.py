@@ -1,7 +1,7 @@
 """`choices` of `POST /v1/flows/{flow}/proposals`: what a person decides, and what comes of it."""
 
+import re
 import tomllib
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ async def asked(wire: Wire, home: Path) -> Any:
 
 
 def chosen(document: Any, name: str) -> Any:
-    return next(one["chosen"] for one in document["columns"] if one["name"] == name)
+    return next(one["chosen"] for one in document["layouts"][0]["columns"] if one["name"] == name)
 
 
 @pytest.mark.thorough
@@ -84,11 +84,11 @@ async def test_every_decision_is_in_the_version_and_a_dry_run_shows_what_comes_o
         ("2024-08-07", 3.456, "S", "Cy Day"),
     ]
     assert {row["note"] for row in rows} == {None}
-    columns = found["definition"]["columns"]
-    assert columns["ordered"]["sql"] == "parse_date_any(\"ordered\", 'dmy')"
-    assert columns["size"]["from"] == ["Size", "Grösse"]
+    columns = found["definition"]["layouts"]["new"]["columns"]
+    assert columns["ordered"] == "parse_date_any(\"ordered\", 'dmy')"
+    assert columns["size"]["from"] == ["Grösse"]
     assert columns["customer"] == {"from": ["Kunde"]}
-    assert columns["note"] == {"sql": "NULL"}
+    assert "note" not in columns, "which means NULL"
     assert found["definition"] == tomllib.loads(found["toml"])
     # Nothing is registered, and the version that is then registered does just that.
     assert (await wire.ask("GET", "/v1/flows/orders/versions/v2")).status == 404
@@ -102,13 +102,12 @@ async def test_every_decision_is_in_the_version_and_a_dry_run_shows_what_comes_o
 @pytest.mark.thorough
 async def test_the_file_says_who_has_decided_what(asked: Any) -> None:
     text = (await asked(choices=ALL)).document["toml"]
-    head, _, rest = text.partition("flow = ")
+    head, _, rest = text.partition("# new: as in new.csv.\n")[2].partition("[layouts.new.columns]\n")
     assert (
         "# Approved: amount.\n# Flagged: customer.\n# Left open: note.\n# Not reviewed: order_id, ordered, size."
         in head
     )
-    assert "another expression" not in head, "the version reads no files of the layouts so far"
-    about = {one.partition("]")[0]: before for before, one in _columns(rest)}
+    about = dict(_columns(rest))
     assert about["amount"].startswith("# Approved.\n# 'amount': ")
     assert about["customer"].startswith("# FLAGGED. is that the payer?\n# Chosen by a person.\n")
     assert about["note"].startswith("# Left open by a person.\n# Or 'note': ")
@@ -120,10 +119,14 @@ async def test_the_file_says_who_has_decided_what(asked: Any) -> None:
 
 
 def _columns(text: str) -> Any:
-    """Of each column of a flow file, the comment before it, and the rest."""
-    parts = text.split("[columns.")
-    for before, one in pairwise(parts):
-        yield before.rpartition("\n\n")[2].strip(), one
+    """The name of each column of a layout, and the comment before it."""
+    comment = ""
+    for line in text.splitlines():
+        if found := re.match(r"(?:# )?(\w+) = ", line):
+            yield found[1], comment
+            comment = ""
+        else:
+            comment += f"{line}\n"
 
 
 @pytest.mark.thorough
@@ -133,13 +136,13 @@ async def test_only_values_that_the_expression_of_a_flow_refuses_are_looked_up(a
     definition = (await asked(choices={"size": {"sources": ["Grösse"], "lookup": {"XL": "L"}}})).document[
         "definition"
     ]
-    sql = definition["columns"]["size"]["sql"]
+    sql = definition["layouts"]["new"]["columns"]["size"]["sql"]
     assert sql.startswith("CASE trim(value) WHEN 'XL' THEN 'L'")
     assert sql.endswith("ELSE upper(trim(value)) END"), "what it has read so far is read as so far"
 
 
 async def test_the_layout_so_far_is_read_as_before(wire: Wire, asked: Any, home: Path) -> None:
-    """Only names are added where nothing else was decided, so the same version reads both layouts."""
+    """What it does to values is done to those of the new one, too."""
     (home / "other.csv").write_text(OLD.replace("order_id", "Order-ID").replace("Size", "Groesse"))
     choices = {"size": "Groesse"}
     found = (await asked(samples=["other.csv"], choices=choices)).document["definition"]
@@ -156,13 +159,13 @@ async def test_the_layout_so_far_is_read_as_before(wire: Wire, asked: Any, home:
 async def test_lookups_of_another_file_are_seed_files_without_inline_lookups(asked: Any) -> None:
     found = (await asked(choices=ALL, inline_lookups=False)).document
     assert found["seeds"] == {
-        "seeds/orders_size_values.csv": "source,target,grade,rows\nXL,L,certain,1\nmini,S,certain,1\n"
+        "seeds/orders_new_size.csv": "source,target,grade,rows\nXL,L,certain,1\nmini,S,certain,1\n"
     }
     assert found["definition"]["seeds"] == {
-        "orders_size_values": {"path": "seeds/orders_size_values.csv", "key": "source"}
+        "orders_new_size": {"path": "seeds/orders_new_size.csv", "key": "source"}
     }
-    sql = found["definition"]["columns"]["size"]["sql"]
-    assert sql == "coalesce(seed('orders_size_values', trim(value), 'target'), upper(trim(value)))"
+    sql = found["definition"]["layouts"]["new"]["columns"]["size"]["sql"]
+    assert sql == "coalesce(seed('orders_new_size', trim(value), 'target'), upper(trim(value)))"
 
 
 @pytest.mark.thorough
@@ -177,15 +180,26 @@ async def test_what_is_refused(asked: Any) -> None:
         ({"order_id": {"review": "fine"}}, "review must be approved or flagged"),
         ({"order_id": {"note": "x" * 501}}, "at most 500 characters"),
         ({"order_id": 5}, "must have the name of a source column"),
+        ({"order_id": {"layouts": {"new": 5}}}, "must have the name of a source column"),
+        ({"order_id": {"layouts": {"old": None}}}, "no layout of the samples is called 'old'"),
     ):
         answer = await asked(choices=choices)
         assert (answer.status, answer.document["field"]) == (422, "choices"), choices
         assert words in answer.document["detail"]
 
 
-@pytest.mark.parametrize("body", [{"inline_lookups": False}, {"samples": ["new.csv", "old.csv"]}])
-async def test_a_dry_run_takes_one_sample_and_no_seed_files(asked: Any, body: Any) -> None:
-    answer = await asked(dry_run=True, **body)
+async def test_a_decision_may_be_for_a_single_layout(asked: Any, home: Path) -> None:
+    (home / "us.csv").write_text("id|day|sum\n1|03/04/2024|1\n2|05/06/2024|2\n")
+    both = {"reading": "dmy", "layouts": {"us": {"reading": "mdy", "review": "approved"}}}
+    found = (await asked(samples=["new.csv", "us.csv"], choices={"ordered": both})).document
+    layouts = found["definition"]["layouts"]
+    assert layouts["new"]["columns"]["ordered"] == "parse_date_any(\"ordered\", 'dmy')"
+    assert layouts["us"]["columns"]["ordered"] == {"from": ["day"], "sql": "parse_date_any(value, 'mdy')"}
+    assert found["toml"].count("# Approved: ordered.") == 1
+
+
+async def test_a_dry_run_takes_no_seed_files(asked: Any) -> None:
+    answer = await asked(dry_run=True, inline_lookups=False)
     assert (answer.status, answer.document["field"]) == (422, "dry_run")
 
 
@@ -196,7 +210,7 @@ async def test_names_are_joined_for_the_next_version_and_said_to_be(wire: Wire, 
     body = {"samples": ["joined.csv"], "inline_lookups": True, "dry_run": True}
     found = (await wire.ask("POST", "/v1/flows/names/proposals", json=body)).document
     assert [row["name"] for row in found["dry_run"]["rows"]["mapped"]] == ["Ann Lee", "Bob Ray"]
-    assert any("in files of the layouts so far, too" in doubt for doubt in found["doubts"])
+    assert found["layouts"][0]["columns"][0]["chosen"]["sources"] == ["Vorname", "Nachname"]
 
 
 async def test_the_source_of_a_run_is_found_where_its_flow_looks_for_it(wire: Wire, home: Path) -> None:

@@ -48,7 +48,7 @@ async def test_the_next_version_reads_the_sample_and_what_the_flow_reads(wire: W
     found = (await propose(wire, samples=["customers.csv"])).document
     assert (found["flow_version"], found["target"]) == ("people:v2", "people:v1")
     assert found["definition"] == tomllib.loads(found["toml"])
-    assert found["definition"]["columns"]["email"]["from"] == ["Email", "E-Mail"]
+    assert [*found["definition"]["layouts"]] == ["v1", "customers"]
     registered = await wire.ask("PUT", "/v1/flows/people/versions/v2", json=found["definition"])
     assert registered.status == 201
     for source, rows in (("customers.csv", 3), ("people.csv", 3)):
@@ -72,7 +72,7 @@ async def test_a_schema_is_a_target_of_any_flow(wire: Wire, home: Path) -> None:
     found = (await propose(wire, "others", samples=["a.csv"], schema=SCHEMA)).document
     assert found["flow_version"] == "others:v1"
     assert found["definition"]["source"]["csv"]["delim"] == ";"
-    (email,) = [column for column in found["columns"] if column["name"] == "email"]
+    (email,) = [column for column in found["layouts"][0]["columns"] if column["name"] == "email"]
     assert email["chosen"]["sources"] == ["Mail"]
     assert email["chosen"]["values"] == [{"before": "a@example.org", "after": "a@example.org"}]
     # The versions that there are keep their numbers.
@@ -93,10 +93,11 @@ async def test_a_person_chooses_and_sees_what_becomes_of_it(wire: Wire, home: Pa
     (home / "customers.csv").write_text(CUSTOMERS)
     choices = {"id": "Kd-Nr", "age": None, "email": "Alter"}
     found = (await propose(wire, samples=["customers.csv"], choices=choices)).document
-    columns = {one["name"]: one["chosen"] for one in found["columns"]}
+    (layout,) = found["layouts"]
+    columns = {one["name"]: one["chosen"] for one in layout["columns"]}
     assert columns["id"]["values"][0] == {"before": "1", "after": "1"}
-    assert found["definition"]["columns"]["id"]["from"] == ["id", "Kd-Nr"]
-    assert found["unmapped"] == ["age"]
+    assert found["definition"]["layouts"]["customers"]["columns"]["id"]["from"] == ["Kd-Nr"]
+    assert layout["unmapped"] == ["age"]
     assert (columns["email"]["sources"], columns["email"]["grade"]) == (["Alter"], "low")
     assert columns["email"]["values"][-1]["after"] is None, "what it does is shown"
     for wrong in ({"none": "Alter"}, {"id": "none"}, {"id": 1}, ["id"]):
@@ -134,6 +135,7 @@ async def test_an_upload_is_a_sample(wire: Wire) -> None:
             {"samples": ["people.csv"], "source": {"format": "sql", "url_env": "A", "query": "SELECT 1"}},
             *(422, "invalid-field", "a sample is a file"),
         ),
+        ({"samples": ["people.csv"], "layout": "a b"}, 422, "invalid-field", "can't name a layout"),
         ({"samples": ["empty.csv"]}, 422, "invalid-field", "is empty"),
         ({"samples": ["a.pdf"]}, 422, "invalid-field", "a PDF document"),
     ],

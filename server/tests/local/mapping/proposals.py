@@ -14,13 +14,15 @@ Json = dict[str, Any]
 
 
 def proposed(target: MappingTarget, *samples: Path, source: Json | None = None, **more: Any) -> Json:
-    """The proposal as JSON."""
+    """The proposal as JSON; at its top also the columns, and what is to decide, of its first layout."""
     given = [{"path": str(path), "shown": path.name, "source": source} for path in samples]
     answer = make_proposal(Propose(target.to_json(), given, **more))
     assert isinstance(answer, Proposed), answer
     with connect() as connection:
         compile_flow(connection, read_definition(answer.proposal["definition"]))
-    return answer.proposal
+    first = answer.proposal["layouts"][0]
+    flat = {key: first[key] for key in ("columns", "unmapped", "unused")}
+    return answer.proposal | flat | {"doubts": [*answer.proposal["doubts"], *first["doubts"]]}
 
 
 def for_columns(folder: Path, text: str, *, required: list[str] = [], **properties: Any) -> Json:  # noqa: B006

@@ -4,7 +4,6 @@ import gzip
 import json
 import tomllib
 from collections.abc import Callable
-from contextlib import nullcontext
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from local.flows import people
 from local.mapping.proposals import chosen, for_columns, proposed, sources
-from local.one_run import execute
 from local.table_run import ENV, Database
 
 from lume_async._base.controls import control_in
 from lume_local._flow.definition import read_definition
 from lume_local._mapping.target import MappingTarget, of_dbt, of_flow, of_schema
 from lume_local._shared.protocol import Propose, Refused
-from lume_local._worker.engine import RunFailed
 from lume_local._worker.samples import proposing
 from lume_local._worker.samples.proposing import make_proposal
 
@@ -227,16 +224,19 @@ def test_a_name_of_three_words_is_not_split(tmp_path: Path) -> None:
     assert all(one["sql"] is None for one in chosen(found).values())
 
 
-def test_two_layouts_become_aliases_of_one_version(tmp_path: Path) -> None:
+def test_two_samples_that_are_written_otherwise_are_two_layouts(tmp_path: Path) -> None:
     one, other = tmp_path / "a.csv", tmp_path / "b.csv"
     one.write_text("Mail,Ort\na@example.org,Ulm\nb@example.org,Bonn\n")
-    other.write_text("City,E-Mail address\nBonn,c@example.org\nKöln,d@example.org\n")
+    other.write_text("City;email\nBonn;c@example.org\nKöln;d@example.org\n")
     schema = {"title": "c", "properties": {"email": MAIL, "city": TEXT}}
     found = proposed(of_schema(schema, "c", "v1", "the schema"), one, other)
-    columns = found["definition"]["columns"]
-    assert columns["email"]["from"] == ["Mail", "E-Mail address"]
-    assert columns["city"]["from"] == ["Ort", "City"]
-    assert found["unused"] == []
+    assert found["definition"]["columns"] == schema["properties"]
+    layouts = found["definition"]["layouts"]
+    assert layouts["a"]["columns"] == {"email": {"from": ["Mail"]}, "city": {"from": ["Ort"]}}
+    assert layouts["b"]["columns"] == {"email": '"email"', "city": {"from": ["City"]}}
+    assert [layouts[name]["source"]["csv"]["delim"] for name in layouts] == [",", ";"]
+    assert [one["layout"] for one in found["samples"]] == ["a", "b"]
+    assert [one["unused"] for one in found["layouts"]] == [[], []]
 
 
 def test_names_that_mean_another_column_are_no_aliases(tmp_path: Path) -> None:
@@ -249,14 +249,6 @@ def test_names_that_mean_another_column_are_no_aliases(tmp_path: Path) -> None:
     found = proposed(target, path, suggestions=suggestions, choices={"customer_name": "name"})
     assert sources(found) == {"customer_name": ["name"], "name": ["Mail"]}
     assert found["definition"]["columns"]["name"].get("from") is None
-
-
-def test_samples_that_are_written_in_two_ways_are_a_doubt(tmp_path: Path) -> None:
-    one, other = tmp_path / "a.csv", tmp_path / "b.csv"
-    one.write_text("email,x\na@example.org,1\n")
-    other.write_text("email;x\na@example.org;1\n")
-    found = proposed(of_schema({"properties": {"email": MAIL}}, "c", "v1", "the schema"), one, other)
-    assert any("b.csv has a different layout" in doubt for doubt in found["doubts"])
 
 
 FLOW: dict[str, Any] = {
@@ -274,32 +266,43 @@ FLOW: dict[str, Any] = {
 }
 
 
-def test_the_next_version_of_a_flow_only_gains_names(tmp_path: Path) -> None:
+def test_the_next_version_of_a_flow_has_one_layout_more(tmp_path: Path) -> None:
+    """What it has read becomes a layout, too; what it has done to values is done to those of the new one."""
     path = tmp_path / "new.csv"
     path.write_text("E-Mail address,City,Alter,a,b\nx@example.org,Bonn,31,1,2\ny@example.org,Ulm,42,1,2\n")
     found = proposed(of_flow(read_definition(FLOW)), path)
     expected = json.loads(json.dumps(FLOW)) | {"version": "v4"}
-    expected["columns"]["email"]["from"] = ["Email", "Mail", "E-Mail address"]
-    expected["columns"]["city"] = {"from": ["Ort", "City"], "sql": "trim(value)"}
-    expected["columns"]["age"]["from"] = {"first": ["Age", "Alter"]}
+    expected["columns"] = {"email": {"format": "email"}, "city": {}, "age": {"type": "integer"}, "label": {}}
+    expected["layouts"] = {
+        "v3": {
+            "columns": {
+                "email": {"from": ["Email", "Mail"], "sql": "lower(trim(value))"},
+                "city": 'trim("Ort")',
+                "age": {"from": {"first": ["Age"]}},
+                "label": '"a" || "b"',
+            }
+        },
+        "new": {
+            "source": {"format": "csv", "csv": {"delim": ",", "encoding": "utf-8"}},
+            "columns": {
+                "email": {"from": ["E-Mail address"], "sql": "lower(trim(value))"},
+                "city": {"from": ["City"], "sql": "trim(value)"},
+                "age": {"from": ["Alter"]},
+                "label": '"a" || "b"',
+            },
+        },
+    }
     assert found["definition"] == expected
     assert tomllib.loads(found["toml"]) == expected
-    assert read_definition(expected)
 
 
-def test_names_without_quotes_gain_names_too(tmp_path: Path) -> None:
-    columns: Json = {
-        "id": {"sql": "id", "type": "integer"},
-        "mail": {"sql": "lower(trim(email))", "required": True},
-        "label": {"sql": "concat_ws(' ', First, last)"},
-    }
-    found = following(tmp_path / "new.csv", "ID,E-Mail,first,Last\n1,x@example.org,a,b\n", **columns)
-    assert found["definition"]["columns"] == {
-        "id": {"from": ["id", "ID"], "type": "integer"},
-        "mail": {"from": ["email", "E-Mail"], "sql": "lower(trim(value))", "required": True},
-        "label": columns["label"],
-    }
-    assert (found["unmapped"], found["unused"], found["doubts"]) == ([], [], [])
+def test_what_a_flow_does_to_values_gives_way_to_what_reads_more(tmp_path: Path) -> None:
+    path = tmp_path / "us.csv"
+    path.write_text("id,Tag,amount\n1,04/13/2024,1.5\n2,05/14/2024,2.25\n")
+    found = proposed(of_flow(read_definition(people(columns=SIGNED))), path)
+    columns = found["definition"]["layouts"]["us"]["columns"]
+    assert columns["day"] == {"from": ["Tag"], "sql": "parse_date_any(value, 'mdy')"}
+    assert found["definition"]["layouts"]["v1"]["columns"]["day"] == SIGNED["day"]["sql"]
 
 
 SIGNED: dict[str, Any] = {
@@ -433,30 +436,41 @@ def following(path: Path, text: str, **columns: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("header", "value", "definition", "entry"),
     [
-        ("email", "a@example.org", TEXT, {}),
+        ("email", "a@example.org", TEXT, '"email"'),
         ("Email", "a@example.org", TEXT, {"from": ["Email"]}),
         ("Correo", "a@example.org", MAIL, {"from": ["Correo"]}),
         ("E-Mail", " A@Example.org", MAIL, {"from": ["E-Mail"], "sql": "nullif(trim(value), '')"}),
-        ("email", " A@Example.org", MAIL, {"sql": "nullif(trim(\"email\"), '')"}),
+        ("email", " A@Example.org", MAIL, "nullif(trim(\"email\"), '')"),
     ],
 )
-def test_a_column_without_a_source_so_far_is_mapped_as_a_new_one(
-    tmp_path: Path, null: str, header: str, value: str, definition: Json, entry: Json
+def test_a_column_that_the_flow_does_not_read_is_read_by_a_new_layout(
+    tmp_path: Path, null: str, header: str, value: str, definition: Json, entry: Json | str
 ) -> None:
     text = f"id,{header}\n1,{value}\n2,{value}\n"
-    found = following(tmp_path / "a.csv", text, id={"type": "integer"}, email={"sql": null, **definition})
-    assert sources(found) == {"id": ["id"], "email": [header]}
-    assert found["definition"]["columns"]["email"] == {**entry, **definition}
-    assert (found["unmapped"], found["unused"]) == ([], [])
-    said = "email has a source from now on: files of the layouts so far without it are no longer read"
+    columns = {"id": {"type": "integer"}, "email": {"sql": null, **definition}}
+    found = following(tmp_path / "a.csv", text, **columns)
+    assert found["definition"]["columns"] == columns
+    assert (found["unmapped"], found["unused"]) == (["email"], [header])
+    said = f"email is not read, and {header!r} may be it: a layout of their own would read it in such files"
     assert found["doubts"] == [said]
+    found = proposed(of_flow(read_definition(people(columns=columns))), tmp_path / "a.csv", layout="mails")
+    assert found["definition"]["columns"]["email"] == definition
+    assert found["definition"]["layouts"] == {
+        "v1": {"columns": {"id": '"id"'}},
+        "mails": {
+            "source": {"format": "csv", "csv": {"delim": ",", "encoding": "utf-8"}},
+            "columns": {"id": '"id"', "email": entry},
+        },
+    }
+    assert (found["unmapped"], found["unused"], found["doubts"]) == ([], [], [])
 
 
-def test_a_column_without_a_source_so_far_may_be_joined_of_aliases(tmp_path: Path) -> None:
-    text = "Vorname,Nachname\nAnna,Klein\nBo,Gross\n"
-    found = following(tmp_path / "a.csv", text, name={"sql": "NULL"}, first_name={"from": ["Vorname"]})
+def test_a_column_may_be_joined_of_aliases(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Vorname,Nachname\nAnna,Klein\nBo,Gross\n")
+    columns: Json = {"name": {"sql": "NULL"}, "first_name": {"from": ["Vorname"]}}
+    found = proposed(of_flow(read_definition(people(columns=columns))), tmp_path / "a.csv", layout="de")
     assert sources(found)["name"] == ["Vorname", "Nachname"]
-    assert '"first_name"' in found["definition"]["columns"]["name"]["sql"], "which means its alias"
+    assert '"first_name"' in found["definition"]["layouts"]["de"]["columns"]["name"], "which means its alias"
 
 
 @pytest.mark.thorough
@@ -488,46 +502,18 @@ def test_what_nothing_reads_is_listed(tmp_path: Path) -> None:
     assert "# Not read: Status, City, value, end." in found["toml"]
 
 
-@pytest.mark.parametrize(
-    ("columns", "text", "lacking"),
-    [
-        ({"phone": {"from": ["Telefon"]}}, "id,mail\n1,a@example.org\n", "phone"),
-        ({"phone": {"from": ["Telefon"], "sql": "trim(value)"}}, "id,TELEFON\n1,2\n", ""),
-        ({"name": {"sql": """concat("First", ' ', "Last")"""}}, "id,First\n1,Ann\n", "name"),
-        ({"city": {}, "zip": {"sql": "trim(plz)"}}, "id,x\n1,a\n", "city', 'zip"),
-        ({"kind": {"sql": "'x'"}, "none": {"sql": "NULL"}}, "id,x\n1,a\n", ""),
-        ({"phone": {"from": ["Telefon"]}, "code": {"sql": 'upper("phone")'}}, "id,Telefon\n1,a\n", ""),
-    ],
-)
-def test_a_sample_that_the_next_version_fails_on_is_told(
-    tmp_path: Path, columns: Json, text: str, lacking: str
-) -> None:
-    found = following(tmp_path / "a.csv", text, id={"from": ["Kd"], "type": "integer"}, **columns)
-    told = [doubt for doubt in found["doubts"] if "fails on it" in doubt]
-    assert bool(told) == bool(lacking)
-    assert all(doubt.startswith(f"a.csv has no column for '{lacking}', so") for doubt in told)
-    fails = pytest.raises(RunFailed, match="has no column") if lacking else nullcontext()
-    with fails:
-        execute(tmp_path / "run", text, columns=found["definition"]["columns"])
-
-
-def test_of_several_samples_each_that_the_version_fails_on_is_told(tmp_path: Path) -> None:
-    for name, text in (("a.csv", "E-Mail,Ort\na@example.org,Ulm\n"), ("b.csv", "Mail\nb@example.org\n")):
-        (tmp_path / name).write_text(text)
-    schema = of_schema({"properties": {"email": MAIL, "city": TEXT}}, "c", "v1", "the schema")
-    found = proposed(schema, tmp_path / "a.csv", tmp_path / "b.csv")
-    assert any(doubt.startswith("b.csv has no column for 'city', so") for doubt in found["doubts"])
-    assert not any(doubt.startswith("a.csv has no column") for doubt in found["doubts"])
-
-
 @pytest.mark.thorough
-def test_a_version_with_lookups_gains_names_too(tmp_path: Path) -> None:
+def test_each_layout_has_its_own_lookups(tmp_path: Path) -> None:
     first = for_columns(tmp_path, KUNDEN, **CUSTOMERS)
     path = tmp_path / "clientes.csv"
     path.write_text("correo;talla;fecha de nacimiento\na@example.org;Small;14/03/1991\n")
     found = proposed(of_flow(read_definition(first["definition"])), path)
-    assert found["definition"]["columns"]["size"]["from"] == ["Größe", "talla"]
-    assert found["definition"]["seeds"] == first["definition"]["seeds"]
+    size = found["definition"]["layouts"]["clientes"]["columns"]["size"]
+    assert (size["from"], "customers_clientes_size" in size["sql"]) == (["talla"], True)
+    assert found["definition"]["seeds"] == {
+        **first["definition"]["seeds"],
+        "customers_clientes_size": {"path": "seeds/customers_clientes_size.csv", "key": "source"},
+    }
     assert "name" in found["unmapped"], "it reads two columns of the first layout"
 
 
@@ -598,18 +584,19 @@ def test_a_sample_is_read_as_the_request_says(
 
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a.ndjson"])
-def test_the_next_version_reads_a_sample_of_another_format(tmp_path: Path, name: str) -> None:
-    """Without what the earlier one said of its own, and with what it said of any source."""
+def test_a_sample_of_another_format_is_another_layout(tmp_path: Path, name: str) -> None:
+    """What finds files stays for all; how the earlier version read them is said in its layout."""
     path = tmp_path / name
     FORMATS[name](path)
     columns = {"email": {"from": ["Mail"]}, "city": {"from": ["Ort"]}}
-    source = {"csv": {"delim": ";"}, "header": "find", "footer": {"rows": 1}, "where": "true"}
-    base = people(columns=columns, source=source)
-    found = proposed(of_flow(read_definition(base)), path)["definition"]["source"]
-    assert found["format"] in ("excel", "ndjson")
-    assert found["where"] == "true"
-    assert {"csv", "header", "footer"}.isdisjoint(found)
-    read_definition(base | {"source": found})
+    own = {"csv": {"delim": ";"}, "header": "find", "footer": {"rows": 1}, "where": "true"}
+    shared = {"uri": "in/{source_path}", "null": ["-"]}
+    found = proposed(of_flow(read_definition(people(columns=columns, source=own | shared))), path)
+    definition = found["definition"]
+    assert definition["source"] == shared
+    assert definition["layouts"]["v1"]["source"] == own
+    assert definition["layouts"]["a"]["source"]["format"] in ("excel", "ndjson")
+    assert any("v1 reads only rows that fulfil its where" in doubt for doubt in found["doubts"])
 
 
 def test_a_table_is_a_target_and_its_values_are_evidence(tmp_path: Path, database: Database) -> None:
