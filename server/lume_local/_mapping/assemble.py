@@ -148,14 +148,19 @@ def _check_used(decided: Mapping[str, ColumnDecision], layouts: Sequence[Propose
     for name, decision in decided.items():
         if unknown := decision.layouts.keys() - {one.name for one in layouts}:
             raise FlowError("choices", f"{name!r}: no layout of the samples is called {min(unknown)!r}")
-        used = [
-            set(chosen.sources)
-            for one in layouts
-            if (chosen := one.column(name).chosen) is not None and name not in decision.layouts
-        ]
-        if decision.sources and used and not any(set(decision.sources) <= one for one in used):
-            shown = " and ".join(map(repr, decision.sources))
-            raise FlowError("choices", f"{name!r}: there is no way to make it of {shown}: choose one column")
+        followed = dict[tuple[str, ...], bool]()
+        for layout in layouts:
+            wanted = decision.layouts.get(layout.name, decision).sources
+            chosen = layout.column(name).chosen
+            if wanted:
+                is_made = chosen is not None and set(wanted) <= set(chosen.sources)
+                followed[wanted] = followed.get(wanted, False) or is_made
+        for sources, is_made in followed.items():
+            if not is_made:
+                shown = " and ".join(map(repr, sources))
+                raise FlowError(
+                    "choices", f"{name!r}: there is no way to make it of {shown}: choose one column"
+                )
 
 
 def _is_for(suggestion: Suggestion, profile: Profile, profiles: Sequence[Profile]) -> bool:
