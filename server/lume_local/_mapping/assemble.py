@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import reduce
+from itertools import chain
 from typing import Protocol
 
 from attrs import evolve, frozen
@@ -21,7 +22,14 @@ from lume_local._mapping.evidence import worse
 from lume_local._mapping.expressions import definition_for, definition_to_try
 from lume_local._mapping.flow_text import definition_of, file_text, has_names, names_read, with_layouts
 from lume_local._mapping.profile import Profile
-from lume_local._mapping.proposal import Choice, ColumnProposal, ProposedFlow, ProposedLayout, SampleSeen
+from lume_local._mapping.proposal import (
+    Choice,
+    ColumnProposal,
+    LookupLine,
+    ProposedFlow,
+    ProposedLayout,
+    SampleSeen,
+)
 from lume_local._mapping.propose import SampleProposal, Suggestion
 from lume_local._mapping.readings import Tester, over_column
 from lume_local._mapping.rewrite import calls, names_in, over_value
@@ -254,11 +262,11 @@ def _named(groups: list[_Group], target: MappingTarget, layout: str) -> list[_Gr
     new = [group for group in groups if group.is_new]
     if layout and len(new) > 1:
         raise FlowError("layout", f"is one name, and the samples have {len(new)} layouts: leave it out")
-    if layout in base.get("layouts", {}):
+    taken = {*(with_layouts(base)["layouts"] if base else ())}
+    if layout in taken:
         raise FlowError("layout", f"{target.shown} has a layout {layout!r} already: choose another name")
     if not layout and "layouts" not in base and len(new) + bool(base) * bool(new) < 2:
         return [evolve(group, name="") for group in groups]
-    taken = {*(with_layouts(base)["layouts"] if base else ())}
     found = []
     for group in groups:
         name = group.name
@@ -345,7 +353,9 @@ def _merged(best: Sequence[Choice], several: Sequence[Choice]) -> Choice | None:
         return None
     first = best[0]
     same = [one for one in several if one.sql == first.sql]
-    entries = {entry.source: entry for one in several for entry in reversed(one.lookup or ())}
+    entries = dict[str, LookupLine]()
+    for entry in chain(*(one.lookup or () for one in several)):
+        entries.setdefault(entry.source, entry)
     return evolve(
         first,
         sources=list(dict.fromkeys(name for one in (first, *several) for name in one.sources)),
@@ -353,7 +363,7 @@ def _merged(best: Sequence[Choice], several: Sequence[Choice]) -> Choice | None:
         likely=min(one.likely for one in several),
         passes=min((one.passes for one in same if one.passes is not None), default=None),
         doubts=list(dict.fromkeys(doubt for one in same for doubt in one.doubts)),
-        lookup=list(entries.values())[::-1] or None,
+        lookup=list(entries.values()) or None,
     )
 
 
