@@ -72,8 +72,8 @@ MADE = {
         "RowAccount",
         "UnreadableRows",
     ),
-    *("Items", "BeforeAfter", "Candidate", "LookupEntry", "Proposal", "ProposedColumn", "ProposedLayout", "SeenSample"),
-    "ValueReading",
+    *("Items", "BeforeAfter", "Candidate", "LookupEntry", "Proposal", "ProposedColumn", "ProposedLayout"),
+    *("SeenSample", "ValueReading"),
     *("Failure", "LumeRun", "Monitor", "Outcome", "Progress", "Rows", "RunEvent", "Summary"),
     *("RequestFinished", "RequestStarted", "RetryScheduled", "RunStatusChanged"),
 }

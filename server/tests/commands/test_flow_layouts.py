@@ -204,13 +204,6 @@ def test_the_footer_of_a_sheet_is_proposed_as_a_comment(tmp_path: Path) -> None:
     assert '# footer = { starts_with = ["Total"] }' in result.stdout
 
 
-def test_the_header_of_many_lines_of_fixed_width_is_found(tmp_path: Path) -> None:
-    lines = [f"{'NR':<8}DAY\n", *(f"{n:<8}2024-03-{n % 28 + 1:02}\n" for n in range(300))]
-    found = fixed_columns(lines)
-    assert found is not None
-    assert (found.has_header, [*found.spans]) == (True, ["NR", "DAY"])
-
-
 def workbook(rows: list[list[Any]]) -> bytes:
     openpyxl = pytest.importorskip("openpyxl")
     book, file = openpyxl.Workbook(), io.BytesIO()

@@ -37,7 +37,7 @@ from lume_local._worker.sources.intake import (
 from lume_local._worker.sources.layouts import Recognition
 from lume_local._worker.sources.mending.door import OF_REJECTS, delim_of_rejects, is_table_of_objects
 from lume_local._worker.sources.places.held import Held, changed
-from lume_local._worker.sources.places.unpack import ZIP, compression_of
+from lume_local._worker.sources.places.unpack import compression_of
 from lume_local._worker.sources.source import File, Single, SourceError
 from lume_local._worker.sql import text
 from lume_local._worker.statements import Branch, Relation, form_of, forms_of
