@@ -4,7 +4,7 @@ import { get, hex, newKey, path, post, upload } from "./api.js";
 import { el, newId } from "./dom.js";
 import { counted, shortId } from "./format.js";
 import { mapLink } from "./map_upload.js";
-import { actButton, notice } from "./parts.js";
+import { actButton, notice, select } from "./parts.js";
 import { isActive } from "./status.js";
 
 /** The buttons for a run. */
@@ -16,6 +16,7 @@ export function actions(run) {
     run.status !== "SUCCEEDED" && !run.metadata.dismissed && actButton("Dismiss …", () => askDismissal(run)),
     actButton("Run again", () => again(run, false)),
     actButton("Run again, forced …", () => askForced(run)),
+    run.status === "FAILED" && againInLayout(run),
   ];
 }
 
@@ -24,14 +25,42 @@ async function cancel(run) {
   notice(isActive(now) ? "Asked the run to stop." : `The run has ended: ${now.status}.`);
 }
 
-async function again(run, isForced) {
+async function again(run, isForced, layout = run.layout) {
   await submit({
     flow_version: run.flow_version,
     source_path: run.source_path,
     run_metadata: run.run_metadata,
     force_rerun: isForced,
-    ...(run.layout && { layout: run.layout }),
+    ...(layout && { layout }),
   });
+}
+
+/** A button to name the layout of a run's files; nothing if the version has no layouts. */
+function againInLayout(run) {
+  const node = el("span", { hidden: true });
+  const [flow, version] = run.flow_version.split(":");
+  get(path("flows", flow, "versions", version))
+    .then(({ definition: { layouts } }) => {
+      if (layouts)
+        node.replaceWith(actButton("Run again in a layout …", () => askLayout(run, Object.keys(layouts))));
+    })
+    .catch(() => {});
+  return node;
+}
+
+function askLayout(run, names) {
+  let layout = run.layout ?? names[0];
+  const options = names.map((name) => [name, name]);
+  const choose = select({ name: "layout" }, options, layout, (name) => (layout = name));
+  return dialog(
+    "Run again in a layout?",
+    "Run again",
+    [
+      el("p", "All files of ", el("code", run.source_path), " are read in this layout, whatever their names say."),
+      el("label.field", "Layout", choose),
+    ],
+    () => again(run, false, layout),
+  );
 }
 
 async function submit(body) {

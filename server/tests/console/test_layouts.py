@@ -1,11 +1,13 @@
 """Layouts: those of a flow and of a run, what a version changes in them, and the rows that one of them rejected."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from components import package
 
+from console.mending import cell, judged, opened, write
 from console.site import Site, running
 from console.test_access import violations
 
@@ -37,10 +39,32 @@ amount = { from = ["Betrag"], sql = "parse_money(value, ',')" }
 """
 
 
+MANY = """
+flow = "many"
+version = "v1"
+[source]
+uri = "{source_path}/*"
+[columns.order_id]
+type = "integer"
+required = true
+[columns.amount]
+type = "number"
+[layouts.webshop.columns]
+order_id = '"id"'
+amount = '"total"'
+[layouts.mueller.source]
+csv = { delim = ";", encoding = "cp1252" }
+[layouts.mueller.columns]
+order_id = { from = ["Bestell-Nr."] }
+amount = { from = ["Betrag"], sql = "parse_money(value, ',')" }
+"""
+FILES = {"a.csv": "id,total\n1,1.5\n2,much\n", "b.csv": "Bestell-Nr.;Betrag\nx;1,5\n4;2,5\n5;3,5\n"}
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     home = tmp_path_factory.mktemp("layouts")
-    flows = {"orders.v1": ORDERS, "orders.v2": ORDERS.replace('"v1"', '"v2"') + MUELLER}
+    flows = {"orders.v1": ORDERS, "orders.v2": ORDERS.replace('"v1"', '"v2"') + MUELLER, "many.v1": MANY}
     with running(home, flows) as site:
         yield site
 
@@ -75,3 +99,51 @@ def test_the_layouts_of_a_version_and_what_it_changes_in_them(page: Any, site: S
     assert violations(page) == []
     go(page, "#/flows/orders?version=v1&with=v2", "orders")
     expect(page.locator(".change").get_by_role("heading")).to_have_text("layout muellerremoved")
+
+
+def of_many(site: Site, folder: str, **more: str) -> str:
+    """A run on files of two senders; its id."""
+    (site.home / folder).mkdir()
+    for name, text in (FILES | more).items():
+        site.write(f"{folder}/{name}", text)
+    return site.run("many:v1", folder)
+
+
+def test_a_run_shows_the_layout_of_each_file_and_of_each_rejected_row(page: Any, site: Site) -> None:
+    run_id = of_many(site, "senders")
+    page.evaluate("(place) => { location.hash = place; }", f"#/runs/{run_id}")
+    layouts = rows(page, "Layouts")
+    expect(layouts.filter(has_text="webshop")).to_have_text("webshop12")
+    expect(layouts.filter(has_text="mueller")).to_have_text("mueller13")
+    page.get_by_text("The layout of each of 2 files").click()
+    expect(rows(page, "Files").filter(has_text="b.csv")).to_contain_text("mueller")
+    rejected = rows(page, "Rejected rows")
+    expect(rejected.filter(has_text="webshop").locator("td.blamed")).to_have_text(["much"])
+    expect(rejected.filter(has_text="mueller").locator("td.blamed")).to_have_text(["x"])
+    assert violations(page) == []
+
+
+def test_a_rejected_row_is_corrected_in_its_own_layout(page: Any, site: Site) -> None:
+    of_many(site, "mended")
+    opened(page, "many")
+    places = page.locator("[role=row] [role=gridcell]:first-child")
+    expect(places.filter(has_text="webshop").first).to_be_visible()
+    row = [text.endswith("mueller") for text in places.all_inner_texts()].index(True) + 1
+    expect(cell(page, row, "total")).to_have_class(re.compile("absent"))
+    write(page, row, "Bestell-Nr.", "3")
+    judged(page, "1 would be accepted")
+    page.get_by_role("button", name="Submit 1 corrected row").click()
+    expect(page.get_by_text("has ended SUCCEEDED: 1 row accepted.")).to_be_visible()
+
+
+def test_a_run_is_repeated_in_a_layout_that_a_person_names(page: Any, site: Site) -> None:
+    (site.home / "elsewhere").mkdir()
+    source = site.write("elsewhere/m.csv", "Bestell-Nr.;Betrag\n1;1,5\n")
+    run_id = site.run("orders:v2", source)  # the layout mueller is for files below mueller/
+    page.evaluate("(place) => { location.hash = place; }", f"#/runs/{run_id}")
+    page.get_by_role("button", name="Run again in a layout …").click()
+    page.locator("dialog select").select_option("mueller")
+    page.locator("dialog").get_by_role("button", name="Run again").click()
+    expect(page.locator("header.head .badge")).to_have_text("Succeeded")
+    expect(page.get_by_text("mueller, as the submission says")).to_be_visible()
+    expect(page.get_by_role("button", name="Run again in a layout …")).to_have_count(0)
