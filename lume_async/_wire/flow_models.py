@@ -183,6 +183,8 @@ class SeenSample:
         doubts: points to check about that.
         layout: the name of the layout that reads it; empty if the version has none.
         footer: the beginnings of its last lines, if these may be no records: then set `footer`.
+        sheets: the visible sheets of a workbook.
+        members: the files in an archive.
     """
 
     name: str
@@ -192,6 +194,8 @@ class SeenSample:
     doubts: list[str] = Factory(list)
     layout: str = ""
     footer: list[str] = Factory(list)
+    sheets: list[str] = Factory(list)
+    members: list[str] = Factory(list)
 
 
 @public

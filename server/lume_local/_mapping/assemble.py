@@ -436,5 +436,13 @@ def _seen(profile: Profile, layouts: Sequence[ProposedLayout]) -> SampleSeen:
     layout = next(one.name for one in layouts if profile.name in one.samples)
     names = [one.name for one in profile.columns]
     return SampleSeen(
-        profile.name, profile.rows, profile.source, names, profile.doubts, layout, profile.footer
+        profile.name,
+        profile.rows,
+        profile.source,
+        names,
+        profile.doubts,
+        layout,
+        profile.footer,
+        profile.parts.sheets,
+        profile.parts.members,
     )

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from lume_local._samples.guess import Guess
 from lume_local._samples.infer import SampleColumn
+from lume_local._samples.opening import SampleParts
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}")
@@ -183,6 +184,7 @@ class Profile:
         path: the path by which a run would recognise its layout.
         rows: how many rows, spread over the file, the profile is based on.
         footer: the beginnings of its last lines, if these may be no records.
+        parts: the sheets of a workbook, or the members of an archive.
     """
 
     name: str
@@ -192,6 +194,7 @@ class Profile:
     columns: list[SourceColumn]
     doubts: list[str] = field(factory=list)
     footer: list[str] = field(factory=list)
+    parts: SampleParts = field(factory=SampleParts)
 
     def column(self, name: str) -> SourceColumn | None:
         return next((one for one in self.columns if one.name == name), None)

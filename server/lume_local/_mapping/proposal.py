@@ -98,6 +98,8 @@ class SampleSeen:
         doubts: what to check about that.
         layout: the name of the layout that reads it; empty if the version has none.
         footer: the beginnings of its last lines, if these may be no records.
+        sheets: the visible sheets of a workbook.
+        members: the files in an archive.
     """
 
     name: str
@@ -107,6 +109,8 @@ class SampleSeen:
     doubts: list[str] = field(factory=list)
     layout: str = ""
     footer: list[str] = field(factory=list)
+    sheets: list[str] = field(factory=list)
+    members: list[str] = field(factory=list)
 
 
 @frozen

@@ -22,7 +22,7 @@ from lume_local._mapping.profile import Profile, profile_column
 from lume_local._mapping.propose import Suggestion
 from lume_local._mapping.target import MappingTarget, TargetColumn, definition_of
 from lume_local._samples.known import KnownSource
-from lume_local._samples.opening import JudgedColumn, SampleRows
+from lume_local._samples.opening import JudgedColumn, SampleParts, SampleRows
 from lume_local._shared.protocol import Json, Propose, Proposed, Refused
 from lume_local._worker.databases import postgres, sqlite
 from lume_local._worker.databases.columns import PostgresTypes
@@ -114,15 +114,20 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
             settings = said.over(guessed)
             footer = [] if "footer" in said.said else read.footer
             seen: Sample | None = read
-            asked = read.doubts if settings == guessed else []
+            asked, parts = read.doubts, read.parts
+            if any(settings.get(key) != guessed.get(key) for key in said.said if key != "footer"):
+                asked = []  # the answers may be to any of the questions
+            if asked and read.footer and "footer" in said.said:
+                asked = asked[:-1]  # the question about it, which comes last, is answered
             if settings != guessed or footer:
                 seen, members = None, None
             # A total is no evidence about a column, whether or not a person has said so.
             reading = settings | ({"footer": {"starts_with": footer}} if footer else {})
             if given.get("footer") and footer:
-                settings, footer, asked = reading, [], asked[:-1]  # the question about it comes last
+                settings, footer, asked = reading, [], asked[:-1]
         else:  # nothing is guessed
             seen, members, settings, footer, asked = None, None, dict(wanted), [], []
+            parts = SampleParts()
             reading = settings
             if read_source(Table("source", settings)).query is not None:
                 raise FlowError("source.format", "is for a query: a sample is a file")
@@ -140,9 +145,8 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
                     values = [row[places[column.source]] for row in sample.rows]
                     known = ["" if value is None or value.strip() in words else value for value in values]
                     columns.append(profile_column(column, known))
-            profile = Profile(
-                name, given.get("below", name), settings, len(sample.rows), columns, seen.doubts, footer
-            )
+            about = (list(dict.fromkeys(seen.doubts)), footer, parts)
+            profile = Profile(name, given.get("below", name), settings, len(sample.rows), columns, *about)
             yield profile, sample, partial(files_in, path, name, file)
 
 

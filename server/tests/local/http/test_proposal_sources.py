@@ -34,7 +34,10 @@ async def test_what_is_known_stands_and_the_rest_is_detected(wire: Wire, home: P
         "footer": {"starts_with": ["Total"]},
     }
     assert (known["columns"], known["rows"]) == (["City", "Sum"], 2)
-    assert known["doubts"] == [], "nothing is left to ask"
+    (header,) = known["doubts"]
+    assert "the header is taken to be 'City', 'Sum'" in header, "nothing else is left to ask"
+    records = await seen(wire, "a.csv", {"csv": {"encoding": "cp850"}, "footer": None})
+    assert (records["rows"], records["footer"], records["doubts"]) == (3, [], [header])
     assert (await seen(wire, "a.csv", {"csv": {"delim": ";"}}))["source"]["csv"]["delim"] == ";"
     no_header = {"header": "none", "names": ["x", "y"]}
     assert (await seen(wire, "a.csv", no_header))["columns"] == ["x", "y"]
@@ -46,7 +49,8 @@ async def test_what_is_known_stands_and_the_rest_is_detected(wire: Wire, home: P
 async def test_a_sheet_and_a_member_are_chosen(wire: Wire, home: Path) -> None:
     one, two = [["City", "Sum"], ["Bonn", 1]], [["Title"], ["Ort", "Betrag"], ["Ulm", 2], ["Jena", 3]]
     (home / "a.xlsx").write_bytes(written("xlsx", {"one": Sheet(one), "two": Sheet(two)}))
-    assert (await seen(wire, "a.xlsx", None))["columns"] == ["City", "Sum"]
+    first = await seen(wire, "a.xlsx", None)
+    assert (first["columns"], first["sheets"], first["members"]) == (["City", "Sum"], ["one", "two"], [])
     second = await seen(wire, "a.xlsx", {"excel": {"sheet": "two"}})
     assert second["columns"] == ["Ort", "Betrag"], "where its table starts is detected there"
     with zipfile.ZipFile(home / "a.zip", "w") as archive:
@@ -59,6 +63,7 @@ async def test_a_sheet_and_a_member_are_chosen(wire: Wire, home: Path) -> None:
     member = await seen(wire, "a.zip", {"members": "b.csv"})
     assert (member["columns"], member["source"]["members"]) == (["Ort", "Betrag"], "b.csv")
     assert member["source"]["csv"]["delim"] == ","
+    assert (member["sheets"], member["members"]) == ([], ["a.csv", "b.csv", "notes.txt"])
     body |= {"sources": [{"members": "*.dat"}]}
     refused = await wire.ask("POST", "/v1/flows/cities/proposals", json=body)
     assert "a.zip has no member that matches '*.dat': it has 'a.csv', 'b.csv'" in refused.document["detail"]
