@@ -170,7 +170,11 @@ class Run:
                     f"{counted(count, 'row breaks', 'rows break')} the rule {check['reason']!r}, which must never "
                     f"be broken: row {first:,}{'' if count == 1 else ' is the first'}. Nothing was written"
                 )
-        hint = hint_of_encoding(flow, taken.intake.malformed, taken.intake.relation.raw)
+        hints = (
+            hint_of_encoding(form, layout, taken.intake.malformed, own.raw)
+            for layout, form, own in taken.intake.relation.by_layout(flow)
+        )
+        hint = next(filter(None, hints), "")
         rejected, limit = metrics["rows_rejected"], flow["max_ratio"]
         if self.context.job.is_replay:  # its rows were rejected before: those rejected again stay open
             rejected = 0

@@ -33,7 +33,12 @@ def form_of(flow: dict[str, Any], layout: str) -> dict[str, Any]:
     if not layout:
         return flow
     form: dict[str, Any] = flow | flow["layouts"][layout]
-    return form | {"ref": f"{flow['ref']} ({layout})"}
+    return form | {"ref": f"{flow['ref']} ({layout})", "settings": f"[layouts.{layout}.source]"}
+
+
+def settings_of(flow: dict[str, Any]) -> str:
+    """Return the table of a flow file that says how files are read, for messages."""
+    return str(flow.get("settings", "[source]"))
 
 
 def forms_of(flow: dict[str, Any]) -> Iterator[dict[str, Any]]:

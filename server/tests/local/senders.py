@@ -66,8 +66,9 @@ def run_version(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     target = folder / f"rejects{rejects}"
-    with connect() as connection:
+    with connect() as connection:  # another one than the run's, as on a server
         flow = compile_flow(connection, read_definition(version))
+    with connect() as connection:
         made = job_of(flow, folder / "run", paths, folder / f"mapped{mapped}", target)
         for file in made.source["files"]:
             file["shown"] = file["below"] = Path(file["path"]).relative_to(folder).as_posix()

@@ -8,6 +8,7 @@ import codecs
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from lume_local._worker.sources.formats.text.dialect import Dialect, FixedWidth,
 from lume_local._worker.sources.formats.text.encoding import mark_beside
 from lume_local._worker.sources.formats.xml import records_of
 from lume_local._worker.sources.intake import Account, Malformed, Reading
-from lume_local._worker.sources.mending.door import reader_of_rejects
+from lume_local._worker.sources.mending.door import holds_rejects, reader_of_rejects
 from lume_local._worker.sources.source import File, Pause, SourceError
 from lume_local._worker.statements import form_of
 
@@ -93,7 +94,8 @@ class Recognition:
     def of(self, file: File) -> File:
         """Return the file with its layout and its format. Raises `SourceError`: it has none, or several."""
         self._pause()
-        beginning = _Beginning(self._connection, file, self._folder, self._pause)
+        forms = [one.form for one in self._known.values()]
+        beginning = _Beginning(self._connection, file, forms, self._folder, self._pause)
         if beginning.holds_rejects(self._flow):
             return evolve(file, format=self._flow["format"])  # each row has the layout of its file
         one = self._by_path(file.shown, file.paths)
@@ -155,7 +157,7 @@ class _Known:
 
     def apart_from_encoding(self) -> dict[str, Any]:
         """Return how files are read, without the places where the flow says so."""
-        apart = "encoding", "match", "ref", "sources"
+        apart = "encoding", "match", "ref", "settings", "sources"
         return {key: value for key, value in self.form.items() if key not in apart}
 
 
@@ -265,9 +267,16 @@ def _how(flow: dict[str, Any], shown: str) -> str:
 class _Beginning:
     """The beginning of a file, read at most once in each way that layouts read it."""
 
-    def __init__(self, connection: DuckDBPyConnection, file: File, folder: Path, pause: Pause) -> None:
+    def __init__(
+        self,
+        connection: DuckDBPyConnection,
+        file: File,
+        forms: Sequence[dict[str, Any]],
+        folder: Path,
+        pause: Pause,
+    ) -> None:
         self.file, self.pause = file, pause
-        self._connection, self._folder = connection, folder
+        self._connection, self._folder, self._forms = connection, folder, forms
         with file.path.open("rb") as opened_file:
             self.start = start_of(opened_file)
             self._is_whole = not opened_file.read(1)
@@ -278,6 +287,11 @@ class _Beginning:
         self._others: dict[str, Any] = {}
 
     def holds_rejects(self, flow: dict[str, Any]) -> bool:
+        """Return whether these are corrected rejects of the version."""
+        if self.formats == ("excel",):
+            with suppress(ModuleNotFoundError, SourceError):
+                return self._book[0]
+            return False
         return reader_of_rejects(self._reading(flow), flow["format"]) is not None
 
     @property
@@ -336,7 +350,9 @@ class _Beginning:
             return columns
         if form["format"] == "excel":
             settings = json.dumps(form["excel"])
-            rows: list[Row] = self._once(settings, lambda: self._rows(form))
+            rows = self._book[1][settings]
+            if isinstance(rows, SourceError):
+                raise rows
             near = self._near(one, (settings,), ([cell or "" for cell in cells] for _, cells in rows))
             return near or header_in(iter(rows), form, self.file.shown, Account(0))
         text = self._text(form["encoding"])
@@ -386,11 +402,24 @@ class _Beginning:
         lines = self.start.removeprefix(codecs.BOM_UTF8).splitlines()
         yield from lines if self._is_whole else lines[:-1]
 
-    def _rows(self, form: dict[str, Any]) -> list[Row]:
-        """Return the first rows of the sheet that the layout reads. Raises `SourceError`."""
-        reading = self._reading(form)
-        with opened(reading) as book, closing(table_of(reading, sheets_of(reading, book)[0])) as rows:
-            return list(islice(rows, _MOST_ROWS))
+    @cached_property
+    def _book(self) -> tuple[bool, dict[str, list[Row] | SourceError]]:
+        """Whether the workbook holds rejects, and the first rows of each sheet that a layout reads, by its settings.
+
+        All at once, since opening a workbook may take long. Raises `SourceError`.
+        """
+        found = dict[str, list[Row] | SourceError]()
+        with opened(self._reading(self._forms[0])) as book:
+            for form in self._forms:
+                settings, reading = json.dumps(form["excel"]), self._reading(form)
+                if form["format"] != "excel" or settings in found:
+                    continue
+                try:
+                    with closing(table_of(reading, sheets_of(reading, book)[0])) as rows:
+                        found[settings] = list(islice(rows, _MOST_ROWS))
+                except SourceError as error:
+                    found[settings] = error
+            return holds_rejects(book), found
 
     def _text(self, encoding: str) -> bytes | None:
         """Return the beginning in UTF-8; None if it is not in that encoding."""

@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 from local.one_run import Result, fetch
 from local.senders import run
+from local.shards.twice import Here
+from local.workbooks import Sheet, written
 
+from lume_local._shards import coordinator
 from lume_local._worker.engine import RunFailed
+from lume_local._worker.sources.formats.sheets import excel, workbook
 
 SHOP: dict[str, Any] = {"columns": {"order_id": '"id"', "amount": '"total"', "note": '"note"'}}
 MUELLER: dict[str, Any] = {
@@ -280,3 +284,61 @@ def test_rejects_of_other_formats(tmp_path: Path, suffix: str) -> None:
     run(tmp_path, LAYOUTS, ("a.csv", OF_SHOP + b'"\n'), ("b.csv", OF_MUELLER), rejects=suffix)
     rows = fetch(f"{tmp_path}/rejects{suffix}")
     assert [row[3:5] for row in rows] == [("a.csv", "webshop"), ("a.csv", "webshop")]
+
+
+@pytest.mark.parametrize("shards", [0, 3])
+@pytest.mark.parametrize("count", [1, 3000])
+def test_seeds_are_looked_up_by_one_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, shards: int
+) -> None:
+    """DuckDB guarantees no order after a join: rows are numbered by file before it."""
+    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
+    layouts = {
+        **LAYOUTS,
+        "webshop": {"columns": {**SHOP["columns"], "note": "seed('words', \"note\", 'long')"}},
+    }
+    files = [
+        ("a.csv", b"id,total,note\n" + b"".join(b"%d,1,%c\n" % (n, b"ab"[n % 2]) for n in range(count))),
+        ("b.csv", OF_MUELLER),
+        ("c.csv", b"id,total,note\n" + b"".join(b"%d,1,a\n" % (n + 10_000) for n in range(count))),
+    ]
+    (tmp_path / "words.csv").write_text("short,long\na,alpha\n")
+    job: dict[str, Any] = {"seeds": {"words": {"path": str(tmp_path / "words.csv"), "looked_up": ""}}}
+    if shards:
+        job["engine"] = {"url": "here", "shard_bytes": 1, "shards": shards}
+    seeds = {"words": {"path": "words.csv", "key": "short"}}
+    result = run(tmp_path / "run", layouts, *files, seeds=seeds, job=job)
+    assert result.mapped == [
+        *((n, "1.00", None if n % 2 else "alpha") for n in range(count)),
+        *((3, "4.50", "groß"), (4, "1000.00", "ü"), (5, None, None)),
+        *((n + 10_000, "1.00", "alpha") for n in range(count)),
+    ]
+
+
+def test_the_hint_of_another_encoding_is_for_the_layout(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match=r"set csv\.encoding = \"cp1252\" in \[layouts\.webshop\.source\]"):
+        run(tmp_path, LAYOUTS, ("a.csv", b"id,total,note\n1,2,\xfc\n"))
+
+
+def test_each_workbook_is_opened_once_to_be_recognised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = list[str]()
+    really = workbook.opened_workbook
+
+    def counting(path: Path, shown: str, *rest: Any) -> Any:
+        opened.append(shown)
+        return really(path, shown, *rest)
+
+    monkeypatch.setattr(excel, "opened_workbook", counting)
+    of_sheet = {
+        name: {
+            "source": {"format": "excel", "excel": {"sheet": name}},
+            "columns": {"order_id": f'"{name} id"', "amount": f'"{name} total"'},
+        }
+        for name in ("A", "B", "C")
+    }
+    sheets = {"B": Sheet([["B id", "B total"], [1, 2]]), "D": Sheet([["D id"]])}
+    result = run(tmp_path, {**LAYOUTS, **of_sheet}, ("a.xlsx", written("xlsx", sheets)))
+    assert (layouts_of(result), result.mapped) == ({"": "B"}, [(1, "2.00", None)])
+    assert opened == ["a.xlsx"] * 2  # and once to be read

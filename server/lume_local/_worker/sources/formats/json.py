@@ -14,7 +14,7 @@ from lume_local._worker.sources.formats.names import NEW
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import Pause, SourceError
-from lume_local._worker.statements import Relation
+from lume_local._worker.statements import Relation, settings_of
 
 _LONGEST = 64_000_000
 """Characters of a value."""
@@ -173,9 +173,10 @@ class _Records:
             yield from self._below(self._path) if self._path else [window.value()]
         if not self._is_found:
             others = ", ".join(map(repr, self._others)) or "no object"
+            flow = self._reading.flow
             raise SourceError(
-                f"{self._reading.shown} has no {'.'.join(self._path)!r}, where {self._reading.flow['ref']} reads its "
-                f"records. Found on the way: {others}. Fix json.records in [source]{NEW}, then run it again"
+                f"{self._reading.shown} has no {'.'.join(self._path)!r}, where {flow['ref']} reads its records. "
+                f"Found on the way: {others}. Fix json.records in {settings_of(flow)}{NEW}, then run it again"
             )
 
     def _below(self, path: Sequence[str]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from lume_async._base.words import counted, listed
 from lume_local._flow.definition import REJECTED_ROWS, RESERVED
 from lume_local._flow.table_bounds import folded
 from lume_local._worker.sources.source import SourceError
-from lume_local._worker.statements import Relation
+from lume_local._worker.statements import Relation, settings_of
 
 NEW = " (in a new flow version if this one is registered)"
 """The way to correct a flow, in messages."""
@@ -149,7 +149,7 @@ def column_trouble(
             f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}). {said_of(other)}"
         )
     if delim := other_delimiter(flow, names):
-        advice = f"set csv.delim = {json.dumps(delim)} in [source]{NEW}, then run it again"
+        advice = f"set csv.delim = {json.dumps(delim)} in {settings_of(flow)}{NEW}, then run it again"
         return (
             f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}): its header is one "
             f"column, {listed(names, 30)}. It looks like the delimiter is {delim!r}: {advice}"
@@ -158,7 +158,7 @@ def column_trouble(
         return (
             f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}): its header, read as "
             f"{flow['encoding']}, is {listed(names, 30)}. It looks like {encoding}: set {flow['format']}.encoding = "
-            f"{json.dumps(encoding)} in [source]{NEW}, then run it again"
+            f"{json.dumps(encoding)} in {settings_of(flow)}{NEW}, then run it again"
         )
     spelled = {one.lower(): one for one in names}
     near = next(filter(None, (get_close_matches(one.lower(), spelled, 1, 0.7) for one in wanted)), None)

@@ -9,6 +9,7 @@ from attrs import frozen
 from lume_local._flow.table_bounds import LOOKED_AT, folded
 from lume_local._worker.sources.formats.names import NEW, said_of, spellings, version_for
 from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect, FixedWidth
+from lume_local._worker.statements import settings_of
 
 
 def is_header(flow: dict[str, Any], cells: list[str]) -> bool:
@@ -40,7 +41,7 @@ def header_not_found(flow: dict[str, Any], shown: str, lines: list[tuple[int, li
     how = next(filter(None, (said_of(version_for(flow, cells)) for _, cells in lines)), "")
     return (
         f"no header in the first {LOOKED_AT} lines of {shown}: {near or 'none has cells to compare'}. "
-        f"{how or f'Fix the file or header in [source]{NEW}'}"
+        f"{how or f'Fix the file or header in {settings_of(flow)}{NEW}'}"
     )
 
 

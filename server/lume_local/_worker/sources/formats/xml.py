@@ -21,7 +21,7 @@ from lume_local._worker.sources.formats.json import read_objects
 from lume_local._worker.sources.formats.names import NEW
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import SourceError
-from lume_local._worker.statements import Relation
+from lume_local._worker.statements import Relation, settings_of
 
 _PIECE = 64 * 1024
 """Bytes to parse at a time."""
@@ -100,7 +100,8 @@ class _Document:
             wanted, there = "/".join(self._wanted), ", ".join(map(repr, self._others))
             raise SourceError(
                 f"{self.reading.shown} has no element {wanted!r}, where {self.reading.flow['ref']} reads its "
-                f"records. Found: {there}. Fix xml.records in [source]{NEW}, then run it again"
+                f"records. Found: {there}. Fix xml.records in {settings_of(self.reading.flow)}{NEW}, then run it "
+                "again"
             )
 
     def _starts(self, element: Any) -> None:

@@ -371,7 +371,7 @@ def reader_of_rejects(reading: Reading, format: str) -> Callable[[], Relation] |
     if format != "excel" and is_zip:
         # If it can't be opened, it is refused later, as any ZIP archive is.
         with suppress(ModuleNotFoundError, SourceError), opened(reading) as book:
-            if _holds_rejects(book):
+            if holds_rejects(book):
                 return partial(_read_book, reading)
     if _BEGINNING_OF_OBJECTS.match(start):
         if is_table_of_objects(start, format):
@@ -392,7 +392,7 @@ def reader_of_rejects(reading: Reading, format: str) -> Callable[[], Relation] |
 def in_book_of_rejects(flow: dict[str, Any], book: Workbook) -> dict[str, Any]:
     """Return the flow; if the workbook holds corrected rejects, for a table from the first row of its first sheet."""
     is_plain = all(flow[key] == value for key, value in OF_REJECTS.items()) and flow["excel"] == _WHOLE_SHEET
-    return flow if is_plain or not _holds_rejects(book) else flow | OF_REJECTS | {"excel": _WHOLE_SHEET}
+    return flow if is_plain or not holds_rejects(book) else flow | OF_REJECTS | {"excel": _WHOLE_SHEET}
 
 
 def is_table_of_objects(start: bytes, format: str) -> bool:
@@ -465,7 +465,8 @@ def _read_csv(reading: Reading, source: dict[str, Any]) -> Relation:
 # -- workbooks
 
 
-def _holds_rejects(book: Workbook) -> bool:
+def holds_rejects(book: Workbook) -> bool:
+    """Return whether the first sheet begins with a column of Lume's own."""
     with closing(first_sheet(book)) as rows:
         return any(value and value.startswith(RESERVED) for value in next(rows, (0, []))[1])
 

@@ -15,6 +15,7 @@ from lume_local._worker.sources.formats.text.dialect import LINE_END
 from lume_local._worker.sources.intake import AllMalformed, Reading
 from lume_local._worker.sources.mending.lost_letters import NOT_UTF8
 from lume_local._worker.sources.source import SourceError
+from lume_local._worker.statements import settings_of
 
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _LINE_END = re.compile(LINE_END)
@@ -33,7 +34,7 @@ def in_utf8(reading: Reading) -> Reading:
     if is_utf8_beyond_ascii(reading.path, reading.pause):
         reading.account.warn(  # all its bytes may be valid in the flow's encoding, too
             f"the source is valid UTF-8, but was read as {encoding}, so letters beyond ASCII are probably wrong: "
-            f"set {reading.flow['format']}.encoding in [source]{NEW}"
+            f"set {reading.flow['format']}.encoding in {settings_of(reading.flow)}{NEW}"
         )
     copy = recode(reading.path, reading.shown, encoding, reading.folder / "recoded", reading.pause)
     return evolve(reading, path=copy)
@@ -66,10 +67,12 @@ def mark_beside(start: bytes, wanted: str) -> str:
     return ""
 
 
-def hint_of_encoding(flow: dict[str, Any], malformed: AllMalformed, names: tuple[str, ...]) -> str:
+def hint_of_encoding(
+    flow: dict[str, Any], layout: str, malformed: AllMalformed, names: tuple[str, ...]
+) -> str:
     """Return the likely encoding of lines that are not UTF-8, for the message of a run that fails because of them.
 
-    Spreadsheets in the West save files that way. `names` are the header's.
+    Spreadsheets in the West save files that way. `names` are the header's, `layout` is that of the files, if any.
     """
     if (
         flow["format"] not in ("csv", "fixed")
@@ -77,8 +80,9 @@ def hint_of_encoding(flow: dict[str, Any], malformed: AllMalformed, names: tuple
         or NOT_UTF8 not in malformed.counts
     ):
         return ""
-    lines = (one.raw for one in malformed.rows() if one.reason == NOT_UTF8)
-    if not all(_is_cp1252(line) for line in islice(lines, _LOOKED_AT)):
+    of_layout = (one for one in malformed.rows() if one.layout == layout)
+    lines = [one.raw for one in islice((one for one in of_layout if one.reason == NOT_UTF8), _LOOKED_AT)]
+    if not lines or not all(map(_is_cp1252, lines)):
         return ""
     is_resent = any(name.lower().startswith(RESERVED) for name in names)
     return f". It looks like cp1252: {_advice(flow, is_resent=is_resent)}"
@@ -88,7 +92,8 @@ def _advice(flow: dict[str, Any], *, is_resent: bool) -> str:
     if is_resent:
         how = f"with the encoding {flow['encoding']}, which the flow reads, then submit them again"
         return f"save these corrected rejects {how}"
-    return f'set {flow["format"]}.encoding = "cp1252" in [source]{NEW}, or save the file as UTF-8, then run it again'
+    where = f'set {flow["format"]}.encoding = "cp1252" in {settings_of(flow)}{NEW}'
+    return f"{where}, or save the file as UTF-8, then run it again"
 
 
 def _names_in_cp1252(start: bytes, flow: dict[str, Any]) -> bool:
