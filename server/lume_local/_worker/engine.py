@@ -105,7 +105,7 @@ class Run:
         staged, rejected, *broken = self.steps.counts(taken)
         reasons: dict[str, int] = dict(intake.malformed.counts)
         job, filtered = self.context.job, {"filtered": 0}
-        of_rejects = job.is_replay or job.mends is not None
+        of_rejects = job.is_replay or job.mends is not None or bool(intake.account.rows_of)
         warnings = changes(flow, intake.relation, job.headers, of_rejects=of_rejects)
         counts_of = {"reject": reasons, "filter": filtered}  # any other check only warns
         for check, count in zip(flow["checks"], broken, strict=True):

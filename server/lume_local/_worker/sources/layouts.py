@@ -8,7 +8,6 @@ import codecs
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -83,13 +82,21 @@ class Recognition:
         self._forced = forced
 
     def by_path(self, shown: str, paths: Iterable[str]) -> str:
-        """Return the layout that a file has whatever is in it; empty if it has to be opened. Raises `SourceError`."""
-        one = self._by_path(shown, paths)
-        return one.name if one else ""
+        """Return the layout that a file has whatever is in it; empty if it has to be opened.
 
-    def _by_path(self, shown: str, paths: Iterable[str]) -> "_Known | None":
-        known = list(self._known.values())
-        return self._known[self._forced] if self._forced else _by_path(shown, paths, known, self._flow)
+        Raises `SourceError`: the path matches several.
+        """
+        if self._forced:
+            return self._forced
+        # A URL has an empty part, which no pattern has.
+        plain = ["/".join(filter(None, path.split("/"))) for path in paths]
+        found = [one for one in self._known.values() if any(map(one.matches, plain))]
+        if len(found) > 1:
+            raise SourceError(
+                f"the path of {shown} matches the layouts {_listed(found)} of {self._flow['ref']}: let only one "
+                "match it, in a new flow version, or name the layout when you submit the run"
+            )
+        return found[0].name if found else ""
 
     def of(self, file: File) -> File:
         """Return the file with its layout and its format. Raises `SourceError`: it has none, or several."""
@@ -98,8 +105,8 @@ class Recognition:
         beginning = _Beginning(self._connection, file, forms, self._folder, self._pause)
         if beginning.holds_rejects(self._flow):
             return evolve(file, format=self._flow["format"])  # each row has the layout of its file
-        one = self._by_path(file.shown, file.paths)
-        one = one or _by_names(beginning, list(self._known.values()), self._flow)
+        name = self.by_path(file.shown, file.paths)
+        one = self._known[name] if name else _by_names(beginning, list(self._known.values()), self._flow)
         return evolve(file, layout=one.name, format=one.form["format"])
 
 
@@ -144,6 +151,14 @@ class _Known:
     def names_its_columns(self) -> bool:
         """Whether the flow has the names, so that those in a header mean nothing."""
         return bool(self.form["header"]["names"] or (self.form["fixed"] or {}).get("names"))
+
+    @property
+    def sought(self) -> int:
+        """The number of names that must be in a file."""
+        return len(self.contains if self.names_its_columns else self.wanted)
+
+    def matches(self, path: str) -> bool:
+        return any(pattern.matches(path) for pattern in self.patterns)
 
     def missing(self, names: "_Names") -> list[str]:
         """Return what it reads, or looks for, that is not among the names."""
@@ -191,24 +206,6 @@ class _Fit:
     is_all: bool = False
 
 
-# -- by path
-
-
-def _by_path(
-    shown: str, paths: Iterable[str], known: Sequence[_Known], flow: dict[str, Any]
-) -> _Known | None:
-    """Return the layout whose `match` fits; None if there is none. Raises `SourceError` for several."""
-    # A URL has an empty part, which no pattern has.
-    plain = ["/".join(filter(None, path.split("/"))) for path in paths]
-    found = [one for one in known if any(each.matches(path) for each in one.patterns for path in plain)]
-    if len(found) > 1:
-        raise SourceError(
-            f"the path of {shown} matches the layouts {_listed(found)} of {flow['ref']}: let only one match it, "
-            "in a new flow version, or name the layout when you submit the run"
-        )
-    return found[0] if found else None
-
-
 # -- by names
 
 
@@ -251,9 +248,7 @@ def _nearest(beginning: "_Beginning", fits: Sequence[tuple[_Known, _Fit]]) -> st
         return "It is empty"
     if not fits:
         return f"It is {beginning.kind}, which none of those without match is"
-    one, fit = min(
-        fits, key=lambda each: (bool(each[1].why), len(each[1].lacks) / max(1, len(each[0].wanted)))
-    )
+    one, fit = min(fits, key=lambda each: (bool(each[1].why), len(each[1].lacks) / max(1, each[0].sought)))
     names = (" or ".join(map(repr, spellings(one.form, name)[:5])) for name in fit.lacks)
     return (
         f"Nearest is {one.name!r}: {fit.why or f'the file has no single column {listed([*names], 10, str)}'}"
@@ -402,12 +397,16 @@ class _Beginning:
         lines = self.start.removeprefix(codecs.BOM_UTF8).splitlines()
         yield from lines if self._is_whole else lines[:-1]
 
-    @cached_property
+    @property
     def _book(self) -> tuple[bool, dict[str, list[Row] | SourceError]]:
         """Whether the workbook holds rejects, and the first rows of each sheet that a layout reads, by its settings.
 
         All at once, since opening a workbook may take long. Raises `SourceError`.
         """
+        found: tuple[bool, dict[str, list[Row] | SourceError]] = self._once("book", self._read_book)
+        return found
+
+    def _read_book(self) -> tuple[bool, dict[str, list[Row] | SourceError]]:
         found = dict[str, list[Row] | SourceError]()
         with opened(self._reading(self._forms[0])) as book:
             for form in self._forms:
