@@ -48,6 +48,36 @@ def test_a_near_namesake_is_never_more_than_medium(target: str, source: str) -> 
     assert found[target, source] in (Grade.MEDIUM, Grade.LOW)
 
 
+def test_a_column_of_the_same_name_outranks_all_others() -> None:
+    same = [str(n * n) for n in range(20)]
+    names = ("amount", "amount_cents", "total_amount")
+    target = side("a", *names[:2], values=dict.fromkeys(names, same))
+    found = graded(target, side("b", *reversed(names), values=dict.fromkeys(names, same)))
+    assert {pair: grade for pair, grade in found.items() if grade.is_used} == {
+        ("amount", "amount"): Grade.CERTAIN,
+        ("amount_cents", "amount_cents"): Grade.CERTAIN,
+    }
+
+
+def test_a_column_of_the_same_name_with_another_type_does_not() -> None:
+    target = side("a", "city", "amount", amount="number", city="string")
+    source = side("b", "city", "amount", "Betrag", amount="boolean", city="string", Betrag="number")
+    found = graded(target, source)
+    assert found["amount", "Betrag"].is_used
+
+
+def test_equal_values_do_not_outweigh_names_that_exclude_each_other() -> None:
+    same = {name: ["20", "25", "30"] * 5 for name in ("temp_c", "temp_f", "Temperatur")}
+    found = graded(side("a", "temp_c", values=same), side("b", "temp_f", "Temperatur", values=same))
+    assert found["temp_c", "temp_f"] == Grade.LOW
+    assert found["temp_c", "Temperatur"] == Grade.MEDIUM
+
+
+def test_names_that_share_a_word_with_one_of_their_own_each_are_namesakes() -> None:
+    found = graded(side("a", "city", "bid_price"), side("b", "city", "ask_price"))
+    assert found["bid_price", "ask_price"] == Grade.MEDIUM
+
+
 def test_two_columns_with_one_name_are_rivals() -> None:
     found = graded(side("a", "email", "city"), side("b", "E-Mail", "e_mail", "city"))
     assert found["email", "E-Mail"] in (Grade.MEDIUM, Grade.LOW)

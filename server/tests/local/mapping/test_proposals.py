@@ -239,6 +239,22 @@ def test_two_samples_that_are_written_otherwise_are_two_layouts(tmp_path: Path) 
     assert [one["unused"] for one in found["layouts"]] == [[], []]
 
 
+def test_the_opposite_stays_unmapped(tmp_path: Path) -> None:
+    text = "valid_to,is_inactive,price_usd,name\n2026-01-01,true,5.5,Ann\n2026-01-02,false,6.5,Bo\n"
+    columns = {"valid_from": DATE, "is_active": {"type": "boolean"}, "price_eur": {"type": "number"}}
+    found = for_columns(tmp_path, text, **columns, name=TEXT)
+    assert sources(found) == {"name": ["name"]}
+    assert found["unused"] == ["valid_to", "is_inactive", "price_usd"]
+
+
+def test_a_doubtful_word_is_named(tmp_path: Path) -> None:
+    text = "amount,name\n5,Ann\n6,Bo\n"
+    found = for_columns(tmp_path, text, amount_cents={"type": "integer"}, name=TEXT)
+    proposed = chosen(found)["amount_cents"]
+    assert proposed["grade"] == "medium"
+    assert "'cent' may make it another column" in proposed["evidence"]
+
+
 def test_names_that_mean_another_column_are_no_aliases(tmp_path: Path) -> None:
     """The flow must know what `name` is: the column of the source, or its own."""
     properties = {"customer_name": TEXT, "name": MAIL}
