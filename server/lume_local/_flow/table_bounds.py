@@ -4,6 +4,7 @@ names that sources may have for a column, `from` in its table. Pure.
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import frozen
@@ -51,6 +52,22 @@ def folded(name: str) -> str:
     """Return a name without the differences between spellings: case, width, accents, blanks and `_-.`."""
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
     return "".join(c for c in decomposed if not (unicodedata.combining(c) or c.isspace() or c in "_-."))
+
+
+def joined(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Join a header of several lines: each column's words from top to bottom, a group's words for all its columns.
+
+    An empty cell in an upper line belongs to the group on its left.
+    """
+    width = max(map(len, rows))
+    names = [""] * width
+    for number, row in enumerate(rows, 1):
+        group = ""
+        for n in range(width):
+            cell = row[n] if n < len(row) else ""
+            group = cell or ("" if number == len(rows) else group)
+            names[n] = f"{names[n]} {group}".strip()
+    return names
 
 
 LOOKED_AT = 100

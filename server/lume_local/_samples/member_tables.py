@@ -21,8 +21,8 @@ from lume_local._shared import magic
 
 HEAD = 16 * 1024
 """Bytes of a member by which its table is known."""
-_NOTES = frozenset({".txt", ".md", ".pdf", ".html", ".zip", ".7z", ".rar", ".tar", ".tgz"})
-"""Files that are read only if there are no others: notes beside the data, and archives."""
+_NOTES = frozenset({".txt", ".md", ".pdf", ".html", ".yaml", ".yml", ".zip", ".7z", ".rar", ".tar", ".tgz"})
+_DESCRIPTIONS = frozenset({"datapackage", "manifest", "metadata", "package", "schema"})
 _ROOT = re.compile(r"<([A-Za-z_][\w.:-]*)")
 _NUMBERS = re.compile(r"\d+(?:[-_.]?\d+)*")
 _SHOWN = 5
@@ -70,8 +70,9 @@ def tables_of(heads: Mapping[str, bytes], sizes: Mapping[str, int]) -> list[Memb
         ]
         return evolve(table, members=[*table.members, *(name for one in wider for name in one.members)])
 
-    def rank(table: MemberTable) -> tuple[bool, int, int]:
-        return is_note(table.members[0]), -len(table.members), -sum(sizes[name] for name in table.members)
+    def rank(table: MemberTable) -> tuple[bool, int, bool, int]:
+        size = sum(sizes[name] for name in table.members)
+        return is_note(table.members[0]), -len(table.members), not table.delim, -size
 
     first = min(map(with_wider, groups.values()), key=rank)
     others = [one for one in groups.values() if one.members[0] not in first.members]
@@ -79,8 +80,9 @@ def tables_of(heads: Mapping[str, bytes], sizes: Mapping[str, int]) -> list[Memb
 
 
 def is_note(name: str) -> bool:
-    """Return whether it is more likely a note beside the data, or an archive."""
-    return PurePosixPath(name).suffix.lower() in _NOTES
+    """Return whether it is rather a note or a description beside the data, or an archive."""
+    path = PurePosixPath(name.lower())
+    return path.suffix in _NOTES or path.stem in _DESCRIPTIONS
 
 
 def patterns_for(wanted: Sequence[str], members: Sequence[str]) -> str | list[str]:

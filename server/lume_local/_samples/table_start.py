@@ -17,6 +17,7 @@ from attrs import evolve, field, frozen
 from lume_async._base.elided import elided
 from lume_async._base.words import counted, listed
 from lume_async.errors import ConfigurationError
+from lume_local._flow.table_bounds import joined
 from lume_local._samples.opening import OpenSample, SampleParts
 
 _FILLED = 0.8
@@ -61,6 +62,7 @@ class Start:
         is_sure: whether the cells of the header differ in kind from those below.
         is_below_comments: whether only comments and blank rows are above it.
         is_row: whether it looks like the rows below it: then there is no header.
+        lines: the number of lines of the header, whose names are joined.
     """
 
     row: int
@@ -69,6 +71,7 @@ class Start:
     is_sure: bool = True
     is_below_comments: bool = False
     is_row: bool = False
+    lines: int = 1
 
     @property
     def settings(self) -> dict[str, object]:
@@ -76,8 +79,9 @@ class Start:
         found: dict[str, object] = {"comment": self.comment} if self.comment else {}
         if self.is_row:
             found |= {"header": "none", "names": [f"column_{n}" for n in range(1, len(self.names) + 1)]}
-        elif self.row and not self.is_below_comments and self.contains:
-            found["header"] = {"contains": self.contains}
+        elif self.contains and (self.lines > 1 or (self.row and not self.is_below_comments)):
+            more = {"lines": self.lines} if self.lines > 1 else {}
+            found["header"] = {"contains": self.contains, **more}
         return found
 
     @property
@@ -100,9 +104,9 @@ class Start:
         elif "header" in self.settings:
             shown = elided(listed(list(filter(str.strip, self.names))), 200)
             unsure = "" if self.is_sure else ", though it looks like the rows below it"
-            asked.append(
-                f"the header is taken to be {shown}{unsure}, and what is above it is skipped: is that right?"
-            )
+            lines = f", joined from {self.lines} lines" if self.lines > 1 else ""
+            above = ", and what is above it is skipped" if self.row else ""
+            asked.append(f"the header is taken to be {shown}{lines}{unsure}{above}: is that right?")
         return asked
 
 
@@ -137,6 +141,10 @@ def start_of(rows: Sequence[Sequence[str]], lines: Sequence[str] = ()) -> Start:
     usual = median([count for count in filled if count] or [0])
     first = next((n for n, count in enumerate(filled) if count), 0)
     found = next((n for n, count in enumerate(filled) if count and count >= _FILLED * usual), first)
+    for n in range(first, found + 1):
+        if filled[n] > 1 and _continues(rows[n:]):
+            both = [[cell.strip() for cell in row] for row in rows[n : n + 2]]
+            return Start(n, joined(both), comment, lines=2)
     below = [row for row, count in zip(rows[found + 1 :], filled[found + 1 :], strict=True) if count]
     typed = _typed(rows[found]) if rows else 0
     is_sure = bool(below) and typed < median(map(_typed, below))
@@ -152,6 +160,20 @@ def start_of(rows: Sequence[Sequence[str]], lines: Sequence[str] = ()) -> Start:
         [row for row, count in zip(rows, filled, strict=True) if count]
     )
     return Start(found, names, comment, is_sure, is_below_comments, is_row)
+
+
+def _continues(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether a header goes on in a second line: with names below a group, and blanks below other names."""
+    first, second, *others = [*rows, [], []]
+    below = [row for row in others if any(row)]
+    if len(first) != len(second) or len(below) < _FEWEST or any(map(_VALUE.fullmatch, second)):
+        return False
+    columns = [[row[n] for row in below if n < len(row) and row[n].strip()] for n in range(len(first))]
+    is_named = any(not one.strip() and two.strip() for one, two in zip(first, second, strict=True))
+    blank = [values for two, values in zip(second, columns, strict=True) if not two.strip()]
+    is_other = all(two not in values for two, values in zip(second, columns, strict=True) if two.strip())
+    # A record that lacks these values would be the only one.
+    return is_named and is_other and bool(blank) and all(len(one) >= _USUAL * len(below) for one in blank)
 
 
 def _comment_mark(rows: Sequence[Sequence[str]], lines: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from local.workbooks import KINDS, Sheet, written
 
 from lume_cli._app import app
 from lume_local._samples.member_tables import patterns_for, tables_of
+from lume_local._samples.table_start import start_of
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -335,7 +336,47 @@ def test_members_of_one_table() -> None:
         ["e.ndjson", "f.ndjson"],
         ["g_1.xlsx", "g_2.xlsx"],
         ["i.xml", "j.xml"],
-        ["h.xlsx"],
         ["c.csv"],
+        ["h.xlsx"],
         ["k.md"],
     ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_header_of_merged_cells_over_two_rows(tmp_path: Path, kind: str) -> None:
+    rows = [
+        ["Id", "Person", None, "Amount"],
+        [None, "First", "Last", None],
+        *([n, f"A{n}", f"B{n}", n + 0.5] for n in range(1, 7)),
+    ]
+    merged = [(0, 0, 1, 0), (0, 1, 0, 2), (0, 3, 1, 3)]
+    for above in ([], [["Report of 2024"], []]):
+        at = len(above)
+        moved = [(top + at, left, bottom + at, right) for top, left, bottom, right in merged]
+        content = written(kind, {"A": Sheet([*above, *rows], merged=moved)})
+        made, said = made_of(tmp_path / f"a.{kind}", content)
+        assert made["source"]["header"] == {"contains": ["Id", "Person First", "Person Last"], "lines": 2}
+        assert "'Person Last', 'Amount', joined from 2 lines" in said
+        result = execute_files(
+            tmp_path / f"run {at}",
+            ("in.dat", content),
+            source=made["source"],
+            columns=made["columns"],
+            mapped=".parquet",
+        )
+        assert [row[:3] for row in result.mapped] == [(n, f"A{n}", f"B{n}") for n in range(1, 7)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        (["a,b,,d", ",x,y,", *["1,p,q,2"] * 3], 2),
+        (["a,b,,d", ",x,y,", *["1,p,q,2"] * 2], 1),  # too few to tell
+        (["a,b,,d", ",x,y,", *["1,p,q,2", ",p,q,2"] * 2], 1),  # others lack it, too
+        (["a,b,c,d", ",x,y,", *["1,p,q,2"] * 3], 1),
+        (["a,b,,d", ",x,y,", *["1,x,q,2"] * 3], 1),  # a value that recurs
+        (["a,b,,d", ",7,y,", *["1,8,q,2"] * 3], 1),
+    ],
+)
+def test_whether_a_header_has_a_second_line(rows: list[str], lines: int) -> None:
+    assert start_of([row.split(",") for row in rows]).lines == lines

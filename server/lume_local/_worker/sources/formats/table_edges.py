@@ -45,22 +45,6 @@ def header_not_found(flow: dict[str, Any], shown: str, lines: list[tuple[int, li
     )
 
 
-def joined(rows: list[list[str]]) -> list[str]:
-    """Join a header of several lines: each column's words from top to bottom, a group's words for all its columns.
-
-    An empty cell in an upper line belongs to the group on its left.
-    """
-    width = max(map(len, rows))
-    names = [""] * width
-    for number, row in enumerate(rows, 1):
-        group = ""
-        for n in range(width):
-            cell = row[n] if n < len(row) else ""
-            group = cell or ("" if number == len(rows) else group)
-            names[n] = f"{names[n]} {group}".strip()
-    return names
-
-
 TAIL = 1024 * 1024
 """Bytes at the end of a file that are searched for its footer."""
 LINE = re.compile(rb"[^\r\n]*+(?:" + LINE_END + rb"|\Z)")

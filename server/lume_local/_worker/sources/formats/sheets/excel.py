@@ -11,7 +11,7 @@ from attrs import frozen
 from lume_async._base.elided import elided
 from lume_async._base.words import counted, listed
 from lume_local._flow.patterns import Part
-from lume_local._flow.table_bounds import LOOKED_AT
+from lume_local._flow.table_bounds import LOOKED_AT, joined
 from lume_local._worker.sources.formats.names import readable, relation_of_table, visible_columns
 from lume_local._worker.sources.formats.sheets.book import (
     Area,
@@ -24,7 +24,7 @@ from lume_local._worker.sources.formats.sheets.book import (
     without_gaps,
 )
 from lume_local._worker.sources.formats.sheets.workbook import Workbook, opened_workbook
-from lume_local._worker.sources.formats.table_edges import footer_start, header_not_found, is_header, joined
+from lume_local._worker.sources.formats.table_edges import footer_start, header_not_found, is_header
 from lume_local._worker.sources.intake import Account, Reading, RowsFile
 from lume_local._worker.sources.source import SourceError, check_number
 from lume_local._worker.statements import Relation

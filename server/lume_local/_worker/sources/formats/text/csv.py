@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 
 from lume_async._base.words import counted
 from lume_local._flow.definition import RESERVED
-from lume_local._flow.table_bounds import LOOKED_AT
+from lume_local._flow.table_bounds import LOOKED_AT, joined
 from lume_local._worker.sources.files import BOM, count_lines
 from lume_local._worker.sources.formats.names import (
     column_trouble,
@@ -30,7 +30,6 @@ from lume_local._worker.sources.formats.table_edges import (
     footer_in,
     header_not_found,
     is_header,
-    joined,
     kind_of,
     whole_lines,
 )
