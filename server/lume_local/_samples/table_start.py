@@ -141,8 +141,8 @@ def start_of(rows: Sequence[Sequence[str]], lines: Sequence[str] = ()) -> Start:
     usual = median([count for count in filled if count] or [0])
     first = next((n for n, count in enumerate(filled) if count), 0)
     found = next((n for n, count in enumerate(filled) if count and count >= _FILLED * usual), first)
-    for n in range(first, found + 1):
-        if filled[n] > 1 and _continues(rows[n:]):
+    for n, count in enumerate(filled[: found + 1]):
+        if count > 1 and _continues(rows[n:]):
             both = [[cell.strip() for cell in row] for row in rows[n : n + 2]]
             return Start(n, joined(both), comment, lines=2)
     below = [row for row, count in zip(rows[found + 1 :], filled[found + 1 :], strict=True) if count]

@@ -14,11 +14,12 @@ from local.shards.twice import Here, compared
 
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
+from lume_local._flow.table_bounds import joined
 from lume_local._shards import coordinator
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources.formats.table_edges import footer_start, joined
+from lume_local._worker.sources.formats.table_edges import footer_start
 
 TABLE: dict[str, Any] = {"a": {"from": ["Name A"]}, "b": {"type": "integer"}}
 ENGINE = {"url": "here", "shard_bytes": 1, "shards": 4}
