@@ -32,6 +32,8 @@ _ENOUGH = 0.95
 """Share of values that must match a type for it to be tried."""
 
 DELIMITERS = ",;\t|"
+_RARE_DELIMITERS = "^~\x1f\x01"
+"""Only if all lines have as many values as the header: these signs occur in texts, too."""
 _MOST = 0.7
 """Share of lines that must have as many values as the header, or share a width for it to be the file's."""
 _COUNTRY = "country_code({column})"
@@ -111,17 +113,34 @@ def delimiter(lines: Sequence[str]) -> str:
 
     Not all lines need to agree: a flow rejects ragged rows. Lines above the header do not count.
     """
+    best = max(DELIMITERS, key=lambda mark: _merit(lines, mark))
+    if _merit(lines, best)[1] < 2 and sum(bool(line.strip()) for line in lines) > 1:
+        rare = max(_RARE_DELIMITERS, key=lambda mark: _merit(lines, mark))
+        return rare if _merit(lines, rare)[2] == 1 else best
+    return best
 
-    def merit(mark: str) -> tuple[bool, int, float]:
-        start = start_of_lines(lines, mark)
-        with suppress(csv.Error):
-            widths = [len(row) for row in csv.reader(lines[start.row :], delimiter=mark) if row]
-            if widths and widths[0] > 1:
-                share = widths.count(widths[0]) / len(widths)
-                return share >= _MOST, widths[0], share
-        return False, 0, 0.0
 
-    return max(DELIMITERS, key=merit)
+def likelier_delimiter(lines: Sequence[str], given: str) -> Iterator[str]:
+    """Yield a doubt about a delimiter with which most lines are not as wide as the header, if another one fits."""
+    fits, width, _ = _merit(lines, given)
+    guess = delimiter(lines)
+    other_fits, other_width, _ = _merit(lines, guess)
+    if width > 1 and other_fits and not fits:
+        yield (
+            f"with the delimiter {json.dumps(given)} most lines are not as wide as the header, with "
+            f"{json.dumps(guess)} they have {counted(other_width, 'column')}: pass delim="
+        )
+
+
+def _merit(lines: Sequence[str], mark: str) -> tuple[bool, int, float]:
+    """Return whether most lines are as wide as the header, its width (0 if it is one column), and their share."""
+    start = start_of_lines(lines, mark)
+    with suppress(csv.Error):
+        widths = [len(row) for row in csv.reader(lines[start.row :], delimiter=mark) if row]
+        if widths and widths[0] > 1:
+            share = widths.count(widths[0]) / len(widths)
+            return share >= _MOST, widths[0], share
+    return False, 0, 0.0
 
 
 def infer(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[SampleColumn]:
@@ -272,6 +291,8 @@ _CONTROL = re.compile("[\x80-\x9f]")
 def doubts(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str) -> list[str]:
     """Return doubts about the first lines of a CSV file."""
     asked = [_one_column(names, rows, delim), _other_width(names, rows)]
+    if delim in _RARE_DELIMITERS and len(names) > 1:
+        asked.append(f"the delimiter is taken to be {json.dumps(delim)}: is that right?")
     if 2 * sum(not name.strip() for name in names) >= len(names):
         asked.append(
             "most cells of the first line are empty: if the first line is a title, delete the lines above the header"
@@ -309,9 +330,12 @@ def _one_column(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str)
     """Check a header of one column: it contains a possible delimiter, or the lines below have another one."""
     if len(names) != 1:
         return ""
-    if marks := [mark for mark in DELIMITERS if mark in names[0]]:
+    if marks := [mark for mark in DELIMITERS + _RARE_DELIMITERS if mark in names[0]]:
         shown = " or ".join(json.dumps(mark) for mark in marks)
-        return f"the header is one column, {names[0]!r}: if its delimiter is {shown}, pass delim="
+        return (
+            f"with the delimiter {json.dumps(delim)} the header is one column, {names[0]!r}: if it is {shown}, pass "
+            "delim="
+        )
     lines = [delim.join(row) for row in rows if any(row)]
     usual = [(*_usual([len(row) for row in csv.reader(lines, delimiter=mark)]), mark) for mark in DELIMITERS]
     width, _, mark = max((one for one in usual if one[1] >= _MOST), default=(1, 1.0, ""))

@@ -48,7 +48,7 @@ def test_what_could_be_a_delimiter_is_asked_about_and_may_be_given(tmp_path: Pat
     wrong = init(sample, "--delim", ",")
     assert wrong.exit_code == 0, wrong.stderr
     assert (
-        """warning: the header is one column, 'a;b;c': if its delimiter is ";", pass --delim"""
+        """warning: with the delimiter "," the header is one column, 'a;b;c': if it is ";", pass --delim"""
         in wrong.stderr
     )
     right = init(sample, "--delim", ";")
@@ -249,6 +249,21 @@ def test_a_title_above_the_header_is_asked_about(tmp_path: Path) -> None:
         """the first line is one column, 'Title', but most lines are 2 with the delimiter ";": """
         "if it is a title, delete the lines above the header"
     ) in init(sample).stderr
+
+
+def test_a_wrong_delimiter_is_named_as_that(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text("id,name,price\n" + "1,Ann,2.5\n2,Bob,3\n" * 3)
+    found = init(sample, "--delim", ";").stderr
+    assert """the header is one column, 'id,name,price': if it is ",", pass --delim""" in found
+    found = init(sample, "--delim", "n").stderr
+    assert """with "," they have 3 columns: pass --delim""" in found
+    sample.write_text("id~name\n" + "1~Ann\n2~Bob\n" * 3)
+    made = init(sample)
+    assert tomllib.loads(made.stdout)["source"]["csv"]["delim"] == "~"
+    assert 'the delimiter is taken to be "~": is that right?' in made.stderr
+    sample.write_text("note\n~5 pieces\nmore\n")
+    assert tomllib.loads(init(sample).stdout)["source"]["csv"]["delim"] == ","
 
 
 def test_a_column_of_sentences_is_no_title(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from lume_local._samples.infer import (
     doubts,
     infer,
     judge,
+    likelier_delimiter,
     null_words,
     of_malformed,
     of_names,
@@ -360,6 +361,7 @@ def _of_csv(raw: RawFile, opening: Opening, head: Path, encoding: str | None, de
     with suppress(csv.Error):
         shown = list(csv.reader(first[start.row :], delimiter=delim))
         asked += [*start.doubts, *doubts(shown[0], shown[1:], delim)]
+        asked += likelier_delimiter(first, given) if given is not None else ()
         if trailing_delimiter(shown[0], shown[1:]):  # a header that includes it makes the rows readable
             lines = head.read_bytes().splitlines(keepends=True)
             header = lines[start.row]
@@ -476,7 +478,7 @@ def sample_of_rows(
             advice = "correct the file"
         elif _BROKEN not in found.malformed:
             advice = "check the delimiter, and that the first line is the header"
-        message = f"{name}: {next(of_malformed(found))}, which is most of it: {'; '.join(asked) or advice}"
+        message = f"{name}: {next(of_malformed(found))}, which is most of it: {'; '.join([*asked, advice])}"
         raise ConfigurationError(elided(message))
     asked = [*asked, *found.unread]
     if len(kept) > _MOST_COLUMNS:

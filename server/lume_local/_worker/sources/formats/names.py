@@ -150,9 +150,10 @@ def column_trouble(
         )
     if delim := other_delimiter(flow, names):
         advice = f"set csv.delim = {json.dumps(delim)} in {settings_of(flow)}{NEW}, then run it again"
+        seen = f"{'one column, ' if len(names) == 1 else ''}{listed(names, 30)}"
         return (
-            f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}): its header is one "
-            f"column, {listed(names, 30)}. It looks like the delimiter is {delim!r}: {advice}"
+            f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}): its header is {seen}. "
+            f"It looks like the delimiter is {delim!r}, not {flow['csv']['delim']!r}: {advice}"
         )
     if encoding := _other_encoding(flow, wanted, names):
         return (
@@ -216,14 +217,14 @@ def _two_aliases(flow: dict[str, Any], has: str, name: str, several: list[str]) 
 
 
 def other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:
-    """Return the delimiter that would yield columns the flow reads, if its own yields only one."""
-    if len(names) != 1 or flow["format"] != "csv":
-        return None
+    """Return the delimiter that would yield columns the flow reads, if its own yields none."""
     wanted = {one.lower() for name in flow["sources"] for one in spellings(flow, name)}
-    quote = flow["csv"]["quote"]
+    if flow["format"] != "csv" or wanted & {name.lower() for name in names}:
+        return None
+    quote, header = flow["csv"]["quote"], flow["csv"]["delim"].join(names)
     hits: dict[str, int] = {}
-    for delim in ";,\t|":
-        pieces = {piece.strip().strip(quote or None).strip().lower() for piece in names[0].split(delim)}
+    for delim in ";,\t|^~":
+        pieces = {piece.strip().strip(quote or None).strip().lower() for piece in header.split(delim)}
         hits[delim] = len(wanted & pieces) if len(pieces) > 1 else 0
     best = max(hits, key=lambda delim: hits[delim])
     return best if hits[best] else None
