@@ -80,10 +80,17 @@ def guesses(name: str, values: Sequence[str]) -> Iterator[Guess]:
                     yield evolve(found, kind=("number", None, "DECIMAL(18,4)"))
 
 
-def _misfits(values: Sequence[str], fits: Callable[[str], object]) -> list[str] | None:
-    """Return the values that don't match; None if there are too many."""
-    misfits = [value for value in values if not fits(value)]
-    return misfits if len(misfits) <= len(values) * (1 - _ENOUGH) else None
+def misfits_of(
+    values: Sequence[str], fits: Callable[[str], object], enough: float = _ENOUGH
+) -> list[str] | None:
+    """Return the values that don't match; None, right away, if less than this share does."""
+    most, found = len(values) * (1 - enough), list[str]()
+    for value in values:
+        if not fits(value):
+            found.append(value)
+            if len(found) > most:
+                return None
+    return found
 
 
 def _emails(_name: str, values: Sequence[str]) -> Guess | None:
@@ -94,7 +101,7 @@ def _emails(_name: str, values: Sequence[str]) -> Guess | None:
             before and not before[-1].isspace() and before[-1] not in "<>" and _DOMAIN.fullmatch(domain)
         )
 
-    misfits = _misfits(values, is_email)
+    misfits = misfits_of(values, is_email)
     return None if misfits is None else Guess("parse_email({column})", ("string", "email", None), "", misfits)
 
 
@@ -113,7 +120,7 @@ def _dates(_name: str, values: Sequence[str]) -> Guess | None:
             return _is_day(found[4] if len(found[4]) == 4 else "20" + found[4], month, day)
         return bool(_WORDS.fullmatch(value))
 
-    misfits = _misfits(values, is_date)
+    misfits = misfits_of(values, is_date)
     if misfits is None:
         return None
     if not order:
@@ -131,7 +138,7 @@ def _is_day(year: str, month: str, day: str) -> bool:
 
 
 def _percents(_name: str, values: Sequence[str]) -> Guess | None:
-    misfits = _misfits(values, _PERCENT.fullmatch)
+    misfits = misfits_of(values, _PERCENT.fullmatch)
     if misfits is None:
         return None
     return Guess(
@@ -140,7 +147,7 @@ def _percents(_name: str, values: Sequence[str]) -> Guess | None:
 
 
 def _phones(name: str, values: Sequence[str]) -> Guess | None:
-    misfits = _misfits(values, _PHONE.fullmatch) if _PHONE_NAME.search(name) else None
+    misfits = misfits_of(values, _PHONE.fullmatch) if _PHONE_NAME.search(name) else None
     if misfits is None:
         return None
     bare = [value for value in values if not re.match(r"(tel:)? ?\(?(\+|00)", value)]
@@ -152,11 +159,11 @@ def _money(_name: str, values: Sequence[str]) -> Guess | None:
     if any(map(CODE.fullmatch, values)):
         return None  # codes with leading zeros
     written = [value for value in values if not _PLAIN.fullmatch(value)]
-    point = [value for value in values if not _POINT.fullmatch(value)]
-    comma = [value for value in values if not _COMMA.fullmatch(value)]
-    misfits = _misfits(values, lambda value: _POINT.fullmatch(value) or _COMMA.fullmatch(value))
+    misfits = misfits_of(written and values, lambda value: _POINT.fullmatch(value) or _COMMA.fullmatch(value))
     if misfits is None or len(misfits) >= len(written):
         return None
+    point = [value for value in values if not _POINT.fullmatch(value)]
+    comma = [value for value in values if not _COMMA.fullmatch(value)]
     kind = _CENTS
     about = "currencies are dropped: are they all the same?"
     if len(point) == len(comma):
@@ -173,13 +180,13 @@ def _money(_name: str, values: Sequence[str]) -> Guess | None:
 
 def _booleans(_name: str, values: Sequence[str]) -> Guess | None:
     words = {value.lower() for value in values}
-    misfits = _misfits(values, lambda value: value.lower() in _YES | _NO)
+    misfits = misfits_of(values, lambda value: value.lower() in _YES | _NO)
     if misfits is None or not (words & _YES and words & _NO):
         return None
     return Guess("parse_bool({column})", ("boolean", None, None), "", misfits)
 
 
 def _countries(name: str, values: Sequence[str]) -> Guess | None:
-    if not _COUNTRY_NAME.search(name) or _misfits(values, re.compile(r"[^\d@]{2,}").fullmatch) is None:
+    if not _COUNTRY_NAME.search(name) or misfits_of(values, re.compile(r"[^\d@]{2,}").fullmatch) is None:
         return None
     return Guess("country_code({column})", ("string", None, None), "names and codes of countries", [])

@@ -19,7 +19,7 @@ from attrs import frozen
 
 from lume_async._base.words import counted, listed
 from lume_local._flow.definition import quoted
-from lume_local._samples.guess import CODE, Guess, guesses
+from lume_local._samples.guess import CODE, Guess, guesses, misfits_of
 from lume_local._samples.opening import ReadSample, SampleRows
 from lume_local._samples.table_start import start_of_lines
 
@@ -174,9 +174,8 @@ def _kinds(values: Sequence[str]) -> Iterator[Guess]:
     codes = any(map(CODE.fullmatch, values))
     found = []
     for fits, kind in _KINDS:
-        misfits = [value for value in values if not fits(value)] if values else []
-        few = bool(values) and len(misfits) <= len(values) * (1 - _ENOUGH)
-        if few and not (codes and kind[0] in ("integer", "number")):
+        misfits = misfits_of(values, fits, _ENOUGH) if values else None
+        if misfits is not None and not (codes and kind[0] in ("integer", "number")):
             found.append(Guess("", kind, "", misfits))
     yield from sorted(found, key=lambda guess: len(guess.misfits))
 
