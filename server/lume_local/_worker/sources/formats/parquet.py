@@ -17,6 +17,7 @@ import duckdb
 from attrs import frozen
 from duckdb import DuckDBPyConnection
 
+from lume_async._base.elided import elided
 from lume_local._flow.definition import quoted
 from lume_local._worker.sources.formats.names import relation_of_table, visible_columns
 from lume_local._worker.sources.intake import Reading
@@ -29,6 +30,7 @@ _UNSUPPORTED = re.compile(
     r"not (?:yet )?(?:supported|implemented)|only supported|unsupported|requires|out of range", re.I
 )
 """DuckDB's words for an unsupported feature of a file; other errors mean that the file is damaged."""
+_NOT_UTF8 = re.compile(r"Invalid string encoding .*: value (\".*\") is not valid UTF8", re.DOTALL)
 NESTED = ("list", "array", "struct", "map", "union", "variant")
 FLOATS = ("float", "double")
 
@@ -147,10 +149,27 @@ def report_damage(connection: duckdb.DuckDBPyConnection, files: dict[str, Path])
                 if _is_unsupported(error):
                     raise _unsupported(shown, error) from None
                 words = _words(error)
+                if _NOT_UTF8.search(str(error)):
+                    raise _not_utf8(connection, shown, path, words) from None
                 raise SourceError(
                     f"{shown} is damaged ({words}): copy it again, then submit the run again"
                 ) from None
         raise
+
+
+def _not_utf8(connection: duckdb.DuckDBPyConnection, shown: str, path: Path, words: str) -> SourceError:
+    """Return the error for a file with a text that is not valid UTF-8, which names its column."""
+    found = _NOT_UTF8.search(words)
+    value = f": {elided(found[1], 100)}" if found else ""
+    for name in connection.sql(f"FROM read_parquet({literal(path)})").columns:
+        try:
+            connection.execute(f"SELECT bit_xor(hash({quoted(name)})) FROM read_parquet({literal(path)})")
+        except duckdb.InvalidInputException:
+            return SourceError(
+                f"the column {name!r} of {shown} has a text that is not valid UTF-8{value}: write the file again "
+                "with its texts in UTF-8, which Parquet requires"
+            )
+    return SourceError(f"{shown} has a text that is not valid UTF-8{value}: write its texts in UTF-8")
 
 
 def _is_unsupported(error: duckdb.Error) -> bool:

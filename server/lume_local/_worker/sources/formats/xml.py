@@ -9,7 +9,7 @@ removed from the tree at once.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -18,7 +18,7 @@ from attrs import field, mutable
 
 from lume_local._worker.sources.files import blocks
 from lume_local._worker.sources.formats.json import read_objects
-from lume_local._worker.sources.formats.names import NEW
+from lume_local._worker.sources.formats.names import MOST_COLUMNS, NEW
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Relation, settings_of
@@ -27,7 +27,7 @@ _PIECE = 64 * 1024
 """Bytes to parse at a time."""
 LONGEST = 16 * 1024 * 1024
 """Bytes of a record, in the document and as an object: its tree takes several times as many."""
-_MOST_NAMED = 20
+_MOST_NAMED, _MANY = 20, 200
 _SPACE = " \t\r\n"
 
 
@@ -145,7 +145,7 @@ class _Document:
             element, path = left.pop()
             children = list(element)
             begin = f"{path}/" if path else ""
-            named = [(f"{begin}@{_local(name)}", value.strip(_SPACE)) for name, value in element.items()]
+            named = [(f"{begin}@{_local(name)}", value.strip(_SPACE)) for name, value in _attributes(element)]
             text = "".join([element.text or "", *(child.tail or "" for child in children)]).strip(_SPACE)
             if text or (not children and path):
                 named.append((path or ".", text))
@@ -165,6 +165,11 @@ class _Document:
             size += sum(len(name) + len(value) for name, value in named) + sum(len(name) for _, name in below)
             if size > LONGEST:
                 raise self._too_long()
+            if len(found) > MOST_COLUMNS:
+                raise self._refused(
+                    f"has more than {MOST_COLUMNS:,} elements and attributes with values in {'/'.join(self._wanted)} "
+                    f"number {self._found + 1:,}, and a run holds no more columns"
+                )
         return found
 
     def _refused(self, why: str) -> SourceError:
@@ -176,6 +181,14 @@ class _Document:
             f"has more than {LONGEST:,} bytes in {wanted} number {self._found + 1:,}, or before it: no record may be "
             "longer"
         )
+
+
+def _attributes(element: Any) -> Sequence[tuple[str, str]]:
+    """Return names and values. `items()` searches each from the first: 30,000 attributes would take seconds."""
+    if len(element.keys()) < _MANY:
+        found: Sequence[tuple[str, str]] = element.items()
+        return found
+    return [(one.attrname, str(one)) for one in element.xpath("@*")]
 
 
 def _local(name: str) -> str:
