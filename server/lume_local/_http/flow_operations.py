@@ -138,13 +138,19 @@ class ProposalBody(NamedTuple):
 
 
 class ProposalsApi:
-    def __init__(self, flows: FlowRegistry, proposals: Proposals, dry_runs: DryRuns) -> None:
-        self._flows, self._proposals, self._dry_runs = flows, proposals, dry_runs
+    def __init__(self, store: SqlStore, flows: FlowRegistry, proposals: Proposals, dry_runs: DryRuns) -> None:
+        self._store, self._flows, self._proposals, self._dry_runs = store, flows, proposals, dry_runs
 
     async def make(self, ask: Ask) -> Reply:
         wanted = proposal_body(requests.known_fields(ask.body, ask.content_type, _FIELDS))
         try:
             target = await self._target(ask.path["flow"], wanted)
+            base = None if target.base is None else read_definition(target.base)
+            headers = (
+                {}
+                if base is None
+                else await self._store.sources.last_headers(base.ref, layouts=len(base.layouts))
+            )
             made = await self._proposals.make(
                 target,
                 wanted.samples,
@@ -153,7 +159,8 @@ class ProposalsApi:
                 choices=wanted.choices,
                 inline=wanted.inline,
                 layout=wanted.layout,
-                uris=() if target.base is None else read_definition(target.base).source.uris,
+                headers=headers,
+                uris=() if base is None else base.source.uris,
                 by=ask.holder,
             )
             tried = None

@@ -70,6 +70,7 @@ def propose(
     suggestions: Sequence[Suggestion] = (),
     *,
     recognise: Recognise,
+    lost: Callable[[Json], list[str]] = lambda _: [],
     choices: Mapping[str, ColumnDecision] | None = None,
     inline: bool = False,
     layout: str = "",
@@ -77,6 +78,7 @@ def propose(
     """Return the proposal for a target from samples; each has a tester that tries expressions on its rows.
 
     Args:
+        lost: returns a doubt about each layout that would no longer read its latest files.
         choices: a person's decisions about target columns.
         inline: whether lookups are written into the flow instead of seed files.
         layout: the name of the new layout, which is added even if another one reads the samples.
@@ -117,6 +119,8 @@ def propose(
         and "layouts" in definition
     ):
         doubts += _of_first(base)
+    if any(one.is_new for one in layouts) and "layouts" in definition:
+        doubts += lost(definition)
     return ProposedFlow(
         f"{target.name}:{target.version}",
         target.shown,

@@ -40,6 +40,7 @@ class Proposals:
         choices: Json,
         inline: bool,
         layout: str,
+        headers: dict[str, list[str]],
         uris: tuple[str, ...],
         by: str,
     ) -> dict[str, Any]:
@@ -49,6 +50,7 @@ class Proposals:
             source: how all samples are read; None if that is to be detected.
             known: for each sample, what is known of how it is read.
             layout: the name of the new layout; empty for that of a sample.
+            headers: the columns of the latest files of the version's layouts (see `Propose`).
             uris: where runs of the flow look for a source that is not a path of its own.
             by: the name of the requesting key.
 
@@ -64,7 +66,9 @@ class Proposals:
         for place, part in zip(places, known, strict=False):
             place["known"] = part
         async with self._turns.turn(by):
-            job = Propose(target.to_json(), places, choices=choices, inline=inline, layout=layout)
+            job = Propose(
+                target.to_json(), places, choices=choices, inline=inline, layout=layout, headers=headers
+            )
             return await self._pool.propose(job)
 
     def _place(self, sample: str, source: Json | None, uris: tuple[str, ...]) -> Json:

@@ -193,7 +193,7 @@ async def _running(
         RunsApi(store, runner, hub, settings.webhooks, dry_runs, resolver),
         ServerApi(store, runner, health),
         FlowsApi(store, flows),
-        ProposalsApi(flows, Proposals(places, reader.pool), dry_runs),
+        ProposalsApi(store, flows, Proposals(places, reader.pool), dry_runs),
         ResultsApi(store, flows, reader, places),
         RejectsApi(store, flows, reader, places, replays),
         DraftsApi(store, flows, mends, Suggestions(mends, reader)),

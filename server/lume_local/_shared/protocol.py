@@ -201,6 +201,7 @@ class Propose:
         choices: a person's decisions about target columns (see `_mapping.decisions`).
         inline: whether lookups are written into the flow instead of seed files.
         layout: the name of the new layout; empty for that of a sample.
+        headers: the columns of the latest files of each layout, by its name; empty if the version has none.
     """
 
     target: Json
@@ -209,6 +210,7 @@ class Propose:
     choices: Json = field(factory=dict)
     inline: bool = False
     layout: str = ""
+    headers: dict[str, list[str]] = field(factory=dict)
 
 
 @frozen

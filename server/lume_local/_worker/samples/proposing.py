@@ -12,6 +12,7 @@ from typing import Any
 from attrs import evolve, frozen
 from duckdb import DuckDBPyConnection
 
+from lume_async._base.words import listed
 from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import quoted, read_definition
 from lume_local._flow.fields import FlowError, Table
@@ -31,10 +32,12 @@ from lume_local._worker.samples.read import Sample, read_sample, sample_of_rows
 from lume_local._worker.samples.sample import HeldSample, Trials, opened_trials
 from lume_local._worker.samples.whole import WholeSample, errors, opened_whole
 from lume_local._worker.sources.files import opened
+from lume_local._worker.sources.formats.names import fitting_columns
 from lume_local._worker.sources.layouts import recognised
 from lume_local._worker.sources.places.held import Held
 from lume_local._worker.sources.places.local import files_in
 from lume_local._worker.sources.source import File, Pause, SourceError, no_pause
+from lume_local._worker.statements import form_of
 
 ROWS = 10_000
 """Rows of a sample that are read, spread over the whole file."""
@@ -61,6 +64,7 @@ def make_proposal(job: Propose) -> Proposed | Refused:
                 testers,
                 suggestions,
                 recognise=partial(_recognised, trials, samples),
+                lost=partial(_lost, trials, job.headers),
                 choices=choices,
                 inline=job.inline,
                 layout=job.layout,
@@ -77,6 +81,30 @@ def _recognised(trials: Trials, samples: Sequence[Read], definition: Json) -> li
     """Return the layout of a version that each sample has (see `Recognise`). Raises `FlowError`."""
     with trials.of_flow(read_definition(definition)) as (connection, flow):
         return [_layout_of(connection, flow, profile.path, open_files) for profile, _, open_files in samples]
+
+
+def _lost(trials: Trials, headers: Mapping[str, list[str]], definition: Json) -> list[str]:
+    """Return a doubt about each layout whose latest columns another one would read."""
+    found = list[str]()
+    with trials.of_flow(read_definition(definition)) as (_, flow):
+        forms = {name: form_of(flow, name) for name in flow["layouts"]}
+        for name, header in headers.items():
+            own = name or next(iter(forms))  # what a version without layouts has read comes first
+            read = {
+                one: len(places)
+                for one, form in forms.items()
+                if (form["format"], form["csv"]) == (forms[own]["format"], forms[own]["csv"])
+                if not form["match"] and not form["header"]["names"]
+                for places in [fitting_columns(form, header)]
+                if all(len(each) == 1 for each in places.values())
+            }
+            takers = [one for one, count in read.items() if one != own and count >= read.get(own, 0)]
+            if takers and not forms[own]["match"]:
+                found.append(
+                    f"{takers[0]} would also read the latest files of {own}, with the columns {listed(header, 10)}: "
+                    f"give {takers[0]} a match, a pattern of the paths of its files"
+                )
+    return found
 
 
 def _layout_of(connection: DuckDBPyConnection, flow: Json, below: str, open_files: OpenFiles) -> str | None:

@@ -10,7 +10,7 @@ from local.mapping.proposals import chosen, proposed
 from lume_local._flow.definition import read_definition
 from lume_local._mapping.flow_text import with_layouts
 from lume_local._mapping.target import MappingTarget, of_flow, of_schema
-from lume_local._shared.protocol import Propose, Refused
+from lume_local._shared.protocol import Propose, Proposed, Refused
 from lume_local._worker.samples.proposing import make_proposal
 
 Json = dict[str, Any]
@@ -176,3 +176,23 @@ def test_a_name_is_for_one_new_layout(tmp_path: Path, layout: str, words: str) -
     answer = make_proposal(Propose(base.to_json(), given, layout=layout))
     assert isinstance(answer, Refused)
     assert (answer.place, words in answer.problem) == ("layout", True), answer
+
+
+@pytest.mark.parametrize(
+    ("header", "delim", "is_lost"),
+    [("id,day,amount,note", ",", True), ("id,day", ",", False), ("id,day,amount", ";", False)],
+)
+def test_a_layout_that_loses_its_latest_files_is_named(
+    tmp_path: Path, header: str, delim: str, is_lost: bool
+) -> None:
+    columns: Json = {**SCHEMA["properties"], **{name: {"sql": "NULL"} for name in ("day", "amount", "size")}}
+    base = of_flow(read_definition(people(columns=columns)))
+    path = write(tmp_path, "b.csv", f"day{delim}amount\n2024-01-31{delim}2.5\n")
+    answer = make_proposal(
+        Propose(base.to_json(), [{"path": str(path), "shown": "b.csv"}], headers={"": header.split(",")})
+    )
+    assert isinstance(answer, Proposed)
+    doubts = [
+        one for one in answer.proposal["doubts"] if one.startswith("b would also read the latest files of v1")
+    ]
+    assert bool(doubts) == is_lost
