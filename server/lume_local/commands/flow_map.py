@@ -3,12 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lume_async import ConfigurationError
+from lume_async import ConfigurationError, NotSupportedError
 from lume_async._base.words import counted
 from lume_cli._options import GlobalOptions, Utf8, file_options
 from lume_cli._output.errors import in_options
@@ -95,7 +96,7 @@ def command(
     into = None if output is None else flow_write.target_of(output)
 
     async def work() -> None:
-        found = await _proposal(session, target, samples, **how)
+        found, pinned = await _proposal(session, target, samples, **how)
         session.say.text("\n".join(_summary(found)))
         is_new = any(layout.is_new for layout in found.layouts) or bool(found.seeds)
         if not is_new:
@@ -105,6 +106,11 @@ def command(
             for sample in [one.absolute() for one in samples]:
                 await _try(session, path, sample)
             session.say.note(f"review {path}: it has the evidence, and what to decide, as comments")
+            if pinned:
+                session.say.note(
+                    f"these arrivals keep their version until their flow is set to {found.flow_version}: "
+                    + ", ".join(pinned)
+                )
         elif found.seeds and not as_json:
             session.say.warn(f"seed files are written with -o only: {', '.join(found.seeds)}")
         if as_json or (is_new and into is None):
@@ -116,17 +122,25 @@ def command(
 
 async def _proposal(
     session: CommandSession, target: str, samples: Sequence[Path], **how: Any
-) -> ProposedFlow:
-    """Return the proposal; a flow version is fetched from the server. Raises `click.ClickException`.
+) -> tuple[ProposedFlow, list[str]]:
+    """Return the proposal, and the arrivals that name a version of the flow; both are the server's for its versions.
 
     `how` are further arguments of `lume_local.propose`.
+
+    Raises:
+        click.ClickException: there is none.
     """
     wanted: str | dict[str, object] = target
+    pinned = list[str]()
     if _is_ref(target):
         async with session.client() as client:
             wanted = (await client.flow_version(target)).definition
+            with suppress(NotSupportedError):
+                known = (await client.arrivals()).arrivals
+                flow = target.partition(":")[0]
+                pinned = [visible(one.name) for one in known if one.flow.startswith(f"{flow}:")]
     try:
-        return await propose(wanted, samples, **how)
+        return await propose(wanted, samples, **how), pinned
     except FlowError as error:
         problem = in_options(error.problem)
         raise click.ClickException(f"{error.place}: {problem}" if error.place else problem) from None
@@ -207,6 +221,8 @@ def _of_layout(proposal: ProposedFlow, layout: ProposedLayout) -> list[str]:
         if one.name in layout.samples
         for doubt in one.doubts
     ]
+    if footers := [one.name for one in proposal.samples if one.name in layout.samples and one.footer]:
+        doubts += [f"pass --footer {one} if its last lines are no records" for one in footers]
     doubts += layout.doubts
     for column in layout.columns:
         doubts += [f"{column.name}: {doubt}" for doubt in (column.chosen.doubts if column.chosen else ())]

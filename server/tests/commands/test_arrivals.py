@@ -67,3 +67,19 @@ def test_check(home: Path, shell: Shell) -> None:
     said = shell.lume("arrivals", "check", str(home / "both.toml")).err
     for mistake in ("2: arrival[0].form: ", "4: message[0].on: ", "5: mesage: is not a known key"):
         assert said.count(f"both.toml:{mistake}") == 1
+
+
+@pytest.fixture
+def pinned(home: Path) -> None:
+    """One more arrival, which names a version."""
+    kept = ARRIVALS.replace('"members"', '"members:v1"').replace("acme", "kept").replace("in/*", "in/x/*")
+    (home / "arrivals.toml").write_text(ARRIVALS + kept)
+
+
+@pytest.mark.usefixtures("pinned", "server")
+def test_a_new_layout_tells_which_arrivals_keep_their_version(home: Path, shell: Shell) -> None:
+    (home / "new.csv").write_text("Member ID;x\n1;2\n")
+    done = shell.lume("flow", "map", "members:v1", "new.csv", "-o", "flows/")
+    assert done.code == 0, done.err
+    assert "members:v2 on new.csv by layout new: 1 row read, 1 clean, 0 rejected" in done.err
+    assert "these arrivals keep their version until their flow is set to members:v2: kept\n" in done.err
