@@ -25,9 +25,9 @@ from lume_local._mapping.profile import Profile
 from lume_local._mapping.proposal import (
     Choice,
     ColumnProposal,
+    LayoutProposal,
     LookupLine,
     ProposedFlow,
-    ProposedLayout,
     SampleSeen,
 )
 from lume_local._mapping.propose import SampleProposal, Suggestion
@@ -155,7 +155,7 @@ def _check_choices(
                     raise FlowError("choices", f"no sample has a column {source!r}")
 
 
-def _check_used(decided: Mapping[str, ColumnDecision], layouts: Sequence[ProposedLayout]) -> None:
+def _check_used(decided: Mapping[str, ColumnDecision], layouts: Sequence[LayoutProposal]) -> None:
     """Refuse a choice that no layout could follow."""
     for name, decision in decided.items():
         if unknown := decision.layouts.keys() - {one.name for one in layouts}:
@@ -297,7 +297,7 @@ def _unique(name: str, taken: Collection[str]) -> str:
 # -- one layout
 
 
-def _layout(group: _Group, target: MappingTarget, decided: Mapping[str, ColumnDecision]) -> ProposedLayout:
+def _layout(group: _Group, target: MappingTarget, decided: Mapping[str, ColumnDecision]) -> LayoutProposal:
     profiles = [one.profile for one in group.samples]
     source = dict(profiles[0].source)
     if words := list(dict.fromkeys(word for one in profiles for word in one.source.get("null", ()))):
@@ -323,7 +323,7 @@ def _layout(group: _Group, target: MappingTarget, decided: Mapping[str, ColumnDe
         if one.name not in read and one.name.lower() not in spelled and folded(one.name) not in aliases
     )
     match = [_pattern(profiles[0])] if group.name and group.is_new and not has_names(source) else []
-    return ProposedLayout(
+    return LayoutProposal(
         group.name,
         group.is_new,
         [one.name for one in profiles],
@@ -386,10 +386,10 @@ def _doubts(group: _Group, columns: Sequence[ColumnProposal]) -> Iterator[str]:
 
 
 def _told_apart(
-    layouts: Sequence[ProposedLayout],
-    recognise: Callable[[Sequence[ProposedLayout]], list[str | None]],
+    layouts: Sequence[LayoutProposal],
+    recognise: Callable[[Sequence[LayoutProposal]], list[str | None]],
     profiles: Sequence[Profile],
-) -> list[ProposedLayout]:
+) -> list[LayoutProposal]:
     """Return the layouts, with patterns for new ones if the names in their samples don't identify them.
 
     Raises:
@@ -419,7 +419,7 @@ def _told_apart(
     return [_with_doubt(one) for one in found.values()]
 
 
-def _with_doubt(layout: ProposedLayout) -> ProposedLayout:
+def _with_doubt(layout: LayoutProposal) -> LayoutProposal:
     if not layout.match or not layout.is_new:
         return layout
     doubt = (
@@ -436,7 +436,7 @@ def _pattern(profile: Profile) -> str:
     return f"**/{re.sub(r'[0-9]+', '*', name)}" if is_own else f"**/{folder.rpartition('/')[2]}/*"
 
 
-def _seen(profile: Profile, layouts: Sequence[ProposedLayout]) -> SampleSeen:
+def _seen(profile: Profile, layouts: Sequence[LayoutProposal]) -> SampleSeen:
     layout = next(one.name for one in layouts if profile.name in one.samples)
     names = [one.name for one in profile.columns]
     return SampleSeen(

@@ -13,7 +13,7 @@ from lume_local._flow.table_bounds import folded
 from lume_local._mapping import toml_text
 from lume_local._mapping.decisions import APPROVED, FLAGGED, NOTHING, ColumnDecision, in_layout
 from lume_local._mapping.lookups import looked_up, seed_tables
-from lume_local._mapping.proposal import ColumnProposal, ProposedLayout, SampleSeen
+from lume_local._mapping.proposal import ColumnProposal, LayoutProposal, SampleSeen
 from lume_local._mapping.rewrite import is_null, names_in, over_value, reads_value, renamed, words_in
 from lume_local._mapping.target import Json, MappingTarget
 
@@ -93,7 +93,7 @@ def names_read(base: Json, layout: str) -> tuple[set[str], set[str]]:
 
 def definition_of(
     target: MappingTarget,
-    layouts: Sequence[ProposedLayout],
+    layouts: Sequence[LayoutProposal],
     decisions: Mapping[str, ColumnDecision],
     *,
     inline: bool = False,
@@ -128,7 +128,7 @@ def definition_of(
     return {key: one for key, one in found.items() if one or key != "source"}, seeds or {}
 
 
-def _contract(layouts: Sequence[ProposedLayout]) -> dict[str, Json]:
+def _contract(layouts: Sequence[LayoutProposal]) -> dict[str, Json]:
     """Return the columns without their sources: a type that the target lacks is that of the first source."""
     found = {}
     for several in zip(*(layout.columns for layout in layouts), strict=True):
@@ -137,7 +137,7 @@ def _contract(layouts: Sequence[ProposedLayout]) -> dict[str, Json]:
     return found
 
 
-def _add(found: Json, layout: ProposedLayout, read: Mapping[str, Json]) -> None:
+def _add(found: Json, layout: LayoutProposal, read: Mapping[str, Json]) -> None:
     """Add a layout to the version, or change its columns."""
     entry = found.setdefault("layouts", {}).setdefault(layout.name, {})
     columns = dict(entry.get("columns", {}))
@@ -159,7 +159,7 @@ def _add(found: Json, layout: ProposedLayout, read: Mapping[str, Json]) -> None:
 
 def _columns(
     columns: Sequence[ColumnProposal],
-    layout: ProposedLayout,
+    layout: LayoutProposal,
     flow: str,
     seeds: dict[str, str] | None,
     known: Collection[str],
@@ -233,7 +233,7 @@ _ORDER = ("source", "target", "rejects", "engine", "columns", "rules", "expect",
 def file_text(
     target: MappingTarget,
     definition: Json,
-    layouts: Sequence[ProposedLayout],
+    layouts: Sequence[LayoutProposal],
     samples: Sequence[SampleSeen],
     doubts: Sequence[str],
     decisions: Mapping[str, ColumnDecision],
@@ -276,7 +276,7 @@ def file_text(
 
 
 def _head(
-    layout: ProposedLayout, samples: Sequence[SampleSeen], decisions: Mapping[str, ColumnDecision]
+    layout: LayoutProposal, samples: Sequence[SampleSeen], decisions: Mapping[str, ColumnDecision]
 ) -> Iterator[str]:
     """Yield the progress of a layout's review, its doubts, and what it does not read."""
     for one in _reviewed(layout.columns, decisions):
@@ -292,7 +292,7 @@ def _head(
 def _layout_text(
     name: str,
     table: Json,
-    layout: ProposedLayout | None,
+    layout: LayoutProposal | None,
     samples: Sequence[SampleSeen],
     decisions: Mapping[str, ColumnDecision],
 ) -> Iterator[str]:
@@ -320,7 +320,7 @@ def _layout_text(
         yield line if column in read else f"# {line}"
 
 
-def _footer(layout: ProposedLayout, samples: Sequence[SampleSeen]) -> Iterator[str]:
+def _footer(layout: LayoutProposal, samples: Sequence[SampleSeen]) -> Iterator[str]:
     """Yield the setting for a footer that a person has not confirmed."""
     found = [one.footer for one in samples if one.name in layout.samples and one.footer]
     if found and "footer" not in layout.source:

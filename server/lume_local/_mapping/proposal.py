@@ -114,7 +114,7 @@ class SampleSeen:
 
 
 @frozen
-class ProposedLayout:
+class LayoutProposal:
     """How the proposed version reads samples that are written alike.
 
     Attributes:
@@ -160,7 +160,7 @@ class ProposedFlow:
     flow_version: str
     target: str
     samples: list[SampleSeen]
-    layouts: list[ProposedLayout]
+    layouts: list[LayoutProposal]
     doubts: list[str]
     definition: dict[str, Any] = field(repr=False)
     toml: str = field(repr=False)

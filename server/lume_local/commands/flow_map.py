@@ -19,7 +19,7 @@ from lume_cli._session import CommandSession
 from lume_cli._streams import write_utf8
 from lume_cli.commands import FILE
 from lume_local import FlowError, ProposedFlow, open_trial, propose
-from lume_local._mapping.proposal import ProposedLayout
+from lume_local._mapping.proposal import LayoutProposal
 from lume_local.commands import flow_write
 from lume_local.commands.flow_write import sample_options
 
@@ -193,7 +193,7 @@ def _summary(proposal: ProposedFlow) -> list[str]:
     return [*lines, *(f"decide: {visible(doubt)}" for doubt in proposal.doubts)]
 
 
-def _of_layout(proposal: ProposedFlow, layout: ProposedLayout) -> list[str]:
+def _of_layout(proposal: ProposedFlow, layout: LayoutProposal) -> list[str]:
     """Return a line for each target column: its source, its grade, and a value before and after; then the rest."""
     lines = list[str]()
     if layout.name:

@@ -15,7 +15,7 @@ import pytest
 from cli.shell import Done, Shell
 
 from lume_async import ConfigurationError
-from lume_local._mapping.proposal import ProposedFlow, ProposedLayout
+from lume_local._mapping.proposal import LayoutProposal, ProposedFlow
 from lume_local._trials import propose as proposing
 
 SCHEMA = {
@@ -192,7 +192,7 @@ def _sources(done: Done) -> dict[str, list[str]]:
     ],
 )
 def test_a_program_that_misbehaves_is_reported(folder: Path, code: str, words: str) -> None:
-    layout = ProposedLayout("", True, [], {}, [], [], [])
+    layout = LayoutProposal("", True, [], {}, [], [], [])
     found = ProposedFlow("people:v1", "people.json", [], [layout], [], {}, "")
     with pytest.raises(ConfigurationError, match=re.escape(words)):
         anyio.run(proposing.ask, program(folder, code), found)
