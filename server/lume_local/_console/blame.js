@@ -12,7 +12,8 @@ export async function columnsOf(reference, signal) {
 }
 
 const quoted = (name) => `"${name.replaceAll('"', '""')}"`;
-const each = (found, change) => Object.fromEntries(Object.entries(found).map(([name, one]) => [name, change(one, name)]));
+const each = (found, change) =>
+  Object.fromEntries(Object.entries(found).map(([name, one]) => [name, change(one, name)]));
 
 /**
  * Returns the SQL that reads each column of a flow version, by layout: its expression, and the names that sources have for
@@ -41,7 +42,11 @@ export function ownColumns(readings) {
   const known = new Map();
   const isRead = (layout, name) => {
     const key = JSON.stringify([layout, name]);
-    if (!known.has(key)) known.set(key, Object.values(readings[layout]).some((sql) => reads(sql, name)));
+    if (!known.has(key))
+      known.set(
+        key,
+        Object.values(readings[layout]).some((sql) => reads(sql, name)),
+      );
     return known.get(key);
   };
   return (row) => {

@@ -16,7 +16,8 @@ export function lines(before, after) {
       found.push([" ", a[i]]);
       i++;
       j++;
-    } else if (j >= b.length || (i < a.length && longest[i + 1][j] >= longest[i][j + 1])) found.push(["-", a[i++]]);
+    } else if (j >= b.length || (i < a.length && longest[i + 1][j] >= longest[i][j + 1]))
+      found.push(["-", a[i++]]);
     else found.push(["+", b[j++]]);
   }
   return found;
@@ -34,7 +35,8 @@ export function changes(before, after) {
 export function described(definition) {
   const parts = {};
   for (const [name, column] of Object.entries(definition.columns)) parts[`column ${name}`] = text(column);
-  for (const [name, layout] of Object.entries(definition.layouts ?? {})) parts[`layout ${name}`] = ofLayout(layout);
+  for (const [name, layout] of Object.entries(definition.layouts ?? {}))
+    parts[`layout ${name}`] = ofLayout(layout);
   for (const { name, ...rule } of definition.rules ?? []) parts[`rule ${name}`] = text(rule);
   for (const name of ["description", "source", "target", "rejects"])
     if (definition[name]) parts[name] = text(definition[name]);

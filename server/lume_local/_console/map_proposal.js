@@ -1,9 +1,10 @@
-// The proposal for a file, and a person's decisions so far, which are stored with the tab: they survive a reload.
+// The proposal for files, and a person's decisions so far, which are stored with the tab: they survive a reload.
 
 import { path, post } from "./api.js";
 import { notice } from "./parts.js";
 
 const LONGEST = 3600_000; // a trial takes as long as a run
+const OF_VERSION = ["sources", "reading", "lookup"];
 
 /**
  * `proposal` has the form of the contract, `decisions` that of `decisionsOf`. `onChange` is called after a change of
@@ -13,18 +14,20 @@ export class Mapping {
   #turn = 0;
   #asked = ""; // the decisions that the proposal was made with
   #before = Promise.resolve(); // the server makes one proposal at a time
+  refusals = 0;
 
-  constructor(flow, file, decisions, signal) {
-    Object.assign(this, { flow, file, decisions, signal, onChange: () => {}, onBusy: () => {} });
+  constructor(flow, files, decisions, signal) {
+    Object.assign(this, { flow, files, decisions, signal, onChange: () => {}, onBusy: () => {} });
   }
 
   async load() {
     try {
       await this.ask();
     } catch (error) {
-      if (error.status !== 422 || !Object.keys(this.decisions.all()).length) throw error;
-      notice(`Your earlier decisions no longer fit the file. ${error.message}`, true);
-      this.decisions.clear();
+      const { choices, layout, ...others } = this.decisions.kept;
+      if (error.status !== 422 || !(Object.keys(choices).length || layout)) throw error;
+      notice(`Your earlier decisions no longer fit. ${error.message}`, true);
+      this.decisions.restore({ ...NOTHING, ...others });
       await this.ask();
     }
   }
@@ -49,68 +52,127 @@ export class Mapping {
   }
 
   async #answer(more) {
-    const choices = this.decisions.all();
-    const body = { samples: [this.file], choices, inline_lookups: true, ...more };
+    const { kept } = this.decisions;
+    const sources = this.files.map((file) => kept.sources[file] ?? null);
+    const fixed = { samples: this.files, sources, inline_lookups: true };
+    const body = { ...fixed, choices: kept.choices, layout: kept.layout || null, ...more };
     const options = { signal: this.signal, limit: LONGEST };
     this.proposal = await post(path("flows", this.flow, "proposals"), body, options);
-    this.#asked = JSON.stringify(choices);
+    this.#asked = JSON.stringify(kept);
     return this.proposal;
   }
 
   /** Returns the proposal with the current state of the review in its file. */
   async fresh() {
-    while (this.#asked !== JSON.stringify(this.decisions.all())) await this.ask();
+    while (this.#asked !== JSON.stringify(this.decisions.kept)) await this.ask();
     return this.proposal;
   }
 
-  /** Makes a decision; one that changes the version is sent at once, and undone if it is refused. */
-  async change(name, fields) {
-    const before = this.decisions.all();
-    this.decisions.change(name, fields);
+  /** Makes a decision about a column in a layout; one that changes the version is sent at once. */
+  async change(layout, name, fields) {
+    const isSent = OF_VERSION.some((field) => field in fields);
+    await this.#try(() => this.decisions.change(layout, name, fields), isSent);
+  }
+
+  /** Makes a decision about how a file is read, see `readingOf`. */
+  async read(file, fields) {
+    await this.#try(() => this.decisions.read(file, fields));
+  }
+
+  async rename(before, layout) {
+    await this.#try(() => this.decisions.rename(before, layout));
+  }
+
+  /** A change that the server refuses is undone. */
+  async #try(change, isSent = true) {
+    const before = this.decisions.kept;
+    change();
     this.onChange();
-    if (!["sources", "reading", "lookup"].some((field) => field in fields)) return;
+    if (!isSent) return;
     try {
       await this.ask();
     } catch (error) {
       if (this.signal.aborted) return;
       this.decisions.restore(before);
+      this.refusals++;
       this.onChange();
       notice(error.message, true);
     }
   }
 
+  /** The layouts that the next version adds or changes. */
+  get changed() {
+    const isDecided = ({ name }) =>
+      Object.values(this.decisions.of(name)).some((one) => OF_VERSION.some((field) => field in one));
+    return this.proposal.layouts.filter((layout) => layout.is_new || isDecided(layout));
+  }
+
   /** The columns that still need a decision. */
   get open() {
-    return this.proposal.columns.filter(
-      ({ name, chosen }) => !chosen && this.decisions.of(name).sources?.length !== 0,
-    );
+    const isOpen = (layout, { name, chosen }) => !chosen && this.decisions.of(layout)[name]?.sources?.length !== 0;
+    return this.changed.flatMap(({ name, columns }) => columns.filter((column) => isOpen(name, column)));
   }
 }
 
 const PREFIX = "lume-map:";
+const TABLES = ["csv", "fixed", "excel"]; // of `[source]`, in which fields are changed singly
+const NOTHING = { choices: {}, sources: {}, layout: "" };
 
-/** The decisions for a flow and a file, by target column, in the form of the contract's `choices`. */
+/**
+ * The decisions for a flow and its first file: `choices` by target column and `sources` by file, in the form of the
+ * contract, and the name of the new layout.
+ */
 export function decisionsOf(flow, file) {
   const key = `${PREFIX}${flow}:${file}`;
-  let kept = JSON.parse(sessionStorage.getItem(key) ?? "{}");
 
   return {
-    all: () => kept,
-    of: (name) => kept[name] ?? {},
+    kept: { ...NOTHING, ...JSON.parse(sessionStorage.getItem(key) ?? "{}") },
+
+    /** Returns the decisions about a layout, by column; of "", those about a version without layouts. */
+    of(layout) {
+      const all = Object.entries(this.kept.choices);
+      return Object.fromEntries(
+        all.map(([name, { layouts, ...own }]) => [name, layout ? (layouts?.[layout] ?? {}) : own]),
+      );
+    },
 
     /** Replaces all decisions, for example by those before a refused change. */
     restore(others) {
-      kept = others;
-      sessionStorage.setItem(key, JSON.stringify(kept));
+      const text = JSON.stringify(others);
+      this.kept = JSON.parse(text); // without removed fields
+      sessionStorage.setItem(key, text);
     },
 
     /** Changes fields of a decision; undefined removes a field. */
-    change(name, fields) {
-      this.restore({ ...kept, [name]: { ...kept[name], ...fields } });
+    change(layout, name, fields) {
+      const now = { ...this.of(layout)[name], ...fields };
+      const before = this.kept.choices[name] ?? {};
+      const changed = layout
+        ? { ...before, layouts: { ...before.layouts, [layout]: now } }
+        : { ...now, layouts: before.layouts };
+      this.restore({ ...this.kept, choices: { ...this.kept.choices, [name]: changed } });
+    },
+
+    /** Changes what is known of how a file is read; undefined removes a field, and null all. */
+    read(file, fields) {
+      const before = this.kept.sources[file] ?? {};
+      const known = { ...before, ...fields };
+      for (const table of TABLES) if (fields?.[table]) known[table] = { ...before[table], ...fields[table] };
+      this.restore({ ...this.kept, sources: { ...this.kept.sources, [file]: fields ? known : undefined } });
+    },
+
+    /** Gives the new layout a name; the decisions about it stay. */
+    rename(before, layout) {
+      const moved = ({ layouts: { [before]: own, ...others } = {}, ...flat }) => ({
+        ...flat,
+        layouts: own ? { ...others, [layout]: own } : others,
+      });
+      const choices = Object.entries(this.kept.choices).map(([name, one]) => [name, moved(one)]);
+      this.restore({ ...this.kept, layout, choices: Object.fromEntries(choices) });
     },
 
     clear() {
-      kept = {};
+      this.kept = NOTHING;
       sessionStorage.removeItem(key);
     },
   };

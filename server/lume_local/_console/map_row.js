@@ -10,20 +10,25 @@ const CHECKS = ["required", "unique"];
 
 /**
  * Redraws the row if anything has changed; the focus stays on the control of the same name and value.
- * `change(fields)` changes the decision about this column.
+ * `change(fields)` changes the decision about this column. `said` names it among those of all layouts.
  */
-export function drawRow(row, column, decision, names, change) {
-  const state = JSON.stringify([column, decision, names]);
+export function drawRow(row, column, said, decision, names, change) {
+  const state = JSON.stringify([column, said, decision, names]);
   if (row.state === state) return;
   row.state = state;
   const focused = row.contains(document.activeElement) ? document.activeElement : null;
   fill(
     row,
     target(column),
-    el("td", source(column, decision, names, change), readings(column, change), lookup(column, decision, change)),
+    el(
+      "td",
+      source(column, said, decision, names, change),
+      readings(column, said, change),
+      lookup(column, said, decision, change),
+    ),
     el("td", values(column.chosen)),
     el("td.evidence", evidence(column, decision)),
-    el("td", review(column, decision, change)),
+    el("td", review(said, decision, change)),
   );
   if (focused === null) return;
   const alike = [...row.querySelectorAll(focused.tagName)].filter((one) => one.name === focused.name);
@@ -45,7 +50,7 @@ function target({ name, definition }) {
 }
 
 /** A choice of source columns: the candidates first, then every column of the file. */
-function source(column, decision, names, change) {
+function source(column, said, decision, names, change) {
   const chosen = column.chosen ? JSON.stringify(column.chosen.sources) : null;
   const isOpen = decision.sources?.length === 0;
   const candidates = column.candidates.map((one) => JSON.stringify(one.sources));
@@ -61,7 +66,7 @@ function source(column, decision, names, change) {
     change({ sources: JSON.parse(event.target.value), reading: undefined, lookup: undefined, review: undefined });
   return el(
     "select",
-    { name: `source ${column.name}`, "aria-label": `Source of ${column.name}`, on: { change: changed } },
+    { name: `source ${said}`, "aria-label": `Source of ${said}`, on: { change: changed } },
     !chosen && !isOpen && el("option", { value: "null", selected: true, disabled: true }, "not found: choose"),
     proposed.length > 0 && el("optgroup", { label: "Proposed" }, proposed),
     others.length > 0 && el("optgroup", { label: "Columns of the file" }, others),
@@ -72,7 +77,7 @@ function source(column, decision, names, change) {
 const option = (value, text, selected) => el("option", { value, selected }, text);
 
 /** A choice of the meaning of ambiguous values: day or month first, or the decimal mark. */
-function readings({ name, chosen }, change) {
+function readings({ chosen }, said, change) {
   if (!chosen?.readings.length) return null;
   return el(
     "fieldset.readings",
@@ -82,7 +87,7 @@ function readings({ name, chosen }, change) {
         "label",
         el("input", {
           type: "radio",
-          name: `reading ${name}`,
+          name: `reading ${said}`,
           value: one.key,
           checked: one.key === chosen.reading,
           on: { change: () => change({ reading: one.key }) },
@@ -95,30 +100,30 @@ function readings({ name, chosen }, change) {
 }
 
 /** The lookup of a column; nothing if all values are already members. */
-function lookup({ name, chosen, definition }, decision, change) {
+function lookup({ chosen, definition }, said, decision, change) {
   if (!chosen?.lookup?.length) return null;
   const means = (line) => (target) => change({ lookup: { ...decision.lookup, [line.source]: target } });
   const rows = chosen.lookup.map((line) => [
     rowHead(el("code", cut(line.source, LONGEST))),
     number(line.rows),
-    member(name, line, definition.enum, means(line)),
+    member(said, line, definition.enum, means(line)),
   ]);
   const open = chosen.lookup.filter((line) => line.target === null).length;
   return el(
     "details.lookup",
     { open: open > 0 || decision.lookup !== undefined },
     el("summary", `${chosen.lookup.length} values${open ? `, ${open} without a meaning` : ""}`),
-    table(`Values of ${name}`, [["Value"], ["Rows", "num"], ["Means"]], rows),
+    table(`Values of ${said}`, [["Value"], ["Rows", "num"], ["Means"]], rows),
   );
 }
 
-function member(name, line, members, choose) {
+function member(said, line, members, choose) {
   const changed = (event) => choose(event.target.value === "" ? null : members[Number(event.target.value)]);
   return el(
     "select",
     {
-      name: `lookup ${name} ${line.source}`,
-      "aria-label": `Meaning of ${line.source} in ${name}`,
+      name: `lookup ${said} ${line.source}`,
+      "aria-label": `Meaning of ${line.source} in ${said}`,
       on: { change: changed },
     },
     el("option", { value: "", selected: line.target === null }, "rejected"),
@@ -161,16 +166,16 @@ function evidence(column, decision) {
   ];
 }
 
-function review({ name }, decision, change) {
+function review(said, decision, change) {
   const toggle = (state, word) => {
     const isOn = decision.review === state;
     return el(
       "button",
       {
         type: "button",
-        name: `${state} ${name}`,
+        name: `${state} ${said}`,
         "aria-pressed": String(isOn),
-        "aria-label": `${word} ${name}`,
+        "aria-label": `${word} ${said}`,
         on: {
           click: () =>
             change({ review: isOn ? undefined : state, ...(state === "approved" && { note: undefined }) }),
@@ -184,11 +189,11 @@ function review({ name }, decision, change) {
     el("div.buttons", toggle("approved", "Approve"), toggle("flagged", "Flag")),
     decision.review === "flagged" &&
       el("input", {
-        name: `note ${name}`,
+        name: `note ${said}`,
         value: decision.note ?? "",
         maxlength: 500,
         placeholder: "Why?",
-        "aria-label": `Why ${name} is flagged`,
+        "aria-label": `Why ${said} is flagged`,
         on: { change: noted },
       }),
   ];

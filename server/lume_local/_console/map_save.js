@@ -1,9 +1,10 @@
-// The end of a mapping: the version is registered and runs on the file, or its file is saved.
+// The end of a mapping: the version is registered and runs on the files, or its file is saved.
 
 import { get, newKey, path, post, request, saveAs } from "./api.js";
 import { el, fill } from "./dom.js";
-import { shortId } from "./format.js";
-import { card, notice } from "./parts.js";
+import { counted, shortId } from "./format.js";
+import { arrivalsOf } from "./map_arrivals.js";
+import { address, card, notice } from "./parts.js";
 
 /** `node` has the buttons; `draw` updates them. `failed` is the run whose file it is, if any. */
 export function saving(mapping, failed) {
@@ -16,7 +17,8 @@ export function saving(mapping, failed) {
     el("summary", "Show the flow file"),
     text,
   );
-  const node = card("Save it", problem, buttons, file);
+  const arrivals = arrivalsOf(mapping.flow, failed, mapping.signal);
+  const node = card("Save it", problem, arrivals.node, buttons, file);
   const keys = new Map(); // idempotency keys by version, the same for all attempts
   let refusal = null; // why this session may not save; requested once
   let isBusy = false;
@@ -35,14 +37,16 @@ export function saving(mapping, failed) {
   }
 
   async function save() {
-    const { flow_version: reference, definition } = await mapping.fresh();
+    const { flow_version: reference, definition, target } = await mapping.fresh();
     const [flow, version] = reference.split(":");
+    const undo = await arrivals.keep(target.split(":")[1]);
     try {
       await request("PUT", path("flows", flow, "versions", version), {
         body: JSON.stringify(definition),
         type: "application/json",
       });
     } catch (error) {
+      await undo();
       if (error.kind !== "flow-version-exists") throw error;
       await mapping.ask();
       const { flow_version: next } = mapping.proposal;
@@ -51,20 +55,24 @@ export function saving(mapping, failed) {
           `them again, then save them as ${next}.`,
       );
     }
+    await arrivals.move(version);
     await submit(reference);
   }
 
+  /** Runs a version on the source of the failed run, else on each file. */
   async function submit(reference) {
-    if (!keys.has(reference)) keys.set(reference, newKey());
     const before = failed && (await get(path("runs", failed)).catch(() => null));
-    const run = await post(
-      "/v1/runs",
-      { flow_version: reference, source_path: mapping.file, run_metadata: before?.run_metadata ?? null },
-      { headers: { "Idempotency-Key": keys.get(reference) } },
-    );
+    const runs = [];
+    for (const source_path of before ? [before.source_path] : mapping.files) {
+      const key = JSON.stringify([reference, source_path]);
+      if (!keys.has(key)) keys.set(key, newKey());
+      const body = { flow_version: reference, source_path, run_metadata: before?.run_metadata ?? null };
+      runs.push(await post("/v1/runs", body, { headers: { "Idempotency-Key": keys.get(key) } }));
+    }
     mapping.decisions.clear();
-    notice(`${reference} was saved, and run ${shortId(run.id)} was submitted.`);
-    location.hash = `#/runs/${run.id}`;
+    const were = runs.length === 1 ? `was submitted: ${shortId(runs[0].id)}` : "were submitted";
+    notice(`${counted(runs.length, "run")} of ${reference} ${were}.`);
+    location.hash = runs.length === 1 ? `#/runs/${runs[0].id}` : address(["runs"], "", { flow: reference });
   }
 
   async function showText() {
@@ -90,14 +98,24 @@ export function saving(mapping, failed) {
   let drawn = null;
 
   function draw() {
-    const version = mapping.proposal.flow_version.split(":")[1];
+    const { flow_version: reference, target } = mapping.proposal;
+    const version = reference.split(":")[1];
+    const isNew = mapping.changed.length > 0;
     if (file.open) attempt(showText);
-    if (drawn === `${version} ${refusal}`) return;
-    drawn = `${version} ${refusal}`;
-    const saver = refusal
-      ? el("p.muted", `You can't save it as ${version}: ${refusal}. Send the flow file to somebody who can.`)
-      : button(`Save as ${version} and run the file`, save, "primary");
-    fill(buttons, saver, copying);
+    const state = JSON.stringify([reference, target, refusal, isNew]);
+    if (drawn === state) return;
+    drawn = state;
+    const files = mapping.files.length === 1 ? "the file" : "the files";
+    arrivals.draw(version, isNew && !refusal);
+    fill(
+      buttons,
+      !isNew && button(`Run ${files} with ${target}`, () => submit(target), "primary"),
+      isNew && !refusal && button(`Save as ${version} and run ${files}`, save, "primary"),
+      isNew &&
+        refusal &&
+        el("p.muted", `You can't save it as ${version}: ${refusal}. Send the flow file to somebody who can.`),
+      isNew && copying,
+    );
   }
 
   // A request that only an admin may make shows whether this session is one.

@@ -1,10 +1,10 @@
-// A trial of the proposed version on the whole file.
+// A trial of the proposed version on a whole file.
 
 import { readBy } from "./blame.js";
 import { reasonBars } from "./charts.js";
 import { el, fill } from "./dom.js";
-import { number } from "./format.js";
-import { card, figure, figures, notice, rejectedFigure } from "./parts.js";
+import { fileName, number } from "./format.js";
+import { card, figure, figures, notice, rejectedFigure, select } from "./parts.js";
 import { rowTable } from "./rows.js";
 import { reasonsOf } from "./status.js";
 
@@ -15,6 +15,7 @@ const CHANGED = "The mapping has changed since: try it again.";
 export function trialOf(mapping) {
   const result = el("div", { "aria-live": "polite" });
   const button = el("button", { type: "button", class: "primary", on: { click: run } }, "Try");
+  let place = 0; // of the file among the samples
   let tried = null; // the definition of the result
   let isBusy = false;
 
@@ -25,7 +26,7 @@ export function trialOf(mapping) {
     result.setAttribute("aria-busy", "true");
     fill(result, el("p.empty", "Trying …"));
     try {
-      const found = await mapping.ask({ dry_run: true });
+      const found = await mapping.ask({ dry_run: true, dry_run_sample: place });
       if (!found) fill(result, el("p.empty", CHANGED));
       else {
         tried = JSON.stringify(found.definition);
@@ -45,9 +46,12 @@ export function trialOf(mapping) {
     tried = null;
     fill(result, el("p.empty", CHANGED));
   }
-  const about = "Runs the new version on the whole file. Nothing is written.";
+  const about = "Runs the version on the whole file. Nothing is written.";
+  const files = mapping.files.map((file, index) => [String(index), fileName(file)]);
+  const choose = select({ name: "tried" }, files, "0", (value) => (place = Number(value)));
+  const which = files.length > 1 && el("label.field.inline", "File", choose);
   return {
-    node: card("Try it", el("p.muted", about), el("div.buttons.gap", button), result),
+    node: card("Try it", el("p.muted", about), el("div.buttons.gap", which, button), result),
     draw,
   };
 }

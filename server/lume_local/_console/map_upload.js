@@ -2,22 +2,24 @@
 
 import { newKey, upload } from "./api.js";
 import { el } from "./dom.js";
-import { address, card } from "./parts.js";
+import { address } from "./parts.js";
 
 const ENDINGS = /(\.[A-Za-z0-9]{1,10}){1,2}$/;
 const LONGEST = 100;
 
-/** The address of a file's mapping: `#/map/people?file=a.csv`. Without a file, the page asks for one. */
-export const mapAddress = (flow, file, run) => address(["map", flow], "", { file, run });
+/** The address of the mapping of files: `#/map/people?file=a.csv&file=b.csv`. Without one, the page asks for it. */
+export function mapAddress(flow, files, run) {
+  const query = [files ?? []].flat().map((file) => ["file", file]);
+  return address(["map", flow], new URLSearchParams(query), { run });
+}
 
-const COMMAND = /`lume flow map (\S+):\S+ '?([^`]+?)'?`/;
+const COMMAND = /lume flow map ([\w-]+):\S+ (.+)$/;
 
 /** A message with a link in place of the command that maps a file. */
 export function withMapLink(message, run) {
   const [command, flow, file] = COMMAND.exec(message) ?? [];
   if (!command) return message;
-  const [before, after] = message.split(command);
-  return [before, el("a", { href: mapAddress(flow, file, run.id) }, "map this file"), after];
+  return [message.replace(command, ""), el("a", { href: mapAddress(flow, file, run.id) }, "map this file"), "."];
 }
 
 /** The link from a run to its file; nothing if there is no reason to map it. */
@@ -25,34 +27,32 @@ export function mapLink(run) {
   const isUpload = run.source_path.startsWith("upload://");
   if (run.status !== "FAILED" && !isUpload) return null;
   const [flow] = run.flow_version.split(":");
-  return el("a.button", { href: mapAddress(flow, run.source_path, run.id) }, "Map this file");
+  const [, , file] = COMMAND.exec(run.metadata.error_message ?? "") ?? []; // one of several, perhaps
+  return el("a.button", { href: mapAddress(flow, file ?? run.source_path, run.id) }, "Map this file");
 }
 
-/** Asks for a file of this browser, then shows its page. */
-export function fileCard(flow, run, why) {
-  const file = el("input", { type: "file", name: "sample", required: true });
-  const problem = el("p.problem", { role: "alert" }, why);
-  const send = el("button.primary", "Upload and map");
+/** Asks for files of this browser, then shows their page, with the `files` that are there already. */
+export function fileForm(flow, run, files, problem) {
+  const chosen = el("input", { type: "file", name: "sample", required: true, multiple: true });
+  const send = el("button", { class: files.length ? "" : "primary" }, "Upload and map");
   async function sent(event) {
     event.preventDefault();
     send.disabled = true;
     try {
-      location.hash = mapAddress(flow, await uploaded(file.files[0]), run);
+      const added = [];
+      for (const file of chosen.files) added.push(await uploaded(file));
+      if (!added.length) throw new Error("Choose a file first.");
+      location.hash = mapAddress(flow, [...files, ...added], run);
     } catch (error) {
       problem.textContent = error.message;
       send.disabled = false;
     }
   }
-  return card(
-    "Choose the file",
-    problem,
-    el("form.filters", { on: { submit: sent } }, el("label.field", "File on this computer", file), send),
-  );
+  return el("form.filters", { on: { submit: sent } }, el("label.field", "Files on this computer", chosen), send);
 }
 
 /** Returns a source path with a unique name for an uploaded file. */
 async function uploaded(file) {
-  if (!file) throw new Error("Choose a file first.");
   const [ending = ""] = ENDINGS.exec(file.name) ?? [];
   const stem = file.name.slice(0, file.name.length - ending.length).replace(/[^A-Za-z0-9_-]+/g, "_");
   const name = `${stem.replace(/^[_-]+/, "").slice(0, LONGEST) || "file"}-${newKey().slice(0, 8)}${ending}`;

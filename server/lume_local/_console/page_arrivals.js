@@ -32,7 +32,10 @@ export async function show({ query, signal }) {
         el("p", { role: "alert" }, `The arrivals file has changes that are not in effect: ${found.problem}`),
       found.arrivals.length
         ? section("Places", PLACES, found.arrivals.map(place))
-        : el("p.empty", "Nothing is watched: whoever runs the server can name folders and buckets whose files become runs."),
+        : el(
+            "p.empty",
+            "Nothing is watched: whoever runs the server can name folders and buckets whose files become runs.",
+          ),
       found.files.length ? section("Files", FILES, found.files.map(file)) : el("p.empty", "No file has arrived."),
     );
   }

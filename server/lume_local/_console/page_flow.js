@@ -123,7 +123,11 @@ const LAYOUTS = [
 /** The layouts of a version; the figures are those of all versions, as a layout stays when others are added. */
 function layoutTable(layouts, seen) {
   const rows = Object.entries(layouts).map(([name, layout]) => {
-    const { files, rows_read, rows_rejected, day } = seen.get(name) ?? { files: 0, rows_read: 0, rows_rejected: 0 };
+    const { files, rows_read, rows_rejected, day } = seen.get(name) ?? {
+      files: 0,
+      rows_read: 0,
+      rows_rejected: 0,
+    };
     const share = rejectedShare({ rows_read, rows_rejected });
     const match = [layout.match ?? []].flat();
     return [

@@ -1,28 +1,29 @@
-// A file in an unknown layout: a proposal, a person's decisions, a trial, and the flow's next version.
+// Files in layouts that a flow lacks: a proposal, a person's decisions, a trial, and the flow's next version.
 
 import { el, fill } from "./dom.js";
 import { counted, fileName } from "./format.js";
+import { layoutCards } from "./map_layouts.js";
 import { decisionsOf, Mapping } from "./map_proposal.js";
-import { drawRow } from "./map_row.js";
+import { footerAnswers, readingOf } from "./map_reading.js";
 import { saving } from "./map_save.js";
 import { trialOf } from "./map_trial.js";
-import { fileCard } from "./map_upload.js";
-import { address, card, notice, pageHead, table } from "./parts.js";
-
-const COLUMNS = [["Target"], ["Source"], ["Values"], ["Grade and evidence"], ["Review"]];
+import { fileForm, mapAddress } from "./map_upload.js";
+import { address, card, pageHead } from "./parts.js";
+import { inControls } from "./words.js";
 
 export async function show({ parts, query, signal }) {
-  const [flow, file, run] = [parts[1] ?? "", query.get("file"), query.get("run")];
-  const title = file ? `Map ${fileName(file)}` : "Map a file";
+  const [flow, files, run] = [parts[1] ?? "", query.getAll("file"), query.get("run")];
+  const title = files.length ? `Map ${files.map(fileName).join(", ")}` : "Map a file";
   const head = header(flow, title);
-  const choice = (why) => ({ title, node: el("article", head, fileCard(flow, run, why)) });
-  if (!file) return choice();
-  const mapping = new Mapping(flow, file, decisionsOf(flow, file), signal);
+  if (!files.length) return { title, node: el("article", head, choice(flow, run)) };
+  const mapping = new Mapping(flow, files, decisionsOf(flow, files[0]), signal);
   try {
     await mapping.load();
   } catch (error) {
     if (error.status !== 422) throw error;
-    return choice(error.message); // the server can't read it, or not from that place
+    // The server can't read a file, or not from that place, or not so.
+    const again = () => window.dispatchEvent(new HashChangeEvent("hashchange"));
+    return { title, node: el("article", head, choice(flow, run, error.message), unread(mapping, again)) };
   }
   return { title, node: page(mapping, head, run) };
 }
@@ -32,75 +33,98 @@ function header(flow, title) {
   return pageHead([link("#/flows", "Flows"), " / ", link(address(["flows", flow], "", {}), flow), " /"], title);
 }
 
+function choice(flow, run, why) {
+  const problem = el("p.problem", { role: "alert" }, why);
+  return card("Choose the file", problem, fileForm(flow, run, [], problem));
+}
+
+/** How each file is to be read, while the server can't. */
+function unread({ files, decisions }, again) {
+  const parts = files.map((file) => {
+    const change = (fields) => {
+      decisions.read(file, fields);
+      again();
+    };
+    return [el("h3", fileName(file)), readingOf(null, decisions.kept.sources[file] ?? {}, change)];
+  });
+  return card("Or say how it is read", parts);
+}
+
 function page(mapping, head, run) {
   const about = el("p.muted.below", { role: "status" });
   const doubts = el("div");
-  const body = el("tbody");
-  const rows = new Map();
+  const samples = filesCard(mapping, run);
+  const layouts = layoutCards(mapping);
   const trial = trialOf(mapping);
   const save = saving(mapping, run);
 
   function draw() {
-    const { proposal, decisions } = mapping;
-    const [sample] = proposal.samples;
-    fill(about, summary(mapping, sample));
-    fill(doubts, doubtsOf(proposal));
-    for (const column of proposal.columns) {
-      if (!rows.has(column.name)) rows.set(column.name, el("tr"));
-      const change = (fields) => mapping.change(column.name, fields);
-      drawRow(rows.get(column.name), column, decisions.of(column.name), sample.columns, change);
-    }
-    const nodes = proposal.columns.map(({ name }) => rows.get(name));
-    if (nodes.some((node, index) => node !== body.children[index])) body.replaceChildren(...nodes);
-    trial.draw();
-    save.draw();
+    const { proposal } = mapping;
+    fill(about, summary(mapping));
+    fill(doubts, proposal.doubts.length > 0 && card("About the version", doubtList(proposal.doubts)));
+    for (const part of [samples, layouts, trial, save]) part.draw();
   }
-  const columns = table("Columns", COLUMNS, body, "stacked map");
   mapping.onChange = draw;
-  mapping.onBusy = (isBusy) => columns.setAttribute("aria-busy", String(isBusy));
+  mapping.onBusy = (isBusy) => layouts.node.setAttribute("aria-busy", String(isBusy));
   draw();
-  return el(
-    "article.map-page",
-    head,
-    about,
-    doubts,
-    card("Columns", el("div.buttons.gap", approveCertain(mapping)), columns),
-    trial.node,
-    save.node,
-  );
+  return el("article.map-page", head, about, doubts, samples.node, layouts.node, trial.node, save.node);
 }
 
-function summary({ proposal, decisions, open }, sample) {
-  const reviews = Object.values(decisions.all()).map(({ review }) => review);
+function summary({ proposal, decisions, changed, open }) {
+  const files = proposal.samples.map((one) => fileName(one.name)).join(", ");
+  const rows = proposal.samples.reduce((sum, sample) => sum + sample.rows, 0);
+  const columns = changed.flatMap((layout) => layout.columns);
+  const reviews = changed.flatMap(({ name }) => Object.values(decisions.of(name)).map(({ review }) => review));
   const count = (state) => reviews.filter((one) => one === state).length;
   return [
-    `${counted(sample.rows, "row")} of ${fileName(sample.name)} ${sample.rows === 1 ? "was" : "were"} examined. `,
-    `${counted(proposal.columns.length, "column")}: ${count("approved")} approved, ${count("flagged")} flagged`,
+    `${counted(rows, "row")} of ${files} ${rows === 1 ? "was" : "were"} examined. `,
+    `${counted(columns.length, "column")}: ${count("approved")} approved, ${count("flagged")} flagged`,
     open.length > 0 && `, ${open.length} without a source`,
     ".",
   ];
 }
 
-function doubtsOf({ doubts, unused, samples }) {
-  const all = [...doubts, ...(doubts.length ? [] : samples[0].doubts)];
-  if (!all.length && !unused.length) return null;
-  const said = (one) => el("li", one, /[.?]$/.test(one) ? "" : ".");
-  return card(
-    "About the file",
-    all.length > 0 && el("ul.doubts", all.map(said)),
-    unused.length > 0 && el("p.muted", `Unused columns: ${unused.join(", ")}.`),
+const sentence = (text) => (/[.?]$/.test(text) ? text : `${text}.`);
+const doubtList = (all) =>
+  el(
+    "ul.doubts",
+    all.map((one) => el("li", sentence(inControls(one)))),
   );
-}
 
-function approveCertain(mapping) {
-  function approve() {
-    const certain = mapping.proposal.columns.filter(
-      ({ name, chosen }) =>
-        chosen?.grade === "certain" && !chosen.doubts.length && !mapping.decisions.of(name).review,
+/** The files: the layout that reads each, the questions about it, and the controls for how it is read. */
+function filesCard(mapping, run) {
+  const body = el("div");
+  const problem = el("p.problem", { role: "alert" });
+  const more = el("details", el("summary", "Add files"), fileForm(mapping.flow, run, mapping.files, problem));
+  let drawn = null;
+
+  function draw() {
+    const { proposal, decisions, files, flow } = mapping;
+    // Not while a proposal is made: a person may be on the way to the next control.
+    const state = JSON.stringify([proposal.samples, mapping.refusals]);
+    if (drawn === state) return;
+    drawn = state;
+    const { name, parentNode } = document.activeElement;
+    const within = [...body.children].indexOf(parentNode.closest?.(".sample"));
+    fill(
+      body,
+      proposal.samples.map((sample, index) => {
+        const known = decisions.kept.sources[files[index]] ?? {};
+        const change = (fields) => mapping.read(files[index], fields);
+        const others = files.filter((_, other) => other !== index);
+        return el(
+          "section.sample",
+          el("h3", fileName(sample.name), sample.layout && el("span.tag", `layout ${sample.layout}`)),
+          sample.doubts.length > 0 && doubtList(sample.doubts),
+          footerAnswers(sample, known, change),
+          readingOf(sample, known, change),
+          others.length > 0 &&
+            el("a.button", { href: mapAddress(flow, others, run) }, `Leave ${fileName(sample.name)} out`),
+        );
+      }),
     );
-    for (const { name } of certain) mapping.decisions.change(name, { review: "approved" });
-    mapping.onChange();
-    notice(certain.length ? `${counted(certain.length, "column")} approved.` : "No other column is certain.");
+    if (within >= 0 && name)
+      body.children[within]?.querySelector(`[name="${name}"]`)?.focus({ preventScroll: true });
   }
-  return el("button", { type: "button", on: { click: approve } }, "Approve certain columns");
+  return { node: card("Files", body, problem, more), draw };
 }

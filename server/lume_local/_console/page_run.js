@@ -162,7 +162,11 @@ function sections(run, query, signal) {
 /** The layouts in which the files of a run were written, and that of each file; nothing if the version has none. */
 function layouts({ layouts: found, files = [] }) {
   if (!found) return null;
-  const rows = Object.entries(found).map(([name, one]) => [rowHead(name), number(one.files), number(one.rows_read)]);
+  const rows = Object.entries(found).map(([name, one]) => [
+    rowHead(name),
+    number(one.files),
+    number(one.rows_read),
+  ]);
   const ofFiles = files.map((one) => [rowHead(one.file), one.layout ?? "", number(one.records)]);
   return wideCard(
     "Layouts",
@@ -222,7 +226,10 @@ function details(run) {
       output("Rejected rows", "rejects"),
       entry("Created", moment(run.created_at)),
       run.submitted_by &&
-        entry("Submitted by", el("a", { href: address(["runs"], "", { by: run.submitted_by }) }, run.submitted_by)),
+        entry(
+          "Submitted by",
+          el("a", { href: address(["runs"], "", { by: run.submitted_by }) }, run.submitted_by),
+        ),
       entry("Started", moment(run.started_at)),
       entry("Ended", moment(run.finished_at)),
       run.layout && entry("Layout", `${run.layout}, as the submission says`),

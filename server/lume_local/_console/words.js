@@ -7,4 +7,5 @@ const CONTROLS = [
 ];
 
 /** Returns a message with parameters replaced by what a page has for them. */
-export const inControls = (text) => CONTROLS.reduce((said, [words, control]) => said.replace(words, control), text);
+export const inControls = (text) =>
+  CONTROLS.reduce((said, [words, control]) => said.replace(words, control), text);

@@ -147,3 +147,26 @@ def test_a_run_is_repeated_in_a_layout_that_a_person_names(page: Any, site: Site
     expect(page.locator("header.head .badge")).to_have_text("Succeeded")
     expect(page.get_by_text("mueller, as the submission says")).to_be_visible()
     expect(page.get_by_role("button", name="Run again in a layout …")).to_have_count(0)
+
+
+def test_a_file_that_no_layout_reads_leads_to_its_mapping(page: Any, site: Site) -> None:
+    run_id = of_many(site, "foreign", **{"c.csv": "OrderNo|Sum\n7|1.5\n"})
+    page.evaluate("(place) => { location.hash = place; }", f"#/runs/{run_id}")
+    expect(page.get_by_role("alert")).to_contain_text("To add a layout for it: map this file.")
+    button = page.get_by_role("link", name="Map this file", exact=True)
+    link = page.get_by_role("alert").get_by_role("link", name="map this file", exact=True)
+    assert button.get_attribute("href") == link.get_attribute("href")
+    link.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Map c.csv")
+    page.get_by_label("Source of amount").wait_for(timeout=40_000)
+    page.get_by_label("Source of order_id").select_option('["OrderNo"]')
+    page.get_by_label("Source of amount").select_option('["Sum"]')
+    page.get_by_label("Name of the layout").fill("partner")
+    page.get_by_label("Name of the layout").press("Tab")
+    expect(page.get_by_role("heading", name="Layout partner", exact=True)).to_be_visible(timeout=40_000)
+    page.get_by_role("button", name="Save as v2 and run the file").click()
+    page.wait_for_url("**/#/runs/**", timeout=40_000)
+    expect(page.locator("header.head .badge")).to_have_text("Partial")
+    run = site.ask("GET", f"/v1/runs/{page.url.partition('#/runs/')[2]}")
+    assert (run["flow_version"], run["source_path"]) == ("many:v2", "foreign"), "all files of the run"
+    assert run["metadata"]["metrics"]["source"]["layouts"]["partner"]["rows_read"] == 1

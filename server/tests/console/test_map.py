@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from components import package
+from local.workbooks import Sheet, written
 
 from console.conftest import profile, watched
 from console.site import Site, running
@@ -40,6 +41,8 @@ FOREIGN = (
     "Order-ID;ordered;amount;Grösse;Bemerkung\n"
     "1;03/04/2024;1,234;s;a\n2;05/06/2024;2,345;XL;b\n3;07/08/2024;3,456;M;c\n"
 )
+READ = "order_id,ordered,amount,Size,note\n1,2024-04-13,1.5,s,a\n"
+SHOP = "OrderNo,ordered,total,Size\n7,2024-03-14,1.5,S\n8,2024-03-15,2.5,M\n"
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Any:
     home = tmp_path_factory.mktemp("map")
     digest = hashlib.sha256(SUBMITTER.encode()).hexdigest()
     (home / "keys.toml").write_text(f'[bob]\nrole = "submit"\nsha256 = "{digest}"\n')
-    with running(home, {}, keys=home / "keys.toml") as site:
+    (home / "arrivals.toml").write_text("")
+    with running(home, {}, keys=home / "keys.toml", arrivals=home / "arrivals.toml") as site:
         yield site
 
 
@@ -67,9 +71,9 @@ def orders(site: Site, request: pytest.FixtureRequest) -> str:
     return str(name)
 
 
-def opened(page: Any, flow: str, file: str) -> None:
+def opened(page: Any, flow: str, file: str, columns: str = "Columns") -> None:
     page.evaluate("(place) => { location.hash = place; }", f"#/map/{flow}?file={file}")
-    page.get_by_role("table", name="Columns", exact=True).wait_for(timeout=PATIENCE)
+    page.get_by_role("table", name=columns).first.wait_for(timeout=PATIENCE)
 
 
 def row(page: Any, column: str) -> Any:
@@ -174,7 +178,7 @@ def test_a_file_of_this_computer_is_uploaded_and_mapped(
     page.get_by_role("link", name="Map a file …").click()
     own = tmp_path / "Neue Bestellungen.csv"
     own.write_text("Order-ID;ordered;amount;Size;note\n1;2024-04-13;1.5;s;a\n")
-    page.get_by_label("File on this computer").set_input_files(own)
+    page.get_by_label("Files on this computer").set_input_files(own)
     page.get_by_role("button", name="Upload and map").click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("Map Neue_Bestellungen-")
     page.wait_for_url("**/#/map/**upload**")
@@ -201,7 +205,7 @@ def test_a_reload_loses_nothing(page: Any, site: Site, orders: str) -> None:
     # What was decided for columns that the flow has no more is given up, and said to be.
     page.evaluate(
         """() => { for (const key of Object.keys(sessionStorage)) if (key.startsWith('lume-map'))
-        sessionStorage.setItem(key, JSON.stringify({gone: {sources: []}})); }"""
+        sessionStorage.setItem(key, JSON.stringify({choices: {gone: {sources: []}}})); }"""
     )
     page.reload()
     expect(page.locator(".notice.problem")).to_contain_text("no longer fit")
@@ -226,8 +230,9 @@ def test_two_people_save_at_once(page: Any, site: Site, orders: str) -> None:
     expect(page.get_by_role("alert").filter(has_text="Somebody else has just saved another")).to_be_visible()
     expect(page.get_by_label("the day first")).to_be_checked()
     assert saved(page, "v5") == "Succeeded"
-    columns = site.ask("GET", f"/v1/flows/{orders}/versions/v5")["definition"]["columns"]
-    assert columns["size"]["from"] == ["Size", "Grösse", "Format"]
+    layouts = site.ask("GET", f"/v1/flows/{orders}/versions/v5")["definition"]["layouts"]
+    assert layouts["v4"]["columns"]["size"]["from"] == ["Size", "Grösse"]
+    assert layouts["twice"]["columns"]["size"]["from"] == ["Format"]
 
 
 def test_who_is_no_admin_sees_why_and_takes_the_file_elsewhere(browser: Any, site: Site, orders: str) -> None:
@@ -251,7 +256,7 @@ def test_a_file_that_is_not_there_is_asked_for(page: Any, site: Site, orders: st
     page.evaluate("(place) => { location.hash = place; }", f"#/runs/{failed}")
     page.get_by_role("link", name="Map this file").click()
     expect(page.get_by_role("alert")).to_contain_text("does not exist")
-    expect(page.get_by_label("File on this computer")).to_be_visible()
+    expect(page.get_by_label("Files on this computer")).to_be_visible()
 
 
 def test_what_is_no_table_or_lies_elsewhere_is_to_be_uploaded(page: Any, site: Site, orders: str) -> None:
@@ -263,6 +268,112 @@ def test_what_is_no_table_or_lies_elsewhere_is_to_be_uploaded(page: Any, site: S
         page.evaluate("(place) => { location.hash = place; }", f"#/map/{orders}?file={file}")
         expect(page.get_by_role("alert")).to_contain_text(words)
         expect(page.get_by_role("button", name="Upload and map")).to_be_visible()
+
+
+def test_files_of_several_senders_become_layouts_of_one_version(page: Any, site: Site, orders: str) -> None:
+    one, two = site.write("mueller.csv", FOREIGN), site.write("shop.csv", SHOP)
+    opened(page, orders, f"{one}&file={two}", "Columns in")
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"Map {one}, {two}")
+    mueller, shop = "mueller", "shop"
+    page.get_by_label(f"Source of size in {mueller}").select_option('["Grösse"]')
+    page.get_by_label(f"Meaning of XL in size in {mueller}").select_option("L")
+    page.get_by_label("the day first").check()
+    page.get_by_label("a decimal comma").check()
+    for layout in (mueller, shop):
+        page.get_by_label(f"Source of note in {layout}").select_option("leave open")
+    read = page.get_by_role("table", name=f"Columns in {shop}").locator("tbody tr")
+    expect(read.filter(has_text="amount")).to_contain_text("total")
+    for tried, rows in ((one, 3), (two, 2)):
+        page.locator("select[name=tried]").select_option(label=tried)
+        page.get_by_role("button", name="Try", exact=True).click()
+        expect(page.locator(".map-page .figures")).to_contain_text(f"Rows read{rows}Clean{rows}")
+    page.reload()
+    page.get_by_role("button", name="Save as v4 and run the files").click()
+    page.wait_for_url("**/#/runs?flow=**", timeout=PATIENCE)
+    expect(page.locator("tr.run .badge")).to_have_text(["Succeeded", "Succeeded"])
+    page.locator("tr.run").get_by_role("link", name=one).click()
+    expect(page.get_by_role("table", name="Layouts")).to_contain_text(f"{mueller}13")
+    page.evaluate("(place) => { location.hash = place; }", f"#/flows/{orders}")
+    seen = page.get_by_role("table", name="Layouts").locator("tbody tr").filter(has_text=shop)
+    expect(seen).to_contain_text(re.compile(f"{shop}csv120.*20[0-9]{{2}}"))
+
+
+def test_a_file_that_the_flow_reads_is_just_run(page: Any, site: Site, orders: str) -> None:
+    opened(page, orders, site.write(f"{orders}.csv", READ))
+    expect(page.get_by_text(f"{orders}:v3 reads {orders}.csv.")).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("Save as"))).to_have_count(0)
+    page.get_by_role("button", name=f"Run the file with {orders}:v3").click()
+    page.wait_for_url("**/#/runs/**", timeout=PATIENCE)
+    run = site.ended(page.url.partition("#/runs/")[2])
+    assert (run["flow_version"], run["status"]) == (f"{orders}:v3", "SUCCEEDED")
+
+
+def test_how_a_file_is_read_is_said_on_the_page(page: Any, site: Site, orders: str) -> None:
+    text = "Order-ID;ordered;amount;Size;note\n1;2024-04-13;1.5;s;Köln\nSumme;;1.5;;\n"
+    (site.home / f"{orders}.csv").write_bytes(text.encode("cp850"))
+    opened(page, orders, f"{orders}.csv")
+    expect(
+        page.get_by_text("if letters look wrong, choose its encoding, such as cp1250 or cp850")
+    ).to_be_visible()
+    page.get_by_label("Encoding").fill("cp850")
+    page.get_by_label("Encoding").press("Tab")
+    expect(row(page, "note").locator(".values")).to_contain_text("Köln")
+    page.get_by_role("button", name="They are a footer").click()
+    expect(page.get_by_label("Footer lines begin with")).to_have_value("Summe")
+    expect(row(page, "order_id").locator(".values li")).to_have_count(1)
+    page.get_by_label("Line of the header").fill("0")
+    page.get_by_label("Line of the header").press("Tab")
+    expect(page.get_by_label("Source of order_id").locator("option", has_text="column_1")).to_have_count(1)
+    page.get_by_role("button", name="Detect all").click()
+    expect(page.get_by_label("Encoding")).to_have_value("cp1252")
+    page.get_by_label("Delimiter").select_option("tab")
+    expect(page.locator(".notice.problem, .doubts").first).to_contain_text("choose its delimiter")
+
+
+def test_what_can_not_be_read_as_detected_asks_how(page: Any, site: Site, orders: str) -> None:
+    (site.home / f"{orders}.csv").write_bytes(
+        b"Order-ID;ordered;amount;Size;note\n1;2024-04-13;1.5;s;J\x81rg\n"
+    )
+    page.evaluate("(place) => { location.hash = place; }", f"#/map/{orders}?file={orders}.csv")
+    expect(page.get_by_role("alert")).to_contain_text("choose its encoding, the one that it was saved in")
+    page.get_by_label("Encoding").fill("cp850")
+    page.get_by_label("Encoding").press("Tab")
+    page.get_by_role("table", name="Columns", exact=True).wait_for(timeout=PATIENCE)
+    expect(row(page, "note").locator(".values")).to_contain_text("Jürg")
+
+
+def test_a_sheet_is_chosen(page: Any, site: Site, orders: str) -> None:
+    head = ["Order-ID", "ordered", "amount", "Size", "note"]
+    rows = [head, [1, "2024-04-13", 1.5, "s", "first"]], [head, [2, "2024-04-14", 2.5, "m", "second"]]
+    book = {name: Sheet(one) for name, one in zip(("January", "February"), rows, strict=True)}
+    (site.home / f"{orders}.xlsx").write_bytes(written("xlsx", book))
+    opened(page, orders, f"{orders}.xlsx")
+    expect(row(page, "note").locator(".values")).to_contain_text("first")
+    page.get_by_label("Sheet").select_option("February")
+    expect(row(page, "note").locator(".values")).to_contain_text("second")
+
+
+def test_saving_asks_which_arrivals_move(page: Any, site: Site, orders: str) -> None:
+    names = ["newest", "stays", "pinned", "moves"]
+    used = [orders, orders, f"{orders}:v3", f"{orders}:v3"]
+    tables = (
+        f'[[arrival]]\nname = "{name}"\nflow = "{flow}"\nfrom = "{name}/*.csv"\n'
+        for name, flow in zip(names, used, strict=True)
+    )
+    (site.home / "arrivals.toml").write_text("".join(tables))
+    while [one["name"] for one in site.ask("GET", "/v1/arrivals")["arrivals"]] != names:
+        pass
+    opened(page, orders, site.write(f"{orders}.csv", FOREIGN))
+    decided(page)
+    asked = page.get_by_role("group", name="Which arrivals use v4?")
+    expect(asked.get_by_role("checkbox")).to_have_count(4)
+    expect(asked.get_by_label(names[2])).not_to_be_checked()
+    asked.get_by_label(names[1]).uncheck()
+    asked.get_by_label(names[3]).check()
+    assert saved(page, "v4") == "Succeeded"
+    found = {one["name"]: one["flow"] for one in site.ask("GET", "/v1/arrivals")["arrivals"]}
+    versions = (orders, f"{orders}:v3", f"{orders}:v3", f"{orders}:v4")
+    assert found == dict(zip(names, versions, strict=True))
 
 
 def test_a_decision_that_is_refused_is_taken_back(page: Any, site: Site, orders: str) -> None:
