@@ -87,39 +87,36 @@ function askForced(run) {
   );
 }
 
-function askDismissal(run) {
-  const why = el("input", { name: "why", required: true, maxlength: 500 });
-  return dialog(
+const askDismissal = (run) =>
+  askWhy(
     "Dismiss this run?",
     "Dismiss",
-    [
-      el("p", "It then no longer waits for a person. Its rows stay as they are."),
-      el("label.field", "Why nothing is left to do", why),
-    ],
-    async () => {
-      await post(`${path("runs", run.id)}/dismiss`, { why: why.value });
-      notice("The run was dismissed.");
-      window.dispatchEvent(new HashChangeEvent("hashchange"));
+    "It then no longer waits for a person. Its rows stay as they are.",
+    async (why) => {
+      await post(`${path("runs", run.id)}/dismiss`, { why });
+      return "The run was dismissed.";
     },
   );
-}
 
-/** Asks why nothing is left to do about the open and lost rows of a flow. */
-export function askDiscard(flow) {
-  const why = el("input", { name: "why", required: true, maxlength: 500 });
-  return dialog(
+/** Discards the open and lost rows of a flow. */
+export const askDiscard = (flow) =>
+  askWhy(
     `Discard all rows of ${flow}?`,
     "Discard them",
-    [
-      el("p", "All of its open and lost rejected rows then need nothing more, whatever their reasons."),
-      el("label.field", "Why nothing is left to do", why),
-    ],
-    async () => {
-      const { discarded } = await post("/v1/rejects/discard", { flow, why: why.value });
-      notice(`${counted(discarded, "row")} ${discarded === 1 ? "was" : "were"} discarded.`);
-      window.dispatchEvent(new HashChangeEvent("hashchange"));
+    "All of its open and lost rejected rows then need nothing more, whatever their reasons.",
+    async (why) => {
+      const { discarded } = await post("/v1/rejects/discard", { flow, why });
+      return `${counted(discarded, "row")} ${discarded === 1 ? "was" : "were"} discarded.`;
     },
   );
+
+/** Asks why nothing is left to do; `act` receives the reason and returns what was done. */
+function askWhy(title, yes, about, act) {
+  const why = el("input", { name: "why", required: true, maxlength: 500 });
+  return dialog(title, yes, [el("p", about), el("label.field", "Why nothing is left to do", why)], async () => {
+    notice(await act(why.value));
+    window.dispatchEvent(new HashChangeEvent("hashchange"));
+  });
 }
 
 function sendMended(run) {

@@ -13,21 +13,14 @@ export function mapAddress(flow, files, run) {
   return address(["map", flow], new URLSearchParams(query), { run });
 }
 
-const COMMAND = /lume flow map ([\w-]+):\S+ (.+)$/;
-
-/** A message with a link in place of the command that maps a file. */
-export function withMapLink(message, run) {
-  const [command, flow, file] = COMMAND.exec(message) ?? [];
-  if (!command) return message;
-  return [message.replace(command, ""), el("a", { href: mapAddress(flow, file, run.id) }, "map this file"), "."];
-}
+const COMMAND = /lume flow map \S+ (.+)$/; // in a message about one of several files
 
 /** The link from a run to its file; nothing if there is no reason to map it. */
 export function mapLink(run) {
   const isUpload = run.source_path.startsWith("upload://");
   if (run.status !== "FAILED" && !isUpload) return null;
   const [flow] = run.flow_version.split(":");
-  const [, , file] = COMMAND.exec(run.metadata.error_message ?? "") ?? []; // one of several, perhaps
+  const [, file] = COMMAND.exec(run.metadata.error_message ?? "") ?? [];
   return el("a.button", { href: mapAddress(flow, file ?? run.source_path, run.id) }, "Map this file");
 }
 

@@ -123,25 +123,29 @@ const LAYOUTS = [
 /** The layouts of a version; the figures are those of all versions, as a layout stays when others are added. */
 function layoutTable(layouts, seen) {
   const rows = Object.entries(layouts).map(([name, layout]) => {
-    const { files, rows_read, rows_rejected, day } = seen.get(name) ?? {
-      files: 0,
-      rows_read: 0,
-      rows_rejected: 0,
-    };
-    const share = rejectedShare({ rows_read, rows_rejected });
+    const days = seen.get(name) ?? [];
+    const sum = (field) => days.reduce((all, one) => all + one[field], 0);
+    const [rows_read, rows_rejected] = [sum("rows_read"), sum("rows_rejected")];
     const match = [layout.match ?? []].flat();
+    const how = match.length ? `files like ${match.join(", ")}` : "recognised by its names";
     return [
       rowHead(name),
       formatOf(layout),
-      number(files),
+      number(sum("files")),
       number(rows_read),
-      [number(rows_rejected), rows_rejected > 0 && el("small.share", percent(share))],
-      day ? date(day) : "never",
-      el(
-        "details",
-        el("summary", match.length ? `files like ${match.join(", ")}` : "recognised by its names"),
-        el("pre", { tabindex: 0 }, ofLayout(layout)),
-      ),
+      [
+        number(rows_rejected),
+        rows_rejected > 0 && el("small.share", percent(rejectedShare({ rows_read, rows_rejected }))),
+      ],
+      days.length
+        ? date(
+            days
+              .map(({ day }) => day)
+              .sort()
+              .at(-1),
+          )
+        : "never",
+      el("details", el("summary", how), el("pre", { tabindex: 0 }, ofLayout(layout))),
     ];
   });
   return [
@@ -150,20 +154,10 @@ function layoutTable(layouts, seen) {
   ];
 }
 
-/** What runs of the flow have read in each layout, and the last day on which one did. */
+/** What runs of the flow have read in each layout, by the day. */
 async function seenLayouts(flow, ask) {
   const asked = { by: "layout,day", flow, since: since(DAYS * 86400), limit: 10000 };
-  const { items } = await ask("/v1/statistics", asked);
-  const sums = new Map();
-  for (const { layout, day, files, rows_read, rows_rejected } of items) {
-    const sum = sums.get(layout) ?? { files: 0, rows_read: 0, rows_rejected: 0, day };
-    sum.files += files;
-    sum.rows_read += rows_read;
-    sum.rows_rejected += rows_rejected;
-    if (day > sum.day) sum.day = day;
-    sums.set(layout, sum);
-  }
-  return sums;
+  return Map.groupBy((await ask("/v1/statistics", asked)).items, ({ layout }) => layout);
 }
 
 function constraints(column) {

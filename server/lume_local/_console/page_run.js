@@ -6,7 +6,6 @@ import { bar, reasonBars } from "./charts.js";
 import { el, fill, refill } from "./dom.js";
 import { counted, duration, fileName, moment, number, percent, secondsBetween, shortId } from "./format.js";
 import { latest } from "./latest.js";
-import { withMapLink } from "./map_upload.js";
 import {
   actButton,
   address,
@@ -23,6 +22,7 @@ import {
 } from "./parts.js";
 import { rowsOf } from "./rows.js";
 import { ageOf, badge, isActive, lookOf, nameOf, reasonsOf } from "./status.js";
+import { inControls } from "./words.js";
 import { workbook } from "./xlsx.js";
 
 const POLL = 1000;
@@ -41,7 +41,7 @@ export async function show({ parts, query, signal }) {
 
   function draw(run) {
     const message = run.metadata.error_message;
-    fill(counts, message && el("p.problem", { role: "alert" }, withMapLink(message, run)), countsOf(run));
+    fill(counts, message && el("p.problem", { role: "alert" }, inControls(message)), countsOf(run));
     if (drawn !== run.status) {
       refill(head, header(run, isReadOnly));
       fill(body, sections(run, query, signal)); // rows are loaded once: they change only when the run ends

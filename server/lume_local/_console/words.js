@@ -2,6 +2,7 @@
 
 const CONTROLS = [
   [/pass force_rerun=true to process/g, "choose “Run again, forced …” to process"],
+  [/lume flow map \S+ .+$/, "choose “Map this file”."],
   [/leave out encoding= to have it guessed, or pass the one/g, "choose “detected” as its encoding, or the one"],
   [/pass (encoding|delim)=/g, (_, name) => `choose its ${name === "delim" ? "delimiter" : name}`],
 ];
