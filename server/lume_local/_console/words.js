@@ -3,7 +3,7 @@
 const CONTROLS = [
   [/pass force_rerun=true to process/g, "choose “Run again, forced …” to process"],
   [/lume flow map \S+ .+$/, "choose “Map this file”."],
-  [/leave out encoding= to have it guessed, or pass the one/g, "choose “detected” as its encoding, or the one"],
+  [/leave out encoding= to have/g, "leave it empty to have"],
   [/pass (encoding|delim)=/g, (_, name) => `choose its ${name === "delim" ? "delimiter" : name}`],
 ];
 
