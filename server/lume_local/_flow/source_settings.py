@@ -131,6 +131,8 @@ def read_records(table: Table, separator: str) -> tuple[str, ...]:
 
 PATH, CONTENT = "path", "content"
 """The properties by which two sources differ: their path only, or their content as well."""
+OBJECTS = ("json", "ndjson", "xml")
+"""Formats of objects with members, whose names are case-sensitive."""
 SQL = "sql"
 """The format of a source that is a query."""
 _LINE_BYTES = 2_000_000

@@ -8,8 +8,9 @@ from attrs import frozen
 
 from lume_async._base.words import listed
 from lume_local._flow.fields import FlowError
+from lume_local._flow.source_settings import OBJECTS
 from lume_local._flow.table_bounds import folded
-from lume_local._worker.sources.files import is_utf8_name
+from lume_local._worker.sources.files import apart_from_encoding, is_utf8_name
 from lume_local._worker.sources.formats.names import spellings
 from lume_local._worker.sql import text
 
@@ -46,11 +47,6 @@ def _of_some(check: dict[str, Any], names: list[str], layouts: int) -> dict[str,
     return check | {"sql": f"({is_theirs} AND ({check['sql']}))"}
 
 
-_OBJECTS = ("json", "ndjson", "xml")
-_APART = ("encoding", "match", "ref", "sources")
-"""What may differ if a file decides by its encoding."""
-
-
 def check_ties(layouts: dict[str, dict[str, Any]]) -> None:
     """Refuse layouts that fit each other's files, which nothing in a file could tell apart. Raises `FlowError`."""
     rivals = [_Rival.of(name, form) for name, form in layouts.items() if not form["match"]]
@@ -62,7 +58,7 @@ def check_ties(layouts: dict[str, dict[str, Any]]) -> None:
             )
     for one, other in combinations(rivals, 2):
         if one.fits_files_of(other) and not one.differs_in_utf8(other):
-            what = "objects with" if one.form["format"] in _OBJECTS else "the header"
+            what = "objects with" if one.form["format"] in OBJECTS else "the header"
             names = [spellings(one.form, name)[0] for name in one.form["sources"]]
             raise FlowError(
                 f"layouts.{other.name}",
@@ -142,9 +138,9 @@ class _Rival:
     def _reads_like(self, other: "_Rival") -> bool:
         """Return whether both look for names in the same place of the same kind of file."""
         one, two = self.form, other.form
-        if one["format"] in _OBJECTS:  # an object in a line is NDJSON and JSON
+        if one["format"] in OBJECTS:  # an object in a line is NDJSON and JSON
             is_xml = one["format"] == "xml", two["format"] == "xml"
-            return two["format"] in _OBJECTS and is_xml[0] == is_xml[1] and one["records"] == two["records"]
+            return two["format"] in OBJECTS and is_xml[0] == is_xml[1] and one["records"] == two["records"]
         headers = [(form["header"]["row"], form["header"]["lines"]) for form in (one, two)]
         if one["format"] != two["format"] or headers[0][1] != headers[1][1]:
             return False
@@ -160,11 +156,8 @@ class _Rival:
 
     def differs_in_utf8(self, other: "_Rival") -> bool:
         """Return whether only the encoding differs, and the whole file tells which it has."""
-        mine, others = (
-            {key: value for key, value in form.items() if key not in _APART}
-            for form in (self.form, other.form)
-        )
-        return mine == others and is_utf8_name(self.form["encoding"]) != is_utf8_name(other.form["encoding"])
+        is_utf8 = [is_utf8_name(one.form["encoding"]) for one in (self, other)]
+        return is_utf8[0] != is_utf8[1] and apart_from_encoding(self.form) == apart_from_encoding(other.form)
 
 
 def _is_same(name: str, encoding: str, other: str) -> bool:

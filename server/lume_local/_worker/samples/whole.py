@@ -13,6 +13,7 @@ from duckdb import DuckDBPyConnection
 from lume_async._base.elided import elided
 from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import FlowError
+from lume_local._flow.source_settings import OBJECTS
 from lume_local._mapping.proposal import Before
 from lume_local._mapping.readings import TriedColumn
 from lume_local._samples.infer import AT_ONCE
@@ -119,7 +120,7 @@ def opened_whole(
             connection = stack.enter_context(trials.cursor())
             flow = flow_to_read(connection, source)
             files = files_in(path, shown, held, flow, folder / "unpacked", no_pause)
-            if members is None and flow["format"] in ("json", "ndjson", "xml"):
+            if members is None and flow["format"] in OBJECTS:
                 (first := folder / "first").mkdir()
                 flow["sources"] = {}
                 intake = read_source(connection, files, flow, first, no_pause)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from attrs import frozen
 
@@ -136,6 +136,12 @@ def _beyond_ascii(path: Path, pause: Callable[[], None]) -> bool | None:
 def is_utf8_name(encoding: str) -> bool:
     """Return whether a file in this encoding can be read as it is."""
     return codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "ascii")
+
+
+def apart_from_encoding(form: dict[str, Any]) -> dict[str, Any]:
+    """Return how a layout reads files, whatever their encoding, path, and the place where the flow says so."""
+    apart = "encoding", "match", "ref", "settings", "sources"
+    return {key: value for key, value in form.items() if key not in apart}
 
 
 def recode(path: Path, shown: str, encoding: str, target: Path, pause: Callable[[], None]) -> Path:

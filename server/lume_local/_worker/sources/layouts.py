@@ -17,9 +17,10 @@ from duckdb import DuckDBPyConnection
 
 from lume_async._base.words import listed
 from lume_local._flow.patterns import Pattern
+from lume_local._flow.source_settings import OBJECTS
 from lume_local._flow.table_bounds import LOOKED_AT, folded
 from lume_local._shared import magic
-from lume_local._worker.sources.files import is_utf8_file, is_utf8_name
+from lume_local._worker.sources.files import apart_from_encoding, is_utf8_file, is_utf8_name
 from lume_local._worker.sources.formats.json import values_of
 from lume_local._worker.sources.formats.names import fitting_columns, readable, spellings
 from lume_local._worker.sources.formats.parquet import column_names
@@ -35,7 +36,6 @@ from lume_local._worker.sources.source import File, Pause, SourceError
 from lume_local._worker.statements import form_of
 
 _LINES = ("csv", "fixed")
-_OBJECTS = ("json", "ndjson", "xml")
 _MOST_OBJECTS = 100
 """Objects in which the members are looked for."""
 _MOST_ROWS = LOOKED_AT + 10
@@ -170,11 +170,6 @@ class _Known:
             if lower.isdisjoint(names.lower) and folds.isdisjoint(names.folds)
         ]
 
-    def apart_from_encoding(self) -> dict[str, Any]:
-        """Return how files are read, without the places where the flow says so."""
-        apart = "encoding", "match", "ref", "settings", "sources"
-        return {key: value for key, value in self.form.items() if key not in apart}
-
 
 @frozen(slots=False)
 class _Names:
@@ -233,7 +228,8 @@ def _by_names(beginning: "_Beginning", known: Sequence[_Known], flow: dict[str, 
 
 def _by_encoding(found: list[_Known], beginning: "_Beginning") -> list[_Known]:
     """Choose among layouts that differ only in their encoding: text that is UTF-8 is hardly ever something else."""
-    if any(one.apart_from_encoding() != found[0].apart_from_encoding() for one in found):
+    first, *others = (apart_from_encoding(one.form) for one in found)
+    if any(one != first for one in others):
         return found
     is_utf8 = is_utf8_file(beginning.file.path, beginning.pause)
     return [one for one in found if is_utf8_name(one.form["encoding"]) == is_utf8] or found
@@ -313,7 +309,7 @@ class _Beginning:
         if one.names_its_columns and not one.contains:  # it is the only layout, or has match
             return _Fit(read=len(one.wanted))
         try:
-            if one.form["format"] in _OBJECTS:
+            if one.form["format"] in OBJECTS:
                 return self._fit_of_members(one)
             return self._fit_of_columns(one, self._header(one))
         except SourceError as error:
