@@ -23,6 +23,7 @@ from lume_async.errors import ConfigurationError
 from lume_local._flow.definition import Flow, read_definition, read_toml
 from lume_local._flow.fields import FlowError
 from lume_local._flow.mistakes import with_line
+from lume_local._flow.same_reading import includes
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import REGISTER, Act
 from lume_local._runs.store.records import StoredFlow
@@ -169,16 +170,27 @@ class FlowRegistry:
         return f"{located}#{flow.content_hash}" if self._dev else located
 
     def alike(self, ref: str) -> tuple[str, ...]:
-        """Return the versions that share sources with a version, itself included; none if it has no layouts.
+        """Return the versions that share sources with a version, itself included; none if there is no other.
 
         A version that only adds layouts reads earlier files in the same way: they are not processed again.
         """
         if ref not in self._alike:
-            own, others = self._stored[ref], self.all(ref.partition(":")[0])
-            self._alike[ref] = tuple(
-                one.ref for one in others if _adds_layouts(one, own) or _adds_layouts(own, one)
-            )
+            refs = [one.ref for one in self.all(ref.partition(":")[0])]
+            found = [
+                one for one in refs if one == ref or self._includes(one, ref) or self._includes(ref, one)
+            ]
+            self._alike[ref] = tuple(found) if len(found) > 1 else ()
         return self._alike[ref]
+
+    def _includes(self, ref: str, other: str) -> bool:
+        """Return whether a version reads all that the other one reads, with the same cleaners."""
+        # Another version of lume_local may have compiled them with cleaners of other results.
+        mine, others = (set(self._stored[one].compiled.get("cleaners", ())) for one in (ref, other))
+        return (
+            "layouts" in self._stored[ref].definition
+            and others <= mine
+            and includes(self.parsed(ref), self.parsed(other))
+        )
 
     def _unknown(self, ref: str) -> str:
         """Return the message for an unknown flow version, with the closest known ones."""
@@ -348,23 +360,6 @@ class FlowRegistry:
 def _place(flow: StoredFlow) -> tuple[str, ...]:
     """Return the sort key of a version: its flow, its registration, its name."""
     return flow.ref.partition(":")[0], flow.created_at, flow.ref
-
-
-_APART = ("version", "description", "layouts", "engine")
-"""What may differ between two versions that share sources."""
-
-
-def _adds_layouts(one: StoredFlow, other: StoredFlow) -> bool:
-    """Return whether a version has all that the other has, and at most more layouts."""
-    mine, others = one.definition, other.definition
-    layouts = others.get("layouts", {})
-    return (
-        bool(layouts)
-        and all(mine.get("layouts", {}).get(name) == layout for name, layout in layouts.items())
-        and all(mine.get(key) == others.get(key) for key in {*mine, *others}.difference(_APART))
-        # Another version of lume_local may have compiled them with cleaners of other results.
-        and set(other.compiled["cleaners"]) <= set(one.compiled["cleaners"])
-    )
 
 
 def _listed(refs: list[str]) -> str:

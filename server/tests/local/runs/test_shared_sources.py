@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 from local.flows import people
+from local.servers import serve
 from local.states import moved
 from local.wire import Wire
 
@@ -14,6 +15,8 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import Duplicate, NewRun, StoredFlow
 
 A, B, C = ({"columns": {"id": f'"{name}"'}} for name in "abc")
+OWN = {"columns": {"id": '"id"'}}
+"""What a version without layouts reads."""
 BOTH = ("people:v1", "people:v2")
 
 
@@ -51,6 +54,11 @@ def registry(*flows: StoredFlow) -> FlowRegistry:
             False,
         ),
         (known("v1"), known("v2", layouts={"a": A}), False),
+        (known("v1"), known("v2", layouts={"a": A, "v1": OWN}), True),
+        (known("v1"), known("v2", layouts={"v1": OWN}), True),
+        (known("v1", ("x",)), known("v2", ("x", "y"), layouts={"a": A, "v1": OWN}), True),
+        (known("v1", ("old x",)), known("v2", ("x", "y"), layouts={"a": A, "v1": OWN}), False),
+        (known("v1"), known("v2", layouts={"v1": OWN | {"match": "old/*"}}), False),
         (known("v1"), known("v2"), False),
         (known("v1", layouts={"a": A}), known("v2", flow="others", layouts={"a": A, "b": B}), False),
     ],
@@ -61,7 +69,7 @@ def test_versions_that_only_add_layouts_are_alike(
     flows = registry(first, second)
     for one in (first, second):
         assert (set(flows.alike(one.ref)) == {first.ref, second.ref}) is is_shared
-        assert is_shared or flows.alike(one.ref) == ((one.ref,) if "layouts" in one.definition else ())
+        assert is_shared or flows.alike(one.ref) == ()
 
 
 def test_a_chain_of_versions_is_alike_and_two_that_add_others_are_not() -> None:
@@ -74,6 +82,13 @@ def test_a_chain_of_versions_is_alike_and_two_that_add_others_are_not() -> None:
     assert flows.alike("people:v1") == ("people:v1", "people:v2", "people:v3", "people:v4")
     assert flows.alike("people:v2") == ("people:v1", "people:v2", "people:v4")
     assert flows.alike("people:v4") == ("people:v1", "people:v2", "people:v3", "people:v4")
+
+
+def test_two_versions_without_layouts_share_only_with_the_one_between_them() -> None:
+    flows = registry(known("v1"), known("v2", layouts={"v1": OWN, "a": A}), known("v3", description="Again."))
+    assert flows.alike("people:v1") == BOTH
+    assert flows.alike("people:v2") == ("people:v1", "people:v2", "people:v3")
+    assert flows.alike("people:v3") == ("people:v2", "people:v3")
 
 
 def new(flow_version: str, alike: tuple[str, ...] = BOTH, *, force: bool = False) -> NewRun:
@@ -164,3 +179,85 @@ async def test_a_file_that_an_earlier_version_has_processed_is_not_processed_aga
     if identity == "content":
         (home / "a.csv").write_text("Id,Total\n1,3\n")
         assert (await wire.run("orders:v2", "a.csv"))["status"] == "SUCCEEDED"
+
+
+ALONE = """
+flow = "orders"
+version = "v1"
+[source]
+identity = "IDENTITY"
+format = "fixed"
+fixed = { widths = [9, 8], encoding = "cp1252" }
+footer = { starts_with = ["Sum"] }
+[columns.order_id]
+from = ["Order ID"]
+type = "integer"
+required = true
+[columns.amount]
+sql = '''parse_money("Total")'''
+type = "number"
+"""
+LAYERED = """
+flow = "orders"
+version = "v2"
+[source]
+identity = "IDENTITY"
+[columns.order_id]
+type = "integer"
+required = true
+[columns.amount]
+type = "number"
+[layouts.v1.source]
+format = "fixed"
+fixed = { widths = [9, 8], encoding = "cp1252" }
+footer = { starts_with = ["Sum"] }
+[layouts.v1.columns]
+order_id = { from = ["Order ID"] }
+amount = '''parse_money("Total")'''
+[layouts.dupont.columns]
+order_id = '"Numéro"'
+amount = '"Montant"'
+"""
+"""The same, and another sender."""
+LINES = "Order ID Total   \n1        $ 5.00  \n2        free    \nSum      $ 5.00  \n"
+
+
+def write(home: Path, identity: str = "path") -> None:
+    (home / "old.txt").write_text(LINES)
+    (home / "new.csv").write_text("Numéro,Montant\n3,4\n")
+    for text in (ALONE, LAYERED):
+        version = text.partition('version = "')[2][:2]
+        (home / f"flows/orders.{version}.toml").write_text(text.replace("IDENTITY", identity))
+
+
+@pytest.mark.parametrize("identity", ["path", "content"])
+async def test_the_first_version_with_layouts_takes_over_the_sources_of_the_one_without(
+    wire: Wire, home: Path, identity: str
+) -> None:
+    write(home, identity)
+    first = await wire.run("orders:v1", "old.txt")
+    again = await wire.submit("orders:v2", "old.txt")
+    assert (again.status, again.kind, again.document["run_id"]) == (409, "already-processed", first["id"])
+    assert again.document["detail"].startswith(f"orders:v1 has processed 'old.txt' in run {first['id']}: ")
+    other = await wire.run("orders:v2", "new.csv")
+    refused = await wire.submit("orders:v1", "new.csv")
+    assert (refused.status, refused.document["run_id"]) == (409, other["id"])
+
+    forced = await wire.run("orders:v2", "old.txt", force_rerun=True)
+    assert [*forced["metadata"]["metrics"]["source"]["layouts"]] == ["v1"]
+    for run in (first, forced):
+        page = (await wire.ask("GET", f"/v1/runs/{run['id']}/mapped")).document
+        assert page["items"] == [{"order_id": 1, "amount": 5.0}]
+    reasons = [run["metadata"]["metrics"]["reject_reasons"] for run in (first, forced)]
+    assert reasons[0] == reasons[1]
+    if identity == "content":
+        (home / "old.txt").write_text(LINES.replace("5.00", "6.00"))
+        assert (await wire.run("orders:v2", "old.txt"))["status"] == "PARTIAL_FAILED"
+
+
+async def test_on_a_development_server_each_version_has_its_own_sources(home: Path) -> None:
+    write(home)
+    async with serve(home, dev=True) as wire:
+        for version in ("v1", "v2"):
+            assert (await wire.run(f"orders:{version}", "old.txt"))["status"] == "PARTIAL_FAILED"
+            assert (await wire.submit(f"orders:{version}", "old.txt")).status == 409
