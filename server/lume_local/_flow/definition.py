@@ -15,6 +15,7 @@ from lume_async._base.controls import control_in
 from lume_local._flow.cleaners import CLEANERS, named_in
 from lume_local._flow.databases import Reference, TableTarget, check_ever, check_key, read_reference
 from lume_local._flow.fields import FlowError, Table, toml_of
+from lume_local._flow.patterns import parts_of
 from lume_local._flow.places import check_is_own, read_targets
 from lume_local._flow.source_settings import CONTENT, FINDING, SHARED, SQL, SourceSettings, read_source
 from lume_local._flow.table_bounds import Aliases, read_aliases
@@ -355,7 +356,21 @@ def _layouts(top: Table, columns: tuple[Column, ...]) -> tuple[FlowLayout, ...]:
     _no_twins("layouts", [one.name for one in layouts])
     for layout in layouts if len(layouts) > 1 else ():
         _check_is_recognised(layout)
+    _check_patterns(layouts)
     return layouts
+
+
+def _check_patterns(layouts: tuple[FlowLayout, ...]) -> None:
+    """Refuse a pattern of two layouts: each file that it matches would have both."""
+    owners = dict[tuple[str, ...], str]()
+    for layout in layouts:
+        for pattern in layout.match:
+            owner = owners.setdefault(tuple(parts_of(pattern)), layout.name)
+            if owner != layout.name:
+                raise FlowError(
+                    f"layouts.{layout.name}.match",
+                    f"{pattern!r} is a pattern of layout {owner!r}, too: every file that it matches would have both",
+                )
 
 
 def _layout(

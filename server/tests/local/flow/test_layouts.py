@@ -101,6 +101,7 @@ def test_a_version_without_layouts_reads_the_column_of_the_same_name() -> None:
     "changes",
     [
         layout(match="b/*", source={"header": "none", "names": ["B"]}),
+        layout(match=["b/*", "b//*"]),
         layout(
             match=["b/*", "s3://bucket/b/*"], source={"format": "fixed", "fixed": {"columns": {"B": [1, 4]}}}
         ),
@@ -155,6 +156,16 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (layout(match=[]), "layouts.b.match: must be a list of 1 to 1,000 values"),
     (layout(match=[7]), 'layouts.b.match: 7 is not a pattern of paths, such as "mueller/*"'),
     (layout(match=["b/*", " "]), "layouts.b.match: ' ' is not a pattern of paths, such as \"mueller/*\""),
+    (
+        {
+            "layouts": {
+                "a": {"match": ["a/*", "x/**"]},
+                "b": {"match": "b/*"},
+                "c": {"match": ["c/*", "x/**/*"]},
+            }
+        },
+        "layouts.c.match: 'x/**/*' is a pattern of layout 'a', too: every file that it matches would have both",
+    ),
     (layout(source="csv"), "layouts.b.source: must be a table, not 'csv'"),
     (
         layout(source={"uri": "b/*"}),
