@@ -10,19 +10,20 @@ from lume_async._wire.report_models import DryRun
 
 
 @public
-@frozen
+@frozen(kw_only=True)
 class FlowColumn:
     """One column of a flow's target: the source of its value, and its constraints.
 
     Attributes:
-        sql: the expression over the columns of the source.
+        sql: the expression over the columns of the source; with layouts, the default for those that leave the column
+            out, None if it has none.
         type: the JSON type; `sql_type` is the type in the target.
         unique: whether later rows with the same value are rejected.
         constraints: other constraints, such as `format`, `enum`, `pattern`, `minimum`, `maxLength`.
     """
 
     name: str
-    sql: str
+    sql: str | None = None
     type: str
     sql_type: str
     required: bool = False

@@ -23,7 +23,8 @@ STORED = {
     "definition": DEFINITION,
 }
 COLUMN = {"name": "id", "sql": '"id"', "type": "integer", "sql_type": "BIGINT"}
-SUMMARY = {**STORED, "runs": 3, "columns": [COLUMN], "more": "ignored"}
+OF_LAYOUTS = {key: value for key, value in COLUMN.items() if key != "sql"}
+SUMMARY = {**STORED, "runs": 3, "columns": [COLUMN, OF_LAYOUTS], "more": "ignored"}
 
 
 @pytest.mark.parametrize("form", ["text", "path", "name", "dict"])
@@ -116,6 +117,7 @@ async def test_the_list_is_read_page_by_page() -> None:
     found = [flow async for flow in client.list_flows("people")]
     assert [flow.runs for flow in found] == [3, 3]
     assert (found[0].columns[0].name, found[0].columns[0].constraints, found[0].rules) == ("id", {}, [])
+    assert [column.sql for column in found[0].columns] == ['"id"', None], "only its layouts read it"
     assert transport.requests[0].path == "/v1/flows?limit=100&flow=people"
 
 

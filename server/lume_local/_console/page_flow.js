@@ -38,7 +38,7 @@ export async function show({ parts, query, signal }) {
     summary(shown, definition),
     el(
       "div.columns",
-      wideCard(`Columns of ${version}`, columnTable(shown.columns, definition)),
+      wideCard(`Columns of ${version}`, columnTable(shown.columns)),
       seen && wideCard("Layouts", layoutTable(definition.layouts, seen)),
       shown.rules.length > 0 && wideCard("Rules", ruleTable(shown.rules)),
       chart,
@@ -99,12 +99,11 @@ function versions(items, version, here) {
 const formatOf = ({ source }) => source?.format ?? "csv";
 
 /** The columns of the contract. With layouts, a column that only they read has no SQL of its own. */
-function columnTable(columns, { columns: own, layouts }) {
-  const isOwn = ({ name }) => !layouts || own[name].sql || own[name].from;
+function columnTable(columns) {
   const rows = columns.map((column) => [
     rowHead(column.name),
     [column.type, el("small.share", column.sql_type)],
-    isOwn(column) ? el("pre", column.sql.trim()) : el("span.muted", "by layout"),
+    column.sql ? el("pre", column.sql.trim()) : el("span.muted", "by layout"),
     constraints(column),
   ]);
   return table("Columns", [["Column"], ["Type"], ["SQL"], ["Constraints"]], rows, "stacked");

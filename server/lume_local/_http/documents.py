@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import orjson
 from attrs import asdict
 
-from lume_local._flow.definition import BOUNDS, LENGTHS, Flow
+from lume_local._flow.definition import BOUNDS, LENGTHS, Column, Flow
 from lume_local._runs.dry_run import DryRunResult
 from lume_local._runs.store.records import (
     VARIABLE,
@@ -126,12 +126,18 @@ def flow_item(flow: StoredFlow, checked: Flow, runs: int) -> dict[str, Any]:
         "created_at": flow.created_at,
         "runs": runs,
         "columns": [
-            {name: getattr(column, name) for name in _OF_A_COLUMN}
-            | {"constraints": {k: v for k, v in columns[column.name].items() if k in _CONSTRAINTS}}
+            _column(column, columns[column.name], has_layouts=bool(checked.layouts))
             for column in checked.columns
         ],
         "rules": [rule._asdict() for rule in checked.rules],
     }
+
+
+def _column(column: Column, written: dict[str, Any], *, has_layouts: bool) -> dict[str, Any]:
+    found = {name: getattr(column, name) for name in _OF_A_COLUMN}
+    if has_layouts and written.keys().isdisjoint({"sql", "from"}):
+        del found["sql"]  # NULL, for the layouts that don't read it either
+    return found | {"constraints": {key: one for key, one in written.items() if key in _CONSTRAINTS}}
 
 
 _OF_A_COLUMN = ("name", "sql", "type", "sql_type", "required", "unique")

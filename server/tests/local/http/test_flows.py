@@ -21,6 +21,16 @@ async def test_the_page_is_that_of_the_golden_file(wire: Wire) -> None:
     assert page == json.loads((GOLDEN / "flows_page.json").read_text())
 
 
+async def test_of_a_version_with_layouts_only_defaults_are_shown(wire: Wire) -> None:
+    columns = {"id": {"type": "integer"}, "kind": {"sql": "'a'"}, "name": {"from": ["Name"]}}
+    layouts = {"x": {"columns": {"id": '"Nr"'}}}
+    await wire.ask(
+        "PUT", "/v1/flows/people/versions/v2", json=people(version="v2", columns=columns, layouts=layouts)
+    )
+    found = (await wire.ask("GET", "/v1/flows?flow=people")).document["items"][-1]["columns"]
+    assert {one["name"]: one.get("sql", "") for one in found} == {"id": "", "kind": "'a'", "name": '"name"'}
+
+
 @pytest.mark.usefixtures("each_state")
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 async def test_every_version_comes_once_by_flow_and_age(wire: Wire, limit: int) -> None:
