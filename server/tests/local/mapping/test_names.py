@@ -97,6 +97,7 @@ def test_names_that_exclude_each_other(target: str, source: str) -> None:
         ("order_id", "Auftragsnummer", ()),  # that is the id
         ("customer_name", "name", ("customer",)),
         ("city_name", "city", ()),
+        ("contact_phone", "contact_number", ()),
     ],
 )
 def test_words_by_which_a_name_may_mean_another_column(
