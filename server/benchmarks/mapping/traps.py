@@ -5,7 +5,7 @@ that neither may ever be read as the other. In `MORE` the second lacks a word, o
 likely guess, and none if the right column is there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
@@ -226,10 +226,11 @@ class Trap:
 def traps() -> Iterator[Trap]:
     for text, excludes in ((EXCLUDING, True), (MORE, False)):
         for line in text.strip().splitlines():
-            yield Trap(*(name.strip() for name in line.split("|")), excludes)
+            wanted, other, spelled, other_spelled = map(str.strip, line.split("|"))
+            yield Trap(wanted, other, spelled, other_spelled, excludes)
 
 
-def _case(kind: str, truth: dict[str, str | None], sources: list[str], alike: bool) -> Case:
+def _case(kind: str, truth: Mapping[str, str | None], sources: list[str], alike: bool) -> Case:
     """A column `city` is on both sides, and the order of the others is not the same."""
     facts = [_SAME if alike else _NONE] * len(sources)
     target = Side("project_statistics", [*truth, "city"], [None] * (len(truth) + 1), [*facts, _CITIES])
