@@ -69,9 +69,8 @@ class Rejects:
         counts, relation = Counter[str](), self.statements.relation
         if not relation.branches:
             return counts
-        at = relation.raw_names.index(LAYOUT)
         if self.rows is not None:
-            counts.update(raw[at] for *_, raw in self.rows)
+            counts.update(raw[0] for *_, raw in self.rows)
         else:
             rows = self.statements.rejected(self.staged, self.duplicates)
             query = f"SELECT {LAYOUT}, count(*) FROM (SELECT {LAYOUT} FROM {rows}) GROUP BY ALL"
@@ -132,13 +131,16 @@ class Rejects:
     ) -> int:
         """Write the same as `_copy`, in the time that DuckDB needs to plan it."""
         shown = list(self.statements.shown_labels())
-        places = [self.statements.relation.raw_names.index(name) for name, _ in shown]
+        relation = self.statements.relation
+        at = {layout: relation.kept_at(layout) for layout, _, _ in relation.by_layout(self.flow)}
         lines: list[list[str | None]] = [
             ["_lume_row", "_lume_line", "_lume_reasons", *(label for _, label in shown), "_lume_raw"]
         ]
         for *masks, _, number, raw in rows:
             reasons = "; ".join(self.statements.reasons_of(masks))
-            lines.append([str(number + 1), None, reasons, *(raw[place] for place in places), None])
+            own = at[raw[0] if relation.branches else ""]
+            values = (raw[own[name]] if name in own else None for name, _ in shown)
+            lines.append([str(number + 1), None, reasons, *values, None])
         target.write_bytes("".join(delim.join(map(field_of, line)) + "\n" for line in lines).encode())
         return len(rows)
 

@@ -8,7 +8,6 @@ list of the raw columns if only rejects keep theirs.
 
 # ruff: noqa: S608 - building SQL is what this file is for; every part is compiled, quoted or a constant.
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -46,20 +45,37 @@ def forms_of(flow: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield from (form_of(flow, layout) for layout in flow["layouts"] or ("",))
 
 
+_ALL = "_lume_all"
+
+
 @frozen
 class Branch:
     """The rows of one layout's files.
 
     Attributes:
-        reader: SQL for them in the columns of the whole relation.
+        reader: SQL for them, in the columns of these files.
         visible: name -> index of these columns that the layout's expressions may see.
-        own: the columns of these files alone, without a reader.
+        places: the number of each of these columns among those of the whole relation.
+        own: these columns as a relation of their own, without a reader.
+        is_listed: whether the reader yields a list of them as `_lume_all`, beside the visible ones.
     """
 
     layout: str
     reader: str
     visible: dict[str, int]
+    places: tuple[int, ...]
     own: "Relation"
+    is_listed: bool = False
+
+    @property
+    def raw_names(self) -> list[str]:
+        """The engine's names of what a reject keeps of these columns."""
+        return [_ALL] if self.is_listed else [f"_lume_s{n}" for n in range(len(self.places))]
+
+    @property
+    def listed(self) -> str:
+        """SQL for the list of them."""
+        return _ALL if self.is_listed else f"[{', '.join(self.raw_names)}]::VARCHAR[]"
 
 
 @frozen
@@ -97,8 +113,16 @@ class Relation:
             *(f"_lume_s{n}" for n in range(len(self.raw))),
             *(["_lume_line_text"] if self.json_lines else []),
             *(["_lume_file"] if self.of_files else []),
-            *([LAYOUT] if self.branches else []),
         ]
+
+    def kept_at(self, layout: str) -> dict[str, int]:
+        """Return the place of each raw column in `_lume_raw`, the list that a reject with this layout keeps."""
+        names = self.raw_names
+        for branch in self.branches:
+            if branch.layout == layout:
+                file = ["_lume_file"] if self.of_files else []
+                names = [LAYOUT, *file, *(f"_lume_s{n}" for n in branch.places)]
+        return {name: n for n, name in enumerate(names)}
 
     @property
     def readers(self) -> tuple[str, ...]:
@@ -114,8 +138,10 @@ class Relation:
     @property
     def seen(self) -> set[int]:
         """The raw columns that expressions may see."""
-        visible = self.visible, *(one.visible for one in self.branches)
-        return {n for each in visible for n in each.values()}
+        of_branches = (
+            one.places[n] for one in self.branches if not one.is_listed for n in one.visible.values()
+        )
+        return {*self.visible.values(), *of_branches}
 
     def by_layout(self, flow: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], "Relation"]]:
         """Yield the columns of each layout's files, with its name and the form that reads them."""
@@ -125,7 +151,7 @@ class Relation:
             yield one.layout, form_of(flow, one.layout), one.own
 
 
-@frozen(slots=False)
+@frozen
 class Statements:
     """The statements of one run.
 
@@ -152,25 +178,48 @@ class Statements:
 
     def stage(self) -> str:
         """Return the one scan: target columns, masks, `_lume_reject`, and the raw columns if needed."""
-        kept = self.relation.raw_names
-        if kept and not self.is_judged_late:  # else any row may turn out to be a reject after the scan
-            # One column, because each of many almost empty columns would cost as much as a full one.
-            kept = [f"{self._packed} AS _lume_raw"]
+        relation = self.relation
+        if not relation.branches:
+            kept = relation.raw_names
+            if kept and not self.is_judged_late:  # else any row may turn out to be a reject after the scan
+                # One column, because each of many almost empty columns would cost as much as a full one.
+                listed = f"[{', '.join(kept)}]"
+                kept = [f"{self._if_rejected(listed)} AS _lume_raw"]
+            return self._staged(self.flow, relation.reader, relation.visible, relation.raw_names, kept)
+        return " UNION ALL ".join(map(self._staged_branch, relation.branches))
+
+    def _staged_branch(self, branch: Branch) -> str:
+        """Return the rows of a layout, each with a list of the columns of its own files: all may have very many."""
+        own = [LAYOUT, *(["_lume_file"] if self.relation.of_files else [])]
+        marked = f"SELECT *, {text(branch.layout)} AS {LAYOUT} FROM ({branch.reader})"
+        kept = f"list_concat([{', '.join(own)}], {branch.listed})"
+        kept = f"{kept if self.is_judged_late else self._if_rejected(kept)} AS _lume_raw"
+        form = form_of(self.flow, branch.layout)
+        return self._staged(form, marked, branch.visible, [*own, *branch.raw_names], [kept])
+
+    def _staged(
+        self, form: dict[str, Any], reader: str, visible: dict[str, int], raw: list[str], kept: list[str]
+    ) -> str:
         columns = ", ".join([self.targets, *self._judgement, *kept, *self._place])
-        return f"SELECT {columns} FROM (SELECT *, {self._reject()} AS _lume_reject FROM ({self._masked()}))"
+        masked = self._masked(form, reader, visible, raw)
+        return f"SELECT {columns} FROM (SELECT *, {self._reject()} AS _lume_reject FROM ({masked}))"
 
     def unmapped(self, staged: str) -> str:
         """Return the staged data besides the mapped columns, if only rejects keep their raw columns."""
-        columns = [*self._judgement, *(["_lume_raw"] if self.relation.raw_names else [])]
+        columns = [*self._judgement, *(["_lume_raw"] if self._has_raw else [])]
         return f"SELECT {', '.join(columns)} FROM {staged}"
+
+    @property
+    def _has_raw(self) -> bool:
+        return bool(self.relation.raw_names or self.relation.branches)
+
+    @staticmethod
+    def _if_rejected(value: str) -> str:
+        return f"CASE WHEN _lume_reject THEN {value} END"
 
     @property
     def _judgement(self) -> list[str]:
         return [*(f"_lume_why{n}" for n in range(self.masks)), "_lume_reject"]
-
-    @property
-    def _packed(self) -> str:
-        return f"CASE WHEN _lume_reject THEN [{', '.join(self.relation.raw_names)}] END"
 
     @property
     def is_judged_late(self) -> bool:
@@ -185,7 +234,7 @@ class Statements:
         broken = " OR ".join(f"(_lume_why{n} & {mask}) <> 0" for n, mask in enumerate(bits))
         return f"CASE WHEN NOT {OUT} THEN {broken} END" if self.flow["where"] else f"({broken})"
 
-    def _masked(self) -> str:
+    def _masked(self, form: dict[str, Any], reader: str, visible: dict[str, int], raw: list[str]) -> str:
         masks: list[list[str]] = [[] for _ in range(self.masks)]
         for n, check in enumerate(self.flow["checks"]):
             # A filtered row breaks no other check.
@@ -196,37 +245,12 @@ class Statements:
             f"{' | '.join(terms) or '0::BIGINT'} AS _lume_why{n}" for n, terms in enumerate(masks)
         )
         rules = "".join(f", {rule} AS _lume_rule{n}" for n, rule in enumerate(self.flow["rules"]))
-        return f"SELECT *, {whys} FROM (SELECT *{rules} FROM ({self._typed()}))"
+        return f"SELECT *, {whys} FROM (SELECT *{rules} FROM ({self._typed(form, reader, visible, raw)}))"
 
-    def _typed(self) -> str:
-        """Return the typed rows of all branches; whatever follows sees one relation."""
-        relation = self.relation
-        if not relation.branches:
-            return self._typed_by(self.flow, relation.reader, relation.visible)
-        items = [*relation.raw_names, *self._place, *(["_lume_where", OUT] if self.flow["where"] else [])]
-        for n, column in enumerate(self.flow["columns"]):
-            items += [quoted(column["name"]), f"_lume_bad{n}"]
-            items += [f"_lume_threw{n}"] if n in self._throwing else []
-        return " UNION ALL ".join(
-            f"SELECT {', '.join(items)} FROM ({self._typed_by(form_of(self.flow, one.layout), marked, one.visible)})"
-            for one in relation.branches
-            for marked in [f"SELECT *, {text(one.layout)} AS {LAYOUT} FROM ({one.reader})"]
-        )
-
-    @cached_property
-    def _throwing(self) -> set[int]:
-        """The columns for which it is staged whether their expression threw: else it costs, and says nothing."""
-        checks = " ".join(check["sql"] for check in self.flow["checks"])
-        return {
-            n
-            for _, form, _ in self.relation.by_layout(self.flow)
-            for n, column in enumerate(form["columns"])
-            if column["threw"] != "false" or f"_lume_threw{n}" in checks
-        }
-
-    def _typed_by(self, form: dict[str, Any], reader: str, visible: dict[str, int]) -> str:
+    def _typed(self, form: dict[str, Any], reader: str, visible: dict[str, int], raw: list[str]) -> str:
         """Return nested steps, as an expression that occurs twice in one statement may be evaluated twice."""
         made, kept, bad = [], [], []
+        checks = " ".join(check["sql"] for check in self.flow["checks"])
         if self.flow["where"]:
             made.append(
                 f"(_lume_where IS NOT NULL AND NOT coalesce(struct_extract(_lume_where, 'v'), false)) AS {OUT}"
@@ -236,17 +260,17 @@ class Statements:
             made.append(f"{column['made']} AS _lume_made{n}")
             kept.append(f"{column['kept']} AS {name}")
             is_lost = f"({column['value']} IS NOT NULL AND {name} IS NULL)"
-            if n in self._throwing:
+            if column["threw"] != "false" or f"_lume_threw{n}" in checks:  # else it costs, and says nothing
                 kept.append(f"({column['threw']}) AS _lume_threw{n}")
                 is_lost = f"(_lume_threw{n} OR {is_lost})"
             bad.append(f"{is_lost} AS _lume_bad{n}")
-        rows = self._evaluated(form, reader, visible)
+        rows = self._evaluated(form, reader, visible, raw)
         for items in (made, kept, bad):
             rows = f"SELECT *, {', '.join(items)} FROM ({rows})"
         return rows
 
-    def _evaluated(self, form: dict[str, Any], reader: str, visible: dict[str, int]) -> str:
-        items = [*self.relation.raw_names, *self._place]
+    def _evaluated(self, form: dict[str, Any], reader: str, visible: dict[str, int], raw: list[str]) -> str:
+        items = [*raw, *self._place]
         items += [column["inner"] for column in form["columns"]]
         # A layout without a filter has that of the version, which keeps all rows.
         items += [f"{form['where'] or self.flow['where']} AS _lume_where"] if self.flow["where"] else []
@@ -305,7 +329,9 @@ class Statements:
         raw = ", ".join(f"_lume_s{n}" for n in range(len(self.relation.raw)))
         made = ", ".join(f"CAST({quoted(one['name'])} AS VARCHAR)" for one in self.flow["columns"])
         whys = ", ".join(f"_lume_why{n}" for n in range(self.masks))
-        return f"SELECT [{raw}], [{made}], [{whys}] FROM ({self._masked()})"
+        relation = self.relation
+        masked = self._masked(self.flow, relation.reader, relation.visible, relation.raw_names)
+        return f"SELECT [{raw}], [{made}], [{whys}] FROM ({masked})"
 
     def kinds(self, staged: str) -> str:
         """Return a query that groups rows by the broken checks: the masks, whether they are rejects, their number."""
@@ -314,8 +340,9 @@ class Statements:
 
     def each(self, staged: str) -> str:
         """Return each row: the masks, whether it is a reject, its number, and the list of a reject's raw columns."""
-        raw = self._packed if self.is_judged_late else "_lume_raw"
-        items = [*self._judgement, "file_row_number", raw if self.relation.raw_names else "NULL"]
+        raw = "_lume_raw" if self._is_packed else f"[{', '.join(self.relation.raw_names)}]"
+        raw = self._if_rejected(raw) if self.is_judged_late else raw
+        items = [*self._judgement, "file_row_number", raw if self._has_raw else "NULL"]
         return f"SELECT {', '.join(items)} FROM {staged}"
 
     def first_broken(self, staged: str, check: int) -> str:
@@ -352,17 +379,37 @@ class Statements:
 
     def rejected(self, staged: str, duplicates: bool) -> str:
         """Return the FROM clause for the rejected rows in the order of the source."""
+        unpacked = self._unpacked() if self._is_packed else ""
         if not duplicates:
-            if not self.is_judged_late:
-                raw = "".join(
-                    f", _lume_raw[{n + 1}] AS {name}" for n, name in enumerate(self.relation.raw_names)
-                )
-                staged = f"(SELECT *{raw} FROM {staged})"
+            staged = f"(SELECT *{unpacked} FROM {staged})" if unpacked else staged
             return f"{staged} WHERE _lume_reject"
-        return (
+        rows = (
             f"{staged} AS staged LEFT JOIN _lume_duplicates AS twice ON staged.file_row_number = twice.n "
-            "WHERE _lume_reject OR twice.n IS NOT NULL ORDER BY staged.file_row_number"
+            "WHERE _lume_reject OR twice.n IS NOT NULL"
         )
+        if not unpacked:
+            return f"{rows} ORDER BY staged.file_row_number"
+        late = f"(SELECT *{unpacked} FROM (SELECT staged.*, twice.bits, twice.why FROM {rows}))"
+        return f"{late} AS twice ORDER BY file_row_number"
+
+    @property
+    def _is_packed(self) -> bool:
+        """Whether the raw columns are in the list `_lume_raw`."""
+        return not self.is_judged_late or bool(self.relation.branches)
+
+    def _unpacked(self) -> str:
+        """Return the raw columns of rejects as further items of a select list."""
+        relation = self.relation
+        at = {layout: relation.kept_at(layout) for layout, _, _ in relation.by_layout(self.flow)}
+        items = ""
+        for name in dict.fromkeys(name for each in at.values() for name in each):
+            places = {layout: f"_lume_raw[{each[name] + 1}]" for layout, each in at.items() if name in each}
+            value, *others = set(places.values())
+            if others or len(places) < len(at):
+                whens = (f"WHEN _lume_raw[1] = {text(one)} THEN {there}" for one, there in places.items())
+                value = f"CASE {' '.join(whens)} END"
+            items += f", {value} AS {name}"
+        return items
 
     def numbered_rejects(self, staged: str, duplicates: bool) -> str:
         """Return the rejected rows with their number among the rows, `n`, and among the rejects, `k`, from 0."""

@@ -138,7 +138,7 @@ class Sharded:
                 "number": n,
                 "shown": cuts[one.shard.file].plan.single.shown,
                 "together": columns.get(one.layout),
-                "places": together and together.places[one.shard.file],
+                "places": together and together.own[one.shard.file],
             }
             for n, one in enumerate(taken)
         ]

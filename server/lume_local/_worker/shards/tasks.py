@@ -162,7 +162,7 @@ def stage(argument: Json) -> Json:
     folder, relation = new_folder(Path(taken["folder"]), "stage"), relation_of(taken["relation"])
     if argument["together"] is not None:
         together = relation_of(argument["together"])
-        file = Read(relation, argument["shown"], taken["records"])
+        file = Read(relation, argument["shown"], taken["records"], taken["layout"])
         relation = together.read_by([rows_in(together, file, argument["places"])])
     path = folder / part_name(argument["number"])
     records = taken["records"] - Malformed.of(taken["malformed"]).total

@@ -379,10 +379,12 @@ class Together:
     Attributes:
         relation: their columns; the rows, too, if it has readers.
         places: of each file, the number of each of its columns among these.
+        own: the same among the columns of the files with its layout.
     """
 
     relation: Relation
     places: list[list[int]]
+    own: list[list[int]]
 
 
 @frozen
@@ -415,7 +417,7 @@ def one_after_the_other(files: Sequence[Read], *, is_joined: bool) -> Together:
     relation = evolve(relation, is_numbered=is_mixed)
     readers = dict[str, list[str]]()
     before = 0
-    for file, places in zip(files, columns.places, strict=True):
+    for file, places in zip(files, columns.own, strict=True):
         readers.setdefault(file.layout, []).append(rows_in(relation, file, places, before))
         before += file.rows
     return evolve(columns, relation=relation.read_by([" UNION ALL ".join(each) for each in readers.values()]))
@@ -427,14 +429,17 @@ def columns_together(relations: Sequence[Relation], layouts: Sequence[str]) -> T
     for layout, relation in zip(layouts, relations, strict=True):
         of_layout.setdefault(layout, []).append(relation)
     own = {layout: _common_columns(of) for layout, of in of_layout.items()}
-    at = {layout: list(range(len(one.raw))) for layout, one in own.items()}
-    together = own[layouts[0]]
-    if layouts[0]:
-        together, at = _of_layouts(own)
+    together = _of_layouts(own) if layouts[0] else own[layouts[0]]
     together = evolve(together, of_files=together.of_files or len(relations) > 1)
-    keys = {layout: {key: at[layout][n] for n, key in enumerate(_keys(one))} for layout, one in own.items()}
+    at = {one.layout: one.places for one in together.branches}
+    keys = {layout: {key: n for n, key in enumerate(_keys(one))} for layout, one in own.items()}
     both = zip(layouts, relations, strict=True)
-    return Together(together, [[keys[layout][key] for key in _keys(relation)] for layout, relation in both])
+    in_layout = [[keys[layout][key] for key in _keys(relation)] for layout, relation in both]
+    in_all = [
+        [at[layout][n] for n in places] if layout else places
+        for layout, places in zip(layouts, in_layout, strict=True)
+    ]
+    return Together(together, in_all, in_layout)
 
 
 def _common_columns(relations: Sequence[Relation]) -> Relation:
@@ -456,11 +461,8 @@ def _common_columns(relations: Sequence[Relation]) -> Relation:
     )
 
 
-def _of_layouts(own: dict[str, Relation]) -> tuple[Relation, dict[str, list[int]]]:
-    """Return the combined columns of layouts, and the number of each layout's columns among them.
-
-    Of objects there is what is read, by the name in the objects.
-    """
+def _of_layouts(own: dict[str, Relation]) -> Relation:
+    """Return the combined columns of layouts. Of objects there is what is read, by the name in the objects."""
     names = {
         layout: [(one.aliases.get(name) or [name])[0] if one.json_lines else name for name in one.raw]
         for layout, one in own.items()
@@ -470,12 +472,11 @@ def _of_layouts(own: dict[str, Relation]) -> tuple[Relation, dict[str, list[int]
         for key, name in zip(_numbered(each), each, strict=True):
             raw.setdefault(key, name)
     number = {key: n for n, key in enumerate(raw)}
-    at = {layout: [number[key] for key in _numbered(each)] for layout, each in names.items()}
     branches = (
-        Branch(layout, "", {name: at[layout][n] for name, n in one.visible.items()}, one)
+        Branch(layout, "", one.visible, tuple(number[key] for key in _numbered(names[layout])), one)
         for layout, one in own.items()
     )
-    return Relation("", tuple(raw.values()), {}, branches=tuple(branches)), at
+    return Relation("", tuple(raw.values()), {}, branches=tuple(branches))
 
 
 def _numbered(names: Iterable[str]) -> Iterator[tuple[str, int]]:
@@ -496,13 +497,20 @@ def joint_aliases(relations: Sequence[Relation]) -> dict[str, list[str]]:
 
 
 def rows_in(together: Relation, file: Read, places: Sequence[int], before: int = 0) -> str:
-    """Return a query for the rows of one file in the columns of all; `before` it there are so many rows."""
+    """Return a query for the rows of one file in the columns of all, or of all with its layout.
+
+    Args:
+        together: the columns of all files.
+        places: the number of each of the file's columns among those.
+        before: the number of rows before the file's.
+    """
     own = {place: n for n, place in enumerate(places)}
+    width = len(together.raw)
+    for branch in together.branches:
+        if branch.layout == file.layout:
+            width = len(branch.places)
     # A column that the file lacks is NULL.
-    items = [
-        f"{f'_lume_s{own[n]}' if n in own else 'NULL::VARCHAR'} AS _lume_s{n}"
-        for n in range(len(together.raw))
-    ]
+    items = [f"{f'_lume_s{own[n]}' if n in own else 'NULL::VARCHAR'} AS _lume_s{n}" for n in range(width)]
     if together.json_lines:
         items.append("_lume_line_text")
     if together.of_files:

@@ -36,45 +36,33 @@ def rows_by_layout(reading: Reading, relation: Relation) -> Relation:
     counts.update(one.layout for one in reading.malformed.rows() if one.layout)
     reading.account.rows_of = dict(counts)
     layouts = [layout for layout in flow["layouts"] if layout in counts] or list(flow["layouts"])[:1]
-    raw, read = list(relation.raw), dict[str, dict[str, int]]()
-    extra = dict[str, int]()
+    items = [
+        f"[{', '.join(f'_lume_s{n}' for n in range(len(relation.raw)))}]::VARCHAR[] AS _lume_all",
+        "_lume_of",
+    ]
+    items += ["_lume_file"] if relation.of_files else []
+    items += [f"row_number() OVER () - 1 AS {PLACE}"] if len(layouts) > 1 else []
+    rows = f"SELECT {', '.join(items)} FROM ({labelled})"
+    own = evolve(relation, reader="", visible={}, unknown=())
+    branches = list[Branch]()
     for layout in layouts:
-        form = form_of(flow, layout)
-        read[layout] = {}
+        form, values = form_of(flow, layout), dict[str, str]()
         for name in form["sources"]:
-            value = _value(form, name, relation.raw)
-            if value is None and counts[layout]:
+            places = list(dict.fromkeys(_places(form, name, relation.raw)))
+            if not places and counts[layout]:
                 whose = (
                     f"{REJECTED_ROWS} have"
                     if reading.shown == REJECTED_ROWS
                     else "the corrected rejects have"
                 )
                 raise SourceError(lacking(form, list(relation.raw), name, whose, PUT_BACK))
-            if isinstance(value, int):
-                read[layout][name] = value
-            else:
-                read[layout][name] = extra.setdefault(value or "NULL::VARCHAR", len(raw) + len(extra))
-    items = ["*", *(f"{value} AS _lume_s{n}" for value, n in extra.items())]
-    items += [f"row_number() OVER () - 1 AS {PLACE}"] if len(layouts) > 1 else []
-    rows = f"SELECT {', '.join(items)} FROM ({labelled})"
-    # Columns that are made here are none of the rejects.
-    together = evolve(
-        relation, reader="", raw=(*raw, *(f"{RESERVED}made{n}" for n in extra.values())), visible={}
-    )
-    return evolve(
-        together,
-        unknown=(),
-        is_numbered=len(layouts) > 1,
-        branches=tuple(
-            Branch(
-                layout,
-                f"SELECT * FROM ({rows}) WHERE _lume_of = {text(layout)}" if len(layouts) > 1 else rows,
-                visible,
-                evolve(together, visible=visible, unknown=()),
-            )
-            for layout, visible in read.items()
-        ),
-    )
+            each = [*(f"_lume_all[{n + 1}]" for n in places), "NULL::VARCHAR"]
+            values[name] = f"coalesce({', '.join(each)})"
+        read = "".join(f", {value} AS _lume_s{n}" for n, value in enumerate(values.values()))
+        reader = f"SELECT *{read} FROM ({rows}) WHERE _lume_of = {text(layout)}"
+        visible = {name: n for n, name in enumerate(values)}
+        branches.append(Branch(layout, reader, visible, tuple(range(len(relation.raw))), own, is_listed=True))
+    return evolve(own, is_numbered=len(layouts) > 1, branches=tuple(branches))
 
 
 def _layout_of(relation: Relation, origin: ReturnOrigin) -> str:
@@ -102,14 +90,6 @@ def _check_known(reading: Reading, counts: Counter[Any]) -> None:
             f"{reading.shown} has rows of the layout {unknown[0]!r}, which {flow['ref']} does not have: submit them "
             "to a version that has it"
         )
-
-
-def _value(form: dict[str, Any], name: str, raw: Sequence[str]) -> int | str | None:
-    """Return the column that a layout reads as `name`, SQL if it is in one of several, or None if there is none."""
-    places = list(dict.fromkeys(_places(form, name, raw)))
-    if len(places) < 2:
-        return places[0] if places else None
-    return f"coalesce({', '.join(f'_lume_s{n}' for n in places)})"
 
 
 def _places(form: dict[str, Any], name: str, raw: Sequence[str]) -> Iterator[int]:
