@@ -9,6 +9,7 @@ import pytest
 from local.one_run import Result
 from local.senders import COLUMNS, LAYOUTS, SENDERS, Row, Sender, run, run_version, zipped
 from local.shards.twice import Here
+from local.staging import PLACES, stage_in
 
 from lume_local._shards import coordinator
 from lume_local._worker.engine import RunFailed
@@ -115,15 +116,28 @@ def test_members_of_an_archive(tmp_path: Path) -> None:
     compare(together, alone(tmp_path, SENDERS, files), SENDERS, [f"all.zip/{name}" for name, _ in files])
 
 
-def test_layouts_that_alternate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("is_alternating", [True, False])
+def test_the_order_is_that_of_the_files_wherever_rows_are_staged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, is_alternating: bool
+) -> None:
+    """Also if none is rejected, so that rows are written to the target while they are read."""
+    stage_in(monkeypatch, place)
     few = [SENDERS[n] for n in (0, 1, 12, 17)]
-    senders = [few[n % len(few)] for n in range(12)]
-    files = [(f"{n:02}-{one.name}{one.suffix}", one.file(rows_of(n, 300))) for n, one in enumerate(senders)]
-    together = run(tmp_path / "all", LAYOUTS, *files)
-    assert together.mapped == [row for one in alone(tmp_path, senders, files) for row in one.mapped]
-    assert {
-        name: one["files"] for name, one in together.metrics["source"]["layouts"].items()
-    } == dict.fromkeys([one.name for one in few], 3)
+    senders = [few[n % 4 if is_alternating else n // 3] for n in range(12)]
+    for name, bad in (("good", ""), ("bad", "y")):
+        rows = [
+            [(str(1000 * n + k), "1.00", "a") for k in range(300)] + [(bad, "1", "")] * bool(bad)
+            for n in range(12)
+        ]
+        files = [(f"{n:02}-{one.name}{one.suffix}", one.file(rows[n])) for n, one in enumerate(senders)]
+        together = run(tmp_path / name, LAYOUTS, *files)
+        assert [row[0] for row in together.mapped] == [1000 * n + k for n in range(12) for k in range(300)]
+        layouts = together.metrics["source"]["layouts"]
+        assert {name: one["files"] for name, one in layouts.items()} == dict.fromkeys(
+            [one.name for one in few], 3
+        )
+        assert [row["_lume_file"] for row in together.rejects] == [name for name, _ in files] * bool(bad)
 
 
 @pytest.mark.parametrize("count", [5, 100])
