@@ -389,11 +389,11 @@ class Cut:
 
 def relation_of(plain: dict[str, Any]) -> Relation:
     names: dict[str, Any] = {key: tuple(plain[key]) for key in ("raw", "unknown", "members")}
-    branches = (
+    names["branches"] = tuple(
         Branch(**one | {"places": tuple(one["places"]), "own": relation_of(one["own"])})
         for one in plain["branches"]
     )
-    return Relation(**plain | names | {"branches": tuple(branches)})
+    return Relation(**plain | names)
 
 
 @frozen
