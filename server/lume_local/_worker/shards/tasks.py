@@ -31,7 +31,7 @@ from lume_local._worker.shards.access import database, job_of, new_folder, open_
 from lume_local._worker.shards.shards import ends_within_a_record, look, part_name, relation_of
 from lume_local._worker.sources.files import BLOCK, opened
 from lume_local._worker.sources.formats.parquet import report_damage
-from lume_local._worker.sources.intake import Malformed, Read, rows_in
+from lume_local._worker.sources.intake import Malformed, ReadFile, rows_in
 from lume_local._worker.sources.layouts import recognised
 from lume_local._worker.sources.places.held import Held, changed, moved, named
 from lume_local._worker.sources.places.source_kinds import source_of
@@ -162,7 +162,7 @@ def stage(argument: Json) -> Json:
     folder, relation = new_folder(Path(taken["folder"]), "stage"), relation_of(taken["relation"])
     if argument["together"] is not None:
         together = relation_of(argument["together"])
-        file = Read(relation, argument["shown"], taken["records"], taken["layout"])
+        file = ReadFile(relation, argument["shown"], taken["records"], taken["layout"])
         relation = together.read_by([rows_in(together, file, argument["places"])])
     path = folder / part_name(argument["number"])
     records = taken["records"] - Malformed.of(taken["malformed"]).total

@@ -388,7 +388,7 @@ class Together:
 
 
 @frozen
-class Read:
+class ReadFile:
     """A file that was read.
 
     Attributes:
@@ -403,7 +403,7 @@ class Read:
     layout: str = ""
 
 
-def one_after_the_other(files: Sequence[Read], *, is_joined: bool) -> Together:
+def one_after_the_other(files: Sequence[ReadFile], *, is_joined: bool) -> Together:
     """Return all rows of all files, each with the name of its file in `_lume_file` if there are several.
 
     Files with layouts are in a branch a layout. If that is another order than that of the files, or the rows of each
@@ -496,7 +496,7 @@ def joint_aliases(relations: Sequence[Relation]) -> dict[str, list[str]]:
     }
 
 
-def rows_in(together: Relation, file: Read, places: Sequence[int], before: int = 0) -> str:
+def rows_in(together: Relation, file: ReadFile, places: Sequence[int], before: int = 0) -> str:
     """Return a query for the rows of one file in the columns of all, or of all with its layout.
 
     Args:

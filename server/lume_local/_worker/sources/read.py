@@ -23,7 +23,7 @@ from lume_local._worker.sources.intake import (
     AllMalformed,
     CorrectedRows,
     Malformed,
-    Read,
+    ReadFile,
     Reading,
     ReturnOrigin,
     one_after_the_other,
@@ -91,7 +91,7 @@ def read_source(
         is_mended: whether these are corrected rejects that have to be identified.
         origin: the run of corrected rejects.
     """
-    readings, read = list[Reading](), list[Read]()
+    readings, read = list[Reading](), list[ReadFile]()
     corrected = CorrectedRows()
     for n, file in enumerate(files):
         own = folder
@@ -113,7 +113,7 @@ def read_source(
                 if flow["layouts"] and not file.layout:
                     relation = rows_by_layout(reading, relation)
                 rows = reading.account.records - reading.malformed.total
-                read.append(Read(relation, reading.shown, rows, file.layout))
+                read.append(ReadFile(relation, reading.shown, rows, file.layout))
                 if is_mended and len(corrected.rows) == noted:
                     note_others(reading, relation)
     all_malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
