@@ -306,7 +306,9 @@ class _Beginning:
 
     def fit(self, one: _Known) -> _Fit:
         """Compare the names with those that a layout reads."""
-        if one.names_its_columns and not one.contains:  # it is the only layout, or has match
+        if one.names_its_columns and not one.contains:
+            if len(self._forms) > 1:  # it would take the files of others, with their columns swapped
+                return _Fit(why="its files name no columns, so it needs match")
             return _Fit(read=len(one.wanted))
         try:
             if one.form["format"] in OBJECTS:

@@ -12,6 +12,7 @@ from local.senders import run
 from local.shards.twice import Here
 from local.workbooks import Sheet, written
 
+from lume_local._flow.fields import FlowError
 from lume_local._shards import coordinator
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.formats.sheets import excel, workbook
@@ -251,6 +252,22 @@ def test_fixed_columns_below_a_header_that_is_looked_for(tmp_path: Path) -> None
     result = run(tmp_path, {**LAYOUTS, "fixed": fixed}, ("a.txt", content), ("b.csv", OF_SHOP))
     assert layouts_of(result) == {"a.txt": "fixed", "b.csv": "webshop"}
     assert [row[0] for row in result.mapped] == [1, 2, 1]
+
+
+def test_a_layout_without_names_takes_no_file_of_others(tmp_path: Path) -> None:
+    fixed = {
+        "source": {
+            "format": "fixed",
+            "header": {"row": 1},
+            "fixed": {"columns": {"nr": [1, 3], "sum": [4, 8]}},
+        },
+        "columns": {"order_id": '"nr"', "amount": '"sum"'},
+    }
+    content = b"NR  TOTAL\n  1 2.50\n"
+    alone = run(tmp_path / "alone", {"fixed": fixed}, ("a.txt", content))
+    assert (layouts_of(alone), [row[0] for row in alone.mapped]) == ({"": "fixed"}, [1])
+    with pytest.raises((RunFailed, FlowError), match="match"):
+        run(tmp_path / "both", {**LAYOUTS, "fixed": fixed}, ("a.txt", content))
 
 
 def test_a_filter_is_of_one_layout(tmp_path: Path) -> None:
