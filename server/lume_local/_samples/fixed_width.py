@@ -79,6 +79,8 @@ def fixed_columns(lines: Sequence[str]) -> FixedColumns | None:
         if (rows := _Rows.of(first[at + 1 :])) is None:
             continue
         columns = _columns(head, rule, rows)
+        if rule and len(columns) == 1:
+            continue  # an underlined title
         if _are_named(columns, rows, is_sure=bool(rule), is_first=not any(first[:at])):
             if len(columns) == 1:
                 return None  # a name above values that have blanks at the same places
@@ -89,13 +91,12 @@ def fixed_columns(lines: Sequence[str]) -> FixedColumns | None:
             cut = [name for name, (start, end) in columns if head[start:end].strip() == name]
             contains = Start(0, cut).contains
             header: dict[str, object] = {"contains": contains} if contains else {"row": at + 1}
-            return _found(columns, {"header": header} | _comment(rule), rows)
+            return _found(columns, {"header": header} | _comment(texts[at + 1 :]), rows)
     rows = _Rows.of(texts)
     if rows is None or not rows.are_aligned:
         return None
     columns = [(f"column_{n}", run) for n, run in enumerate(rows.at_edges(rows.whole_values()), 1)]
-    rule = next(filter(_is_rule, first[:_HEADS]), "")
-    return _found(columns, _comment(rule), rows) if len(columns) > 1 else None
+    return _found(columns, _comment(texts), rows) if len(columns) > 1 else None
 
 
 def _is_rule(text: str) -> bool:
@@ -106,15 +107,14 @@ def _is_rule(text: str) -> bool:
 def _heads(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     """Yield where the header may be, the most likely first, and the rule below it."""
     heads = [n for n, text in enumerate(lines[:_HEADS]) if text.strip() and not _is_rule(text)]
-    below = [at for at in heads if at + 1 < len(lines) and _is_rule(lines[at + 1])]
-    yield from ((at, lines[at + 1]) for at in below[:1])
+    yield from ((at, lines[at + 1]) for at in heads if at + 1 < len(lines) and _is_rule(lines[at + 1]))
     # A title may be above the header, but only a row below it.
     yield from ((at, "") for at in reversed(heads))
 
 
-def _comment(rule: str) -> dict[str, object]:
-    """Return the setting that skips rules."""
-    mark = rule[:_LONGEST_COMMENT].rstrip()
+def _comment(texts: Sequence[str]) -> dict[str, object]:
+    """Return the setting that skips rules like the first one."""
+    mark = next(filter(_is_rule, texts), "")[:_LONGEST_COMMENT].rstrip()
     return {"comment": mark} if mark else {}
 
 

@@ -36,22 +36,19 @@ class MemberTable:
         members: their names in the archive.
         columns: the names in the first one; empty if they are not known by its beginning.
         delim: the delimiter of CSV files; empty for others.
+        names: the names of the columns, however they are spelled.
     """
 
     members: list[str]
     columns: tuple[str, ...]
     delim: str
+    names: frozenset[str]
 
     @property
     def shown(self) -> str:
         """The members and the columns, for messages."""
         columns = f" ({listed(self.columns, _SHOWN, str)})" if self.columns else ""
         return f"{listed(self.members, _SHOWN)}{columns}"
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The names of the columns, however they are spelled."""
-        return frozenset(map(folded, self.columns))
 
 
 def tables_of(heads: Mapping[str, bytes], sizes: Mapping[str, int]) -> list[MemberTable]:
@@ -62,12 +59,13 @@ def tables_of(heads: Mapping[str, bytes], sizes: Mapping[str, int]) -> list[Memb
     groups = dict[object, MemberTable]()
     for name, head in heads.items():
         columns, delim, key = _columns_in(name, head)
-        groups.setdefault(key, MemberTable([], columns, delim)).members.append(name)
+        if key not in groups:
+            groups[key] = MemberTable([], columns, delim, frozenset(map(folded, columns)))
+        groups[key].members.append(name)
+    named = [one for one in groups.values() if one.names]
 
     def with_wider(table: MemberTable) -> MemberTable:
-        wider = [
-            one for one in groups.values() if one.delim == table.delim and set() < table.names < one.names
-        ]
+        wider = [one for one in named if table.names and one.delim == table.delim and table.names < one.names]
         return evolve(table, members=[*table.members, *(name for one in wider for name in one.members)])
 
     def rank(table: MemberTable) -> tuple[bool, int, bool, int]:
@@ -75,14 +73,15 @@ def tables_of(heads: Mapping[str, bytes], sizes: Mapping[str, int]) -> list[Memb
         return is_note(table.members[0]), -len(table.members), not table.delim, -size
 
     first = min(map(with_wider, groups.values()), key=rank)
-    others = [one for one in groups.values() if one.members[0] not in first.members]
+    read = set(first.members)
+    others = [one for one in groups.values() if one.members[0] not in read]
     return [first, *sorted(others, key=rank)]
 
 
 def is_note(name: str) -> bool:
     """Return whether it is rather a note or a description beside the data, or an archive."""
     path = PurePosixPath(name.lower())
-    return path.suffix in _NOTES or path.stem in _DESCRIPTIONS
+    return path.suffix in _NOTES or (path.suffix in (".json", ".xml") and path.stem in _DESCRIPTIONS)
 
 
 def patterns_for(wanted: Sequence[str], members: Sequence[str]) -> str | list[str]:
@@ -114,6 +113,8 @@ def _columns_in(name: str, head: bytes) -> tuple[tuple[str, ...], str, object]:
         return (), "", ("xml", root[1] if root else other)
     wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = head.decode("utf-16" if wide else "utf-8-sig", errors="replace")
+    if "\ufffd" in text[:-1]:  # where it is cut off, a letter may be incomplete
+        text = head.decode("cp1252", errors="replace")
     lines = text.splitlines(keepends=True)
     lines = lines[:-1] if len(head) == HEAD and len(lines) > 1 else lines
     delim = delimiter(lines)

@@ -164,7 +164,9 @@ def start_of(rows: Sequence[Sequence[str]], lines: Sequence[str] = ()) -> Start:
 
 def _continues(rows: Sequence[Sequence[str]]) -> bool:
     """Return whether a header goes on in a second line: with names below a group, and blanks below other names."""
-    first, second, *others = [*rows, [], []]
+    if len(rows) < 2:
+        return False
+    first, second, *others = rows
     below = [row for row in others if any(row)]
     if len(first) != len(second) or len(below) < _FEWEST or any(map(_VALUE.fullmatch, second)):
         return False

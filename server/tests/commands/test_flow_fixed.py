@@ -177,6 +177,9 @@ def test_rules_are_comments_and_a_count_of_rows_is_a_footer(tmp_path: Path) -> N
     result = execute(tmp_path / "run", text, source=made["source"], columns=made["columns"])
     assert [row[:2] for row in result.mapped] == [(1, "Ann"), (2, "Bo"), (3, "Cem")]
     assert (result.rejects, result.metrics["source"]["skipped"]["footer"]) == ([], 1)
+    # Of several rules the one below the header counts.
+    titled, _ = made_of(tmp_path / "c.txt", f"Orders\n======\n\n{text}".encode())
+    assert titled["source"] == made["source"]
     # That a total is no record can't be known.
     path = tmp_path / "b.txt"
     made, said = made_of(path, f"{table}Total        5.50\n".encode())

@@ -18,7 +18,7 @@ from lume_async._base.elided import elided
 from lume_async._base.words import counted, listed
 from lume_async.errors import ConfigurationError
 from lume_local._flow.fields import CONTROL
-from lume_local._flow.patterns import Pattern
+from lume_local._flow.patterns import MOST_FILES, Pattern
 from lume_local._samples.encodings import encoding_of
 from lume_local._samples.fixed_width import FixedColumns, fixed_columns
 from lume_local._samples.infer import (
@@ -274,11 +274,12 @@ def _of_archive(
 
 def _heads(raw: RawFile, names: Sequence[str]) -> tuple[dict[str, bytes], dict[str, int]]:
     """Return the beginnings of members of an archive, empty for those that can't be read, and their sizes."""
-    heads, sizes = dict[str, bytes](), dict[str, int]()
+    heads, sizes = dict.fromkeys(names, b""), dict.fromkeys(names, 0)
+    first = set(names[:MOST_FILES])
     with reading_zip(raw.held, raw.name) as archive:
         for member in members_of(archive):
-            if member.name in names:
-                heads[member.name], sizes[member.name] = b"", member.info.file_size
+            if member.name in first:
+                sizes[member.name] = member.info.file_size
                 opener = OPENERS.get(SUFFIXES.get(Path(member.name).suffix.lower(), ""))
                 with (
                     suppress(RuntimeError, OSError, *DAMAGED, *INCOMPLETE),
