@@ -58,8 +58,9 @@ async def test_a_sheet_and_a_member_are_chosen(wire: Wire, home: Path) -> None:
         archive.writestr("b.csv", "Ort,Betrag\nUlm,2\n")
         archive.writestr("notes.txt", "written by hand")
     body = {"samples": ["a.zip"], "schema": TARGET}
-    refused = await wire.ask("POST", "/v1/flows/cities/proposals", json=body)
-    assert "a.zip/b.csv" in refused.document["detail"], "they are not alike"
+    guessed = await seen(wire, "a.zip", None)
+    assert (guessed["columns"], guessed["source"]["members"]) == (["Ort", "Betrag"], "b.csv"), "not alike"
+    assert "not read of the archive, as another table: 'a.csv' (City, Sum)" in guessed["doubts"]
     member = await seen(wire, "a.zip", {"members": "b.csv"})
     assert (member["columns"], member["source"]["members"]) == (["Ort", "Betrag"], "b.csv")
     assert member["source"]["csv"]["delim"] == ","
