@@ -76,7 +76,7 @@ def leaves(value: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tu
             yield steps, inner
 
 
-_DEEPEST_XML = 256
+DEEPEST_XML = 256
 """The limit of libxml2."""
 
 
@@ -116,7 +116,7 @@ def path_in_xml(file: IO[bytes], name: str) -> RecordPath:
     except etree.XMLSyntaxError as error:
         why = f"is not well-formed XML ({error})"
         if "depth" in str(error):
-            why = f"has more than {_DEEPEST_XML} elements within each other, the most that is read"
+            why = f"has more than {DEEPEST_XML} elements within each other, the most that is read"
         raise ConfigurationError(f"{name} {why}: correct it there") from None
     whole = [one for one in counts if one in parents and len(one) > 1] or list(counts)
     if not whole:

@@ -204,7 +204,7 @@ def test_ndjson(tmp_path: Path) -> None:
             "is a damaged ZIP archive, not a workbook (.xlsx, .xls, .xlsb, .ods): copy it again",
         ),
         (b'{"a": \n{"b": \n', "is not valid JSON"),
-        (b"{}\n[1]\n", "has no object with a member"),
+        (b"{}\n[1]\n", "is not a JSON object: correct it there"),
     ],
 )
 def test_samples_that_cannot_be_read(tmp_path: Path, content: bytes, said: str) -> None:

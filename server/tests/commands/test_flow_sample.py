@@ -251,6 +251,22 @@ def test_a_title_above_the_header_is_asked_about(tmp_path: Path) -> None:
     ) in init(sample).stderr
 
 
+def test_a_column_called_as_a_clock_of_sql_is_left_out(tmp_path: Path) -> None:
+    sample = tmp_path / "a.csv"
+    sample.write_text("id,current_date\n1,2024-01-31\n")
+    made = init(sample)
+    assert list(columns_of(made)) == ["id"]
+    assert "left out, as SQL has a clock of that name: 'current_date': read it with from =" in made.stderr
+
+
+def test_a_document_type_declaration_is_xml_and_refused(tmp_path: Path) -> None:
+    sample = tmp_path / "a.xml"
+    sample.write_text('<!DOCTYPE a SYSTEM "a.dtd">\n<a><b x="1, 2"/><b x="2"/></a>\n')
+    assert "has a document type declaration" in init(sample).stderr
+    sample.write_text("<a><b>" + "<c>" * 5000)
+    assert "has more than 256 elements within each other" in init(sample).stderr
+
+
 def test_a_wrong_delimiter_is_named_as_that(tmp_path: Path) -> None:
     sample = tmp_path / "a.csv"
     sample.write_text("id,name,price\n" + "1,Ann,2.5\n2,Bob,3\n" * 3)

@@ -1,11 +1,14 @@
 """Values of Parquet that DuckDB has no type for: they are read exactly, or the run says which column it is."""
 
 import datetime as dt
+import struct
 from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow
+import pyarrow.parquet
 import pytest
 from local.one_run import execute
 
@@ -156,3 +159,15 @@ def test_int96_of_spark_has_microseconds(tmp_path: Path) -> None:
     table = table.replace_schema_metadata({parquet._OF_SPARK: "3.5.1"})
     pq.write_table(table, path, use_deprecated_int96_timestamps=True)
     assert run(tmp_path, path.read_bytes()) == ['["2023-11-14 22:13:20.000005"]']
+
+
+def test_a_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    ends = pyarrow.py_buffer(struct.pack("<4i", 0, 2, 6, 7))
+    names = pyarrow.StringArray.from_buffers(3, ends, pyarrow.py_buffer(b"okJ\xf6rgx"))
+    path = tmp_path / "people.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"id": [1, 2, 3], "name": names}), path)
+    said = r"the column 'name' of .* has a text that is not valid UTF-8: \"J\\xF6rg\": write the file again"
+    with pytest.raises(RunFailed, match=said):
+        execute(tmp_path, path.read_bytes(), columns={"name": {}}, source={"format": "parquet"})
+    with open_sample(path) as sample, pytest.raises(ConfigurationError, match=said):
+        sample.rows({"format": "parquet"})

@@ -147,7 +147,11 @@ REFUSED = {
     "an unknown entity at the end": (f"{ORDERS[:-9]}&a;</orders>", "Entity 'a' not defined, line 1"),
     "a huge text": (f"<orders><order>{'x' * 11_000_000}</order></orders>", "too long|huge"),
     "a huge name": (f"<orders><order><{'x' * 100_000}/></order></orders>", "too long|huge|well-formed"),
-    "too deep": (f"<orders>{'<order>' * 5000}", "[dD]epth"),
+    "too deep": (f"<orders>{'<order>' * 5000}", "has more than 256 elements within each other"),
+    "too wide": (
+        "<orders><order " + " ".join(f'a{n}="1"' for n in range(30_000)) + "/></orders>",
+        "more than 10,000 elements and attributes with values in orders/order number 1",
+    ),
     "an end that is missing": (ORDERS[:-5], "is not well-formed XML: .*line 1"),
     "another end": (ORDERS[:-1] + "x>", "is not well-formed XML: .*line 1"),
     "two roots": (ORDERS * 2, "Extra content"),
@@ -173,6 +177,13 @@ def test_documents_that_are_refused(tmp_path: Path, case: str) -> None:
         execute(tmp_path, content, columns={"id": {"sql": '"@id"'}}, source=SOURCE)
     assert "root:" not in str(caught.value)
     assert not (tmp_path / "mapped.parquet").exists()
+
+
+def test_many_attributes_are_read_as_few(tmp_path: Path) -> None:
+    attributes = " ".join(f'a{n}="{n}"' for n in range(300))
+    text = f'<orders xmlns:o="urn:o"><order o:id="x" {attributes}>y</order></orders>'
+    columns = {"id": {"sql": '"@id"'}, "last": {"sql": '"@a299"'}, "text": {"sql": '"."'}}
+    assert execute(tmp_path, text, columns=columns, source=SOURCE).mapped == [("x", "299", "y")]
 
 
 def test_what_was_read_is_no_longer_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 from attrs import field, mutable
 
+from lume_local._samples.record_paths import DEEPEST_XML
 from lume_local._worker.sources.files import blocks
 from lume_local._worker.sources.formats.json import read_objects
 from lume_local._worker.sources.formats.names import MOST_COLUMNS, NEW
@@ -95,6 +96,8 @@ class _Document:
         except etree.XMLSyntaxError as error:
             log: Any = error.error_log  # the exception may be about the end only
             words = f"{log[0].message}, line {log[0].line}" if len(log) else str(error)
+            if "depth" in words:
+                raise self._refused(f"has more than {DEEPEST_XML} elements within each other") from None
             raise self._refused(f"is not well-formed XML: {words}") from None
         if not self._found:
             wanted, there = "/".join(self._wanted), ", ".join(map(repr, self._others))
