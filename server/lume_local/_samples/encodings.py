@@ -59,7 +59,7 @@ _LEAST, _NONE = 0.001, 0.0002
 _NEVER = 2
 """How much a value with lines or control characters counts."""
 _WORDS = re.compile(r"[^\W\d_]+(?:’[^\W\d_]+)*")
-_WORD, _AMOUNT = 3, re.compile(r"\d ?[€£]|[€£] ?\d")
+_WORD, _SIGNS = 3, re.compile(r"\d ?[€£]|[€£] ?\d|[^\W\d_][®©]|\d–\d")
 """The fewest letters, in words beyond ASCII, of a value that alone shows the encoding, and what is clear without."""
 _ALPHABETS = tuple(
     frozenset(letters)
@@ -201,16 +201,15 @@ def recognized(values: Sequence[bytes], name: str) -> Decoded:
     is_eastern = any(_kind(letter) in _EAST for letter in "".join(best.values))
     rivals = [one for one in others if one.merit >= (few if is_eastern else many) * best.merit]
     letters = sum(len(word) for value in best.values for word in _WORDS.findall(value) if not word.isascii())
-    is_amount = best.encoding == "cp1252" and _AMOUNT.search(best.values[0]) is not None
-    is_enough = is_amount or (
+    has_signs = best.encoding == "cp1252" and _SIGNS.search(best.values[0]) is not None
+    is_enough = has_signs or (
         letters >= _WORD * min(len(values), 2) and not (is_eastern and len(values) == 1)
     )
     if not rivals and is_enough and best.merit >= _LEAST:
         return best
     shown = _candidates([best, *(rivals or others)])
-    raise ConfigurationError(
-        f"{name} is not UTF-8, and it is not clear which encoding it has: pass encoding=, such as {shown}"
-    )
+    why = "it is not clear which encoding it has" if others else "has few letters that show its encoding"
+    raise ConfigurationError(f"{name} is not UTF-8, and {why}: pass encoding=, such as {shown}")
 
 
 def _candidates(found: Sequence[Decoded]) -> str:
