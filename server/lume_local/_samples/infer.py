@@ -20,7 +20,7 @@ from attrs import frozen
 from lume_async._base.words import counted, listed
 from lume_local._flow.definition import quoted
 from lume_local._samples.guess import CODE, Guess, guesses, misfits_of
-from lume_local._samples.opening import ReadSample, SampleRows
+from lume_local._samples.opening import JudgedColumn, ReadSample, SampleRows
 from lume_local._samples.table_start import start_of_lines
 
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")
@@ -212,24 +212,43 @@ def judge(sample: ReadSample, source: Mapping[str, Any], columns: Sequence[Sampl
     """Decide how each column is read, and whether it is required. Raises `ConfigurationError`."""
     for first in range(0, len(columns), AT_ONCE):
         some = columns[first : first + AT_ONCE]
-        tried = {
-            f"{n}_{m}": (column.source, definition(column, guess) | {"required": True})
-            for n, column in enumerate(some)
-            for m, guess in enumerate((None, *column.guesses))
-        }
-        found = sample.judge(source, tried)
-        for n, column in enumerate(some):
-            as_text, *guessed = (found[f"{n}_{m}"] for m in range(len(column.guesses) + 1))
-            for guess, one in zip(column.guesses, guessed, strict=True):
-                if not one.misfits:
-                    column.guess, column.required = guess, column.required and not one.missing
-                    break
+        likeliest = _judged(sample, source, [(column, column.guesses[:1] or [None]) for column in some])
+        rest = list[tuple[SampleColumn, JudgedColumn]]()
+        for column, (one,) in zip(some, likeliest, strict=True):
+            if column.guesses and one.misfits:
+                rest.append((column, one))
             else:
-                column.guess, column.required = None, column.required and not as_text.missing
-                if guessed:
-                    least = min(range(len(guessed)), key=lambda n: guessed[n].misfits)
-                    best = guessed[least]
-                    column.doubt = Doubt(column.guesses[least], best.misfits, best.examples)
+                column.required = column.required and not one.missing
+        # Most columns are done: trying all guesses of all would take twice as long.
+        others = _judged(sample, source, [(column, [None, *column.guesses[1:]]) for column, _ in rest])
+        for (column, one), (as_text, *guessed) in zip(rest, others, strict=True):
+            _choose(column, as_text, [one, *guessed])
+
+
+def _judged(
+    sample: ReadSample,
+    source: Mapping[str, Any],
+    tried: Sequence[tuple[SampleColumn, Sequence[Guess | None]]],
+) -> list[list[JudgedColumn]]:
+    """Return what becomes of each column read by each of these guesses, None for a text."""
+    definitions = {
+        f"{n}_{m}": (column.source, definition(column, guess) | {"required": True})
+        for n, (column, several) in enumerate(tried)
+        for m, guess in enumerate(several)
+    }
+    found = sample.judge(source, definitions) if definitions else {}
+    return [[found[f"{n}_{m}"] for m in range(len(several))] for n, (_, several) in enumerate(tried)]
+
+
+def _choose(column: SampleColumn, as_text: JudgedColumn, guessed: Sequence[JudgedColumn]) -> None:
+    """Choose the first guess that holds, or none."""
+    for guess, one in zip(column.guesses, guessed, strict=True):
+        if not one.misfits:
+            column.guess, column.required = guess, column.required and not one.missing
+            return
+    column.guess, column.required = None, column.required and not as_text.missing
+    least = min(range(len(guessed)), key=lambda n: guessed[n].misfits)
+    column.doubt = Doubt(column.guesses[least], guessed[least].misfits, guessed[least].examples)
 
 
 def definition(column: SampleColumn, guess: Guess | None) -> dict[str, str]:
