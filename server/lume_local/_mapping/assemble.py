@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 
 from lume_local._flow.definition import quoted
 from lume_local._flow.fields import FlowError
+from lume_local._flow.patterns import Pattern
 from lume_local._flow.source_settings import FINDING
 from lume_local._flow.table_bounds import folded
 from lume_local._mapping.decisions import NOTHING, ColumnDecision, in_layout
@@ -103,7 +104,7 @@ def propose(
     for group in groups:
         for sample in group.samples:
             sample.decide(in_layout(decided, group.name))
-    layouts = [_layout(group, target, in_layout(decided, group.name)) for group in groups]
+    layouts = [_layout(group, target, in_layout(decided, group.name), profiles) for group in groups]
     _check_used(decided, layouts)
     if any(layout.name for layout in layouts):
         layouts = _told_apart(
@@ -112,15 +113,8 @@ def propose(
     definition, seeds = definition_of(target, layouts, decided, inline=inline)
     seen = [_seen(one.profile, layouts) for one in samples]
     doubts = [*target.notes, *dict.fromkeys(doubt for one in samples for doubt in one.doubts)]
-    if (
-        base is not None
-        and target.base is not None
-        and "layouts" not in target.base
-        and "layouts" in definition
-    ):
-        doubts += _of_first(base)
-    if any(one.is_new for one in layouts) and "layouts" in definition:
-        doubts += lost(definition)
+    if target.base is not None and "layouts" in definition:
+        doubts += [*_of_first(target.base, definition), *lost(definition)]
     return ProposedFlow(
         f"{target.name}:{target.version}",
         target.shown,
@@ -133,12 +127,12 @@ def propose(
     )
 
 
-def _of_first(base: Json) -> Iterator[str]:
-    """Yield doubts about the layout of a version that had none."""
-    ((name, layout),) = base["layouts"].items()
-    if "match" in layout:
+def _of_first(base: Json, definition: Json) -> Iterator[str]:
+    """Yield doubts about the first layout of a version, if the one before had none."""
+    name, layout = next(iter(definition["layouts"].items()))
+    if "layouts" not in base and "match" in layout:
         yield f"{name} reads files without names in them: correct its match, a pattern of their paths"
-    if "where" in layout.get("source", {}):
+    if "layouts" not in base and "where" in layout.get("source", {}):
         yield f"{name} reads only rows that fulfil its where: check whether other layouts need one, too"
 
 
@@ -178,7 +172,7 @@ def _check_used(decided: Mapping[str, ColumnDecision], layouts: Sequence[LayoutP
 def _is_for(suggestion: Suggestion, profile: Profile, profiles: Sequence[Profile]) -> bool:
     """Return whether a suggestion is for a sample: its columns are there, or in none."""
     there = [one for one in profiles if all(map(one.column, suggestion.sources))]
-    return profile in there or not there
+    return not there or any(one is profile for one in there)
 
 
 # -- samples that are written alike
@@ -297,7 +291,13 @@ def _unique(name: str, taken: Collection[str]) -> str:
 # -- one layout
 
 
-def _layout(group: _Group, target: MappingTarget, decided: Mapping[str, ColumnDecision]) -> LayoutProposal:
+def _layout(
+    group: _Group,
+    target: MappingTarget,
+    decided: Mapping[str, ColumnDecision],
+    every: Sequence[Profile],
+) -> LayoutProposal:
+    """Return the proposal of a group's layout; `every` has the profiles of all groups."""
     profiles = [one.profile for one in group.samples]
     source = dict(profiles[0].source)
     if words := list(dict.fromkeys(word for one in profiles for word in one.source.get("null", ()))):
@@ -322,7 +322,7 @@ def _layout(group: _Group, target: MappingTarget, decided: Mapping[str, ColumnDe
         for one in profile.columns
         if one.name not in read and one.name.lower() not in spelled and folded(one.name) not in aliases
     )
-    match = [_pattern(profiles[0])] if group.name and group.is_new and not has_names(source) else []
+    is_nameless = bool(group.name) and group.is_new and not has_names(source)
     return LayoutProposal(
         group.name,
         group.is_new,
@@ -332,7 +332,7 @@ def _layout(group: _Group, target: MappingTarget, decided: Mapping[str, ColumnDe
         [column.name for column in columns if column.chosen is None],
         list(unused),
         [*doubts, *_doubts(group, columns)],
-        match,
+        _patterns(profiles, every) if is_nameless else [],
     )
 
 
@@ -413,7 +413,7 @@ def _told_apart(
         unclear = [one for one in found.values() if one.name in wrong and one.is_new and not one.match]
         for one in unclear:
             mine = [profile for profile in profiles if profile.name in one.samples]
-            found[one.name] = evolve(one, match=list(dict.fromkeys(map(_pattern, mine))))
+            found[one.name] = evolve(one, match=_patterns(mine, profiles))
         if not unclear:
             break
     return [_with_doubt(one) for one in found.values()]
@@ -428,12 +428,23 @@ def _with_doubt(layout: LayoutProposal) -> LayoutProposal:
     return evolve(layout, doubts=[*layout.doubts, f"{doubt}: check that"])
 
 
-def _pattern(profile: Profile) -> str:
-    """Return a pattern for files like a sample: those of its folder, or with other digits in their names."""
-    folder, _, name = profile.path.rpartition("/")
+def _patterns(profiles: Sequence[Profile], every: Sequence[Profile]) -> list[str]:
+    """Return patterns for files like these samples, and not like others.
+
+    They are all files of a sample's folder, or those with other digits in their names.
+    """
+    others = [one.path for one in every if all(one is not mine for mine in profiles)]
+    found = dict.fromkeys(next(_patterns_of(one.path, others)) for one in profiles)
+    return list(found)
+
+
+def _patterns_of(path: str, others: Sequence[str]) -> Iterator[str]:
+    folder, _, name = path.rpartition("/")
+    above = f"**/{folder.rpartition('/')[2]}/*"
     # The folder of an upload is its own.
-    is_own = not folder or "://" in folder
-    return f"**/{re.sub(r'[0-9]+', '*', name)}" if is_own else f"**/{folder.rpartition('/')[2]}/*"
+    if folder and "://" not in folder and not any(map(Pattern(above).matches, others)):
+        yield above
+    yield f"**/{re.sub(r'[0-9]+', '*', name)}"
 
 
 def _seen(profile: Profile, layouts: Sequence[LayoutProposal]) -> SampleSeen:

@@ -122,7 +122,7 @@ def definition_of(
             found["source"] = layout.source if layout.is_new else found.get("source", {})
             found["columns"] |= {name: one | _unread(found["columns"][name]) for name, one in read.items()}
         else:
-            _add(found, layout, read)
+            _add(found, layout, read, [name for name, one in own.items() if one.is_open])
     if seeds:
         found["seeds"] = found.get("seeds", {}) | seed_tables(seeds)
     return {key: one for key, one in found.items() if one or key != "source"}, seeds or {}
@@ -137,12 +137,19 @@ def _contract(layouts: Sequence[LayoutProposal]) -> dict[str, Json]:
     return found
 
 
-def _add(found: Json, layout: LayoutProposal, read: Mapping[str, Json]) -> None:
-    """Add a layout to the version, or change its columns."""
+def _add(found: Json, layout: LayoutProposal, read: Mapping[str, Json], left_open: Collection[str]) -> None:
+    """Add a layout to the version, or change its columns.
+
+    Args:
+        left_open: the columns that a person has left without a source, whatever the contract says.
+    """
     entry = found.setdefault("layouts", {}).setdefault(layout.name, {})
     columns = dict(entry.get("columns", {}))
     for name, one in read.items():
-        if one != {"sql": "NULL"} or name in columns or "sql" in found["columns"][name]:
+        default = found["columns"][name]
+        # A constant of the contract is for all layouts.
+        reads = "from" in default or any(names(default.get("sql", "NULL")) for names in (names_in, words_in))
+        if one != {"sql": "NULL"} or name in columns or reads or ("sql" in default and name in left_open):
             columns[name] = one.get("sql", quoted(name)) if "from" not in one else one
     entry["columns"] = columns
     if not layout.is_new:
@@ -256,7 +263,7 @@ def file_text(
         if name == "layouts":
             for entry, table in content.items():
                 new = next((one for one in layouts if one.name == entry), None)
-                lines += _layout_text(entry, table, new, samples, decisions)
+                lines += _layout_text(entry, table, new, samples, decisions, definition["columns"])
         elif name in ("columns", "seeds"):
             for entry, table in content.items():
                 lines.append("")
@@ -295,6 +302,7 @@ def _layout_text(
     layout: LayoutProposal | None,
     samples: Sequence[SampleSeen],
     decisions: Mapping[str, ColumnDecision],
+    contract: Json,
 ) -> Iterator[str]:
     """Yield the tables of a layout; the evidence if it was proposed or reads a sample."""
     place = f"layouts.{toml_text.key(name)}"
@@ -316,7 +324,7 @@ def _layout_text(
     )
     for column in dict.fromkeys([*about, *read]):
         yield from about.get(column, ())
-        (line,) = toml_text.entries({column: read.get(column, "NULL")})
+        (line,) = toml_text.entries({column: read.get(column, contract[column].get("sql", "NULL"))})
         yield line if column in read else f"# {line}"
 
 

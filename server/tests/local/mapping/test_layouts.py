@@ -196,3 +196,26 @@ def test_a_layout_that_loses_its_latest_files_is_named(
         one for one in answer.proposal["doubts"] if one.startswith("b would also read the latest files of v1")
     ]
     assert bool(doubts) == is_lost
+
+
+def test_a_pattern_matches_no_other_sample(tmp_path: Path) -> None:
+    one, other = dated(tmp_path, "in/a.csv", DECIDED), dated(tmp_path, "in/b.csv", "04/23/2024,04/05/2024")
+    given = [{"path": str(path), "shown": f"in/{path.name}"} for path in (one, other)]
+    answer = make_proposal(Propose(target().to_json(), given))
+    assert isinstance(answer, Proposed)
+    assert answer.proposal["layouts"][1]["match"] == ["**/b.csv"], "in/* are the files of both"
+    given[1]["below"] = "us/b.csv"
+    answer = make_proposal(Propose(target().to_json(), given))
+    assert isinstance(answer, Proposed)
+    assert answer.proposal["layouts"][1]["match"] == ["**/us/*"]
+
+
+@pytest.mark.parametrize("choices", [{}, {"kind": None}])
+def test_a_constant_is_that_of_a_new_layout_too(tmp_path: Path, choices: Json) -> None:
+    columns: Json = {"nr": {"type": "integer"}, "kind": {"sql": "'x'"}}
+    path = write(tmp_path, "a.csv", "Number;art\n1;2\n")
+    found = proposed(of_flow(read_definition(people(columns=columns))), path, choices=choices)
+    assert found["definition"]["columns"]["kind"] == {"sql": "'x'"}
+    read = found["definition"]["layouts"]["a"]["columns"]
+    assert read.get("kind") == ("NULL" if choices else None)
+    assert choices or "# kind = \"'x'\"" in found["toml"]
