@@ -139,7 +139,7 @@ def test_at_every_place_what_was_opened_first_is_read(tmp_path: Path, name: str,
         if isinstance(answer, Refused):
             assert LINK in answer.problem
         else:
-            assert answer.proposal["columns"][0]["chosen"]["values"][0]["before"] == OURS
+            assert answer.proposal["layouts"][0]["columns"][0]["chosen"]["values"][0]["before"] == OURS
         outcomes.append(type(answer).__name__)
         if happened:
             swapped.unlink()
