@@ -86,11 +86,14 @@ async def propose(
     paths = [samples] if isinstance(samples, str | PathLike) else list(samples)
     if not paths:
         raise FlowError("samples", "are missing: pass at least one file")
+    confirmed = {fspath(one) for one in footers}
+    if unknown := confirmed - set(map(fspath, paths)):
+        raise FlowError("footers", f"{min(unknown)} is none of the samples")
     options = {"encoding": encoding, "delim": delim}
     given = [
         _sample(path, source)
         | {key: one for key, one in options.items() if one}
-        | ({"footer": True} if path in footers else {})
+        | ({"footer": True} if fspath(path) in confirmed else {})
         for path in paths
     ]
     try:

@@ -225,6 +225,10 @@ def test_a_footer_is_a_question_and_no_evidence(folder: Path) -> None:
     assert "order_id    Bestell-Nr." in done.stderr, "although its last value is no number"
     assert "decide: in/mueller.csv: the last lines begin with 'Summe'" in done.stderr.replace(os.sep, "/")
     assert "orders:v1 on mueller.csv: 101 rows read, 100 clean, 1 rejected" in done.stderr
+    wrong = CliRunner().invoke(
+        app, ["flow", "map", "orders.json", "in/mueller.csv", "--footer", "in/api.json"]
+    )
+    assert (wrong.exit_code, "footers: in/api.json is none of the samples" in wrong.stderr) == (1, True)
     text = Path("flows/orders.v1.toml").read_text()
     Path("flows/orders.v1.toml").write_text(text.replace("# footer = ", "footer = "))
     tried = CliRunner().invoke(app, ["flow", "try", "flows/orders.v1.toml", "in/mueller.csv"])
