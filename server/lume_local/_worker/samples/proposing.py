@@ -141,12 +141,12 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
             guessed = read.source | ({"null": null} if null else {})
             settings = said.over(guessed)
             footer = [] if "footer" in said.said else read.footer
-            seen: Sample | None = read
             asked, parts = read.doubts, read.parts
             if any(settings.get(key) != guessed.get(key) for key in said.said if key != "footer"):
                 asked = []  # the answers may be to any of the questions
             if asked and read.footer and "footer" in said.said:
                 asked = asked[:-1]  # the question about it, which comes last, is answered
+            seen: Sample | None = evolve(read, doubts=asked)
             if settings != guessed or footer:
                 seen, members = None, None
             # A total is no evidence about a column, whether or not a person has said so.

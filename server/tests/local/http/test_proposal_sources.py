@@ -24,23 +24,23 @@ async def seen(wire: Wire, path: str, known: dict[str, Any] | None) -> dict[str,
 
 
 async def test_what_is_known_stands_and_the_rest_is_detected(wire: Wire, home: Path) -> None:
-    (home / "a.csv").write_bytes("Cities\n\nCity|Sum\nK\u00f6ln|1.5\nBonn|2.5\nTotal|4.0\n".encode("cp850"))
+    (home / "a.csv").write_text("Cities\n\nCity|Code|Sum\nK\u00f6ln|K|1.5\nBonn|BN|2.5\nTotal||4.0\n")
     guessed = await seen(wire, "a.csv", None)
-    assert guessed["source"]["csv"] == {"delim": "|", "encoding": "cp1252"}
-    assert any("pass encoding=" in doubt for doubt in guessed["doubts"])
-    known = await seen(wire, "a.csv", {"csv": {"encoding": "cp850"}, "footer": {"starts_with": ["Total"]}})
+    assert guessed["source"]["csv"] == {"delim": "|", "encoding": "utf-8"}
+    assert len(guessed["doubts"]) == 2
+    known = await seen(wire, "a.csv", {"csv": {"encoding": "cp1252"}, "footer": {"starts_with": ["Total"]}})
     assert known["source"] == guessed["source"] | {
-        "csv": {"delim": "|", "encoding": "cp850"},
+        "csv": {"delim": "|", "encoding": "cp1252"},
         "footer": {"starts_with": ["Total"]},
     }
-    assert (known["columns"], known["rows"]) == (["City", "Sum"], 2)
+    assert (known["columns"], known["rows"]) == (["City", "Code", "Sum"], 2)
     (header,) = known["doubts"]
-    assert "the header is taken to be 'City', 'Sum'" in header, "nothing else is left to ask"
-    records = await seen(wire, "a.csv", {"csv": {"encoding": "cp850"}, "footer": None})
+    assert "the header is taken to be 'City', 'Code', 'Sum'" in header, "nothing else is left to ask"
+    records = await seen(wire, "a.csv", {"footer": None})
     assert (records["rows"], records["footer"], records["doubts"]) == (3, [], [header])
     assert (await seen(wire, "a.csv", {"csv": {"delim": ";"}}))["source"]["csv"]["delim"] == ";"
-    no_header = {"header": "none", "names": ["x", "y"]}
-    assert (await seen(wire, "a.csv", no_header))["columns"] == ["x", "y"]
+    no_header = {"header": "none", "names": ["x", "y", "z"]}
+    assert (await seen(wire, "a.csv", no_header))["columns"] == ["x", "y", "z"]
     (home / "b.csv").write_text("1;20\n3;4\n5;6\n7;8\n")
     assert (await seen(wire, "b.csv", None))["columns"] == ["column_1", "column_2"]
     assert (await seen(wire, "b.csv", {"header": None, "names": None}))["columns"] == ["1", "20"]
@@ -57,7 +57,6 @@ async def test_a_sheet_and_a_member_are_chosen(wire: Wire, home: Path) -> None:
         archive.writestr("a.csv", "City;Sum\nBonn;1\n")
         archive.writestr("b.csv", "Ort,Betrag\nUlm,2\n")
         archive.writestr("notes.txt", "written by hand")
-    body = {"samples": ["a.zip"], "schema": TARGET}
     guessed = await seen(wire, "a.zip", None)
     assert (guessed["columns"], guessed["source"]["members"]) == (["Ort", "Betrag"], "b.csv"), "not alike"
     assert "not read of the archive, as another table: 'a.csv' (City, Sum)" in guessed["doubts"]
@@ -65,7 +64,7 @@ async def test_a_sheet_and_a_member_are_chosen(wire: Wire, home: Path) -> None:
     assert (member["columns"], member["source"]["members"]) == (["Ort", "Betrag"], "b.csv")
     assert member["source"]["csv"]["delim"] == ","
     assert (member["sheets"], member["members"]) == ([], ["a.csv", "b.csv", "notes.txt"])
-    body |= {"sources": [{"members": "*.dat"}]}
+    body = {"samples": ["a.zip"], "schema": TARGET, "sources": [{"members": "*.dat"}]}
     refused = await wire.ask("POST", "/v1/flows/cities/proposals", json=body)
     assert "a.zip has no member that matches '*.dat': it has 'a.csv', 'b.csv'" in refused.document["detail"]
 
