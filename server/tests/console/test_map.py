@@ -330,7 +330,7 @@ def test_how_a_file_is_read_is_said_on_the_page(page: Any, site: Site, orders: s
     expect(page.get_by_label("Encoding")).to_have_value("utf-8")
     expect(row(page, "note").locator(".values")).to_contain_text("Köln")
     page.get_by_label("Delimiter").select_option("tab")
-    expect(page.locator(".doubts").first).to_contain_text('if its delimiter is ";", choose its delimiter')
+    expect(page.locator(".doubts").first).to_contain_text('";", choose its delimiter')
 
 
 def test_what_can_not_be_read_as_said_asks_again(page: Any, site: Site, orders: str) -> None:
