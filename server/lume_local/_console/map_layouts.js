@@ -4,8 +4,18 @@ import { el, fill } from "./dom.js";
 import { counted, fileName } from "./format.js";
 import { drawRow } from "./map_row.js";
 import { card, notice, table } from "./parts.js";
+import { inControls } from "./words.js";
 
 const COLUMNS = [["Target"], ["Source"], ["Values"], ["Grade and evidence"], ["Review"]];
+
+const sentence = (text) => (/[.?]$/.test(text) ? text : `${text}.`);
+
+/** Questions for a person. */
+export const doubtList = (all) =>
+  el(
+    "ul.doubts",
+    all.map((one) => el("li", sentence(inControls(one)))),
+  );
 
 /** `node` has a card for each layout that reads one of the files; `draw` updates them. */
 export function layoutCards(mapping) {
@@ -92,11 +102,7 @@ function aboutLayout(mapping, { name, is_new, samples, match, unused, doubts }) 
         "p",
         `It reads files like ${match.join(", ")}, as names can't tell it from others: check that in the flow file.`,
       ),
-    doubts.length > 0 &&
-      el(
-        "ul.doubts",
-        doubts.map((one) => el("li", one)),
-      ),
+    doubts.length > 0 && doubtList(doubts),
     unused.length > 0 && el("p.muted", `Unused columns: ${unused.join(", ")}.`),
   ];
 }

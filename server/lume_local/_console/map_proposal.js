@@ -20,16 +20,23 @@ export class Mapping {
     Object.assign(this, { flow, files, decisions, signal, onChange: () => {}, onBusy: () => {} });
   }
 
+  /** Makes the first proposal; of decisions about other files, or an earlier version, those stay that fit. */
   async load() {
+    const earlier = this.decisions.kept;
     try {
-      await this.ask();
+      return await this.ask();
     } catch (error) {
-      const { choices, layout, ...others } = this.decisions.kept;
-      if (error.status !== 422 || !(Object.keys(choices).length || layout)) throw error;
-      notice(`Your earlier decisions no longer fit. ${error.message}`, true);
-      this.decisions.restore({ ...NOTHING, ...others });
-      await this.ask();
+      if (error.status !== 422 || !(Object.keys(earlier.choices).length || earlier.layout)) throw error;
+      notice(`Some of your earlier decisions no longer fit. ${error.message}`, true);
     }
+    const without = { ...NOTHING, sources: earlier.sources };
+    this.decisions.restore(without);
+    await this.ask();
+    this.decisions.adopt(earlier, this.proposal);
+    return this.ask().catch(() => {
+      this.decisions.restore(without);
+      return this.ask();
+    });
   }
 
   /** Requests the proposal for all decisions; does nothing if a later request was made, which gets the answer. */
@@ -116,11 +123,11 @@ export class Mapping {
 
 const PREFIX = "lume-map:";
 const TABLES = ["csv", "fixed", "excel"]; // of `[source]`, in which fields are changed singly
-const NOTHING = { choices: {}, sources: {}, layout: "" };
+const NOTHING = { choices: {}, sources: {}, layout: "", first: "" };
 
 /**
  * The decisions for a flow and its first file: `choices` by target column and `sources` by file, in the form of the
- * contract, and the name of the new layout.
+ * contract, the name of the new layout, and the first one that it had.
  */
 export function decisionsOf(flow, file) {
   const key = `${PREFIX}${flow}:${file}`;
@@ -168,7 +175,25 @@ export function decisionsOf(flow, file) {
         layouts: own ? { ...others, [layout]: own } : others,
       });
       const choices = Object.entries(this.kept.choices).map(([name, one]) => [name, moved(one)]);
-      this.restore({ ...this.kept, layout, choices: Object.fromEntries(choices) });
+      const first = this.kept.layout ? this.kept.first : before;
+      this.restore({ ...this.kept, layout, first, choices: Object.fromEntries(choices) });
+    },
+
+    /** Takes over earlier decisions that are about columns and layouts of a proposal, by its first name. */
+    adopt({ choices, sources, layout, first }, { layouts }) {
+      const columns = new Set(layouts[0].columns.map(({ name }) => name));
+      const there = new Set(layouts.map(({ name }) => name));
+      const named = ([name, one]) => [name === layout ? first : name, one];
+      const own = (of) =>
+        Object.fromEntries(
+          Object.entries(of)
+            .map(named)
+            .filter(([name]) => there.has(name)),
+        );
+      const kept = Object.entries(choices)
+        .filter(([name]) => columns.has(name))
+        .map(([name, { layouts: of = {}, ...flat }]) => [name, { ...flat, layouts: own(of) }]);
+      this.restore({ ...NOTHING, sources, choices: Object.fromEntries(kept) });
     },
 
     clear() {

@@ -6,6 +6,8 @@ import { counted, shortId } from "./format.js";
 import { arrivalsOf } from "./map_arrivals.js";
 import { address, card, notice } from "./parts.js";
 
+const UPLOADED = "upload://";
+
 /** `node` has the buttons; `draw` updates them. `failed` is the run whose file it is, if any. */
 export function saving(mapping, failed) {
   const problem = el("p.problem", { role: "alert" });
@@ -59,11 +61,13 @@ export function saving(mapping, failed) {
     await submit(reference);
   }
 
-  /** Runs a version on the source of the failed run, else on each file. */
+  /** Runs a version on the source of the failed run, unless files were uploaded in its place; else on each file. */
   async function submit(reference) {
     const before = failed && (await get(path("runs", failed)).catch(() => null));
     const runs = [];
-    for (const source_path of before ? [before.source_path] : mapping.files) {
+    const isOther = (file) => file.startsWith(UPLOADED) && file !== before.source_path;
+    const sources = before && !mapping.files.some(isOther) ? [before.source_path] : mapping.files;
+    for (const source_path of sources) {
       const key = JSON.stringify([reference, source_path]);
       if (!keys.has(key)) keys.set(key, newKey());
       const body = { flow_version: reference, source_path, run_metadata: before?.run_metadata ?? null };

@@ -2,14 +2,13 @@
 
 import { el, fill } from "./dom.js";
 import { counted, fileName } from "./format.js";
-import { layoutCards } from "./map_layouts.js";
+import { doubtList, layoutCards } from "./map_layouts.js";
 import { decisionsOf, Mapping } from "./map_proposal.js";
 import { footerAnswers, readingOf } from "./map_reading.js";
 import { saving } from "./map_save.js";
 import { trialOf } from "./map_trial.js";
 import { fileForm, mapAddress } from "./map_upload.js";
 import { address, card, pageHead } from "./parts.js";
-import { inControls } from "./words.js";
 
 export async function show({ parts, query, signal }) {
   const [flow, files, run] = [parts[1] ?? "", query.getAll("file"), query.get("run")];
@@ -84,13 +83,6 @@ function summary({ proposal, decisions, changed, open }) {
   ];
 }
 
-const sentence = (text) => (/[.?]$/.test(text) ? text : `${text}.`);
-const doubtList = (all) =>
-  el(
-    "ul.doubts",
-    all.map((one) => el("li", sentence(inControls(one)))),
-  );
-
 /** The files: the layout that reads each, the questions about it, and the controls for how it is read. */
 function filesCard(mapping, run) {
   const body = el("div");
@@ -104,8 +96,8 @@ function filesCard(mapping, run) {
     const state = JSON.stringify([proposal.samples, mapping.refusals]);
     if (drawn === state) return;
     drawn = state;
-    const { name, parentNode } = document.activeElement;
-    const within = [...body.children].indexOf(parentNode.closest?.(".sample"));
+    const { name } = document.activeElement ?? {};
+    const within = [...body.children].indexOf(document.activeElement?.closest(".sample"));
     fill(
       body,
       proposal.samples.map((sample, index) => {

@@ -298,6 +298,26 @@ def test_files_of_several_senders_become_layouts_of_one_version(page: Any, site:
     expect(seen).to_contain_text(re.compile(f"{shop}csv120.*20[0-9]{{2}}"))
 
 
+def test_decisions_about_a_layout_stay_with_other_files(page: Any, site: Site, orders: str) -> None:
+    one, two = site.write("mueller.csv", FOREIGN), site.write("shop.csv", SHOP)
+    opened(page, orders, one)
+    page.get_by_label("the day first").check()
+    expect(row(page, "ordered").locator(".values li").first).to_contain_text("2024-04-03")
+    page.get_by_label("Name of the layout").fill("partner")
+    page.get_by_label("Name of the layout").press("Tab")
+    expect(page.get_by_role("heading", name="Layout partner", exact=True)).to_be_visible()
+    opened(page, orders, f"{one}&file={two}", "Columns in mueller")
+    expect(page.get_by_label("the day first")).to_be_checked()
+    page.get_by_label("Source of note in shop").select_option("leave open")
+    expect(page.get_by_role("table", name="Columns in shop")).to_contain_text("Left open")
+    page.get_by_role("link", name=f"Leave {two} out").click()
+    page.get_by_role("table", name="Columns", exact=True).wait_for(timeout=PATIENCE)
+    expect(page.locator(".notice.problem").last).to_contain_text(
+        "Some of your earlier decisions no longer fit."
+    )
+    expect(page.get_by_label("the day first")).to_be_checked()
+
+
 def test_a_file_that_the_flow_reads_is_just_run(page: Any, site: Site, orders: str) -> None:
     opened(page, orders, site.write(f"{orders}.csv", READ))
     expect(page.get_by_text(f"{orders}:v3 reads {orders}.csv.")).to_be_visible()
