@@ -119,7 +119,10 @@ def test_by_their_files_if_the_layout_is_not_there(tmp_path: Path, first: Result
     rows = as_csv(corrected(first, without="_lume_layout"))
     again = returned(tmp_path / "again", first, rows, layouts=of_files)
     assert again.mapped == EXPECTED
-    with pytest.raises(RunFailed, match="has rows whose layout is not known from _lume_layout or _lume_file"):
+    with pytest.raises(
+        RunFailed,
+        match=r"the layout of some rows of corrected\.csv is not known from _lume_layout or _lume_file",
+    ):
         returned(tmp_path / "unknown", first, rows)
 
 
@@ -147,7 +150,9 @@ def test_rejected_again_they_keep_their_layout(tmp_path: Path, first: Result) ->
 def test_a_layout_that_the_version_lacks(tmp_path: Path, first: Result) -> None:
     rows = corrected(first)
     rows[0]["_lume_layout"] = "bnak"
-    with pytest.raises(RunFailed, match="has rows of the layout 'bnak', which orders:v1 does not have"):
+    with pytest.raises(
+        RunFailed, match=r"some rows of corrected\.csv have the layout 'bnak', which orders:v1 does not have"
+    ):
         returned(tmp_path / "again", first, as_csv(rows))
 
 

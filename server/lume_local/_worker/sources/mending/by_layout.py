@@ -11,7 +11,7 @@ from lume_async._base.words import listed
 from lume_local._flow.definition import REJECTED_ROWS, RESERVED
 from lume_local._flow.table_bounds import folded
 from lume_local._worker.outputs.row_json import FILE
-from lume_local._worker.sources.formats.names import lacking, spellings
+from lume_local._worker.sources.formats.names import OTHERWISE, lacking, spellings
 from lume_local._worker.sources.intake import Reading, ReturnOrigin
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.sql import scan_or_retry, text
@@ -23,17 +23,18 @@ PUT_BACK = "Put the column back (an empty one, if the rows have no value there),
 def rows_by_layout(reading: Reading, relation: Relation) -> Relation:
     """Return the rows of a file of rejects in a branch a layout; count them in the account. Raises `SourceError`."""
     flow = reading.flow
-    labelled = f"SELECT *, {_layout_of(relation, reading.origin)} AS _lume_of FROM ({relation.reader})"
+    label = _layout_of(relation, reading.origin, layout_by_columns(reading.flow, reading.shown, relation.raw))
+    labelled = f"SELECT *, {label} AS _lume_of FROM ({relation.reader})"
     query = "SELECT _lume_of, count(*) FROM ({}) GROUP BY ALL ORDER BY ALL"
-    counts = Counter[str](
+    counts = Counter[Any](
         dict(
             scan_or_retry(
                 labelled, lambda reader: reading.connection.execute(query.format(reader)).fetchall()
             )
         )
     )
+    counts.update(one.layout or None for one in reading.malformed.rows())
     _check_known(reading, counts)
-    counts.update(one.layout for one in reading.malformed.rows() if one.layout)
     reading.account.rows_of = dict(counts)
     layouts = [layout for layout in flow["layouts"] if layout in counts] or list(flow["layouts"])[:1]
     items = [
@@ -65,7 +66,25 @@ def rows_by_layout(reading: Reading, relation: Relation) -> Relation:
     return evolve(own, is_numbered=len(layouts) > 1, branches=tuple(branches))
 
 
-def _layout_of(relation: Relation, origin: ReturnOrigin) -> str:
+def layout_by_columns(flow: dict[str, Any], shown: str, names: Sequence[str]) -> str:
+    """Return the layout of rows from runs of a version without layouts, whose columns are those of their files.
+
+    Only rows that the server has gathered are known to be such: with layouts they have a column for it. Empty for
+    others, and if none of the layouts reads most of the columns.
+    """
+    if shown != REJECTED_ROWS or LAYOUT in names:
+        return ""
+    forms = {layout: form_of(flow, layout) for layout in flow["layouts"]}
+    fits = {
+        layout: len(form["sources"])
+        for layout, form in forms.items()
+        if all(_value(form, name, names) is not None for name in form["sources"])
+    }
+    best = [layout for layout, read in fits.items() if read == max(fits.values())]
+    return best[0] if len(best) == 1 else ""
+
+
+def _layout_of(relation: Relation, origin: ReturnOrigin, otherwise: str) -> str:
     """Return SQL for the layout of a row: its own column, else that of its file in the account of the run."""
     lower = [name.lower() for name in relation.raw]
     own, file = (
@@ -75,20 +94,25 @@ def _layout_of(relation: Relation, origin: ReturnOrigin) -> str:
     of_file = "NULL"
     if origin.layouts:
         of_file = f"{layouts}[list_position({files}, coalesce({file}, ''))]"
-    return f"coalesce(nullif(trim({own}), ''), {of_file})"
+    return f"coalesce(nullif(trim({own}), ''), {of_file}, nullif({text(otherwise)}, ''))"
 
 
 def _check_known(reading: Reading, counts: Counter[Any]) -> None:
     flow = reading.flow
+    if None in counts and reading.shown == REJECTED_ROWS:
+        raise SourceError(
+            f"none of the layouts of {flow['ref']}, or more than one, reads the columns of {REJECTED_ROWS}. "
+            f"{OTHERWISE}"
+        )
     if None in counts:
         raise SourceError(
-            f"{reading.shown} has rows whose layout is not known from {LAYOUT} or {FILE}: fill in {LAYOUT} with one "
-            f"of {listed(list(flow['layouts']), 10)}, or submit them for their run"
+            f"the layout of some rows of {reading.shown} is not known from {LAYOUT} or {FILE}: fill in {LAYOUT} with "
+            f"one of {listed(list(flow['layouts']), 10)}, or submit them for their run"
         )
     if unknown := [layout for layout in counts if layout not in flow["layouts"]]:
         raise SourceError(
-            f"{reading.shown} has rows of the layout {unknown[0]!r}, which {flow['ref']} does not have: submit them "
-            "to a version that has it"
+            f"some rows of {reading.shown} have the layout {unknown[0]!r}, which {flow['ref']} does not have: submit "
+            "them to a version that has it"
         )
 
 

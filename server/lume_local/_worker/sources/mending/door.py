@@ -40,7 +40,7 @@ from lume_local._worker.sources.formats.text.csv import names_of, read_csv, spli
 from lume_local._worker.sources.formats.text.dialect import Dialect, FixedWidth
 from lume_local._worker.sources.formats.text.encoding import MARKS, in_utf8
 from lume_local._worker.sources.intake import NOT_JSON, Account, CorrectedRows, Reading, RefusedLine, RowsFile
-from lume_local._worker.sources.mending.by_layout import PUT_BACK
+from lume_local._worker.sources.mending.by_layout import PUT_BACK, layout_by_columns
 from lume_local._worker.sources.mending.line_forms import LineForm, entry_of, form_in_cell
 from lume_local._worker.sources.mending.line_forms import form_of as form_of_entry
 from lume_local._worker.sources.mending.lost_letters import INVALID, KEPT, STILL_LOST, Identity, as_counted
@@ -139,6 +139,7 @@ class RejectRows:
         self.names, self._source = names, source
         self._origin, self._malformed = reading.origin, reading.malformed
         self._own = OwnColumns(names, reading.corrected)
+        self._layout_of_others = layout_by_columns(source, reading.shown, names) if source["layouts"] else ""
         self._others = self._own.others
         csv = source["csv"] if source["format"] == "csv" else reading.flow["csv"]
         self._usual = LineForm.of(self._others, reading.flow | {"csv": csv})
@@ -180,7 +181,7 @@ class RejectRows:
         """Return the layout of a record's file; empty if it has none, or if that is not known."""
         layouts = self._source["layouts"]
         found = self._own.of(cells, LAYOUT).strip() or self._origin.layouts.get(self._own.of(cells, FILE), "")
-        return found if found in layouts else ""
+        return found if found in layouts else self._layout_of_others
 
     def _form_of_source(self, layout: str) -> dict[str, Any]:
         """Return the compiled form that has read a file."""
