@@ -212,7 +212,8 @@ def _by_names(beginning: "_Beginning", known: Sequence[_Known], flow: dict[str, 
     fitting = [(one, fit) for one, fit in fits if not fit.lacks and not fit.why]
     if not fitting:
         raise SourceError(
-            f"{shown} has none of the layouts of {flow['ref']}. {_nearest(beginning, fits)}{_how(flow, shown)}"
+            f"{shown} has none of the layouts of {flow['ref']}. {_nearest(beginning, fits)}"
+            f"{_unmatched(beginning.file, known)}{_how(flow, shown)}"
         )
     best = max((fit.read, fit.is_all) for _, fit in fitting)
     found = [one for one, fit in fitting if (fit.read, fit.is_all) == best]
@@ -220,8 +221,9 @@ def _by_names(beginning: "_Beginning", known: Sequence[_Known], flow: dict[str, 
         found = _by_encoding(found, beginning)
     if len(found) > 1:
         raise SourceError(
-            f"{shown} has each of the layouts {_listed(found)} of {flow['ref']}, which read the same names: name the "
-            'layout when you submit the run, or give them match = "…", the paths of their files, in a new version'
+            f"{shown} has each of the layouts {_listed(found)} of {flow['ref']}, which read equally many of its "
+            'columns: name the layout when you submit the run, or give them match = "…", the paths of their files, '
+            "in a new version"
         )
     return found[0]
 
@@ -249,6 +251,11 @@ def _nearest(beginning: "_Beginning", fits: Sequence[tuple[_Known, _Fit]]) -> st
     return (
         f"Nearest is {one.name!r}: {fit.why or f'the file has no single column {listed([*names], 10, str)}'}"
     )
+
+
+def _unmatched(file: File, known: Sequence[_Known]) -> str:
+    is_told = file.paths and any(one.patterns for one in known)
+    return f", and no match fits its path {file.paths[0]!r}" if is_told else ""
 
 
 def _how(flow: dict[str, Any], shown: str) -> str:

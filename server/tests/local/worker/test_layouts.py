@@ -168,6 +168,28 @@ def test_a_forced_layout(tmp_path: Path) -> None:
     assert layouts_of(result) == {"": "mine"}
 
 
+@pytest.mark.parametrize(
+    ("layout", "words"),
+    [
+        ({"header": {"contains": ["sum"]}}, "lacks 'sum'. Fix the file or header"),
+        ({"csv": {"delim": ";"}}, "looks like the delimiter is ',', not ';': set csv.delim = \",\""),
+    ],
+)
+def test_where_a_forced_layout_is_corrected(tmp_path: Path, layout: dict[str, Any], words: str) -> None:
+    by_path = {"mine": {"match": "other/*", "columns": SHOP["columns"], "source": layout}, "shop": SHOP}
+    with pytest.raises(RunFailed) as failed:
+        run(tmp_path, by_path, ("a.csv", OF_SHOP), layout="mine")
+    assert f"{words} in [layouts.mine.source] (in a new flow version" in str(failed.value)
+
+
+def test_the_path_is_told_if_others_are_recognised_by_theirs(tmp_path: Path) -> None:
+    by_path = {"mine": {"match": "mine/*", **SHOP}, "shop": SHOP}
+    with pytest.raises(
+        RunFailed, match=r"'note', and no match fits its path 'x/a\.csv'\. To add a layout for it"
+    ):
+        run(tmp_path, by_path, ("x/a.csv", b"a,b\n1,2\n"))
+
+
 def zipped(*members: tuple[str, bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
