@@ -78,7 +78,7 @@ def layout_by_columns(flow: dict[str, Any], shown: str, names: Sequence[str]) ->
     fits = {
         layout: len(form["sources"])
         for layout, form in forms.items()
-        if all(_value(form, name, names) is not None for name in form["sources"])
+        if all(next(_places(form, name, names), None) is not None for name in form["sources"])
     }
     best = [layout for layout, read in fits.items() if read == max(fits.values())]
     return best[0] if len(best) == 1 else ""
