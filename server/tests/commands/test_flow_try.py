@@ -70,7 +70,7 @@ def test_the_data_of_an_archive_are_no_note_beside_them(lone: Shell, folder: Pat
         ):
             archive.writestr(name, text)
     made = lone.lume("flow", "init", "in.zip")
-    assert ('members = "*.csv"' in made.out, "'licence.txt', 'readme.txt'" in made.err) == (True, True)
+    assert ('members = "*.csv"' in made.out, "'readme.txt', 'licence.txt'" in made.err) == (True, True)
 
 
 def test_a_sample_in_an_archive_has_its_own_name_in_warnings(lone: Shell, folder: Path) -> None:
