@@ -117,7 +117,16 @@ def definition_of(
             for one in layout.columns
             if layout.is_new or own.get(one.name, NOTHING).changes or (one.chosen and one.chosen.lookup)
         ]
-        read = _columns(changed, layout, target.name, seeds, known, exact if layout.is_new else ())
+        entries = found["columns"] | found.get("layouts", {}).get(layout.name, {}).get("columns", {})
+        kept = {
+            name: entry["from"]
+            for name, entry in entries.items()
+            if not layout.is_new
+            and isinstance(entry, dict)
+            and "from" in entry
+            and own.get(name, NOTHING).sources is None
+        }
+        read = _columns(changed, layout, target.name, seeds, known, exact if layout.is_new else (), kept)
         if not layout.name:
             found["source"] = layout.source if layout.is_new else found.get("source", {})
             found["columns"] |= {name: one | _unread(found["columns"][name]) for name, one in read.items()}
@@ -171,11 +180,13 @@ def _columns(
     seeds: dict[str, str] | None,
     known: Collection[str],
     exact: Collection[str],
+    kept: Mapping[str, Any],
 ) -> dict[str, Json]:
     """Return `from` and `sql` of columns.
 
     Args:
         exact: see `_has_aliases`.
+        kept: `from` of columns that a layout reads already, by their names.
         seeds: receives the files of lookups; None writes these into the expressions.
         known: the names of the flow's seeds, whose files are kept.
     """
@@ -198,8 +209,9 @@ def _columns(
             # A value without a member stays unchanged, so that the enumeration rejects it.
             seed = f"{flow}_{layout.name}_{name}" if layout.name else f"{flow}_{name}_values"
             sql = looked_up(chosen.lookup, over_value(sql or "value", "value"), seed, seeds, known)
-        if _has_aliases(column, layout.columns, exact):
-            found[name] = {"from": chosen.sources} | ({} if sql is None else {"sql": renamed(sql, others)})
+        if name in kept or _has_aliases(column, layout.columns, exact):
+            names = kept.get(name, chosen.sources)
+            found[name] = {"from": names} | ({} if sql is None else {"sql": renamed(sql, others)})
         elif sql is not None:
             found[name] = {"sql": renamed(over_value(sql, spelled) if reads_value(sql) else sql, others)}
         else:

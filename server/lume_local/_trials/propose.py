@@ -87,7 +87,7 @@ async def propose(
     if not paths:
         raise FlowError("samples", "are missing: pass at least one file")
     confirmed = {fspath(one) for one in footers}
-    if unknown := confirmed - {fspath(path) for path in paths}:
+    if unknown := confirmed - {fspath(one) for one in paths}:
         raise FlowError("footers", f"{min(unknown)} is none of the samples")
     options = {"encoding": encoding, "delim": delim}
     given = [

@@ -219,3 +219,23 @@ def test_a_constant_is_that_of_a_new_layout_too(tmp_path: Path, choices: Json) -
     read = found["definition"]["layouts"]["a"]["columns"]
     assert read.get("kind") == ("NULL" if choices else None)
     assert choices or "# kind = \"'x'\"" in found["toml"]
+
+
+@pytest.mark.parametrize("is_layout", [False, True])
+@pytest.mark.parametrize("choices", [{}, {"day": {"reading": "mdy"}}])
+def test_a_layout_gains_lookups_and_keeps_its_names(tmp_path: Path, is_layout: bool, choices: Json) -> None:
+    columns: Json = {
+        "day": {"from": ["Day", "Tag"], "sql": "parse_date_any(value, 'dmy')", "format": "date"},
+        "size": {"from": {"first": ["Size", "Talla"]}, "enum": ["S", "M", "L"]},
+    }
+    before = people(columns=columns)
+    base = of_flow(read_definition(with_layouts(before) if is_layout else before))
+    found = proposed(
+        base, write(tmp_path, "a.csv", "Tag,Talla\n03/04/2024,Small\n"), inline=True, choices=choices
+    )
+    assert [one["is_new"] for one in found["layouts"]] == [False]
+    written = found["definition"]["layouts"]["v1"]["columns"] if is_layout else found["definition"]["columns"]
+    assert written["day"]["from"] == ["Day", "Tag"]
+    assert written["day"]["sql"] == f"parse_date_any(value, '{'mdy' if choices else 'dmy'}')"
+    assert {"Size", "Talla"} <= {*written["size"]["from"]["first"]}
+    assert written["size"]["sql"].startswith("CASE trim(value) WHEN 'Small' THEN 'S'")
