@@ -69,7 +69,7 @@ def test_a_name_for_the_next_version_of_another_flow_is_refused(lone: Shell, fol
 @pytest.mark.thorough
 def test_the_encoding_that_a_sample_is_doubted_in_may_be_given(lone: Shell, folder: Path) -> None:
     (folder / "alt.csv").write_bytes("E-Mail|Ort\na@example.org|Köln\n".encode("cp850"))
-    assert "pass --encoding, such as cp1250 or cp850" in mapped(lone, "people.json", "alt.csv").err
+    assert "pass --encoding, such as cp" in mapped(lone, "people.json", "alt.csv").err
     done = mapped(lone, "people.json", "alt.csv", "--encoding", "cp850", "--delim", "|", "--json")
     assert done.code == 0, done.err
     source = json.loads(done.out)["definition"]["source"]
