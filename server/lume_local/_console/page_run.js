@@ -166,11 +166,13 @@ function layouts({ layouts: found, files = [] }) {
     rowHead(name),
     number(one.files),
     number(one.rows_read),
+    number(one.rows_rejected),
   ]);
+  const heads = [["Layout"], ["Files", "num"], ["Rows read", "num"], ["Rejected", "num"]];
   const ofFiles = files.map((one) => [rowHead(one.file), one.layout ?? "", number(one.records)]);
   return wideCard(
     "Layouts",
-    table("Layouts", [["Layout"], ["Files", "num"], ["Rows read", "num"]], rows),
+    table("Layouts", heads, rows),
     ofFiles.length > 0 &&
       el(
         "details",

@@ -113,14 +113,19 @@ def test_a_run_shows_the_layout_of_each_file_and_of_each_rejected_row(page: Any,
     run_id = of_many(site, "senders")
     page.evaluate("(place) => { location.hash = place; }", f"#/runs/{run_id}")
     layouts = rows(page, "Layouts")
-    expect(layouts.filter(has_text="webshop")).to_have_text("webshop12")
-    expect(layouts.filter(has_text="mueller")).to_have_text("mueller13")
+    expect(layouts.filter(has_text="webshop")).to_have_text("webshop121")
+    expect(layouts.filter(has_text="mueller")).to_have_text("mueller131")
     page.get_by_text("The layout of each of 2 files").click()
     expect(rows(page, "Files").filter(has_text="b.csv")).to_contain_text("mueller")
     rejected = rows(page, "Rejected rows")
     expect(rejected.filter(has_text="webshop").locator("td.blamed")).to_have_text(["much"])
     expect(rejected.filter(has_text="mueller").locator("td.blamed")).to_have_text(["x"])
     assert violations(page) == []
+    go(page, "#/flows/many", "many")
+    seen = rows(page, "Layouts").filter(has_text="mueller").locator("td")
+    expect(seen.nth(2)).not_to_have_text("0")
+    expect(seen.nth(3)).to_contain_text("%")
+    expect(seen.nth(4)).not_to_have_text("never")
 
 
 def test_a_rejected_row_is_corrected_in_its_own_layout(page: Any, site: Site) -> None:
