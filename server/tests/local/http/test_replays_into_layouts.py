@@ -1,5 +1,6 @@
 """Rejected rows of a version without layouts go through the first one with them, and its layout is found for them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,29 @@ async def test_rows_and_malformed_lines(wire: Wire, home: Path) -> None:
     assert [{name: one["rows_read"] for name, one in each.items()} for each in sources] == [{"v1": 1}] * 2
     pages = [(await wire.ask("GET", f"/v1/runs/{run['id']}/mapped")).document["items"] for run in runs]
     assert sorted(row["no"] for page in pages for row in page) == [2, 3]
+
+
+async def test_objects_in_objects(wire: Wire, home: Path) -> None:
+    source = {"format": "json", "json": {"records": "data"}}
+    columns = {
+        "no": COLUMNS["no"] | {"sql": '"head.id"'},
+        "amount": COLUMNS["amount"] | {"sql": '"sum.net.eur"'},
+    }
+    await wire.ask("PUT", "/v1/flows/sums/versions/v1", json=FIRST | {"source": source, "columns": columns})
+    items = [{"head": {"id": n}, "sum": {"net": {"eur": -n}}, "more": [n]} for n in (0, 1, 2)]
+    (home / "a.json").write_text(
+        json.dumps({"data": [*items, {"head": "?", "sum": {"net": {"eur": -3}}, "more": 0}]})
+    )
+    first = await wire.run("sums:v1", "a.json")
+    assert first["metadata"]["metrics"]["rows_rejected"] == 3
+    read = {"no": '"head.id"', "amount": '"sum.net.eur"'}
+    await registered(
+        wire, "v2", {"v1": {"source": source, "columns": read}, "more": LAYOUTS["more"]}, least=-5
+    )
+    (run,) = await replayed(wire)
+    assert run["status"] == "SUCCEEDED", run
+    rows = (await wire.ask("GET", f"/v1/runs/{run['id']}/mapped")).document["items"]
+    assert [(row["no"], row["amount"]) for row in rows] == [(1, -1), (2, -2), (None, -3)]
 
 
 async def test_no_layout_reads_their_columns(wire: Wire, home: Path) -> None:

@@ -9,6 +9,7 @@ from attrs import evolve
 
 from lume_async._base.words import listed
 from lume_local._flow.definition import REJECTED_ROWS, RESERVED
+from lume_local._flow.source_settings import OBJECTS, pointer_of
 from lume_local._flow.table_bounds import folded
 from lume_local._worker.outputs.row_json import FILE
 from lume_local._worker.sources.formats.names import OTHERWISE, lacking, spellings
@@ -49,16 +50,15 @@ def rows_by_layout(reading: Reading, relation: Relation) -> Relation:
     for layout in layouts:
         form, values = form_of(flow, layout), dict[str, str]()
         for name in form["sources"]:
-            places = list(dict.fromkeys(_places(form, name, relation.raw)))
-            if not places and counts[layout]:
+            each = _values(form, name, relation.raw)
+            if not each and counts[layout]:
                 whose = (
                     f"{REJECTED_ROWS} have"
                     if reading.shown == REJECTED_ROWS
                     else "the corrected rejects have"
                 )
                 raise SourceError(lacking(form, list(relation.raw), name, whose, PUT_BACK))
-            each = [*(f"_lume_all[{n + 1}]" for n in places), "NULL::VARCHAR"]
-            values[name] = f"coalesce({', '.join(each)})"
+            values[name] = f"coalesce({', '.join([*each, 'NULL::VARCHAR'])})"
         read = "".join(f", {value} AS _lume_s{n}" for n, value in enumerate(values.values()))
         reader = f"SELECT *{read} FROM ({rows}) WHERE _lume_of = {text(layout)}"
         visible = {name: n for n, name in enumerate(values)}
@@ -78,7 +78,7 @@ def layout_by_columns(flow: dict[str, Any], shown: str, names: Sequence[str]) ->
     fits = {
         layout: len(form["sources"])
         for layout, form in forms.items()
-        if all(next(_places(form, name, names), None) is not None for name in form["sources"])
+        if all(_values(form, name, names) for name in form["sources"])
     }
     best = [layout for layout, read in fits.items() if read == max(fits.values())]
     return best[0] if len(best) == 1 else ""
@@ -114,6 +114,20 @@ def _check_known(reading: Reading, counts: Counter[Any]) -> None:
             f"some rows of {reading.shown} have the layout {unknown[0]!r}, which {flow['ref']} does not have: submit "
             "them to a version that has it"
         )
+
+
+def _values(form: dict[str, Any], name: str, raw: Sequence[str]) -> list[str]:
+    """Return SQL for the values of what a layout reads, the nearest first; empty if there is no such column."""
+    found = [f"_lume_all[{n + 1}]" for n in dict.fromkeys(_places(form, name, raw))]
+    if found or form["format"] not in OBJECTS:
+        return found
+    # A version without layouts has rejected whole objects: a column has an object, of which a member is read.
+    for spelled in spellings(form, name):
+        head, *steps = spelled.split(".")
+        if steps and head in raw:
+            whole = f"TRY_CAST(_lume_all[{raw.index(head) + 1}] AS JSON)"
+            found.append(f"json_extract_string({whole}, {text(pointer_of(steps))})")
+    return found
 
 
 def _places(form: dict[str, Any], name: str, raw: Sequence[str]) -> Iterator[int]:
