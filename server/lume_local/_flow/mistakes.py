@@ -79,7 +79,7 @@ _KEY = re.compile(r"""\s*("[^"]*"|'[^']*'|[\w.-]+)\s*=""")
 
 def line_of(place: str, text: str) -> int | None:
     """Return the line of a place such as `columns.email.pattern` or `rules[0].sql`, if it is known."""
-    wanted, best = _spelled(_names(place)), None
+    wanted, best, inner = _spelled(_names(place)), None, None
     within: str | None = wanted  # the part to find in the present table, None in another one
     entries: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -90,6 +90,10 @@ def line_of(place: str, text: str) -> int | None:
                 names = [name] if _spelled([name]) == wanted else [name, str(entries.get(name, 0))]
                 entries[name] = entries.get(name, 0) + 1
             within = below = _below(_spelled(names), wanted)
+            if inner is None and _spelled(names).startswith(
+                wanted
+            ):  # a table that is only there by those within it
+                inner = number
         elif within and (key := _KEY.match(line)):
             below = _below(_spelled(_names(key[1])), within)
         else:
@@ -98,7 +102,7 @@ def line_of(place: str, text: str) -> int | None:
             best = number
         if below == "":
             break
-    return best
+    return inner if best is None else best
 
 
 def _below(place: str, wanted: str) -> str | None:

@@ -22,3 +22,5 @@ def test_lines_of_places() -> None:
     assert line_of("rules[1].name", text) == 6
     assert line_of("source.csv.delim", text) == 9
     assert line_of("nowhere", text) is None
+    assert line_of("columns", text) == 1
+    assert line_of("layouts.b", "[layouts.bb.source]\n[layouts.b.source]\n[layouts.b.columns]\n") == 2
