@@ -90,10 +90,8 @@ def line_of(place: str, text: str) -> int | None:
                 names = [name] if _spelled([name]) == wanted else [name, str(entries.get(name, 0))]
                 entries[name] = entries.get(name, 0) + 1
             within = below = _below(_spelled(names), wanted)
-            if inner is None and _spelled(names).startswith(
-                wanted
-            ):  # a table that is only there by those within it
-                inner = number
+            # A table may be there only by those within it.
+            inner = number if inner is None and _spelled(names).startswith(wanted) else inner
         elif within and (key := _KEY.match(line)):
             below = _below(_spelled(_names(key[1])), within)
         else:

@@ -119,7 +119,7 @@ def _check_known(reading: Reading, counts: Counter[Any]) -> None:
 def _values(form: dict[str, Any], name: str, raw: Sequence[str]) -> list[str]:
     """Return SQL for the values of what a layout reads, the nearest first; empty if there is no such column."""
     found = [f"_lume_all[{n + 1}]" for n in dict.fromkeys(_places(form, name, raw))]
-    if found or form["format"] not in OBJECTS:
+    if found or form["format"] not in OBJECTS or LAYOUT in raw:
         return found
     # A version without layouts has rejected whole objects: a column has an object, of which a member is read.
     for spelled in spellings(form, name):
