@@ -281,7 +281,7 @@ class _Beginning:
         self._texts: dict[str, bytes | None] = {}
         self._lines: dict[tuple[Any, ...], FirstLines] = {}
         self._of_lines: dict[tuple[Any, ...], _Names] = {}
-        self._of_header: dict[tuple[str, ...], _Names] = {}
+        self._of_header: dict[tuple[str, ...], tuple[list[str], _Names]] = {}
         self._others: dict[str, Any] = {}
 
     def holds_rejects(self, flow: dict[str, Any]) -> bool:
@@ -331,11 +331,12 @@ class _Beginning:
             return _Fit(read=len(one.contains))
         key = tuple(names)
         if key not in self._of_header:
-            self._of_header[key] = _Names.of(names)
+            columns = readable(names)
+            self._of_header[key] = columns, _Names.of(columns)
+        columns, there = self._of_header[key]
         # The quick comparison first: nearly all layouts are ruled out by it.
-        if missing := one.missing(self._of_header[key]):
+        if missing := one.missing(there):
             return _Fit(lacks=missing)
-        columns = readable(names)
         found = fitting_columns(one.form, columns)
         if wrong := [name for name, places in found.items() if len(places) != 1]:
             return _Fit(lacks=wrong)
@@ -370,7 +371,8 @@ class _Beginning:
         if one.form["header"]["row"] or one.form["header"]["lines"] > 1:
             return None
         if key not in self._of_lines:
-            self._of_lines[key] = _Names.of(name.strip() for names in lines for name in names)
+            stripped = ([name.strip() for name in names] for names in lines)
+            self._of_lines[key] = _Names.of(name for names in stripped for name in (*names, *readable(names)))
         missing = one.missing(self._of_lines[key])
         return _Fit(lacks=missing) if missing else None
 
@@ -386,8 +388,10 @@ class _Beginning:
 
     def _members(self, form: dict[str, Any]) -> set[str]:
         """Return the members of the first objects, nested ones as in `address.city`. Raises `SourceError`."""
+        read = (name for each in self._forms for one in each["sources"] for name in spellings(each, one))
+        deepest = max((name.count(".") for name in read), default=0)
         with closing(self._objects(form)) as objects:
-            return {name for one in islice(objects, _MOST_OBJECTS) for name in _paths(one)}
+            return {name for one in islice(objects, _MOST_OBJECTS) for name in _paths(one, deepest)}
 
     def _objects(self, form: dict[str, Any]) -> Any:
         reading = self._reading(form)
@@ -399,8 +403,12 @@ class _Beginning:
         if form["format"] == "json":
             yield from values_of(reading)
             return
-        lines = self.start.removeprefix(codecs.BOM_UTF8).splitlines()
-        yield from lines if self._is_whole else lines[:-1]
+        start = self.start
+        if not self._is_whole and len(start.splitlines()) < 2:  # its first line is longer
+            with self.file.path.open("rb") as file:
+                start = file.read(form["max_line_bytes"])
+        lines = start.removeprefix(codecs.BOM_UTF8).splitlines()
+        yield from lines if self._is_whole else lines[:-1] or lines
 
     @property
     def _book(self) -> tuple[bool, dict[str, list[Row] | SourceError]]:
@@ -464,8 +472,14 @@ def _parsed(value: str | bytes) -> Any:
         return None
 
 
-def _paths(value: dict[str, Any], above: str = "") -> Iterator[str]:
-    for name, inner in value.items():
-        yield above + name
-        if isinstance(inner, dict):
-            yield from _paths(inner, f"{above}{name}.")
+def _paths(value: dict[str, Any], deepest: int) -> Iterator[str]:
+    """Yield the names of members, and of those within so many others: objects may be nested thousands of times."""
+    level = [("", value)]
+    for _ in range(deepest + 1):
+        below = list[tuple[str, dict[str, Any]]]()
+        for above, one in level:
+            for name, inner in one.items():
+                yield above + name
+                if isinstance(inner, dict):
+                    below.append((f"{above}{name}.", inner))
+        level = below

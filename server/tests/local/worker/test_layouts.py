@@ -236,6 +236,39 @@ def test_objects_are_recognised_by_what_required_columns_read(tmp_path: Path) ->
         run(tmp_path / "other", objects, ("a.json", b'[{"total": 2}]'))
 
 
+@pytest.mark.parametrize("source", [{}, {"header": {"contains": ["Sum"]}}, {"format": "excel"}])
+@pytest.mark.parametrize(
+    ("header", "reads"), [(["", "Sum"], ["column_1", "Sum"]), (["Sum", "Sum", ""], ["Sum_1", "Sum_2"])]
+)
+def test_columns_without_a_name_of_their_own(
+    tmp_path: Path, source: dict[str, Any], header: list[str], reads: list[str]
+) -> None:
+    columns = {"order_id": f'"{reads[0]}"', "amount": f'"{reads[1]}"'}
+    layouts = {"numbered": {"source": source, "columns": columns}, "shop": SHOP}
+    rows = [header, ["1", "2", ""][: len(header)]]
+    content = "".join(",".join(row) + "\n" for row in rows).encode()
+    if source.get("format"):
+        content = written("xlsx", [[value or None for value in row] for row in rows])
+    assert run(tmp_path, layouts, ("a", content)).mapped == [(1, "2.00", None)]
+
+
+@pytest.mark.parametrize("format", ["json", "ndjson"])
+def test_objects_that_are_nested_deeply(tmp_path: Path, format: str) -> None:
+    """Such as members of a tree, which the flow does not read."""
+    columns = {"order_id": '"head.no"', "amount": '"total"'}
+    layouts = {"shop": SHOP, "feed": {"source": {"format": format}, "columns": columns}}
+    tree = '{"a": ' * 2000 + "1" + "}" * 2000
+    content = f'{{"head": {{"no": 1, "tree": {tree}}}, "total": 2}}\n'
+    assert run(tmp_path, layouts, ("a", content.encode())).mapped == [(1, "2.00", None)]
+
+
+def test_an_object_in_a_long_line(tmp_path: Path) -> None:
+    layouts = {"shop": SHOP, "feed": {"source": {"format": "ndjson"}, "columns": SHOP["columns"]}}
+    line = json.dumps({"id": 1, "total": 2, "note": "", "scan": "x" * 1_500_000})
+    content = f"{line}\n{line}\n".encode()
+    assert run(tmp_path, layouts, ("a", content)).metrics["rows_mapped"] == 2
+
+
 def test_malformed_lines_have_their_layout_and_the_bytes_that_they_had(tmp_path: Path) -> None:
     broken = OF_MUELLER.replace(b"4;1.000,00;\xfc", b'\x81";1') + b""
     result = run(tmp_path, LAYOUTS, ("a.csv", OF_SHOP + b'"\n'), ("b.csv", broken))
