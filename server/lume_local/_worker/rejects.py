@@ -75,7 +75,8 @@ class Rejects:
             rows = self.statements.rejected(self.staged, self.duplicates)
             query = f"SELECT {LAYOUT}, count(*) FROM (SELECT {LAYOUT} FROM {rows}) GROUP BY ALL"
             counts.update(dict(self.connection.execute(query).fetchall()))
-        counts.update(one.layout for one in self.malformed.rows())
+        # A line of corrected rejects that is no record itself has none.
+        counts.update(one.layout for one in self.malformed.rows() if one.layout)
         return counts
 
     def write(self, target: Path) -> int:

@@ -156,6 +156,45 @@ def test_a_layout_that_the_version_lacks(tmp_path: Path, first: Result) -> None:
         returned(tmp_path / "again", first, as_csv(rows))
 
 
+@pytest.mark.parametrize("save", [as_csv, as_workbook])
+def test_a_line_that_is_malformed_again_names_its_layout(tmp_path: Path, first: Result, save: Any) -> None:
+    rows = corrected(first)
+    rows[4] |= {"_lume_raw": "1;2", "_lume_layout": "bnak"}
+    with pytest.raises(RunFailed, match="has rows of the layout 'bnak', which orders:v1 does not have"):
+        returned(tmp_path / "unknown", first, save(rows))
+    rows[4]["_lume_layout"] = ""
+    with pytest.raises(RunFailed, match="has rows whose layout is not known from _lume_layout or _lume_file"):
+        returned(tmp_path / "none", first, save(rows))
+
+
+@pytest.mark.parametrize("broken", [b"1,2\n", b'"1\n'])
+def test_a_line_of_the_rejects_that_is_no_record_has_no_layout(
+    tmp_path: Path, first: Result, broken: bytes
+) -> None:
+    again = returned(tmp_path / "again", first, as_csv(corrected(first)) + broken)
+    assert again.mapped == EXPECTED
+    (reject,) = again.rejects
+    assert (reject["_lume_layout"], reject["_lume_raw"]) == ("", broken.decode().rstrip())
+    counts = again.metrics["source"]["layouts"]
+    assert all(one == {"files": 1, "rows_read": 2} for one in counts.values()), counts
+    # Its layout can't be guessed once it is corrected: a person fills it in.
+    with pytest.raises(RunFailed, match="fill in _lume_layout with one of 'shop', 'bank', 'feed'"):
+        returned(tmp_path / "third", again, as_csv([{**reject, "_lume_raw": "8,8,h"}]))
+    filled = returned(
+        tmp_path / "fourth", again, as_csv([{**reject, "_lume_layout": "shop", "id": "8", "_lume_raw": ""}])
+    )
+    assert filled.mapped == [(8, None, None)]
+
+
+@pytest.mark.parametrize("save", [as_csv, as_workbook])
+def test_a_header_without_rejects(tmp_path: Path, first: Result, save: Any) -> None:
+    header = as_csv(corrected(first)).splitlines(keepends=True)[0]
+    content = header if save is as_csv else written("xlsx", [header.decode().strip().split(",")])
+    again = returned(tmp_path / "again", first, content)
+    assert (again.mapped, again.metrics["rows_read"]) == ([], 0)
+    assert again.metrics["source"]["layouts"] == {}
+
+
 def test_a_column_that_was_removed(tmp_path: Path, first: Result) -> None:
     with pytest.raises(RunFailed, match="the corrected rejects have no column 'sum'"):
         returned(tmp_path / "again", first, as_csv(corrected(first, without="sum")))

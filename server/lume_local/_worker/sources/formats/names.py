@@ -301,6 +301,8 @@ def noted(
         return _names_noted(flow, relation, before.get("") if of_rejects else _header(relation))
     layouts = dict[str, Any]()
     for layout, form, own in relation.by_layout(flow):
+        if layout not in counts:  # rejects without a row
+            continue
         header = before.get(layout) if of_rejects else _header(own)
         # Whoever adds a layout looks at the headers that others were recognised by.
         layouts[layout] = counts[layout] | _names_noted(form | {"on_unknown_columns": "warn"}, own, header)

@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from attrs import evolve
@@ -34,8 +34,8 @@ def rows_by_layout(reading: Reading, relation: Relation) -> Relation:
             )
         )
     )
-    counts.update(one.layout or None for one in reading.malformed.rows())
-    _check_known(reading, counts)
+    check_known(reading.shown, flow, counts)
+    counts.update(one.layout for one in reading.malformed.rows() if one.layout)
     reading.account.rows_of = dict(counts)
     layouts = [layout for layout in flow["layouts"] if layout in counts] or list(flow["layouts"])[:1]
     items = [
@@ -97,21 +97,21 @@ def _layout_of(relation: Relation, origin: ReturnOrigin, otherwise: str) -> str:
     return f"coalesce(nullif(trim({own}), ''), {of_file}, nullif({text(otherwise)}, ''))"
 
 
-def _check_known(reading: Reading, counts: Counter[Any]) -> None:
-    flow = reading.flow
-    if None in counts and reading.shown == REJECTED_ROWS:
+def check_known(shown: str, flow: dict[str, Any], layouts: Collection[str | None]) -> None:
+    """Raise `SourceError` if a row has another layout, or none."""
+    if None in layouts and shown == REJECTED_ROWS:
         raise SourceError(
             f"none of the layouts of {flow['ref']}, or more than one, reads the columns of {REJECTED_ROWS}. "
             f"{OTHERWISE}"
         )
-    if None in counts:
+    if None in layouts:
         raise SourceError(
-            f"the layout of some rows of {reading.shown} is not known from {LAYOUT} or {FILE}: fill in {LAYOUT} with "
+            f"the layout of some rows of {shown} is not known from {LAYOUT} or {FILE}: fill in {LAYOUT} with "
             f"one of {listed(list(flow['layouts']), 10)}, or submit them for their run"
         )
-    if unknown := [layout for layout in counts if layout not in flow["layouts"]]:
+    if unknown := [layout for layout in layouts if layout not in flow["layouts"]]:
         raise SourceError(
-            f"some rows of {reading.shown} have the layout {unknown[0]!r}, which {flow['ref']} does not have: submit "
+            f"some rows of {shown} have the layout {unknown[0]!r}, which {flow['ref']} does not have: submit "
             "them to a version that has it"
         )
 

@@ -40,7 +40,7 @@ from lume_local._worker.sources.formats.text.csv import names_of, read_csv, spli
 from lume_local._worker.sources.formats.text.dialect import Dialect, FixedWidth
 from lume_local._worker.sources.formats.text.encoding import MARKS, in_utf8
 from lume_local._worker.sources.intake import NOT_JSON, Account, CorrectedRows, Reading, RefusedLine, RowsFile
-from lume_local._worker.sources.mending.by_layout import PUT_BACK, layout_by_columns
+from lume_local._worker.sources.mending.by_layout import PUT_BACK, check_known, layout_by_columns
 from lume_local._worker.sources.mending.line_forms import LineForm, entry_of, form_in_cell
 from lume_local._worker.sources.mending.line_forms import form_of as form_of_entry
 from lume_local._worker.sources.mending.lost_letters import INVALID, KEPT, STILL_LOST, Identity, as_counted
@@ -136,7 +136,7 @@ class RejectRows:
     """
 
     def __init__(self, reading: Reading, names: list[str], source: dict[str, Any]) -> None:
-        self.names, self._source = names, source
+        self.names, self._source, self._shown = names, source, reading.shown
         self._origin, self._malformed = reading.origin, reading.malformed
         self._own = OwnColumns(names, reading.corrected)
         self._layout_of_others = layout_by_columns(source, reading.shown, names) if source["layouts"] else ""
@@ -173,7 +173,10 @@ class RejectRows:
         else:
             found = cells
         if isinstance(found, RefusedLine):
-            self._malformed.refuse(line, evolve(found, layout=self._layout(cells)))
+            layout = self._layout(cells)
+            if self._source["layouts"]:
+                check_known(self._shown, self._source, [layout or own.of(cells, LAYOUT).strip() or None])
+            self._malformed.refuse(line, evolve(found, layout=layout))
         else:
             self._file.write(found)
 
