@@ -160,7 +160,7 @@ def test_a_layout_that_the_version_lacks(tmp_path: Path, first: Result) -> None:
 def test_a_line_that_is_malformed_again_names_its_layout(tmp_path: Path, first: Result, save: Any) -> None:
     rows = corrected(first)
     rows[4] |= {"_lume_raw": "1;2", "_lume_layout": "bnak"}
-    with pytest.raises(RunFailed, match="has rows of the layout 'bnak', which orders:v1 does not have"):
+    with pytest.raises(RunFailed, match="have the layout 'bnak', which orders:v1 does not have"):
         returned(tmp_path / "unknown", first, save(rows))
     rows[4]["_lume_layout"] = ""
     with pytest.raises(RunFailed, match="has rows whose layout is not known from _lume_layout or _lume_file"):
