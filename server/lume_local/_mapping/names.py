@@ -32,7 +32,7 @@ _LONGEST = 40
 """Maximum letters of a word to split."""
 
 
-@frozen
+@frozen(cache_hash=True)
 class Word:
     """A word of a name: its spelling without the plural, and its meanings."""
 
@@ -232,12 +232,20 @@ class NameMatch:
 
 @frozen
 class Name:
-    """A name, prepared for comparison; `implied` are its words that are the name of a table."""
+    """A name, prepared for comparison.
+
+    Attributes:
+        left: the weight of each word that the other name lacks: less if it is in the name of a table.
+        whole: the same, but less only for words that are the whole name of a table.
+        implied: these words.
+    """
 
     text: str
     folded: str
     words: tuple[Word, ...]
     weights: tuple[float, ...]
+    left: tuple[float, ...]
+    whole: tuple[float, ...]
     implied: frozenset[Word]
     digits: frozenset[str]
 
@@ -272,7 +280,11 @@ class Names:
         weights = tuple(map(self._weight, found))
         implied = frozenset[Word]().union(*(table for table in self._tables if table.issubset(found)))
         digits = frozenset(w.text.lstrip("0") for w in found if w.text.isdigit())
-        return Name(text, folded(text), found, weights, implied, digits)
+        left, whole = (
+            tuple(w * (_TABLE if word in less else 1.0) for word, w in zip(found, weights, strict=True))
+            for less in (self._of_tables, implied)
+        )
+        return Name(text, folded(text), found, weights, left, whole, implied, digits)
 
     def _weight(self, word: Word) -> float:
         known = vocabulary()
@@ -291,8 +303,8 @@ class Names:
         of_target = sum(alike * target.weights[t] for t, _, alike in found)
         of_source = sum(alike * source.weights[s] for _, s, alike in found)
         left, right = {t for t, _, _ in found}, {s for _, s, _ in found}
-        target_left = _left(target, left, self._of_tables)
-        source_left = _left(source, right, self._of_tables)
+        target_left = _sum_without(target.left, left)
+        source_left = _sum_without(source.left, right)
         has_more = max(of_target, of_source) > 0
         rest_t = [word for n, word in enumerate(target.words) if n not in left]
         rest_s = [word for n, word in enumerate(source.words) if n not in right]
@@ -312,7 +324,7 @@ class Names:
             source=of_source / (sum(source.weights[s] for s in right) + source_left) if has_more else 0.0,
             target_left=target_left,
             source_left=source_left,
-            left=max(_left(target, left, target.implied), _left(source, right, source.implied)),
+            left=max(_sum_without(target.whole, left), _sum_without(source.whole, right)),
             worst=min((alike for *_, alike in found), default=0.0),
             head=any(t == len(target.words) - 1 and s == len(source.words) - 1 for t, s, _ in found),
             ratio=ratio,
@@ -359,13 +371,8 @@ def are_opposed(one: str, other: str) -> bool:
     return names.match(names.targets[0], names.sources[0]).opposed
 
 
-def _left(name: Name, matched: set[int], implied: frozenset[Word]) -> float:
-    """Return the weight of the words without a match."""
-    return sum(
-        weight * (_TABLE if word in implied else 1.0)
-        for n, (word, weight) in enumerate(zip(name.words, name.weights, strict=True))
-        if n not in matched
-    )
+def _sum_without(weights: Sequence[float], matched: set[int]) -> float:
+    return sum([weight for n, weight in enumerate(weights) if n not in matched])
 
 
 def words_alike(one: Word, other: Word) -> float:
