@@ -200,6 +200,11 @@ class SampleProposal:
             what = "no column of the target" if column is None else "a column that the sample does not have"
             self.doubts.append(f"the suggestion for {suggestion.target!r} names {what}")
             return
+        # An expression can't tell that a start is no end, so a person decides.
+        if len(sources) == 1 and self._matches.pair(column.name, sources[0].name).pair.name.opposed:
+            both = f"{column.name!r} and {sources[0].name!r}"
+            self.doubts.append(f"the suggestion for {column.name!r} is refused: {both} exclude each other")
+            return
         known = [one for one in self.candidates[column.name] if one.sources == suggestion.sources]
         try:
             candidate = (

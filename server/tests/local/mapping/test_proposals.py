@@ -258,11 +258,10 @@ def test_a_doubtful_word_is_named(tmp_path: Path) -> None:
 def test_names_that_mean_another_column_are_no_aliases(tmp_path: Path) -> None:
     """The flow must know what `name` is: the column of the source, or its own."""
     properties = {"customer_name": TEXT, "name": MAIL}
-    suggestions = [{"target": "name", "sources": ["Mail"], "sql": None}]
     path = tmp_path / "a.csv"
     path.write_text("name,Mail\nAnn,a@example.org\nBo,b@example.org\n")
     target = of_schema({"title": "customer", "properties": properties}, "c", "v1", "the schema")
-    found = proposed(target, path, suggestions=suggestions, choices={"customer_name": "name"})
+    found = proposed(target, path, choices={"customer_name": "name", "name": "Mail"})
     assert sources(found) == {"customer_name": ["name"], "name": ["Mail"]}
     assert found["definition"]["columns"]["name"].get("from") is None
 
@@ -675,6 +674,21 @@ def test_a_suggestion_is_judged_by_the_same_evidence(tmp_path: Path) -> None:
     assert {(name, one["grade"], one["suggested"]) for name, one in others.items()} == {
         *(("title", "low", True), ("amount", "low", True)),
     }
+
+
+@pytest.mark.parametrize("sql", [None, "upper(value)"])
+def test_a_suggestion_is_refused_if_the_names_exclude_each_other(tmp_path: Path, sql: str | None) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("valid_to\n2024-01-31\n2024-02-01\n")
+    target = of_schema({"properties": {"valid_from": DATE}}, "c", "v1", "the schema")
+    suggestions = [{"target": "valid_from", "sources": ["valid_to"], "sql": sql}]
+    found = proposed(target, path, suggestions=suggestions)
+    assert sources(found) == {}
+    assert found["doubts"] == [
+        "the suggestion for 'valid_from' is refused: 'valid_from' and 'valid_to' exclude each other"
+    ]
+    found = proposed(target, path, suggestions=suggestions, choices={"valid_from": "valid_to"})
+    assert sources(found) == {"valid_from": ["valid_to"]}, "a person may choose it"
 
 
 ODD = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0\x1a"), min_size=1, max_size=12)
