@@ -247,3 +247,10 @@ def test_rejects_in_another_format_than_the_source(tmp_path: Path, suffix: str) 
     assert result.metrics["rows_rejected"] == 3
     rejects = fetch(f"{tmp_path}/rejects{suffix}")
     assert [row[-1] for row in rejects] == [None, "2,\\xff", "3"]
+
+
+def test_the_delimiter_that_a_flow_has_is_not_said_to_be_another(tmp_path: Path) -> None:
+    """A space after a quoted name makes the header one column."""
+    with pytest.raises(RunFailed, match="the header of ") as failed:
+        execute(tmp_path, '"id" , "name"\n1,a\n', columns={"id": {}, "name": {}})
+    assert "the delimiter is" not in str(failed.value)

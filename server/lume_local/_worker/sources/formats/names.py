@@ -223,7 +223,7 @@ def other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:
         return None
     quote, header = flow["csv"]["quote"], flow["csv"]["delim"].join(names)
     hits: dict[str, int] = {}
-    for delim in ";,\t|^~":
+    for delim in ";,\t|^~".replace(flow["csv"]["delim"], ""):
         pieces = {piece.strip().strip(quote or None).strip().lower() for piece in header.split(delim)}
         hits[delim] = len(wanted & pieces) if len(pieces) > 1 else 0
     best = max(hits, key=lambda delim: hits[delim])
