@@ -155,6 +155,8 @@ class _Known:
     @property
     def sought(self) -> int:
         """The number of names that must be in a file."""
+        if self.form["format"] in OBJECTS:
+            return len(self.needed)
         return len(self.contains if self.names_its_columns else self.wanted)
 
     def matches(self, path: str) -> bool:
@@ -241,12 +243,20 @@ def _listed(found: Sequence[_Known]) -> str:
     return " and ".join(repr(one.name) for one in found[:5])
 
 
+def _distance(one: _Known, fit: _Fit) -> float:
+    return 1 if fit.why else len(fit.lacks) / max(1, one.sought)
+
+
 def _nearest(beginning: "_Beginning", fits: Sequence[tuple[_Known, _Fit]]) -> str:
+    formats = beginning.formats
     if not beginning.start.strip():
         return "It is empty"
     if not fits:
         return f"It is {beginning.kind}, which none of those without match is"
-    one, fit = min(fits, key=lambda each: (bool(each[1].why), len(each[1].lacks) / max(1, each[0].sought)))
+    # What lacks everything is as far as what can't be read: text that begins like JSON is hardly CSV.
+    one, fit = min(
+        fits, key=lambda each: (_distance(*each), formats.index(each[0].form["format"]), bool(each[1].why))
+    )
     names = (" or ".join(map(repr, spellings(one.form, name)[:5])) for name in fit.lacks)
     return (
         f"Nearest is {one.name!r}: {fit.why or f'the file has no single column {listed([*names], 10, str)}'}"
@@ -390,8 +400,15 @@ class _Beginning:
         """Return the members of the first objects, nested ones as in `address.city`. Raises `SourceError`."""
         read = (name for each in self._forms for one in each["sources"] for name in spellings(each, one))
         deepest = max((name.count(".") for name in read), default=0)
+        found = set[str]()
         with closing(self._objects(form)) as objects:
-            return {name for one in islice(objects, _MOST_OBJECTS) for name in _paths(one, deepest)}
+            try:
+                for one in islice(objects, _MOST_OBJECTS):
+                    found.update(_paths(one, deepest))
+            except SourceError:
+                if not found:
+                    raise  # else whoever reads it will say what is wrong below
+        return found
 
     def _objects(self, form: dict[str, Any]) -> Any:
         reading = self._reading(form)

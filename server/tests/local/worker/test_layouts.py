@@ -142,6 +142,13 @@ def test_the_one_that_reads_most_columns_then_the_one_that_reads_all(tmp_path: P
     assert layouts_of(result) == {"": "shop"}
 
 
+def test_two_that_read_different_columns_of_a_file(tmp_path: Path) -> None:
+    other = {"columns": {"order_id": '"no"', "amount": '"sum"', "note": '"text"'}}
+    words = "each of the layouts 'shop' and 'other' of orders:v1, which read as many of its columns: name the layout"
+    with pytest.raises(RunFailed, match=words):
+        run(tmp_path, {"shop": SHOP, "other": other}, ("a.csv", b"id,total,note,no,sum,text\n1,2,a,3,4,b\n"))
+
+
 def test_two_that_fit_alike(tmp_path: Path) -> None:
     other = {"columns": {"order_id": '"nr"', "amount": '"sum"', "note": '"note"'}}
     with pytest.raises(RunFailed, match="has each of the layouts 'shop' and 'other' of orders:v1"):
@@ -260,6 +267,35 @@ def test_objects_that_are_nested_deeply(tmp_path: Path, format: str) -> None:
     tree = '{"a": ' * 2000 + "1" + "}" * 2000
     content = f'{{"head": {{"no": 1, "tree": {tree}}}, "total": 2}}\n'
     assert run(tmp_path, layouts, ("a", content.encode())).mapped == [(1, "2.00", None)]
+
+
+@pytest.mark.parametrize(
+    ("format", "content", "words"),
+    [
+        # The objects tell its layout; what is wrong below is for whoever reads it.
+        ("json", '[{"id": 1, "total": 2}, {"id"', "^a is not JSON at line 1"),
+        ("json", '[{"id": 1, "total', "Nearest is 'feed': a is not JSON at line 1"),
+        ("xml", "<o><r><id>1</id></o>", "Nearest is 'feed': a is not well-formed XML"),
+        ("ndjson", '[{"id": 1}]', "Nearest is 'feed': the file has no single column 'id'"),
+    ],
+)
+def test_broken_objects_are_not_said_to_be_csv(tmp_path: Path, format: str, content: str, words: str) -> None:
+    source = {"format": format} | ({"xml": {"records": "o/r"}} if format == "xml" else {})
+    layouts = {"shop": SHOP, "feed": {"source": source, "columns": SHOP["columns"]}}
+    with pytest.raises(RunFailed, match=words):
+        run(tmp_path, layouts, ("a", content.encode()))
+
+
+def test_the_nearest_objects_are_those_with_most_of_what_is_required(tmp_path: Path) -> None:
+    """What is optional is not lacking, so that it brings no layout nearer."""
+    columns: dict[str, Any] = {name: {"required": name in "abc"} for name in ("a", "b", "c", "x", "y")}
+    feed: dict[str, Any] = {"source": {"format": "ndjson"}}
+    layouts = {
+        "far": {**feed, "columns": {**dict.fromkeys("abc", "'1'"), "a": '"q"', "x": '"r"', "y": '"s"'}},
+        "near": {**feed, "columns": {"a": '"i"', "b": '"j"', "c": '"k"'}},
+    }
+    with pytest.raises(RunFailed, match="Nearest is 'near': the file has no single column 'k'"):
+        run(tmp_path, layouts, ("a", b'{"i": 1, "j": 2}'), columns=columns)
 
 
 def test_an_object_in_a_long_line(tmp_path: Path) -> None:
