@@ -95,7 +95,7 @@ def fixture_first(tmp_path: Path) -> Result:
 
 def returned(folder: Path, first: Result, content: bytes, **job: Any) -> Result:
     about = {"mends": 6, "lines": first.metrics["malformed_lines"], **job}
-    return run(folder, LAYOUTS, ("corrected.csv", content), job=about)
+    return run(folder, LAYOUTS, (about.pop("shown", "corrected.csv"), content), job=about)
 
 
 def test_they_were_rejected_so(first: Result) -> None:
@@ -184,6 +184,28 @@ def test_a_line_of_the_rejects_that_is_no_record_has_no_layout(
         tmp_path / "fourth", again, as_csv([{**reject, "_lume_layout": "shop", "id": "8", "_lume_raw": ""}])
     )
     assert filled.mapped == [(8, None, None)]
+
+
+@pytest.mark.parametrize(
+    ("layout", "words"),
+    [
+        (
+            "post",
+            "the layout 'post', which orders:v1 does not have: replay them through a version that has it",
+        ),
+        (
+            "",
+            "none of the layouts of orders:v1, or more than one, reads the columns of the rejected rows. Replay",
+        ),
+    ],
+)
+def test_of_a_replay_nobody_can_fill_in_a_layout(
+    tmp_path: Path, first: Result, layout: str, words: str
+) -> None:
+    row = {**corrected(first)[0], "_lume_layout": layout}
+    content, name = as_csv([row]), "the rejected rows"
+    with pytest.raises(RunFailed, match=words):
+        returned(tmp_path, first, content, shown=name)
 
 
 @pytest.mark.parametrize("save", [as_csv, as_workbook])

@@ -110,9 +110,10 @@ def check_known(shown: str, flow: dict[str, Any], layouts: Collection[str | None
             f"one of {listed(list(flow['layouts']), 10)}, or submit them for their run"
         )
     if unknown := [layout for layout in layouts if layout not in flow["layouts"]]:
+        how = "replay them through" if shown == REJECTED_ROWS else "submit them to"
         raise SourceError(
-            f"some rows of {shown} have the layout {unknown[0]!r}, which {flow['ref']} does not have: submit "
-            "them to a version that has it"
+            f"some rows of {shown} have the layout {unknown[0]!r}, which {flow['ref']} does not have: {how} a "
+            "version that has it"
         )
 
 
