@@ -9,10 +9,12 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
-from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import ZipFile
+
+from lume_local._flow.patterns import Pattern
 
 csv.field_size_limit(100_000_000)
 
@@ -50,7 +52,25 @@ def read(path: Path, source: dict[str, Any]) -> Table:
         return of_workbook(path, source)
     if kind == "parquet":
         return of_parquet(path)
-    data = unpacked(path, source)
+    tables = [of_text(unpacked(data), source) for data in members_of(path, source)]
+    if len(tables) == 1:
+        return tables[0]
+    if not all(first_names(tables) <= {*one.names} for one in tables):
+        raise NoReader(f"an archive of {len(tables)} tables with different columns")
+    columns = [[*chain(*(one.columns[one.names.index(name)] for one in tables))] for name in tables[0].names]
+    return Table(tables[0].names, columns, sum(one.count for one in tables), tables[0].is_exact)
+
+
+def first_names(tables: Sequence[Table]) -> set[str]:
+    """The columns of the first member, which all members have; none twice."""
+    names = {*tables[0].names}
+    if not names or len(names) < len(tables[0].names):
+        raise NoReader(f"an archive of {len(tables)} tables without distinct names")
+    return names
+
+
+def of_text(data: bytes, source: dict[str, Any]) -> Table:
+    kind = source["format"]
     if kind == "csv":
         return of_csv(data, source)
     if kind == "fixed":
@@ -60,16 +80,23 @@ def read(path: Path, source: dict[str, Any]) -> Table:
     return of_json(data, source)
 
 
-def unpacked(path: Path, source: dict[str, Any]) -> bytes:
+def members_of(path: Path, source: dict[str, Any]) -> Iterator[bytes]:
+    """The file, or what the flow reads of an archive."""
     data = path.read_bytes()
-    if data.startswith(b"PK\x03\x04"):
-        with ZipFile(path) as archive:
-            names = [one for one in archive.namelist() if not one.endswith("/") and "__MACOSX" not in one]
-            pattern = source.get("members", "*").replace("**/", "")
-            names = [one for one in names if fnmatchcase(one.rpartition("/")[2], pattern)]
-            if len(names) != 1:
-                raise NoReader(f"an archive of {len(names)} tables")
-            data = archive.read(names[0])
+    if not data.startswith(b"PK\x03\x04"):
+        yield data
+        return
+    wanted = source.get("members", "**")
+    patterns = [Pattern(one) for one in ([wanted] if isinstance(wanted, str) else wanted)]
+    with ZipFile(path) as archive:
+        names = [one for one in archive.namelist() if not one.endswith("/") and "__MACOSX" not in one]
+        found = [one for one in names if any(pattern.matches(one) for pattern in patterns)]
+        if not found:
+            raise NoReader("an archive whose members have other names")
+        yield from map(archive.read, found)
+
+
+def unpacked(data: bytes) -> bytes:
     return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
 
 
