@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 from attrs import evolve, frozen
 
+from lume_async._base.elided import elided
 from lume_async._base.words import listed
 from lume_local._flow.patterns import Pattern
 from lume_local._flow.table_bounds import folded
@@ -21,11 +22,14 @@ from lume_local._shared import magic
 
 HEAD = 16 * 1024
 """Bytes of a member by which its table is known."""
-_NOTES = frozenset({".txt", ".md", ".pdf", ".html", ".yaml", ".yml", ".zip", ".7z", ".rar", ".tar", ".tgz"})
+_NOTES = frozenset(
+    {".txt", ".md", ".pdf", ".html", ".yaml", ".yml", ".zip", ".7z", ".rar", ".tar", ".tgz"}
+    | {".do", ".sas", ".sps", ".r", ".py", ".sql", ".sh"}  # programs that read the data
+)
 _DESCRIPTIONS = frozenset({"datapackage", "manifest", "metadata", "package", "schema"})
 _ROOT = re.compile(r"<([A-Za-z_][\w.:-]*)")
 _NUMBERS = re.compile(r"\d+(?:[-_.]?\d+)*")
-_SHOWN = 5
+_SHOWN, _LONGEST = 5, 200
 
 
 @frozen
@@ -47,7 +51,7 @@ class MemberTable:
     @property
     def shown(self) -> str:
         """The members and the columns, for messages."""
-        columns = f" ({listed(self.columns, _SHOWN, str)})" if self.columns else ""
+        columns = f" ({elided(listed(self.columns, _SHOWN, str), _LONGEST)})" if self.columns else ""
         return f"{listed(self.members, _SHOWN)}{columns}"
 
 
@@ -79,7 +83,7 @@ def tables_of(heads: Mapping[str, bytes], sizes: Mapping[str, int]) -> list[Memb
 
 
 def is_note(name: str) -> bool:
-    """Return whether it is rather a note or a description beside the data, or an archive."""
+    """Return whether it is rather a note, a description or a program beside the data, or an archive."""
     path = PurePosixPath(name.lower())
     return path.suffix in _NOTES or (path.suffix in (".json", ".xml") and path.stem in _DESCRIPTIONS)
 

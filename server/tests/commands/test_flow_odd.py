@@ -342,6 +342,15 @@ def test_members_of_one_table() -> None:
     ]
 
 
+def test_programs_beside_the_data_are_not_the_table() -> None:
+    data, program = b"US   2018   17\n" * 9, b"* reads the data" + b"!" * 900 + b"\nclear\nuse it\n"
+    heads = {"a.do": program, "b.do": program, "a.dat": data}
+    first, *others = tables_of(heads, dict.fromkeys(heads, 1))
+    assert first.members == ["a.dat"]
+    assert [one.members for one in others] == [["a.do", "b.do"]]
+    assert len(others[0].shown) < 300
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_header_of_merged_cells_over_two_rows(tmp_path: Path, kind: str) -> None:
     rows = [

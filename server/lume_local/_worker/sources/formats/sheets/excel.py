@@ -101,7 +101,8 @@ def _seen(book: Workbook) -> list[SheetName]:
 def _one_of(book: Workbook, wanted: str | int, shown: str, account: Account) -> str:
     """Return the sheet with that name, or the visible one with that number, from 1; by default the first."""
     if not book.sheets:
-        raise SourceError(f"{shown} has no sheet with cells")
+        message = "has no sheet with cells: if it is a Strict Open XML workbook, save it as Excel Workbook"
+        raise SourceError(f"{shown} {message}")
     names = [sheet.name for sheet in book.sheets]
     if isinstance(wanted, str) and wanted:
         if wanted not in names:
