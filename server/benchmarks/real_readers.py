@@ -89,7 +89,7 @@ def members_of(path: Path, source: dict[str, Any]) -> Iterator[bytes]:
     wanted = source.get("members", "**")
     patterns = [Pattern(one) for one in ([wanted] if isinstance(wanted, str) else wanted)]
     with ZipFile(path) as archive:
-        names = [one for one in archive.namelist() if not one.endswith("/") and "__MACOSX" not in one]
+        names = [one for one in sorted(archive.namelist()) if not one.endswith("/") and "__MACOSX" not in one]
         found = [one for one in names if any(pattern.matches(one) for pattern in patterns)]
         if not found:
             raise NoReader("an archive whose members have other names")

@@ -29,13 +29,14 @@ _ADVICE = {
     ),
     **dict.fromkeys((magic.BZIP2, magic.XZ), "unpack it, or compress it with gzip or zstd instead"),
     **dict.fromkeys((magic.GZIP, magic.ZSTD), "unpack it once, as it is compressed twice"),
-    **dict.fromkeys((magic.AVRO, magic.ARROW), "convert it to Parquet or CSV"),
+    **dict.fromkeys((magic.AVRO, magic.ARROW, "an ARFF file"), "convert it to Parquet or CSV"),
     magic.SQLITE: "export a table as CSV",
     "a binary file": "export its table as CSV, or copy it again if it was not written completely",
 }
 _SHEETS = (".xls", ".xlsx", ".htm", ".html")
 _HTML = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:table|meta|head|style|body|div|!--)\b", re.IGNORECASE)
 _SPREADSHEET = b"urn:schemas-microsoft-com:office:spreadsheet"
+_ARFF = re.compile(rb"(?:%[^\n]*\n|\s)*@relation\s", re.IGNORECASE)
 _ARRAY = re.compile(rb"\s*\[\s*(?:[{\]]|$)")
 _SPACE = re.compile(r"\s*")
 
@@ -91,6 +92,8 @@ def refuse_binary(file: RawFile, encoding: str | None) -> None:
         found = "a workbook of Excel 2003 in XML"
     if found in (None, magic.XML) and file.is_called(*_SHEETS) and _HTML.match(start):
         found = magic.HTML  # many programs export tables so
+    if found is None and _ARFF.match(start):
+        found = "an ARFF file"
     if found not in (None, magic.XML):
         raise no_text(file, found)
 

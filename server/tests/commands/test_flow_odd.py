@@ -82,6 +82,7 @@ SHEET_XML = (
         ("a.tar", tar(CSV), "is a tar archive, .*: unpack it, or pack its files into a ZIP archive instead"),
         ("a.tgz", gzip.compress(tar(CSV)), "is a tar archive, .*: unpack it"),
         ("a.tar.zst", zstd.compress(tar(CSV)), "is a tar archive, .*: unpack it"),
+        ("a.arff", b"% by X\n\n@RELATION a\n@data\n1,2\n", "is an ARFF file, .*: convert it to Parquet or CSV"),
         ("a.csv.bz2", bz2.compress(CSV), "is a bzip2 file, .*: unpack it, or compress it with gzip or zstd"),
         ("a.csv.xz", lzma.compress(CSV), "is an xz file, .*: unpack it, or compress it with gzip or zstd"),
         ("a.csv.gz", gzip.compress(gzip.compress(CSV)), "is a gzip file, .*: unpack it once, as it is"),
