@@ -94,4 +94,4 @@ def _reported(error: Exception, shown: str) -> Exception:
         return error
     if "encrypted" in str(error):
         return SourceError(f"{shown} is encrypted: save it without a password")
-    return ValueError(str(error) or type(error).__name__)
+    return ValueError(str(error) or "its parts contradict each other")
