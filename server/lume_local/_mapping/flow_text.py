@@ -8,7 +8,7 @@ from typing import Any
 
 from lume_local._flow.definition import Column, quoted, read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._flow.source_settings import FINDING, SHARED, SQL
+from lume_local._flow.source_settings import FINDING, OBJECTS, SHARED, SQL
 from lume_local._flow.table_bounds import folded
 from lume_local._mapping import toml_text
 from lume_local._mapping.decisions import APPROVED, FLAGGED, NOTHING, ColumnDecision, in_layout
@@ -36,7 +36,7 @@ def with_layouts(base: Json) -> Json:
         if column.aliases is None and not (names_in(column.sql) or words_in(column.sql)):
             contract[column.name] |= {} if is_null(column.sql) else {"sql": column.sql}  # of any file
         else:
-            columns[column.name] = _as_before(column, entry)
+            columns[column.name] = _as_before(column, entry, flow.source.format)
     name = "".join(one if one.isalnum() or one == "-" else "_" for one in flow.version)
     own = {key: one for key, one in source.items() if key not in SHARED}
     layout: Json = {"source": _recognisable(own), "columns": columns}
@@ -47,15 +47,17 @@ def with_layouts(base: Json) -> Json:
     return {key: one for key, one in found.items() if one or key != "source"}
 
 
-def _as_before(column: Column, entry: Json) -> Any:
+def _as_before(column: Column, entry: Json, form: str) -> Any:
     """Return how a layout reads a column that was read without layouts, where its own name was an alias, too."""
     if column.aliases is None:
         return column.sql
-    given = entry["from"]["first"] if column.aliases.first else entry["from"]
-    folds = set(map(folded, given))
-    names = [one for one in column.aliases.names if one in given or folded(one) not in folds]
-    sql = {"sql": entry["sql"]} if "sql" in entry else {}
-    return {"from": {"first": names} if column.aliases.first else names, **sql}
+    names: Any = [*column.aliases.names]
+    if column.aliases.first:
+        names = {"first": names}
+    elif form not in OBJECTS:  # a name that a header may spell in other ways is not repeated
+        folds = set(map(folded, entry["from"]))
+        names = [one for one in names if one in entry["from"] or folded(one) not in folds]
+    return {"from": names} | ({"sql": entry["sql"]} if "sql" in entry else {})
 
 
 def has_names(source: Json) -> bool:

@@ -8,6 +8,7 @@ from local.flows import people
 from local.mapping.proposals import chosen, proposed
 
 from lume_local._flow.definition import read_definition
+from lume_local._flow.same_reading import includes
 from lume_local._mapping.flow_text import with_layouts
 from lume_local._mapping.target import MappingTarget, of_flow, of_schema
 from lume_local._shared.protocol import Propose, Proposed, Refused
@@ -154,6 +155,16 @@ def test_what_a_version_reads_is_the_same_as_a_layout() -> None:
     assert layout.columns[0].aliases.names == ("E-Mail", "EMAIL")
     assert layout.source == was.source
     assert with_layouts(found) is found
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "json", "xml", "parquet"])
+@pytest.mark.parametrize("names", [["E-Mail", "EMAIL"], {"first": ["E-Mail", "mail"]}, {"first": ["a", "b"]}])
+def test_a_version_with_layouts_shares_the_sources_of_the_one_before(form: str, names: Any) -> None:
+    """Objects with the column's own name are read again, and it is the last choice of several."""
+    source = {"format": form} | ({"xml": {"records": "a/b"}} if form == "xml" else {})
+    before = people(columns={"email": {"from": names}}, source=source)
+    after = with_layouts(before) | {"version": "v2"}
+    assert includes(read_definition(after), read_definition(before))
 
 
 def test_a_query_has_no_layouts(tmp_path: Path) -> None:
