@@ -12,6 +12,7 @@ import orjson
 from attrs import field, frozen
 
 from lume_async._base.controls import control_in
+from lume_async._base.words import counted
 from lume_local._flow.cleaners import CLEANERS, named_in
 from lume_local._flow.databases import Reference, TableTarget, check_ever, check_key, read_reference
 from lume_local._flow.fields import FlowError, Table, toml_of
@@ -341,7 +342,7 @@ def _layouts(top: Table, columns: tuple[Column, ...]) -> tuple[FlowLayout, ...]:
     if len(table.values) * len(columns) > _MOST_OF_LAYOUTS:
         raise FlowError(
             "layouts",
-            f"are {len(table.values):,} of {len(columns):,} columns each: a version may have up to "
+            f"are {len(table.values):,}, of {counted(len(columns), 'column')} each: a version may have up to "
             f"{_MOST_OF_LAYOUTS:,} columns in all layouts",
         )
     for key in shared:

@@ -9,7 +9,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 from attrs import evolve, frozen
@@ -118,8 +118,7 @@ _NAME = re.compile(r"""'[^']*'|"((?:[^"]|"")+)\"""")
 """A string, or a quoted name."""
 
 
-@frozen
-class _Shape:
+class _Shape(NamedTuple):
     """An expression with marks in place of quoted names, which are kept by their marks."""
 
     sql: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import frozen
 
@@ -68,8 +68,7 @@ def check_ties(layouts: dict[str, dict[str, Any]]) -> None:
             )
 
 
-@frozen
-class _Name:
+class _Name(NamedTuple):
     """A name that a file must have, in one of these spellings; only some are compared loosely, as `folded` does."""
 
     spelled: frozenset[str]

@@ -120,7 +120,8 @@ class Sample:
             kind = doubt.guess.kind[1] or doubt.guess.kind[0]
             yield f"{name!r} is read as {kind}: a run rejects {share}, such as {shown}"
         if len(tolerated) > _NAMED:
-            yield f"{len(tolerated) - _NAMED:,} more columns of which a run rejects few rows"
+            more = counted(len(tolerated) - _NAMED, "more column", "more columns")
+            yield f"{more} of which a run rejects few rows"
 
 
 def read_sample(

@@ -372,8 +372,7 @@ class Reading:
     origin: ReturnOrigin = field(factory=ReturnOrigin)
 
 
-@frozen
-class Together:
+class Together(NamedTuple):
     """Several files as one source.
 
     Attributes:
@@ -387,8 +386,7 @@ class Together:
     own: list[list[int]]
 
 
-@frozen
-class ReadFile:
+class ReadFile(NamedTuple):
     """A file that was read.
 
     Attributes:
@@ -412,7 +410,7 @@ def one_after_the_other(files: Sequence[ReadFile], *, is_joined: bool) -> Togeth
     columns = columns_together([one.relation for one in files], [one.layout for one in files])
     relation, layouts = columns.relation, [layout for layout, _ in groupby(one.layout for one in files)]
     if not relation.branches and len(files) == 1:
-        return evolve(columns, relation=files[0].relation)
+        return columns._replace(relation=files[0].relation)
     is_mixed = len(layouts) > len(set(layouts)) or (is_joined and len(layouts) > 1)
     relation = evolve(relation, is_numbered=is_mixed)
     readers = dict[str, list[str]]()
@@ -420,7 +418,7 @@ def one_after_the_other(files: Sequence[ReadFile], *, is_joined: bool) -> Togeth
     for file, places in zip(files, columns.own, strict=True):
         readers.setdefault(file.layout, []).append(rows_in(relation, file, places, before))
         before += file.rows
-    return evolve(columns, relation=relation.read_by([" UNION ALL ".join(each) for each in readers.values()]))
+    return columns._replace(relation=relation.read_by([" UNION ALL ".join(each) for each in readers.values()]))
 
 
 def columns_together(relations: Sequence[Relation], layouts: Sequence[str]) -> Together:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import evolve, frozen
 from duckdb import DuckDBPyConnection
@@ -173,8 +173,7 @@ class _Known:
         ]
 
 
-@frozen(slots=False)
-class _Names:
+class _Names(NamedTuple):
     """Names in a file, to be compared with those that layouts read."""
 
     lower: frozenset[str]
@@ -186,8 +185,7 @@ class _Names:
         return cls(frozenset(one.lower() for one in each), frozenset(map(folded, each)))
 
 
-@frozen
-class _Fit:
+class _Fit(NamedTuple):
     """How a layout fits a file.
 
     Attributes:

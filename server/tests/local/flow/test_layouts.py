@@ -139,7 +139,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"columns": {f"c{n}": {} for n in range(1001)}, "layouts": {f"l{n}": {} for n in range(20)}},
-        "layouts: are 20 of 1,001 columns each: a version may have up to 20,000 columns in all layouts",
+        "layouts: are 20, of 1,001 columns each: a version may have up to 20,000 columns in all layouts",
     ),
     (
         {"layouts": {"a b": {}}},

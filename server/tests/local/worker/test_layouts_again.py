@@ -163,7 +163,7 @@ def test_a_line_that_is_malformed_again_names_its_layout(tmp_path: Path, first: 
     with pytest.raises(RunFailed, match="have the layout 'bnak', which orders:v1 does not have"):
         returned(tmp_path / "unknown", first, save(rows))
     rows[4]["_lume_layout"] = ""
-    with pytest.raises(RunFailed, match="has rows whose layout is not known from _lume_layout or _lume_file"):
+    with pytest.raises(RunFailed, match="is not known from _lume_layout or _lume_file"):
         returned(tmp_path / "none", first, save(rows))
 
 
