@@ -6,6 +6,7 @@ have what its required columns read. Whatever is read for that is read once for 
 
 import codecs
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import islice
@@ -267,7 +268,8 @@ def _unmatched(file: File, known: Sequence[_Known]) -> str:
 
 
 def _how(flow: dict[str, Any], shown: str) -> str:
-    return f". To add a layout for it: lume flow map {flow['ref']} {shown}"
+    # Whoever sends a file chooses its name, and this is pasted into a shell.
+    return f". To add a layout for it: lume flow map {flow['ref']} {shlex.quote(shown)}"
 
 
 class _Beginning:

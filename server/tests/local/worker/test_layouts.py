@@ -108,6 +108,11 @@ def test_none(tmp_path: Path, content: bytes, words: str) -> None:
     )
 
 
+def test_the_command_for_a_file_runs_no_other(tmp_path: Path) -> None:
+    with pytest.raises(RunFailed, match=r"lume flow map orders:v1 'of May; reboot\.csv'$"):
+        run(tmp_path, LAYOUTS, ("of May; reboot.csv", b"a,b\n"))
+
+
 def test_the_header_alone(tmp_path: Path) -> None:
     result = run(tmp_path, LAYOUTS, ("a.csv", b"id,total,note\n"))
     assert (layouts_of(result), result.metrics["rows_read"]) == ({"": "webshop"}, 0)
