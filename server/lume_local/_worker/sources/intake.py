@@ -5,7 +5,7 @@ import heapq
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
@@ -418,7 +418,9 @@ def one_after_the_other(files: Sequence[ReadFile], *, is_joined: bool) -> Togeth
     for file, places in zip(files, columns.own, strict=True):
         readers.setdefault(file.layout, []).append(rows_in(relation, file, places, before))
         before += file.rows
-    return columns._replace(relation=relation.read_by([" UNION ALL ".join(each) for each in readers.values()]))
+    return columns._replace(
+        relation=relation.read_by([" UNION ALL ".join(each) for each in readers.values()])
+    )
 
 
 def columns_together(relations: Sequence[Relation], layouts: Sequence[str]) -> Together:
@@ -465,16 +467,27 @@ def _of_layouts(own: dict[str, Relation]) -> Relation:
         layout: [(one.aliases.get(name) or [name])[0] if one.json_lines else name for name in one.raw]
         for layout, one in own.items()
     }
+    keys = {layout: _read_first(each, own[layout].visible.values()) for layout, each in names.items()}
     raw: dict[tuple[str, int], str] = {}
-    for each in names.values():
-        for key, name in zip(_numbered(each), each, strict=True):
+    for layout, each in names.items():
+        for key, name in zip(keys[layout], each, strict=True):
             raw.setdefault(key, name)
     number = {key: n for n, key in enumerate(raw)}
     branches = (
-        Branch(layout, "", one.visible, tuple(number[key] for key in _numbered(names[layout])), one)
+        Branch(layout, "", one.visible, tuple(number[key] for key in keys[layout]), one)
         for layout, one in own.items()
     )
     return Relation("", tuple(raw.values()), {}, branches=tuple(branches))
+
+
+def _read_first(names: Sequence[str], read: Collection[int]) -> list[tuple[str, int]]:
+    """Return the keys of names, of which the first of namesakes is one that is read.
+
+    Another layout may spell it like one that is not: in rejects, they are one column, or a name would mean another.
+    """
+    order = sorted(range(len(names)), key=lambda n: n not in read)
+    keys = dict(zip(order, _numbered(names[n] for n in order), strict=True))
+    return [keys[n] for n in range(len(names))]
 
 
 def _numbered(names: Iterable[str]) -> Iterator[tuple[str, int]]:

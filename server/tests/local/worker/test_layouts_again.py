@@ -222,6 +222,19 @@ def test_a_column_that_was_removed(tmp_path: Path, first: Result) -> None:
         returned(tmp_path / "again", first, as_csv(corrected(first, without="sum")))
 
 
+def test_columns_that_differ_only_in_case(tmp_path: Path) -> None:
+    """What one layout reads, and another spells like a column that it does not read."""
+    layouts = {
+        "a": {"columns": {"order_id": '"no"', "amount": '"a"'}},
+        "b": {"columns": {"order_id": '"NO"', "amount": '"b"'}},
+    }
+    files = (("a.csv", b"NO,no,a\n77,1,x\n"), ("b.csv", b"NO,b\n2,x\n3,1\n"))
+    first = run(tmp_path / "first", layouts, *files)
+    rows = [{**row, "a": "1" * (row["a"] != ""), "b": "2" * (row["b"] != "")} for row in first.rejects]
+    again = run(tmp_path / "again", layouts, ("r.csv", as_csv(rows)), job={"mends": 2})
+    assert again.mapped == [(1, "1.00", None), (2, "2.00", None)]
+
+
 def test_several_columns_of_one_name(tmp_path: Path) -> None:
     """Files of one layout may spell a column differently from another layout that spells it like its alias."""
     layouts = {
