@@ -352,6 +352,16 @@ def test_programs_beside_the_data_are_not_the_table() -> None:
     assert len(others[0].shown) < 300
 
 
+def test_a_header_too_far_down_a_sheet_is_refused_with_a_way_on(tmp_path: Path) -> None:
+    content = written("xlsx", {"A": Sheet([*([[None]] * 200), *BOOK])})
+    result = init(tmp_path / "a.xlsx", content)
+    assert result.exit_code != 0
+    said = " ".join(result.stderr.split())
+    assert (
+        "has no header: the first row of its sheet must name the columns: delete what is above them" in said
+    )
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_header_of_merged_cells_over_two_rows(tmp_path: Path, kind: str) -> None:
     rows = [

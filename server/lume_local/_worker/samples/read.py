@@ -205,11 +205,14 @@ def _of_container(
         chosen = sheet_of(parts, file, raw.name, sheet)
         try:
             rows = file.rows(chosen.source, most=_ROWS)
-        except ConfigurationError:
+        except ConfigurationError as error:
             if "header" in chosen.source or not chosen.contains:
                 raise
             chosen = chosen.below_blank_rows
-            rows = file.rows(chosen.source, most=_ROWS)
+            try:
+                rows = file.rows(chosen.source, most=_ROWS)
+            except ConfigurationError:  # too far down: it can't be named either
+                raise error from None
         # A blank cell of the header has a name made up by the reader.
         header = ["" if name == f"column_{n}" else name for n, name in enumerate(rows.header, 1)]
         source = chosen.source | raw.compression
