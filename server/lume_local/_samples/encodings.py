@@ -75,11 +75,9 @@ _SHOWN, _CONTEXT = 4, 15
 """Readings of a message, and the letters before and behind what differs."""
 
 _EAST = frozenset({"CJK", "HANGUL"})
-_AFTER, _BEFORE = frozenset("®™©°ºª²³½»”“’…–—€£›%‰"), frozenset("¿¡“‘„–—€£…§±½")
+_AFTER, _BEFORE = frozenset("®™©°ºª²³½»”“’…–—€£›%‰"), frozenset("¿¡“‘„–—€£…§±½«‹")
 """Signs that may follow or precede a letter."""
 _USUAL = _AFTER | _BEFORE | frozenset("¼¾µ·•×÷«»‘¥")
-_OPENING = frozenset("¡¿‘")
-_CLOSED_BY = {"«": "»", "»": "«", "„": "“”", "‹": "›", "›": "‹"}
 _JOINS = frozenset("’·‐‑–")
 """Signs that may stand between letters."""
 
@@ -280,7 +278,7 @@ def is_strange(value: str) -> bool:
     letters = ["", *value, ""]
     for n, letter in enumerate(value, 1):
         kind, before, after = kinds[n], kinds[n - 1], kinds[n + 1]
-        if kind == "none" or (kind == "sign" and _is_stray(letter, before, after, value)):
+        if kind == "none" or (kind == "sign" and _is_stray(letter, before, after)):
             return True
         if kind == "narrow" and {"LATIN", "CJK"} & {before, after}:
             return True
@@ -308,19 +306,11 @@ def is_strange(value: str) -> bool:
     return False
 
 
-def _is_stray(sign: str, before: str, after: str, value: str) -> bool:
+def _is_stray(sign: str, before: str, after: str) -> bool:
     """Return whether a sign stands beside a letter where it usually doesn't."""
-    if {before, after} & _EAST:
-        return False
-    if not (before.isupper() or after.isupper()):
-        return sign not in _USUAL or (sign in _OPENING and after != "digit")
-    if before.isupper() and after.isupper():
-        return True
-    if sign in _OPENING:
-        return before not in ("other", "")
-    if sign in _CLOSED_BY:
-        return not any(other in value for other in _CLOSED_BY[sign])
-    return sign not in (_AFTER if before.isupper() else _USUAL if before == "digit" else _BEFORE)
+    if before.isupper():
+        return after.isupper() or sign not in _AFTER
+    return sign not in (_BEFORE if after.isupper() and before != "digit" else _USUAL)
 
 
 @cache
