@@ -280,23 +280,13 @@ def is_strange(value: str) -> bool:
         kind, before, after = kinds[n], kinds[n - 1], kinds[n + 1]
         if kind == "none" or (kind == "sign" and _is_stray(letter, before, after)):
             return True
-        if kind == "narrow" and {"LATIN", "CJK"} & {before, after}:
-            return True
-        if kind == "digit beyond ASCII" and {"LATIN", "digit"} & {before, after}:
-            return True
         if letter.isascii() or not kind.isupper():
             continue
         if kind in _EAST:
-            is_alone = sum(one in _EAST for one in kinds) == 1
-            if {before, after} >= _EAST or (is_alone and {before, after} & {"LATIN", "digit"}):
+            if {before, after} & {"LATIN", "digit"} and sum(one in _EAST for one in kinds) == 1:
                 return True
-            continue
-        if "digit" in (before, after):
-            return True
-        previous, following = letters[n - 1], letters[n + 1]
-        if letter.islower() and following.isupper() and not previous.isupper():
-            return True
-        if before.isupper() and before not in _EAST:
+        elif before.isupper() and before not in _EAST:
+            previous, following = letters[n - 1], letters[n + 1]
             is_capital = letter.isupper() and (previous.islower() or following.islower())
             is_small = letter.islower() and previous.isupper() and following.isupper()
             if kind != before or is_capital or is_small:
@@ -320,11 +310,9 @@ def _kind(letter: str) -> str:
     if category in ("Cc", "Cf", "Co", "Cn") or "\u2500" <= letter <= "\u259f":  # lines and blocks of a screen
         return "none"
     if category == "Nd":
-        return "digit" if letter.isascii() else "digit beyond ASCII"
+        return "digit"
     if letter in _JOINS:
         return "join"
-    if "\uff61" <= letter <= "\uff9f":
-        return "narrow"
     if category[0] in "LM":
         script = "LATIN" if letter.isascii() else unicodedata.name(letter).split()[0].partition("-")[0]
         if script in ("HIRAGANA", "KATAKANA", "IDEOGRAPHIC", "BOPOMOFO"):
