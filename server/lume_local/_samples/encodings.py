@@ -56,8 +56,6 @@ _STEEP = 5
 """How much values that don't look like words count: the power of the share of those that do."""
 _LEAST, _NONE = 0.001, 0.0002
 """The merit of a reading that may be clear, and of one that can be ruled out."""
-_NEVER = 2
-"""How much a value with lines or control characters counts."""
 _WORDS = re.compile(r"[^\W\d_]+(?:’[^\W\d_]+)*")
 _WORD, _SIGNS = 3, re.compile(r"\d ?[€£]|[€£] ?\d|[^\W\d_][®©]|\d–\d")
 """The fewest letters, in words beyond ASCII, of a value that alone shows the encoding, and what is clear without."""
@@ -255,12 +253,8 @@ def decodings(values: Sequence[bytes]) -> list[Decoded]:
 
 def _strange(values: Sequence[str]) -> int:
     """Count the values that don't look like words, or not of the language of the others."""
-    odd = [is_strange(value) * (_NEVER if "none" in map(_kind, value) else 1) for value in values]
-    used = [_letters(value) for value in values]
-    return min(
-        sum(how_odd or not letters <= alphabet for how_odd, letters in zip(odd, used, strict=True))
-        for alphabet in _ALPHABETS
-    )
+    used = [_letters(value) for value in values if not is_strange(value)]
+    return len(values) - max(sum(letters <= alphabet for letters in used) for alphabet in _ALPHABETS)
 
 
 def _letters(value: str) -> frozenset[str]:
