@@ -50,7 +50,7 @@ _KNOWN = {
     **{"mac-roman": "mac_roman", "mac-cyrillic": "mac_cyrillic"},
 }
 """The names of encodings by those that `chardet` gives them; of those with the same reading the first is named."""
-_MARGINS = ((16, 0.6, 0.85), (9, 0.3, 0.6), (5, 0.3, 0.5), (3, 0.2, 0.4), (2, 0.1, 0.2), (1, 0.0, 0.0))
+_MARGINS = ((16, 0.85), (9, 0.6), (5, 0.5), (3, 0.4), (2, 0.2), (1, 0.0))
 """From so many values on, a reading is clear if the next best has less than this share of its merit."""
 _STEEP = 5
 """How much values that don't look like words count: the power of the share of those that do."""
@@ -193,9 +193,9 @@ def recognized(values: Sequence[bytes], name: str) -> Decoded:
             "was saved in"
         )
     best, *others = found
-    few, many = next(margins for count, *margins in _MARGINS if len(values) >= count)
+    share = next(share for count, share in _MARGINS if len(values) >= count)
+    rivals = [one for one in others if one.merit >= share * best.merit]
     is_eastern = any(_kind(letter) in _EAST for letter in "".join(best.values))
-    rivals = [one for one in others if one.merit >= (few if is_eastern else many) * best.merit]
     letters = sum(len(word) for value in best.values for word in _WORDS.findall(value) if not word.isascii())
     has_signs = best.encoding == "cp1252" and _SIGNS.search(best.values[0]) is not None
     is_enough = has_signs or (
