@@ -91,13 +91,11 @@ def compile_flow(
         _rehearse_others(connection, contract | forms[0], judged, types, looked_up, row)
     if not flow.layouts:
         return contract | forms[0] | {"layouts": {}}
-    of_all = _form_of_all(
-        flow, {one.name: form for one, form in zip(flow.layouts, forms, strict=True)}, looked_up
-    )
     layouts = {
         layout.name: form | {"match": list(layout.match), "required": one.required}
         for layout, one, form in zip(flow.layouts, judged, forms, strict=True)
     }
+    of_all = _form_of_all(flow, layouts, looked_up)
     for form in layouts.values():
         del form["checks"]  # they are a third of its size, and those of all layouts say whose they are
     check_ties(layouts)
