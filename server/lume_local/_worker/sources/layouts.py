@@ -7,11 +7,11 @@ have what its required columns read. Whatever is read for that is read once for 
 import codecs
 import json
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from attrs import evolve, frozen
 from duckdb import DuckDBPyConnection
@@ -35,6 +35,8 @@ from lume_local._worker.sources.intake import Account, Malformed, Reading
 from lume_local._worker.sources.mending.door import holds_rejects, reader_of_rejects
 from lume_local._worker.sources.source import File, Pause, SourceError
 from lume_local._worker.statements import form_of
+
+T = TypeVar("T")
 
 _LINES = ("csv", "fixed")
 _MOST_OBJECTS = 100
@@ -212,9 +214,11 @@ def _by_names(beginning: "_Beginning", known: Sequence[_Known], flow: dict[str, 
     fits = [(one, beginning.fit(one)) for one in rivals if one.form["format"] in formats]
     fitting = [(one, fit) for one, fit in fits if not fit.lacks and not fit.why]
     if not fitting:
+        # Whoever sends a file chooses its name, and this is pasted into a shell.
+        how = f"To add a layout for it: lume flow map {flow['ref']} {shlex.quote(shown)}"
         raise SourceError(
             f"{shown} has none of the layouts of {flow['ref']}. {_nearest(beginning, fits)}"
-            f"{_unmatched(beginning.file, known)}{_how(flow, shown)}"
+            f"{_unmatched(beginning.file, known)}. {how}"
         )
     best = max((fit.read, fit.is_all) for _, fit in fitting)
     found = [one for one, fit in fitting if (fit.read, fit.is_all) == best]
@@ -267,11 +271,6 @@ def _unmatched(file: File, known: Sequence[_Known]) -> str:
     return f", and no match fits its path {file.paths[0]!r}" if is_told else ""
 
 
-def _how(flow: dict[str, Any], shown: str) -> str:
-    # Whoever sends a file chooses its name, and this is pasted into a shell.
-    return f". To add a layout for it: lume flow map {flow['ref']} {shlex.quote(shown)}"
-
-
 class _Beginning:
     """The beginning of a file, read at most once in each way that layouts read it."""
 
@@ -288,17 +287,13 @@ class _Beginning:
         with file.path.open("rb") as opened_file:
             self.start = start_of(opened_file)
             self._is_whole = not opened_file.read(1)
-        self._texts: dict[str, bytes | None] = {}
-        self._lines: dict[tuple[Any, ...], FirstLines] = {}
-        self._of_lines: dict[tuple[Any, ...], _Names] = {}
-        self._of_header: dict[tuple[str, ...], tuple[list[str], _Names]] = {}
-        self._others: dict[str, Any] = {}
+        self._found: dict[Hashable, Any] = {}
 
     def holds_rejects(self, flow: dict[str, Any]) -> bool:
         """Return whether these are corrected rejects of the version."""
         if self.formats == ("excel",):
             with suppress(ModuleNotFoundError, SourceError):
-                return self._book[0]
+                return self._once("book", self._book)[0]
             return False
         return reader_of_rejects(self._reading(flow), flow["format"]) is not None
 
@@ -339,11 +334,8 @@ class _Beginning:
             return names
         if one.names_its_columns:  # the file has none of these names, only what the header contains
             return _Fit(read=len(one.contains))
-        key = tuple(names)
-        if key not in self._of_header:
-            columns = readable(names)
-            self._of_header[key] = columns, _Names.of(columns)
-        columns, there = self._of_header[key]
+        key = ("columns", *names)
+        columns, there = self._once(key, lambda: (made := readable(names), _Names.of(made)))
         # The quick comparison first: nearly all layouts are ruled out by it.
         if missing := one.missing(there):
             return _Fit(lacks=missing)
@@ -357,39 +349,36 @@ class _Beginning:
         """Return the names in the header as the layout reads it, or what the file lacks. Raises `SourceError`."""
         form = one.form
         if form["format"] == "parquet":
-            columns: list[str] = self._once("parquet", lambda: column_names(self._reading(form)))
-            return columns
+            return self._once("parquet", lambda: column_names(self._reading(form)))
         if form["format"] == "excel":
             settings = json.dumps(form["excel"])
-            rows = self._book[1][settings]
+            rows = self._once("book", self._book)[1][settings]
             if isinstance(rows, SourceError):
                 raise rows
             near = self._near(one, (settings,), ([cell or "" for cell in cells] for _, cells in rows))
             return near or header_in(iter(rows), form, self.file.shown, Account(0))
-        text = self._text(form["encoding"])
+        encoding, grammar = form["encoding"], one.grammar
+        text = self._once(("text", encoding), lambda: self._text(encoding))
         if text is None:
-            return _Fit(why=f"its encoding is not {form['encoding']}")
-        assert one.grammar is not None
-        key = form["encoding"], one.grammar, form["comment"], form["header"]["lines"]
-        if key not in self._lines:
-            self._lines[key] = FirstLines.of(text, one.grammar, form)
-        lines = self._lines[key]
+            return _Fit(why=f"its encoding is not {encoding}")
+        assert grammar is not None
+        key = encoding, grammar, form["comment"], form["header"]["lines"]
+        lines = self._once(("lines", *key), lambda: FirstLines.of(text, grammar, form))
         return self._near(one, key, lines.names()) or lines.header(form, self.file.shown).names
 
     def _near(self, one: _Known, key: tuple[Any, ...], lines: Iterable[list[str]]) -> _Fit | None:
         """Return what all lines together lack, if the layout searches them for its header."""
         if one.form["header"]["row"] or one.form["header"]["lines"] > 1:
             return None
-        if key not in self._of_lines:
-            stripped = ([name.strip() for name in names] for names in lines)
-            self._of_lines[key] = _Names.of(name for names in stripped for name in (*names, *readable(names)))
-        missing = one.missing(self._of_lines[key])
+        stripped = ([name.strip() for name in names] for names in lines)
+        each = (name for names in stripped for name in (*names, *readable(names)))
+        missing = one.missing(self._once(("names", *key), lambda: _Names.of(each)))
         return _Fit(lacks=missing) if missing else None
 
     def _fit_of_members(self, one: _Known) -> _Fit:
         form = one.form
-        key = json.dumps([form["format"], form["records"]])
-        members: set[str] = self._once(key, lambda: self._members(form))
+        key = "members", form["format"], *form["records"]
+        members = self._once(key, lambda: self._members(form))
         read = [name for name in one.wanted if not members.isdisjoint(spellings(form, name))]
         if missing := one.needed.difference(read):
             return _Fit(lacks=sorted(missing))
@@ -427,16 +416,11 @@ class _Beginning:
         lines = start.removeprefix(codecs.BOM_UTF8).splitlines()
         yield from lines if self._is_whole else lines[:-1] or lines
 
-    @property
     def _book(self) -> tuple[bool, dict[str, list[Row] | SourceError]]:
-        """Whether the workbook holds rejects, and the first rows of each sheet that a layout reads, by its settings.
+        """Return whether the workbook holds rejects, and the first rows of each sheet that a layout reads.
 
-        All at once, since opening a workbook may take long. Raises `SourceError`.
+        These are by its settings, and all at once: opening a workbook may take long. Raises `SourceError`.
         """
-        found: tuple[bool, dict[str, list[Row] | SourceError]] = self._once("book", self._read_book)
-        return found
-
-    def _read_book(self) -> tuple[bool, dict[str, list[Row] | SourceError]]:
         found = dict[str, list[Row] | SourceError]()
         with opened(self._reading(self._forms[0])) as book:
             for form in self._forms:
@@ -452,11 +436,6 @@ class _Beginning:
 
     def _text(self, encoding: str) -> bytes | None:
         """Return the beginning in UTF-8; None if it is not in that encoding."""
-        if encoding not in self._texts:
-            self._texts[encoding] = self._decoded(encoding)
-        return self._texts[encoding]
-
-    def _decoded(self, encoding: str) -> bytes | None:
         if mark_beside(self.start, encoding):
             return None
         if is_utf8_name(encoding):
@@ -466,14 +445,15 @@ class _Beginning:
             return decoder.decode(self.start, self._is_whole).encode("utf-8", "surrogatepass")
         return None
 
-    def _once(self, key: str, read: Any) -> Any:
+    def _once(self, key: Hashable, read: Callable[[], T]) -> T:
         """Return what was read, and raise the error again that it was refused with."""
-        if key not in self._others:
+        if key not in self._found:
             try:
-                self._others[key] = read()
+                self._found[key] = read()
             except SourceError as error:
-                self._others[key] = error
-        if isinstance(found := self._others[key], SourceError):
+                self._found[key] = error
+        found: T | SourceError = self._found[key]
+        if isinstance(found, SourceError):
             raise found
         return found
 
