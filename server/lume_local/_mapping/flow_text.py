@@ -51,13 +51,14 @@ def _as_before(column: Column, entry: Json, form: str) -> Any:
     """Return how a layout reads a column that was read without layouts, where its own name was an alias, too."""
     if column.aliases is None:
         return column.sql
-    names: Any = [*column.aliases.names]
-    if column.aliases.first:
-        names = {"first": names}
-    elif form not in OBJECTS:  # a name that a header may spell in other ways is not repeated
-        folds = set(map(folded, entry["from"]))
-        names = [one for one in names if one in entry["from"] or folded(one) not in folds]
-    return {"from": names} | ({"sql": entry["sql"]} if "sql" in entry else {})
+    names, is_first = list(column.aliases.names), column.aliases.first
+    if form not in OBJECTS:  # a name that a header may spell in other ways is not repeated
+        given = entry["from"]["first"] if is_first else entry["from"]
+        same = str.lower if is_first else folded
+        names = [one for one in names if one in given or same(one) not in map(same, given)]
+    return {"from": {"first": names} if is_first else names} | (
+        {"sql": entry["sql"]} if "sql" in entry else {}
+    )
 
 
 def has_names(source: Json) -> bool:
