@@ -16,7 +16,7 @@ from attrs import evolve, frozen
 from lume_local._flow.definition import quoted
 from lume_local._flow.fields import FlowError
 from lume_local._flow.patterns import Pattern
-from lume_local._flow.source_settings import FINDING
+from lume_local._flow.source_settings import FINDING, OBJECTS
 from lume_local._flow.table_bounds import folded
 from lume_local._mapping.decisions import NOTHING, ColumnDecision, in_layout
 from lume_local._mapping.evidence import worse
@@ -36,8 +36,6 @@ from lume_local._mapping.readings import Tester, over_column
 from lume_local._mapping.rewrite import calls, names_in, over_value
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn, as_read
 
-_OBJECTS = ("json", "ndjson", "xml")
-"""Formats in which a record may lack members."""
 _OF_SAMPLE = (*FINDING, "null", "footer")
 """Settings that may differ between samples of one layout."""
 _COULD = "{} is not read, and {!r} may be it: a layout of their own would read it in such files"
@@ -68,26 +66,25 @@ def propose(
     target: MappingTarget,
     profiles: Sequence[Profile],
     testers: Sequence[Tester],
-    suggestions: Sequence[Suggestion] = (),
+    suggestions: Sequence[Suggestion],
     *,
     recognise: Recognise,
-    lost: Callable[[Json], list[str]] = lambda _: [],
-    choices: Mapping[str, ColumnDecision] | None = None,
-    inline: bool = False,
-    layout: str = "",
+    lost: Callable[[Json], list[str]],
+    decided: Mapping[str, ColumnDecision],
+    inline: bool,
+    layout: str,
 ) -> ProposedFlow:
     """Return the proposal for a target from samples; each has a tester that tries expressions on its rows.
 
     Args:
         lost: returns a doubt about each layout that would no longer read its latest files.
-        choices: a person's decisions about target columns.
+        decided: a person's decisions about target columns.
         inline: whether lookups are written into the flow instead of seed files.
         layout: the name of the new layout, which is added even if another one reads the samples.
 
     Raises:
         FlowError: a choice names an unknown column, there are too many columns, or no layout can be added.
     """
-    decided = choices or {}
     _check_choices(decided, target, profiles)
     base = None if target.base is None else with_layouts(target.base)
     held: list[str | None] = [None] * len(profiles) if base is None or layout else recognise(base)
@@ -215,7 +212,7 @@ def _grouped(
 def _written(profile: Profile) -> str:
     """Return the same text for samples with equal format, dialect and header."""
     source = {key: one for key, one in profile.source.items() if key not in _OF_SAMPLE}
-    is_named = source.get("format") not in _OBJECTS
+    is_named = source.get("format") not in OBJECTS  # which may lack members
     return json.dumps([source, sorted(folded(one.name) for one in profile.columns if is_named)])
 
 
@@ -420,7 +417,7 @@ def _told_apart(
 
 
 def _with_doubt(layout: LayoutProposal) -> LayoutProposal:
-    if not layout.match or not layout.is_new:
+    if not layout.match:
         return layout
     doubt = (
         f"names do not identify its files, so it reads those whose path matches {' or '.join(layout.match)}"
@@ -434,17 +431,16 @@ def _patterns(profiles: Sequence[Profile], every: Sequence[Profile]) -> list[str
     They are all files of a sample's folder, or those with other digits in their names.
     """
     others = [one.path for one in every if all(one is not mine for mine in profiles)]
-    found = dict.fromkeys(next(_patterns_of(one.path, others)) for one in profiles)
-    return list(found)
+    return list(dict.fromkeys(_pattern(one.path, others) for one in profiles))
 
 
-def _patterns_of(path: str, others: Sequence[str]) -> Iterator[str]:
+def _pattern(path: str, others: Sequence[str]) -> str:
     folder, _, name = path.rpartition("/")
     above = f"**/{folder.rpartition('/')[2]}/*"
     # The folder of an upload is its own.
     if folder and "://" not in folder and not any(map(Pattern(above).matches, others)):
-        yield above
-    yield f"**/{re.sub(r'[0-9]+', '*', name)}"
+        return above
+    return f"**/{re.sub(r'[0-9]+', '*', name)}"
 
 
 def _seen(profile: Profile, layouts: Sequence[LayoutProposal]) -> SampleSeen:

@@ -57,7 +57,6 @@ def make_proposal(job: Propose) -> Proposed | Refused:
             samples = [stack.enter_context(_read(trials, one)) for one in job.samples]
             suggestions = [Suggestion(**one) for one in job.suggestions]
             profiles, testers = [one for one, _, _ in samples], [one for _, one, _ in samples]
-            choices = decisions(job.choices)
             found = propose(
                 target,
                 profiles,
@@ -65,7 +64,7 @@ def make_proposal(job: Propose) -> Proposed | Refused:
                 suggestions,
                 recognise=partial(_recognised, trials, samples),
                 lost=partial(_lost, trials, job.headers),
-                choices=choices,
+                decided=decisions(job.choices),
                 inline=job.inline,
                 layout=job.layout,
             )
