@@ -38,17 +38,14 @@ _BINARY = 0.01
 """The share of control characters above which a file is not a text."""
 
 _KNOWN = {
-    **{
-        name: name
-        for name in (
-            "cp1252 iso8859-15 cp1250 cp1251 cp932 gb18030 cp949 cp850 iso8859-2 cp1253 cp1254 cp1257 cp1255 cp1256 "
-            "cp852 cp437 koi8-r cp866 iso8859-7 iso8859-5 koi8-u cp855 cp857 cp775 cp737 cp862 cp869 cp1258 "
-            "iso8859-6 iso8859-13 johab kz1048"
-        ).split()
-    },
-    **{"euc_jis_2004": "euc_jp", "big5hkscs": "cp950", "tis-620": "cp874"},
-    **{"mac-roman": "mac_roman", "mac-cyrillic": "mac_cyrillic"},
-}
+    **{name: name for name in (
+        "cp1252 iso8859-15 cp1250 cp1251 cp932 gb18030 cp949 cp850 iso8859-2 cp1253 cp1254 cp1257 cp1255 cp1256 "
+        "cp852 cp437 koi8-r cp866 iso8859-7 iso8859-5 koi8-u cp855 cp857 cp775 cp737 cp862 cp869 cp1258 "
+        "iso8859-6 iso8859-13 johab kz1048"
+    ).split()},
+    "euc_jis_2004": "euc_jp", "big5hkscs": "cp950", "tis-620": "cp874",
+    "mac-roman": "mac_roman", "mac-cyrillic": "mac_cyrillic",
+}  # fmt: skip
 """The names of encodings by those that `chardet` gives them; of those with the same reading the first is named."""
 _MARGINS = ((16, 0.85), (9, 0.6), (5, 0.5), (3, 0.4), (2, 0.2), (1, 0.0))
 """From so many values on, a reading is clear if the next best has less than this share of its merit."""
