@@ -77,7 +77,7 @@ SUFFIXES = re.compile(
 )
 MOST_BYTES = 20_000_000
 WAY_ON = re.compile(
-    r"[:,;] (?:\w+ )?(pass|save|convert|unpack|name|delete|install|correct|check|use|copy|rename)\b"
+    r"[:,;] (?:\w+ )?(pass|save|convert|unpack|pack|name|delete|install|correct|check|use|copy|rename)\b"
     r"|[:,;] (?:\w+ )?(end|leave|write|open|remove|set|read)\b|a sample needs|needs openpyxl"
 )
 """What to do, in the message of a refusal."""
