@@ -13,7 +13,7 @@ from typing import Protocol
 
 from attrs import evolve, frozen
 
-from lume_local._flow.definition import quoted
+from lume_local._flow.definition import quoted, read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._flow.patterns import Pattern
 from lume_local._flow.source_settings import FINDING, OBJECTS
@@ -312,7 +312,9 @@ def _layout(
     read = {name for column in columns if column.chosen for name in column.chosen.sources}
     spelled, aliases = set[str](), set[str]()
     if not group.is_new and target.base is not None:
-        spelled, aliases = names_read(target.base, group.name)
+        flow = read_definition(target.base)
+        known = next((one.columns for one in flow.layouts if one.name == group.name), flow.columns)
+        spelled, aliases = names_read(known)
     unused = dict.fromkeys(
         one.name
         for profile in profiles

@@ -1,7 +1,7 @@
 """The flow file of a proposal: a new flow, or a next version that has one more layout. Pure."""
 
 import textwrap
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import chain
 from typing import Any
@@ -80,10 +80,8 @@ def _unread(entry: Json) -> Json:
     return {key: one for key, one in entry.items() if key not in ("from", "sql")}
 
 
-def names_read(base: Json, layout: str) -> tuple[set[str], set[str]]:
-    """Return the names that a layout of a version reads, in lower case, and its aliases, folded."""
-    flow = read_definition(base)
-    columns = next((one.columns for one in flow.layouts if one.name == layout), flow.columns)
+def names_read(columns: Iterable[Column]) -> tuple[set[str], set[str]]:
+    """Return the names that columns read, in lower case, and their aliases, folded."""
     spelled, aliases = set[str](), set[str]()
     for column in columns:
         words = {one.lower() for one in (*names_in(column.sql), *words_in(column.sql))}
@@ -111,8 +109,8 @@ def definition_of(
         found = {"flow": target.name, "version": target.version, "source": {}, "columns": _contract(layouts)}
     known, exact = [*found.get("seeds", {})], set[str]()
     if has_layouts and target.base is not None:
-        names = (names_read(found, one)[0] for one in found["layouts"])
-        exact = {folded(name) for name in chain(*names)}
+        columns = chain(*(one.columns for one in read_definition(found).layouts))
+        exact = set(map(folded, names_read(columns)[0]))
     for layout in layouts:
         own = in_layout(decisions, layout.name)
         changed = [
