@@ -219,20 +219,19 @@ def _candidates(found: Sequence[Decoded]) -> str:
 
 def decodings(values: Sequence[bytes]) -> list[Decoded]:
     """Return the possible readings of values, the best first."""
-    import chardet  # not needed for most files
-
     data = b"\n".join(values)
-    found = chardet.detect_all(
-        data, ignore_threshold=True, include_encodings=list(_KNOWN), compat_names=False, max_bytes=len(data)
-    )
-    merits = {str(one["encoding"]): one["confidence"] for one in found}
+    merits = _merits(data)
     same: dict[str, list[str]] = {}
     for known, usual in _KNOWN.items():
         for name in dict.fromkeys((usual, known)):  # the usual one, or else the wider one
             with suppress(UnicodeDecodeError):
                 text = data.decode(name)
                 same.setdefault(text, []).append(name)
-                merits[name] = merits.get(known, 0.0)
+                # Capitals of one encoding are small letters of another, and `chardet` knows only the latter.
+                words = [word for word in _WORDS.findall(text) if not word.isascii()]
+                is_capitals = bool(words) and all(map(str.isupper, words))
+                of_text = _merits(text.lower().encode(name, "replace")) if is_capitals else merits
+                merits[name] = of_text.get(known, 0.0)
                 break
     possible = {
         text: (names, merit)
@@ -246,6 +245,16 @@ def decodings(values: Sequence[bytes]) -> list[Decoded]:
         for text, ((name, *others), merit) in possible.items()
     ]
     return sorted((one for one in made if one.merit > _NONE), key=lambda one: -one.merit)
+
+
+def _merits(data: bytes) -> dict[str, float]:
+    """Return how well a text fits the languages of each encoding."""
+    import chardet  # not needed for most files
+
+    found = chardet.detect_all(
+        data, ignore_threshold=True, include_encodings=list(_KNOWN), compat_names=False, max_bytes=len(data)
+    )
+    return {str(one["encoding"]): one["confidence"] for one in found}
 
 
 def _strange(values: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 # ruff: noqa: RUF001, E501 - letters of other scripts; long lists of words.
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,19 @@ def test_many_words_are_recognized_and_few_never_wrong(
     many = outcomes(encoding, usable, 20, 5)
     assert many["wrong"] == 0
     assert many["right"] >= 4, many
+
+
+@pytest.mark.parametrize("encoding", ["cp1251", "koi8-r", "cp866", "iso8859-5", "mac-cyrillic"])
+@pytest.mark.parametrize("write", [str.upper, str.lower])
+def test_words_in_one_case_are_never_wrong(encoding: str, write: Callable[[str], str]) -> None:
+    """Capitals of one encoding are small letters of another."""
+    names = (
+        "Петрова Иванов Сергей Москва область улица дом книга тетрадь хлеб молоко Смирнов Андрей Ольга Казань"
+    )
+    words = [write(one) for one in names.split()]
+    for count in (1, 2, 4, 8):
+        assert outcomes(encoding, words, count, 6)["wrong"] == 0, count
+    assert outcomes(encoding, words, len(words), 3)["right"] == 3
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp850"])
