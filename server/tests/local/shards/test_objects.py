@@ -1,5 +1,6 @@
 """Objects of a store over shards: each byte comes once, by one request for each shard."""
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,36 @@ def test_an_object_that_changes_meanwhile_fails_the_run(
     monkeypatch.setattr(cut, "fetch_range", written_to)
     with pytest.raises(RunFailed, match="was changed while it was read"):
         run(tmp_path, ["a.csv"], 3)
+
+
+@pytest.mark.parametrize("shards", [1, 5])
+def test_objects_of_several_layouts(tmp_path: Path, bucket: Bucket, shards: int) -> None:
+    """Each is recognised where it is read: the coordinator has no part of it."""
+    bucket.put("b.csv", "Nr;Name\n300;Öz\ny;Bo\n".encode("cp1252"))
+    bucket.put("a.csv", ROWS)
+    bucket.put("c.csv.gz", gzip.compress(b"id,name\n400,Di\n"))
+    layouts = {
+        "shop": {"columns": {"id": '"id"', "name": '"name"'}},
+        "bank": {
+            "source": {"csv": {"delim": ";", "encoding": "cp1252"}},
+            "columns": {"id": '"Nr"', "name": '"Name"'},
+        },
+    }
+    keys = ["b.csv", "a.csv", "c.csv.gz"]
+    metrics, mapped, rejects = run(tmp_path, keys, shards, layouts=layouts)
+    metrics.pop("shards")
+    assert run(tmp_path, keys, 0, layouts=layouts) == (metrics, mapped, rejects)
+    assert [mapped[0], mapped[-1], len(mapped)] == [(300, "Öz"), (400, "Di"), 202]
+    found = {name: (one["files"], one["rows_read"]) for name, one in metrics["source"]["layouts"].items()}
+    assert found == {"bank": (1, 2), "shop": (2, 203)}
+    assert b",bank,,,y,Bo" in rejects or b",bank,y,Bo" in rejects
+
+
+def test_an_object_of_no_layout_is_named(tmp_path: Path, bucket: Bucket) -> None:
+    bucket.put("a.csv", b"no,text\n1,x\n")
+    layouts = {
+        "shop": {"columns": {"id": '"id"', "name": '"name"'}},
+        "bank": {"columns": {"id": '"Nr"', "name": '"Name"'}},
+    }
+    with pytest.raises(RunFailed, match=r"s3://warehouse/a\.csv has none of the layouts of people:v1"):
+        run(tmp_path, ["a.csv"], 3, layouts=layouts)
