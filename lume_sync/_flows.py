@@ -67,7 +67,7 @@ class Flows:
         """Propose how samples become rows of a target: which source column is which target column, and why.
 
         Nothing is registered. Review the proposal, and register its `definition` or its `toml`. Samples that are
-        written alike share a layout.
+        in the same form share a layout.
 
         Args:
             flow_or_schema: a flow (`customers`) or one of its versions (`customers:v3`), to propose its next version

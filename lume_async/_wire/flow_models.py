@@ -202,7 +202,7 @@ class SeenSample:
 @public
 @frozen
 class ProposedLayout:
-    """How the proposed version reads samples that are written alike.
+    """How the proposed version reads samples in the same form.
 
     Attributes:
         name: empty if the version has no layouts.

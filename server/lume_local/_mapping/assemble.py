@@ -1,4 +1,4 @@
-"""Makes one proposal from several samples, with a layout for those that are written alike.
+"""Makes one proposal from several samples, with a layout for each form of them.
 
 Pure, except for the samples' testers and `Recognise`.
 """
@@ -172,7 +172,7 @@ def _is_for(suggestion: Suggestion, profile: Profile, profiles: Sequence[Profile
     return not there or any(one is profile for one in there)
 
 
-# -- samples that are written alike
+# -- samples in the same form
 
 
 def _fresh(target: MappingTarget, profile: Profile) -> MappingTarget:

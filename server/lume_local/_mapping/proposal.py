@@ -115,7 +115,7 @@ class SampleSeen:
 
 @frozen
 class LayoutProposal:
-    """How the proposed version reads samples that are written alike.
+    """How the proposed version reads samples in the same form.
 
     Attributes:
         name: empty if the version has no layouts.

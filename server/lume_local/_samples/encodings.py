@@ -90,7 +90,7 @@ def encoding_of(sample: RawFile) -> tuple[str, list[str]]:
             return marked, []
         if wide := _without_mark(start[:_START]):
             return wide, [
-                f"read as {wide}, of which it has no byte order mark: if that is wrong, pass encoding="
+                f"read as {wide}, though it has no byte order mark: if that is wrong, pass encoding="
             ]
         bad, beyond = 0, 0
         utf8 = codecs.getincrementaldecoder("utf-8")("surrogateescape")

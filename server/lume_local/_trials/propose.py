@@ -60,7 +60,7 @@ async def propose(
 
     For each target column it gives the source column, the expression, the grade and the evidence. Grades below
     `medium` leave a column unmapped. Nothing is guessed by a model, and the same input gives the same proposal.
-    Samples that are written alike share a layout. A flow version that reads all samples stays as it is.
+    Samples in the same form share a layout. A flow version that reads all samples stays as it is.
 
     Args:
         target: a JSON Schema (a dict, or the path of a `.json` file); a flow version (its definition, or the path of

@@ -16,6 +16,7 @@ from anyio.to_thread import run_sync
 from attrs import asdict, evolve, field, frozen
 
 from lume_local._flow.definition import Flow
+from lume_local._flow.source_settings import OBJECTS
 from lume_local._runs.dry_run import DryRunResult, DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.row_reader import PLAIN, RowReader, lines_of, output_job
@@ -35,8 +36,6 @@ _MOST_RUNS = 10_000
 _AT_ONCE = 32
 """The maximum number of runs whose rows one job gathers."""
 _ATTEMPTS = 3
-_OF_OBJECTS = ("ndjson", "json", "xml")
-"""Formats whose rows have no header: a missing member is NULL."""
 _OWN_PLACE = ("{run_id}", "{source_path}")
 
 
@@ -226,7 +225,7 @@ class Replays:
             if job is None:
                 reads.append(UnreadRows.removed(one))
             else:
-                of_objects = flow.source.format in _OF_OBJECTS and to.source.format in _OF_OBJECTS
+                of_objects = flow.source.format in OBJECTS and to.source.format in OBJECTS
                 # The rejects of XML are a table, too, unless they are NDJSON.
                 of_xml = to.source.format == "xml" and not job.path.lower().endswith(".ndjson")
                 reads.append(_Readable(asdict(job), not of_objects or of_xml, lines_of(run, flow)))
@@ -273,7 +272,7 @@ class Replays:
                 for n, read in chosen.items()
             ]
             target = f"{draft}-table" if of_tables else str(draft)
-            job = Gather(parts, target, {} if source.format in _OF_OBJECTS else csv, of_tables)
+            job = Gather(parts, target, {} if source.format in OBJECTS else csv, of_tables)
             answers |= zip(chosen, (await self._reader.gather(job)).parts, strict=True)
         return answers
 

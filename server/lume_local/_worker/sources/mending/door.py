@@ -19,6 +19,7 @@ from attrs import asdict, evolve
 
 from lume_async._base.words import counted
 from lume_local._flow.definition import REJECTED_ROWS, RESERVED
+from lume_local._flow.source_settings import OBJECTS
 from lume_local._flow.table_bounds import HeaderSettings
 from lume_local._shared import magic
 from lume_local._worker.outputs.row_json import FILE, FORM, LINE, OBJECT, RAW, REASONS, ROW, TABLE, text_of
@@ -202,7 +203,7 @@ class RejectRows:
                 row[own] = cells[own]
         if source["format"] == "excel":
             return RefusedLine(_OF_A_SHEET, raw, file)
-        if source["format"] in _OF_OBJECTS:  # in a table, as there are layouts
+        if source["format"] in OBJECTS:  # in a table, as there are layouts
             if (members := _members(raw)) is None:
                 return RefusedLine(NOT_JSON, raw, file)
             for n in self._others:
@@ -351,7 +352,6 @@ class RejectObjects:
 OF_REJECTS: dict[str, Any] = {"header": asdict(HeaderSettings()), "comment": "", "footer": None}
 """The place of the table in a file of rejects, in terms of a compiled flow; the source's may differ."""
 _WHOLE_SHEET: dict[str, Any] = {"sheet": "", "range": None, "merged": "first", "of_all": False}
-_OF_OBJECTS = ("ndjson", "json", "xml")
 _PLAIN = {"quote": '"', "escape": ""}
 """The quoting of spreadsheets, and of rejects whose source was no CSV."""
 
@@ -401,7 +401,7 @@ def in_book_of_rejects(flow: dict[str, Any], book: Workbook) -> dict[str, Any]:
 
 def is_table_of_objects(start: bytes, format: str) -> bool:
     """Return whether a file begins with rejects of a table as objects."""
-    is_table = format not in _OF_OBJECTS or f'"{TABLE}"'.encode() in start.partition(b"\n")[0]
+    is_table = format not in OBJECTS or f'"{TABLE}"'.encode() in start.partition(b"\n")[0]
     return is_table and _BEGINNING_OF_OBJECTS.match(start) is not None
 
 
@@ -455,11 +455,7 @@ def _delim_of(header: str, own: str) -> str:
 def _read_csv(reading: Reading, source: dict[str, Any]) -> Relation:
     dialect = Dialect.of(reading.flow["csv"])
     names = names_of(reading, dialect)
-    if (
-        source["format"] not in _OF_OBJECTS
-        and RAW not in map(str.lower, names)
-        and not is_noted(reading, names)
-    ):
+    if source["format"] not in OBJECTS and RAW not in map(str.lower, names) and not is_noted(reading, names):
         return _with_files(read_csv(reading))  # examining each record takes ten times as long
     return _read(
         reading, source, names, lambda into: split_records(reading, dialect, CsvRecords(dialect, names, into))
@@ -563,7 +559,7 @@ def _read(
     reading: Reading, source: dict[str, Any], names: list[str], fill: Callable[[TakesRecords], object]
 ) -> Relation:
     """Read records as rows or as objects, as their source has them. Raises `SourceError`."""
-    if source["format"] in _OF_OBJECTS:
+    if source["format"] in OBJECTS:
         folder, account = reading.folder / "objects", Account(0)
         folder.mkdir()
         with closing(RejectObjects(reading, names, folder / "lines")) as objects:
