@@ -18,6 +18,7 @@ from lume_async.testing import (
 from lume_sync._client import Client
 
 __all__ = [
+    "Answerer",
     "FakeAnswer",
     "FakeClock",
     "FakeRequest",

@@ -65,8 +65,10 @@ def imported_for_types(package: ModuleType) -> set[str]:
 def public_modules(package: ModuleType) -> set[str]:
     """Those whose name begins with no underscore, as users see them."""
     assert package.__file__
-    files = Path(package.__file__).parent.glob("[!_]*.py")
-    return {package.__name__, *(f"{package.__name__}.{path.stem}" for path in files)}
+    folder = Path(package.__file__).parent
+    packages = [path for path in folder.glob("[!_]*/__init__.py") if "__all__" in path.read_text()]
+    inner = [*folder.glob("[!_]*.py"), *(path.parent for path in packages)]
+    return {package.__name__, *(f"{package.__name__}.{path.stem}" for path in inner)}
 
 
 def test_every_public_module_is_checked_here() -> None:

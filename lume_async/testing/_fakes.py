@@ -1,13 +1,4 @@
-"""For tests of code that uses lume: a scripted transport, a fake clock, no back-off, signed webhooks.
-
-    def answer(request: FakeRequest) -> FakeAnswer:
-        return FakeAnswer(200, run_json("run_1", "SUCCEEDED"))
-
-    client, transport = fake_client(answer)
-    run = await client.run("customer_cleaner:v1", "customers.csv")
-
-With a real server, such as `lume_local`, `no_backoff()` is enough.
-"""
+"""A scripted transport, a fake clock, no back-off, signed webhooks."""
 
 import asyncio
 import heapq
@@ -15,7 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 from attrs import field, frozen
@@ -27,18 +18,6 @@ from lume_async._client import Client
 from lume_async._http.transport import Body
 from lume_async._webhooks.signatures import check_secrets, signed, veiled_secrets
 from lume_async._wire.call import Receiver, Response
-
-__all__ = [
-    "FakeAnswer",
-    "FakeClock",
-    "FakeRequest",
-    "FakeTransport",
-    "fake_client",
-    "no_backoff",
-    "reset_default_clients",
-    "run_json",
-    "sign_webhook",
-]
 
 
 @frozen
@@ -79,7 +58,8 @@ class FakeAnswer:
     took: float = 0.0
 
 
-Answerer = Callable[[FakeRequest], "FakeAnswer | Exception"]
+Answerer: TypeAlias = Callable[[FakeRequest], "FakeAnswer | Exception"]
+"""A function from a request to its answer, or to the error of the attempt."""
 
 
 QUIET_TURNS = 20

@@ -1,0 +1,170 @@
+"""`VirtualLoop`: an event loop without sockets, whose time passes only when every task waits."""
+
+import asyncio
+import selectors
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, TypeVar, TypeVarTuple
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+START = 1_000.0
+"""The loop's time at its start, in seconds."""
+
+
+class StuckError(AssertionError):
+    """Every task waits for something that never comes."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """asyncio's loop over a selector that never sleeps: where it would, the time jumps to the next timer.
+
+    Work for threads (`asyncio.to_thread`, `run_in_executor`) is done on the loop, a turn later.
+
+    Attributes:
+        turns: the number of turns so far.
+        on_turn: called before each turn; may raise an error, which ends `run_until_complete`.
+    """
+
+    def __init__(self, start: float = START) -> None:
+        self.turns: int = 0
+        self.on_turn: Callable[[], object] | None = None
+        self._now = start
+        super().__init__(_Jumps(self))
+
+    def time(self) -> float:
+        """Return the virtual time in seconds."""
+        return self._now
+
+    def run_in_executor(self, executor: object, func: Callable[[*Ts], T], *args: *Ts) -> "asyncio.Future[T]":
+        """Call the function on the loop, a turn later."""
+        done: asyncio.Future[T] = self.create_future()
+
+        def work() -> None:
+            if not done.cancelled():
+                try:
+                    done.set_result(func(*args))
+                except Exception as error:
+                    done.set_exception(error)
+
+        self.call_soon(work)
+        return done
+
+    def next_turn(self, timeout: float | None) -> None:
+        """Let the time pass, before a turn; `timeout` is as in `select`."""
+        self.turns += 1
+        if self.on_turn is not None:
+            self.on_turn()
+        if timeout is None:
+            raise StuckError("every task waits for something that never comes")
+        self._now += max(0.0, timeout)
+
+
+class UvloopLikeLoop(VirtualLoop):
+    """The same with the timers of uvloop, which its users have met as surprises.
+
+    They count in milliseconds, so that one can end half a millisecond early; the time stands still during a turn;
+    and those that are due run before callbacks that are ready already.
+    """
+
+    def __init__(self, start: float = START) -> None:
+        self._timers: list[tuple[float, int, _Timer]] = []
+        self._order = count()
+        super().__init__(start)
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Call the function after the delay, rounded to milliseconds."""
+        milliseconds = round(max(0.0, delay) * 1000)
+        timer = _Timer(self._now + milliseconds / 1000, callback, args, self, context)
+        if milliseconds:
+            heappush(self._timers, (timer.due, next(self._order), timer))
+        else:
+            self.call_soon(timer.fire)
+        return timer
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Call the function at a time of the loop."""
+        return self.call_later(when - self._now, callback, *args, context=context)
+
+    def next_turn(self, timeout: float | None) -> None:
+        """Let the time pass, and call what is due."""
+        while self._timers and self._timers[0][2].cancelled():
+            heappop(self._timers)
+        if timeout != 0:  # nothing is ready
+            timeout = self._timers[0][0] - self._now if self._timers else None
+        super().next_turn(timeout)
+        while self._timers and self._timers[0][0] <= self._now:
+            heappop(self._timers)[2].fire()
+
+
+class _Timer(asyncio.TimerHandle):
+    """A timer that is not in the heap of asyncio's loop."""
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        super().__init__(when, callback, args, loop, context)
+        self.due = when
+        self._fire = (callback, args, context)
+
+    def fire(self) -> None:
+        """Call the function, unless the timer was cancelled."""
+        if self.cancelled():
+            return
+        callback, args, context = self._fire
+        try:
+            if context is None:
+                callback(*args)
+            else:
+                context.run(callback, *args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            loop = asyncio.get_running_loop()
+            loop.call_exception_handler({"message": "error in a timer", "exception": error, "handle": self})
+
+
+class _Jumps(selectors.BaseSelector):
+    """A selector that knows the loop's own wake-up socket only, and never sleeps."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self._keys: dict[int, selectors.SelectorKey] = {}
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._loop.next_turn(timeout)
+        return []
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        number = fileobj if isinstance(fileobj, int) else fileobj.fileno()
+        key = self._keys[number] = selectors.SelectorKey(fileobj, number, events, data)
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._keys.pop(fileobj if isinstance(fileobj, int) else fileobj.fileno())
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._keys
+
+
+LOOPS: Mapping[str, Callable[[], VirtualLoop]] = {"asyncio": VirtualLoop, "uvloop": UvloopLikeLoop}
+"""The loops by the name of the library whose order of callbacks they have."""
