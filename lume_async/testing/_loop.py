@@ -14,6 +14,14 @@ START = 1_000.0
 """The loop's time at its start, in seconds."""
 
 
+LONGEST = 3_153_600_000.0
+"""The longest delay of uvloop in seconds: a hundred years."""
+
+
+TURN = 2e-5
+"""The seconds of a turn of `UvloopLikeLoop`: without them, waiting for less than a millisecond would not end."""
+
+
 class StuckError(AssertionError):
     """Every task waits for something that never comes."""
 
@@ -36,6 +44,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         """Return the virtual time in seconds."""
+        return self._now
+
+    def now(self) -> float:
+        """Return the same as precise as a clock of the system, not of the loop."""
         return self._now
 
     def run_in_executor(self, executor: object, func: Callable[[*Ts], T], *args: *Ts) -> "asyncio.Future[T]":
@@ -65,14 +77,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class UvloopLikeLoop(VirtualLoop):
     """The same with the timers of uvloop, which its users have met as surprises.
 
-    They count in milliseconds, so that one can end half a millisecond early; the time stands still during a turn;
-    and those that are due run before callbacks that are ready already.
+    They and the loop's time count in milliseconds, so that one can end half a millisecond early, and waiting again
+    for the rest takes turns without an end of the time; and those that are due run before callbacks that are ready.
     """
 
     def __init__(self, start: float = START) -> None:
-        self._timers: list[tuple[float, int, _Timer]] = []
+        self._timers: list[tuple[int, int, _Timer]] = []
         self._order = count()
         super().__init__(start)
+
+    def time(self) -> float:
+        """Return the virtual time in seconds, in whole milliseconds."""
+        return self._milliseconds() / 1000
 
     def call_later(
         self,
@@ -82,10 +98,11 @@ class UvloopLikeLoop(VirtualLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Call the function after the delay, rounded to milliseconds."""
-        milliseconds = round(max(0.0, delay) * 1000)
-        timer = _Timer(self._now + milliseconds / 1000, callback, args, self, context)
-        if milliseconds:
-            heappush(self._timers, (timer.due, next(self._order), timer))
+        wait = round(min(max(0.0, delay), LONGEST) * 1000)
+        due = self._milliseconds() + wait
+        timer = _Timer(due / 1000, callback, args, self, context)
+        if wait:
+            heappush(self._timers, (due, next(self._order), timer))
         else:
             self.call_soon(timer.fire)
         return timer
@@ -98,17 +115,21 @@ class UvloopLikeLoop(VirtualLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Call the function at a time of the loop."""
-        return self.call_later(when - self._now, callback, *args, context=context)
+        return self.call_later(when - self.time(), callback, *args, context=context)
 
     def next_turn(self, timeout: float | None) -> None:
         """Let the time pass, and call what is due."""
         while self._timers and self._timers[0][2].cancelled():
             heappop(self._timers)
         if timeout != 0:  # nothing is ready
-            timeout = self._timers[0][0] - self._now if self._timers else None
+            timeout = max(0.0, self._timers[0][0] / 1000 - self._now) if self._timers else None
         super().next_turn(timeout)
-        while self._timers and self._timers[0][0] <= self._now:
+        self._now += TURN
+        while self._timers and self._timers[0][0] <= self._milliseconds():
             heappop(self._timers)[2].fire()
+
+    def _milliseconds(self) -> int:
+        return int(self._now * 1000)
 
 
 class _Timer(asyncio.TimerHandle):
@@ -123,7 +144,6 @@ class _Timer(asyncio.TimerHandle):
         context: Context | None,
     ) -> None:
         super().__init__(when, callback, args, loop, context)
-        self.due = when
         self._fire = (callback, args, context)
 
     def fire(self) -> None:
@@ -166,5 +186,5 @@ class _Jumps(selectors.BaseSelector):
         return self._keys
 
 
-LOOPS: Mapping[str, Callable[[], VirtualLoop]] = {"asyncio": VirtualLoop, "uvloop": UvloopLikeLoop}
+LOOPS: Mapping[str, type[VirtualLoop]] = {"asyncio": VirtualLoop, "uvloop": UvloopLikeLoop}
 """The loops by the name of the library whose order of callbacks they have."""

@@ -1,0 +1,283 @@
+"""`simulate`: run a program with its clients on virtual time, against a simulated server; a seed is a history."""
+
+import asyncio
+import gc
+import os
+import random
+import shutil
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any, Literal, TypeVar
+
+from lume_async import _client
+from lume_async._base import threads
+from lume_async._batch import journal
+from lume_async._http.settings import Settings
+from lume_async.testing._chance import Chance
+from lume_async.testing._loop import LOOPS, START, VirtualLoop
+from lume_async.testing._network import SimulatedNetwork, SimulatedTransport
+from lume_async.testing._server import EPOCH, SimulatedServer
+
+T = TypeVar("T")
+_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - files of a moment
+_DISK = (0.0, 0.0, 0.001, 0.05)
+"""Seconds that a write takes, each as likely as the others."""
+
+
+class Killed(SystemExit):
+    """The simulated process was killed."""
+
+
+class Simulation:
+    """One history: a program with its clients, the network, a server, and the kills of the program.
+
+    Args:
+        chance: decides about everything.
+        network: the network, with the server at its other end.
+        folder: the files that outlive a kill.
+        loop: the library whose order of callbacks the event loop has.
+
+    Attributes:
+        kill_at: the turn of the event loop, or the write of a journal, before which the program is killed.
+        on_start: called with the event loop of each life, before the program begins.
+        jump: the client's wall clock minus the true time, in seconds.
+    """
+
+    def __init__(
+        self,
+        chance: Chance,
+        network: SimulatedNetwork,
+        folder: Path | None = None,
+        loop: Literal["asyncio", "uvloop"] = "asyncio",
+    ) -> None:
+        self.network = network
+        self.kill_at: tuple[Literal["turn", "write"], int] | None = None
+        self.on_start: Callable[[VirtualLoop], object] = lambda _loop: None
+        self.jump: float = 0.0
+        self.begins: float = START
+        self.writes: int = 0
+        self.turns: int = 0
+        self._chance = chance
+        self._folder = folder
+        self._saved: Path | None = None
+        self._make = LOOPS[loop]
+        self._loop: VirtualLoop | None = None
+        self._is_dead = False
+        self._main: asyncio.Task[Any] | None = None
+
+    def now(self) -> float:
+        """Return the virtual time."""
+        assert self._loop is not None
+        return self._loop.now()
+
+    def wall(self) -> float:
+        """Return the client's wall clock."""
+        return EPOCH + self.now() + self.jump
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after `seconds` of the loop's time."""
+        await asyncio.sleep(seconds)
+
+    def live(self, main: Callable[[], Awaitable[T]]) -> T:
+        """Run the program once. Raises `Killed` if it was killed; then the folder is as at that moment."""
+        self._is_dead = self.network.is_cut = False
+        self.writes, self._saved = 0, None
+        with TemporaryDirectory(dir=_MEMORY) as saved, self._surroundings():
+            if self._folder is not None:
+                self._saved = Path(saved)
+            try:
+                with asyncio.Runner(loop_factory=self._new_loop) as runner:
+                    try:
+                        result = runner.run(self._program(main))
+                    finally:
+                        self._end_turns()
+                if self._is_dead:  # in its last turn
+                    raise Killed
+                return result
+            finally:
+                assert self._loop is not None
+                self.begins = self._loop.now()
+                if self._is_dead and self._folder is not None:
+                    _replace(self._folder, Path(saved))
+
+    def die(self) -> None:
+        """Kill the program: its files are what they are now, and nothing that it still does has an effect."""
+        if not self._is_dead:
+            self._is_dead = self.network.is_cut = True
+            if self._folder is not None and self._saved is not None:
+                shutil.copytree(self._folder, self._saved, dirs_exist_ok=True)
+
+    def _new_loop(self) -> VirtualLoop:
+        loop = self._loop = self._make(self.begins)
+        loop.on_turn = self._turn
+        self.on_start(loop)
+        return loop
+
+    def _turn(self) -> None:
+        assert self._loop is not None
+        if self.kill_at == ("turn", self._loop.turns):
+            self.die()
+        if self._is_dead and not (self._main is not None and self._main.done()):
+            self._end_turns()
+            raise Killed
+
+    async def _program(self, main: Callable[[], Awaitable[T]]) -> T:
+        self._main = asyncio.current_task()
+        return await main()
+
+    def _end_turns(self) -> None:
+        assert self._loop is not None
+        self.turns = self._loop.turns
+        self._loop.on_turn = None
+
+    def _write(self, work: Callable[[], None]) -> None:
+        self.writes += 1
+        if self.kill_at == ("write", self.writes):
+            self.die()
+        work()
+
+    @contextmanager
+    def _surroundings(self) -> Iterator[None]:
+        """Replace what the library takes from the machine: time, chance, threads and the network."""
+        rng = random.Random(self._chance.random.getrandbits(64))  # noqa: S311 - repeatable, not secret
+
+        def transport(settings: Settings) -> SimulatedTransport:
+            return SimulatedTransport(self.network, settings)
+
+        chances = SimpleNamespace(Random=lambda: random.Random(rng.random()))  # noqa: S311 - jitter
+        with (
+            _replaced(_client, "AiohttpTransport", transport),
+            _replaced(_client, "SystemClock", lambda: self),
+            _replaced(_client, "random", chances),
+            _replaced(threads, "spawn", _no_threads),
+            _replaced(journal, "ThreadPoolExecutor", lambda *_, **__: OnLoop(self._write, rng)),
+            _replaced(uuid, "uuid4", lambda: uuid.UUID(int=rng.getrandbits(128), version=4)),
+            _no_garbage_collection(),
+        ):
+            yield
+
+
+class OnLoop(Executor):
+    """A thread whose work is done on the event loop, one piece after the other, each with a delay."""
+
+    def __init__(self, work: Callable[[Callable[[], None]], None], rng: random.Random) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._work = work
+        self._rng = rng
+        self._free_at = 0.0
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Call the function later."""
+        future: Future[T] = Future()
+
+        def job() -> None:
+            try:
+                result = fn(*args, **kwargs)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        self._waiting.append(job)
+        self._free_at = max(self._free_at, self._loop.time()) + self._rng.choice(_DISK)
+        self._loop.call_at(self._free_at, lambda: self._work(self._waiting.popleft()))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Do nothing: what was submitted is done."""
+
+
+def simulate(
+    main: Callable[[], Awaitable[T]],
+    server: SimulatedServer | None = None,
+    *,
+    seed: int = 0,
+    faults: float = 0.1,
+    kills: int = 0,
+    folder: Path | None = None,
+    loop: Literal["asyncio", "uvloop"] = "asyncio",
+    only: Collection[int] | None = None,
+) -> T:
+    """Run a program on virtual time against a simulated server, over a network that loses things; return its result.
+
+    Every `lume_async.Client` in it, also those of the module-level functions, talks to the server, whatever its URL
+    is. All time is the event loop's, and passes only when every task waits: an hour takes a moment. The seed decides
+    about everything, so that a failure can be repeated. Threads of your own and `lume_sync` are not simulated.
+
+    Args:
+        main: the program, without arguments.
+        server: the service; keep it, to look at its `runs` afterwards. Default: one that can everything.
+        seed: the same seed gives the same history.
+        faults: the share of requests that are refused, lost, cut, answered by a gateway, or whose answer is lost.
+        kills: how often the program is killed at a moment that the seed decides, and called again.
+        folder: the files that outlive a kill, such as the journal of a `run_many`, as they were at that moment.
+        loop: the library whose order of callbacks the event loop has, asyncio or uvloop.
+        only: the numbers of the events that happen; for finding those that a failure needs.
+
+    Raises:
+        StuckError: every task waits for something that never comes.
+        Exception: whatever the program raises, with the seed in a note.
+
+    Examples:
+        >>> async def load() -> str:
+        ...     async with Client("key", base_url="http://lume.test") as client:
+        ...         run = await client.run("customer_cleaner:v1", "january.csv")
+        ...         return (await run.wait()).status
+        >>> server = SimulatedServer(lasts=600)
+        >>> print(simulate(load, server, seed=7, faults=0.3))
+        SUCCEEDED
+        >>> assert not server.doubled()
+    """
+    chance = Chance(seed, only)
+    network = SimulatedNetwork(SimulatedServer() if server is None else server, chance, faults=faults)
+    simulation = Simulation(chance, network, folder, loop)
+    try:
+        for _ in range(kills):
+            simulation.kill_at = "turn", int(4 * 2 ** (chance.random.random() * 7))
+            try:
+                return simulation.live(main)
+            except Killed:
+                simulation.begins += chance.random.choice([0.0, 5.0, 3600.0])
+        simulation.kill_at = None
+        return simulation.live(main)
+    except Exception as error:
+        error.add_note(f"simulated with seed={seed}; events: {'; '.join(chance.events) or 'none'}")
+        raise
+
+
+def _no_threads(*_target: object) -> None:
+    raise RuntimeError("a simulation has no threads: the work is done at once")
+
+
+def _replace(folder: Path, saved: Path) -> None:
+    shutil.rmtree(folder)
+    shutil.copytree(saved, folder)
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: object) -> Iterator[None]:
+    before = owner.__dict__[name]
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Finalizers must not run at a moment that the size of the process decides."""
+    if was_on := gc.isenabled():
+        gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
