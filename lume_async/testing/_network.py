@@ -44,6 +44,7 @@ class SimulatedNetwork:
 
     Attributes:
         down_until: the loop's time up to which nothing comes through.
+        sent: the number of requests so far.
         trace: a line for each request with its outcome, in the order of the outcomes.
 
     Examples:
@@ -57,6 +58,7 @@ class SimulatedNetwork:
     delays: tuple[float, ...] = (0.0, 0.01, 0.2)
     down_until: float = 0.0
     trace: list[str] = field(factory=list)
+    sent: int = 0
     is_cut: bool = False
 
     @classmethod
@@ -76,6 +78,7 @@ class SimulatedNetwork:
             ApiConnectionError: nothing was connected, or the connection broke.
         """
         loop = asyncio.get_running_loop()
+        self.sent += 1
         fault = ""
         if self.is_cut:
             fault = "refused"

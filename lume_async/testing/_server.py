@@ -140,7 +140,7 @@ class SimulatedServer:
         self._lasts = lasts if callable(lasts) else lambda _: lasts
         self._ends_as = ends_as if callable(ends_as) else lambda _: ends_as
         self._keys_kept = keys_kept
-        self._limit = limit
+        self.limit: RequestLimit | None = limit
         self._grace = grace
         self._include = include
         self._keys: dict[str, tuple[str, float]] = {}
@@ -236,9 +236,9 @@ class SimulatedServer:
             [request.method, "/".join(["", *parts[:2], *(["{id}"] if parts[2:] else []), *parts[3:]])]
         )
         self.requests[route] = self.requests.get(route, 0) + 1
-        if self._limit is not None and not self._limit.takes(now):
+        if self.limit is not None and not self.limit.takes(now):
             self.refused += 1
-            later = {"Retry-After": "1"} if self._limit.tells else {}
+            later = {"Retry-After": "1"} if self.limit.tells else {}
             return self._problem(429, "rate-limit", **later)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         match request.method, parts:

@@ -1,0 +1,30 @@
+"""The kinds of histories by their names, and how many of each are played."""
+
+from collections.abc import Callable
+
+from simulation import batches
+from simulation.world import World, play, shrunk
+
+HISTORIES: dict[str, tuple[Callable[[World], None], int]] = {
+    "journaled": (batches.journaled, 700),
+    "plain": (batches.plain, 200),
+    "left_early": (batches.left_early, 300),
+}
+"""The kinds, each with the number of its histories in the quick run."""
+
+
+def check(kind: str, seed: int) -> None:
+    """Play a history; if it fails, say how to repeat it, and which of its events it needs."""
+    history, _ = HISTORIES[kind]
+    try:
+        play(history, seed)
+    except (AssertionError, Exception) as error:
+        smaller = shrunk(history, seed)
+        if smaller is None:
+            raise AssertionError(f"{kind} {seed} failed once and then not: it does not repeat") from error
+        numbers, names, failure = smaller
+        only = ",".join(map(str, numbers)) or "none"
+        raise AssertionError(
+            f"{failure}\nRepeat it: python tests/simulation {kind} {seed} --only {only}\n"
+            f"Its events: {'; '.join(names)}"
+        ) from failure

@@ -1,0 +1,190 @@
+"""A world: what one seed decides about a history, and what must hold when it has come to its end."""
+
+import asyncio
+import logging
+import math
+import warnings
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, TypeVar
+
+from lume_async import Client
+from lume_async._batch.journal_file import held_paths
+from lume_async.testing import Chance, SimulatedServer
+from lume_async.testing._loop import VirtualLoop
+from lume_async.testing._network import SimulatedNetwork
+from lume_async.testing._simulate import Killed, Simulation
+
+T = TypeVar("T")
+AFTERWARDS = 400.0
+"""Virtual seconds after the end of a program in which nothing may be sent any more."""
+
+
+class World:
+    """The server, the network, the client's process and the accidents of one history.
+
+    Args:
+        seed: decides about everything.
+        only: the numbers of the events that happen; None: all.
+        folder: the files of the client.
+    """
+
+    def __init__(self, seed: int, only: Collection[int] | None, folder: Path) -> None:
+        self.chance = chance = Chance(seed, only)
+        self.random = chance.random
+        self.folder = folder
+        self.server = SimulatedServer.drawn(chance)
+        self.network = SimulatedNetwork.drawn(self.server, chance)
+        loop: Literal["asyncio", "uvloop"] = "uvloop" if seed % 2 else "asyncio"
+        self.simulation = Simulation(chance, self.network, folder, loop)
+        self.simulation.on_start = self._start
+        self.options: dict[str, Any] = {}
+        """Arguments of the client, besides those that every client has here."""
+        self._accidents = self._drawn_accidents()
+        self.has_forgotten = False
+        self.was_killed = False
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing goes wrong, so that only delays remain."""
+        return not (self.network.faults or self._accidents or self.server.limit or self.was_killed)
+
+    def client(self) -> Client:
+        """Return a new client of the server."""
+        return Client("the-key", base_url="http://lume.test", proxy=False, **self.options)
+
+    def live(self, program: Callable[[Client], Awaitable[T]], *, kills: int = 0) -> T:
+        """Run the program until it ends, with up to `kills` kills before; check that nothing is left of it."""
+        for _ in range(kills):
+            kind: Literal["turn", "write"] = "turn" if self.random.random() < 0.5 else "write"
+            number = int(2 ** (self.random.random() * (8 if kind == "turn" else 4)))
+            self.simulation.kill_at = kind, number
+            if not self.chance.happens(1.0, f"killed at {kind} {number}"):
+                continue
+            try:
+                return self.simulation.live(lambda: self._whole(program))
+            except Killed:
+                self.was_killed = True
+                self.simulation.begins += self.random.choice([0.0, 5.0, 3600.0])
+        self.simulation.kill_at = None
+        return self.simulation.live(lambda: self._whole(program))
+
+    async def _whole(self, program: Callable[[Client], Awaitable[T]]) -> T:
+        """Run the program with a client, and see that both end."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # of a server that is silent for long
+            async with self.client() as client:
+                result = await program(client)
+                slots, places = client._sender._limiter.get(), client._sender.settings.max_connections
+        await asyncio.sleep(0)
+        left = {task.get_name() for task in asyncio.all_tasks() - {asyncio.current_task()}}
+        assert not left, f"nothing left: tasks go on after the end: {left}"
+        assert slots._free == places, f"nothing left: {places - slots._free} request slots are taken"
+        assert client._sender.known.long_polls == 0, "nothing left: a long poll is counted"
+        assert not held_paths._held, "nothing left: a journal is open"
+        sent = self.network.sent
+        await asyncio.sleep(AFTERWARDS)
+        assert self.network.sent == sent, "no request after leaving"
+        return result
+
+    def _drawn_accidents(self) -> list[tuple[float, Callable[[], object]]]:
+        """Return what happens at which second: partitions, restarts, clocks that jump."""
+        found: list[tuple[float, Callable[[], object]]] = []
+        at = lambda: 2 ** (self.random.random() * 8) - 1  # noqa: E731 - mostly early
+
+        def cut_off() -> None:
+            self.network.down_until = self.simulation.now() + seconds
+
+        def forget() -> None:
+            self.has_forgotten = True
+            self.server.restart(forgets=True)
+
+        def jump() -> None:
+            self.simulation.jump += self.random.choice([-3600.0, 3.0, 86_400.0])
+
+        seconds = self.random.choice([1.0, 20.0, 200.0])
+        for share, name, happen in (
+            (0.15, f"cut off for {seconds:g} s", cut_off),
+            (0.1, "the server restarts", self.server.restart),
+            (0.05, "the server forgets", forget),
+            (0.1, "the client's clock jumps", jump),
+        ):
+            moment = at()
+            if self.chance.happens(share, f"{name} after {moment:.1f} s"):
+                found.append((moment, happen))
+        return found
+
+    def _start(self, loop: VirtualLoop) -> None:
+        for moment, happen in self._accidents:
+            loop.call_later(moment, happen)
+
+
+@contextmanager
+def silent_log() -> Iterator[None]:
+    """Keep the warnings of a thousand lost answers out of the reports."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def within(deadline: float, what: str) -> None:
+    """Fail if it is later."""
+    now = asyncio.get_running_loop().time()
+    assert now <= deadline + 0.01, f"a wait ends by its deadline: {what} ended {now - deadline:.3f} s late"
+
+
+def play(history: Callable[[World], None], seed: int, only: Collection[int] | None = None) -> World:
+    """Play one history in a folder of its own."""
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with TemporaryDirectory(dir=memory) as folder, silent_log(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited")  # of a process that was killed
+        (Path(folder) / "files").mkdir()
+        world = World(seed, only, Path(folder) / "files")
+        try:
+            history(world)
+        except BaseException as error:
+            error.events = world.chance.events  # type: ignore[attr-defined]
+            raise
+        return world
+
+
+def shrunk(
+    history: Callable[[World], None], seed: int, budget: float = 60.0
+) -> tuple[list[int], list[str], BaseException] | None:
+    """Return the events that the failure of a history needs, by leaving out halves, quarters … as long as it fails.
+
+    Returns:
+        Their numbers, their names and the failure; None if the history doesn't fail.
+    """
+    import time
+
+    until = time.process_time() + budget
+
+    def failure(only: Collection[int] | None) -> BaseException | None:
+        try:
+            play(history, seed, only)
+        except (AssertionError, Exception) as error:
+            return error
+        return None
+
+    found = failure(None)
+    if found is None:
+        return None
+    names: list[str] = found.events  # type: ignore[attr-defined]
+    kept = list(range(len(names)))
+    size = math.ceil(len(kept) / 2)
+    while size and time.process_time() < until:
+        for first in range(0, len(kept), size):
+            fewer = kept[:first] + kept[first + size :]
+            if len(fewer) < len(kept) and (error := failure(fewer)) is not None:
+                found, kept = error, fewer
+                names = error.events  # type: ignore[attr-defined]
+                break
+        else:
+            size //= 2
+    return kept, [names[n] for n in kept if n < len(names)], found
