@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import uuid
+import warnings
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from concurrent.futures import Executor, Future
@@ -88,23 +89,35 @@ class Simulation:
         """Run the program once. Raises `Killed` if it was killed; then the folder is as at that moment."""
         self._is_dead = self.network.is_cut = False
         self.writes, self._saved = 0, None
-        with TemporaryDirectory(dir=_MEMORY) as saved, self._surroundings():
+        with TemporaryDirectory(dir=_MEMORY) as saved, self._surroundings(), warnings.catch_warnings():
             if self._folder is not None:
                 self._saved = Path(saved)
+            if self.kill_at is not None:
+                warnings.filterwarnings(
+                    "ignore", "coroutine .* was never awaited"
+                )  # of tasks that did not begin
             try:
                 with asyncio.Runner(loop_factory=self._new_loop) as runner:
-                    try:
-                        result = runner.run(self._program(main))
-                    finally:
-                        self._end_turns()
-                if self._is_dead:  # in its last turn
-                    raise Killed
-                return result
+                    result = self._until_its_end(runner, main)
+                if not self._is_dead:
+                    return result
+            except Killed as killed:
+                killed.with_traceback(None)
+                gc.collect(0)  # what its tasks leave is finalized here, not where warnings are errors
             finally:
                 assert self._loop is not None
                 self.begins = self._loop.now()
                 if self._is_dead and self._folder is not None:
                     _replace(self._folder, Path(saved))
+        raise Killed
+
+    def _until_its_end(self, runner: asyncio.Runner, main: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return runner.run(self._program(main))
+        finally:
+            assert self._loop is not None
+            self.turns = self._loop.turns
+            self._loop.on_turn = None
 
     def die(self) -> None:
         """Kill the program: its files are what they are now, and nothing that it still does has an effect."""
@@ -124,17 +137,12 @@ class Simulation:
         if self.kill_at == ("turn", self._loop.turns):
             self.die()
         if self._is_dead and not (self._main is not None and self._main.done()):
-            self._end_turns()
+            self._loop.on_turn = None
             raise Killed
 
     async def _program(self, main: Callable[[], Awaitable[T]]) -> T:
         self._main = asyncio.current_task()
         return await main()
-
-    def _end_turns(self) -> None:
-        assert self._loop is not None
-        self.turns = self._loop.turns
-        self._loop.on_turn = None
 
     def _write(self, work: Callable[[], None]) -> None:
         self.writes += 1

@@ -141,8 +141,7 @@ def within(deadline: float, what: str) -> None:
 def play(history: Callable[[World], None], seed: int, only: Collection[int] | None = None) -> World:
     """Play one history in a folder of its own."""
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    with TemporaryDirectory(dir=memory) as folder, silent_log(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "coroutine .* was never awaited")  # of a process that was killed
+    with TemporaryDirectory(dir=memory) as folder, silent_log():
         (Path(folder) / "files").mkdir()
         world = World(seed, only, Path(folder) / "files")
         try:
