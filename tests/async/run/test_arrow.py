@@ -8,23 +8,19 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loopback import Loopback
-from loopback_steps import Request, Sends
 
 import lume_sync
 from lume_async import (
     ApiConnectionError,
     ApiError,
-    Client,
     InvalidRequestError,
     MissingLibraryError,
     NotSupportedError,
     ResponseDecodeError,
-    Retry,
     RunNotFoundError,
 )
 from lume_async._run.results import frames, rows
-from lume_async.testing import FakeAnswer, FakeRequest, fake_client, no_backoff, run_json
+from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
 pyarrow = pytest.importorskip("pyarrow")
 
@@ -149,40 +145,6 @@ async def test_a_page_that_is_always_cut_off_is_an_error(cut: int) -> None:
         async for batch in client.attach("run_1").mapped().to_arrow_batches():
             seen += batch.num_rows
     assert seen == 5
-
-
-LONG = page(0, 40_000)
-
-
-class Cutting:
-    """The script of a server whose connections break within a page, each 64 KB later than the one before."""
-
-    def __init__(self, *, length: bool) -> None:
-        self.length, self.sent = length, 0
-
-    def __call__(self, request: Request) -> Sends:
-        self.sent += 64 * 1024
-        lines = ["HTTP/1.1 200 OK", f"Content-Type: {ARROW}", "Connection: close"]
-        lines += [f"Content-Length: {len(LONG.body)}"] if self.length else []
-        return Sends("\r\n".join([*lines, "", ""]).encode(), LONG.body, self.sent, closes=not self.length)
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("length", [True, False], ids=["length", "until it closes"])
-async def test_a_connection_that_breaks_at_every_64_kb(length: bool) -> None:
-    """Without a length, a body that breaks off looks complete to HTTP: its end mark is missing."""
-    script = Cutting(length=length)
-    attempts = len(LONG.body) // (64 * 1024) + 1
-    assert attempts > 10
-    with no_backoff():
-        async with Loopback(script) as server:
-            retry = Retry(attempts=attempts)
-            async with Client("key", base_url=server.url, retry=retry, proxy=False) as client:
-                assert await client.attach("run_1").mapped().to_arrow() == table(0, 40_000)
-                script.sent = 0
-                retry = Retry(attempts=attempts - 1)
-                with pytest.raises((ResponseDecodeError, ApiConnectionError)):
-                    await client.with_options(retry=retry).attach("run_1").mapped().to_arrow()
 
 
 async def test_what_is_no_arrow_stream() -> None:

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anyio import to_thread
 from loopback import Loopback
 from loopback_steps import Request, Sends, reply
 
-import lume_sync
 from lume_async import (
     ApiConnectionError,
     ApiError,
@@ -39,14 +37,10 @@ class Files:
         self.content, self.cut = content, cut
         self.headers = {"ETag": '"1"', "Repr-Digest": digest_of(content), **headers}
         self.asked: list[str | None] = []
-        self.changes_at: int | None = None
 
     def __call__(self, request: Request) -> Sends:
         wanted = request.headers.get("range")
         self.asked.append(wanted)
-        if self.changes_at == len(self.asked):
-            self.content = self.content[::-1]
-            self.headers |= {"ETag": '"2"', "Repr-Digest": digest_of(self.content)}
         first = 0
         if wanted and request.headers.get("if-range") == self.headers.get("ETag"):
             first = int(wanted.removeprefix("bytes=").removesuffix("-"))
@@ -84,27 +78,6 @@ async def test_a_connection_that_breaks_at_every_64_kb_is_resumed(tmp_path: Path
     assert files.asked[:2] == [None, f"bytes={BLOCK}-"]
     assert seen == sorted(seen)
     assert seen[-1] == (len(CONTENT), len(CONTENT))
-
-
-async def test_a_file_that_changes_meanwhile_is_sent_from_its_beginning(tmp_path: Path) -> None:
-    files = Files()
-    files.changes_at = 4
-    path = await fetched(files, tmp_path / "rows.bin")
-    assert path.read_bytes() == CONTENT[::-1]
-
-
-async def test_a_server_without_ranges_begins_again(tmp_path: Path) -> None:
-    files = Files(ETag="", cut=BLOCK)
-
-    def longer(request: Request) -> Sends:
-        files.cut = BLOCK if len(files.asked) < 2 else len(CONTENT)
-        return files(request)
-
-    with no_backoff():
-        async with Loopback(longer) as server, Client("key", base_url=server.url) as client:
-            path = await client.attach("run_1").download("mapped", tmp_path / "rows.bin")
-    assert path.read_bytes() == CONTENT
-    assert files.asked == [None, None, None]
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK, 1024 * 1024])
@@ -173,20 +146,6 @@ async def test_a_part_that_was_not_asked_for_is_refused(tmp_path: Path) -> None:
     assert left_in(tmp_path) == []
 
 
-async def test_a_file_that_never_stays_the_same_ends_the_download(tmp_path: Path) -> None:
-    files = Files()
-
-    def another(request: Request) -> Sends:
-        files.headers["ETag"] = f'"{len(files.asked)}"'
-        return files(request)
-
-    with no_backoff():
-        async with Loopback(another) as server, Client("key", base_url=server.url) as client:
-            with pytest.raises(ApiError, match="has changed at each attempt"):
-                await client.attach("run_1").download("mapped", tmp_path / "rows.bin")
-    assert left_in(tmp_path) == []
-
-
 async def test_a_server_without_ranges_that_always_breaks_at_one_place_ends_the_download(
     tmp_path: Path,
 ) -> None:
@@ -251,13 +210,6 @@ async def test_no_progress_function_is_left_unawaited(tmp_path: Path) -> None:
     assert not transport.requests
 
 
-async def test_an_empty_path_is_not_the_current_folder() -> None:
-    client, transport = fake_client([])
-    with pytest.raises(InvalidRequestError, match="to does not name a file"):
-        await client.attach("run_1").download("mapped", "")
-    assert not transport.requests
-
-
 @pytest.mark.parametrize("checked", [True, False])
 async def test_only_the_mark_of_the_end_is_missing(tmp_path: Path, checked: bool) -> None:
     """A gateway sends the file in chunks, and breaks off before the last one: there is no rest to ask for."""
@@ -313,27 +265,14 @@ WHOLE = answer(200, NEW, ETag='"2"')
 RANGE = f"bytes={HALF}-"
 
 
-async def download_by(api: str, script: Any, to: Path) -> list[str | None]:
-    """Downloads the file by one of the APIs; what was asked for."""
+async def download_by(script: Any, to: Path) -> list[str | None]:
+    """Downloads the file; what was asked for."""
     with no_backoff():
-        async with Loopback(script) as server:
-            try:
-                if api == "async":
-                    async with Client("key", base_url=server.url) as client:
-                        await client.attach("run_1").download("mapped", to)
-                else:
-
-                    def download() -> None:
-                        with lume_sync.Client("key", base_url=server.url) as client:
-                            client.attach("run_1").download("mapped", to)
-
-                    await to_thread.run_sync(download)
-            finally:
-                asked = [request.headers.get("range") for request in server.requests]
-    return asked
+        async with Loopback(script) as server, Client("key", base_url=server.url) as client:
+            await client.attach("run_1").download("mapped", to)
+    return [request.headers.get("range") for request in server.requests]
 
 
-@pytest.mark.parametrize("api", ["async", "sync"])
 @pytest.mark.parametrize(
     ("script", "asked", "expected"),
     [
@@ -364,9 +303,9 @@ async def download_by(api: str, script: Any, to: Path) -> list[str | None]:
     ],
 )
 async def test_two_files_are_never_mixed(
-    tmp_path: Path, api: str, script: list[Sends], asked: list[str | None], expected: bytes
+    tmp_path: Path, script: list[Sends], asked: list[str | None], expected: bytes
 ) -> None:
-    assert await download_by(api, script, tmp_path / "rows.bin") == asked
+    assert await download_by(script, tmp_path / "rows.bin") == asked
     assert (tmp_path / "rows.bin").read_bytes() == expected
     assert left_in(tmp_path) == ["rows.bin"]
 
@@ -375,10 +314,10 @@ async def test_what_the_whole_answer_said_counts_for_a_part_that_says_less(tmp_p
     """RFC 9110, 15.3.7: a part need not repeat the headers of the file."""
     name = {"Content_Disposition": 'attachment; filename="run_1-mapped.csv"'}
     begun = answer(200, OLD, HALF, ETag='"1"', Repr_Digest=digest_of(OLD), **name)
-    await download_by("async", [begun, rest(OLD)], tmp_path)
+    await download_by([begun, rest(OLD)], tmp_path)
     assert left_in(tmp_path) == ["run_1-mapped.csv"]
     with pytest.raises(ApiError, match="its checksum is another one"):
-        await download_by("async", [begun, rest()], tmp_path)
+        await download_by([begun, rest()], tmp_path)
 
 
 @pytest.mark.parametrize("lie", [rest(ETag='"2"'), rest(total="*"), rest(first=1)])
@@ -392,6 +331,6 @@ async def test_a_server_that_always_continues_another_file_ends_the_download(
         return lie if asked[-1] else BEGUN
 
     with pytest.raises(ApiError, match="has changed at each attempt"):
-        await download_by("async", script, tmp_path / "rows.bin")
+        await download_by(script, tmp_path / "rows.bin")
     assert len(asked) <= 24
     assert left_in(tmp_path) == []

@@ -143,17 +143,6 @@ async def test_without_the_capability_or_an_etag_it_polls(options: dict[str, Any
     ]
 
 
-@pytest.mark.parametrize("refreshes", [False, True], ids=["304", "200"])
-async def test_a_lying_server_gets_the_back_off(refreshes: bool) -> None:
-    server = HoldingServer({}, lies=True, refreshes=refreshes)
-    run = await server.seen()
-
-    with pytest.raises(RunTimeoutError):
-        await run.wait(timeout=60, poll_interval=EVERY_TEN)
-
-    assert [when for when, _, _ in server.asked] == [0, 10, 20, 30, 40, 50, 60]
-
-
 async def test_a_quick_answer_with_a_change_needs_no_back_off() -> None:
     server = HoldingServer({0.1: "TRANSFORMING", 30: "SUCCEEDED"})
     run = await server.seen()
@@ -161,35 +150,6 @@ async def test_a_quick_answer_with_a_change_needs_no_back_off() -> None:
     await run.wait(timeout=60, poll_interval=EVERY_TEN)
 
     assert [when for when, _, _ in server.asked] == [0, 0.1]
-
-
-async def test_a_capability_may_come() -> None:
-    server = HoldingServer({100: "SUCCEEDED"}, capabilities=lambda count: "wait" if count > 2 else "cancel")
-    run = await server.seen()
-
-    await run.wait(timeout=None, poll_interval=EVERY_TEN)
-
-    assert [(when, prefer) for when, prefer, _ in server.asked] == [
-        (0, None),
-        (10, None),
-        (20, "wait=30"),
-        (50, "wait=30"),
-        (80, "wait=30"),
-    ]
-
-
-async def test_a_capability_may_go() -> None:
-    server = HoldingServer({65: "SUCCEEDED"}, capabilities=lambda count: "wait" if count < 3 else "")
-    run = await server.seen()
-
-    await run.wait(timeout=None, poll_interval=EVERY_TEN)
-
-    assert [(when, prefer) for when, prefer, _ in server.asked] == [
-        (0, "wait=30"),
-        (30, "wait=30"),
-        (60, None),
-        (70, None),
-    ]
 
 
 async def test_a_pause_that_the_server_asks_for_is_kept_after_a_held_look_as_well() -> None:
@@ -274,18 +234,3 @@ async def test_at_most_half_the_connections_are_held(
 
     assert counting.most == most
     assert all(run.succeeded for run in runs)
-
-
-async def test_a_wait_that_is_cancelled_gives_its_held_look_back() -> None:
-    server = HoldingServer({90: "SUCCEEDED"})
-    client, counting = holding_client(server, max_connections=2)
-    run = await client.run_status("run_1")
-    for _ in range(5):
-        task = asyncio.ensure_future(run.wait(timeout=None))
-        while not counting.held:
-            await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
-
-    assert counting.held == 0
-    assert client._sender.may_long_poll()

@@ -240,9 +240,3 @@ async def test_a_reject_that_does_not_fit() -> None:
     await anext(rows)
     with pytest.raises(ResponseDecodeError, match=r"row 2 is not a valid DataReject: .*\$\._lume_reasons"):
         await anext(rows)
-
-
-def test_rejects_in_the_facade() -> None:
-    run = lume_sync.Client._wrap(served(*REJECTS)).attach("run_1")
-    assert [row._lume_row for row in run.rejects(as_=DataReject)] == [3, None]
-    assert type(run.rejects()) is lume_sync.Rows

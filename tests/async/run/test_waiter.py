@@ -114,13 +114,6 @@ async def test_the_last_probe_starts_at_the_deadline(
     assert (late.probes, late.last_error) == (len(times), None)
 
 
-async def test_the_last_probe_may_still_succeed() -> None:
-    probe = Probe(FakeClock(), NOT_YET, DONE)
-
-    assert await waited(probe, CONSTANT, 4) == "done"
-    assert probe.times == [0, 4]
-
-
 async def test_slow_probes_do_not_move_the_deadline() -> None:
     probe = Probe(FakeClock(), NOT_YET, took=3)
 
@@ -245,58 +238,12 @@ async def test_after_the_last_of_so_many_probes_there_is_no_sleep(max_probes: in
     assert late.probes == max_probes
 
 
-async def test_failed_probes_count() -> None:
-    probe = Probe(FakeClock(), OSError("x"))
-
-    late = await unfinished(probe, CONSTANT, None, every_error, max_probes=3)
-
-    assert len(probe.times) == late.probes == 3
-
-
 async def test_the_deadline_may_come_before_the_last_of_so_many() -> None:
     probe = Probe(FakeClock(), NOT_YET)
 
     await unfinished(probe, CONSTANT, 15, max_probes=10)
 
     assert probe.times == [0, 10, 15]
-
-
-# Cancelling
-
-
-async def test_a_wait_that_is_cancelled_ends_and_probes_no_more() -> None:
-    probe = Probe(FakeClock(), NOT_YET)
-    task = asyncio.ensure_future(waited(probe, CONSTANT, None, every_error))
-    while len(probe.times) < 3:
-        await asyncio.sleep(0)
-    task.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    seen = len(probe.times)
-    await asyncio.sleep(0)
-    assert len(probe.times) == seen
-
-
-async def test_a_cancelled_probe_is_no_error_to_tolerate() -> None:
-    started = asyncio.Event()
-
-    async def hangs(left: float | None) -> Seen[str]:
-        started.set()
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    waiter = Waiter(hangs, CONSTANT, None, FakeClock(), random.Random(0), every_error)
-
-    async def wait() -> str:
-        return await waiter
-
-    task = asyncio.ensure_future(wait())
-    await started.wait()
-    task.cancel()
-
-    with pytest.raises(asyncio.CancelledError):
-        await task
 
 
 # Whatever the numbers are

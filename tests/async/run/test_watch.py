@@ -7,13 +7,10 @@ import pytest
 from scripted import Script, scripted_client
 
 from lume_async import (
-    AuthenticationError,
     Client,
-    InvalidRequestError,
     LumeRun,
     Retry,
     RunTimeoutError,
-    ServerError,
 )
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, run_json
 
@@ -183,28 +180,6 @@ async def test_after_a_timeout_the_iteration_is_over() -> None:
         await anext(watch)
 
 
-async def test_failed_looks_are_waited_out() -> None:
-    client, _, _ = client_of(FakeAnswer(500), shows("CREATED"), FakeAnswer(502), shows("SUCCEEDED"))
-
-    assert [snapshot.status async for snapshot in client.watch("run_1")] == ["CREATED", "SUCCEEDED"]
-
-
-async def test_the_last_error_is_the_cause_of_a_timeout() -> None:
-    client, _, _ = client_of(FakeAnswer(500))
-
-    with pytest.raises(RunTimeoutError) as caught:
-        await anext(client.watch("run_1", timeout=10))
-
-    assert isinstance(caught.value.__cause__, ServerError)
-
-
-async def test_a_refusal_is_raised() -> None:
-    client, _, _ = client_of(FakeAnswer(401))
-
-    with pytest.raises(AuthenticationError):
-        await anext(client.watch("run_1"))
-
-
 async def test_a_closed_watch_is_over() -> None:
     client, transport, _ = client_of(shows("CREATED"))
     watch = client.watch("run_1")
@@ -214,25 +189,3 @@ async def test_a_closed_watch_is_over() -> None:
     with pytest.raises(StopAsyncIteration):
         await anext(watch)
     assert len(transport.requests) == 1
-
-
-@pytest.mark.parametrize(
-    ("run", "arguments", "error"),
-    [
-        ("../x", {}, InvalidRequestError),
-        ("", {}, InvalidRequestError),
-        (5, {}, InvalidRequestError),
-        (None, {}, InvalidRequestError),
-        ("run_1", {"timeout": -1}, ValueError),
-        ("run_1", {"poll_interval": -1}, ValueError),
-    ],
-)
-async def test_bad_arguments_send_nothing(
-    run: Any, arguments: dict[str, Any], error: type[Exception]
-) -> None:
-    client, transport, _ = client_of(shows("CREATED"))
-
-    with pytest.raises(error):
-        client.watch(run, **arguments)
-
-    assert transport.requests == []
