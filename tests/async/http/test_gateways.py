@@ -223,15 +223,6 @@ async def test_closing_a_view_closes_nothing_and_it_ends_with_its_client() -> No
         await view.run_status("run_1")
 
 
-@pytest.mark.parametrize(
-    "options", [{"retry": 3}, {"request_timeout": 0}, {"request_timeout": -1}, {"request_timeout": "5"}]
-)
-def test_options_that_make_no_sense(options: Any) -> None:
-    client = Client("key", base_url="http://lume.test")
-    with pytest.raises((ConfigurationError, ValueError, TypeError)):
-        client.with_options(**options)
-
-
 def test_the_facade_has_views_too() -> None:
     core, transport = fake_client(succeeds)
     client = lume_sync.Client._wrap(core)

@@ -3,21 +3,17 @@
 import asyncio
 import gc
 import logging
-from email.utils import formatdate
 from typing import Any
 
 import pytest
 
 from lume_async import (
-    ApiConnectionError,
     ApiError,
     ApiTimeoutError,
     AuthenticationError,
     Backoff,
     Client,
-    ClientClosedError,
     Event,
-    RateLimitError,
     RequestFinished,
     RequestStarted,
     ResponseDecodeError,
@@ -28,7 +24,6 @@ from lume_async import (
 )
 from lume_async._http.throttle import ROW
 from lume_async._wire import endpoints
-from lume_async._wire.withhold import WITHHELD
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, FakeTransport, fake_client, run_json
 
 EVEN = Retry(attempts=3, backoff=Backoff(1, maximum=8, jitter=0))
@@ -55,67 +50,6 @@ async def paused(client: Client, clock: FakeClock) -> float:
 
 # Retries
 
-TRANSIENT = [
-    pytest.param(ApiConnectionError("reset"), id="reset"),
-    pytest.param(ApiConnectionError("refused", reached=False), id="refused"),
-    pytest.param(ApiTimeoutError("slow"), id="timeout"),
-    pytest.param(ResponseDecodeError("cut", status_code=200), id="cut"),
-    pytest.param(FakeAnswer(200, b""), id="empty"),
-    pytest.param(FakeAnswer(200, b"<html>"), id="html"),
-    pytest.param(FakeAnswer(200, b'{"id": "ru'), id="truncated"),
-    pytest.param(FakeAnswer(200, []), id="list"),
-    pytest.param(FakeAnswer(200, {"id": "run_1"}), id="no status"),
-    pytest.param(FakeAnswer(408), id="408"),
-    pytest.param(FakeAnswer(429), id="429"),
-    pytest.param(FakeAnswer(500), id="500"),
-    pytest.param(FakeAnswer(502, b"<html>"), id="502"),
-    pytest.param(FakeAnswer(503), id="503"),
-    pytest.param(FakeAnswer(504), id="504"),
-]
-
-
-@pytest.mark.parametrize("failure", TRANSIENT)
-async def test_a_passing_failure_is_tried_again(failure: Any) -> None:
-    client, transport, clock = client_of([failure, failure, RUN])
-
-    assert (await client.run_status("run_1")).status == "CREATED"
-    assert len(transport.requests) == 3
-    assert clock.now() - START >= 3
-
-
-@pytest.mark.parametrize("failure", TRANSIENT)
-async def test_after_the_last_attempt_the_error_says_how_many_there_were(failure: Any) -> None:
-    client, transport, _ = client_of([failure] * 3)
-
-    with pytest.raises(ApiError) as caught:
-        await client.run_status("run_1")
-
-    assert caught.value.attempts == 3
-    assert "after 3 attempts" in str(caught.value)
-    assert caught.value.__context__ is None
-    assert len(transport.requests) == 3
-
-
-@pytest.mark.parametrize("status", [300, 302, 304, 307, 400, 403, 404, 405, 409, 410, 413, 418, 422])
-async def test_what_trying_again_does_not_change_is_raised_at_once(status: int) -> None:
-    client, transport, clock = client_of([FakeAnswer(status)])
-
-    with pytest.raises(ApiError) as caught:
-        await client.run_status("run_1")
-
-    assert caught.value.status_code == status
-    assert len(transport.requests) == 1
-    assert clock.sleeps == []
-
-
-async def test_an_answer_that_is_too_large_is_not_asked_for_again() -> None:
-    client, transport, _ = client_of([ResponseDecodeError("too large", retryable=False)])
-
-    with pytest.raises(ResponseDecodeError):
-        await client.run_status("run_1")
-
-    assert len(transport.requests) == 1
-
 
 @pytest.mark.parametrize(
     ("retry_after", "pause"), [("0", 1), ("0.5", 1), ("7", 7), ("60", 60), ("-5", 1), ("nonsense", 1)]
@@ -127,31 +61,6 @@ async def test_retry_after_is_a_floor(status: int, retry_after: str, pause: floa
     await client.run_status("run_1")
 
     assert clock.now() - START == pytest.approx(pause, abs=0.2)
-
-
-async def test_a_retry_date_without_date_is_seen_from_our_clock() -> None:
-    clock = FakeClock()
-    until = formatdate(clock.wall() + 9, usegmt=True)
-    client, _ = fake_client([FakeAnswer(503, headers={"Retry-After": until}), RUN], clock=clock, retry=EVEN)
-
-    await client.run_status("run_1")
-
-    assert clock.now() - START == pytest.approx(9, abs=1)
-
-
-@pytest.mark.parametrize(
-    ("retry_after", "seconds"), [("61", 61), ("3600", 3_600), ("999999999999", 999999999999)]
-)
-async def test_a_pause_that_is_too_long_is_raised_instead(retry_after: str, seconds: float) -> None:
-    FakeAnswer(200, run_json("run_1", "SUCCEEDED"))
-    client, transport, clock = client_of([FakeAnswer(429, headers={"Retry-After": retry_after})])
-
-    with pytest.raises(RateLimitError) as caught:
-        await client.run_status("run_1")
-
-    assert caught.value.retry_after == seconds
-    assert len(transport.requests) == 1
-    assert clock.sleeps == []
 
 
 async def test_the_error_tells_what_the_server_said() -> None:
@@ -182,16 +91,6 @@ async def test_an_answer_that_can_not_be_read_keeps_its_facts() -> None:
 # Keys
 
 
-async def test_the_key_travels_in_its_header_and_nowhere_else() -> None:
-    client, transport, _ = client_of([RUN], api_key="canary-key")
-
-    await client.run_status("run_1")
-
-    [request] = transport.requests
-    assert request.headers["lume-api-key"] == "canary-key"
-    assert "canary-key" not in repr(request)
-
-
 class Rotating:
     """A key that changes when it is told to; counts how often it was asked for."""
 
@@ -206,30 +105,6 @@ class Rotating:
 
     def answer(self, request: FakeRequest) -> FakeAnswer:
         return RUN if request.headers["lume-api-key"] == f"key-{self.known}" else FakeAnswer(401)
-
-
-async def test_a_refused_key_is_asked_for_anew_once() -> None:
-    keys = Rotating()
-    client, transport, clock = client_of(
-        lambda request: FakeAnswer(401) if len(transport.requests) == 1 else RUN, api_key=keys
-    )
-
-    await client.run_status("run_1")
-
-    assert keys.asked == 2
-    assert len(transport.requests) == 2
-    assert clock.sleeps == []
-
-
-async def test_a_key_that_is_refused_twice_is_wrong() -> None:
-    keys = Rotating()
-    keys.known = 7
-    client, transport, _ = client_of(keys.answer, api_key=keys)
-
-    with pytest.raises(AuthenticationError):
-        await client.run_status("run_1")
-
-    assert (keys.asked, len(transport.requests)) == (2, 2)
 
 
 @pytest.mark.parametrize(("status", "key"), [(401, "fixed-key"), (403, "fixed-key"), (403, lambda: "k")])
@@ -260,21 +135,6 @@ async def test_a_crowd_with_a_stale_key_asks_for_few_new_ones() -> None:
 
     assert keys.asked <= 4
     assert len(transport.requests) <= 101
-
-
-async def test_where_the_key_function_fails_nothing_is_sent() -> None:
-    asked = []
-
-    def no_vault() -> str:
-        asked.append(1)
-        raise OSError("the vault is down")
-
-    client, transport, _ = client_of([], api_key=no_vault)
-
-    with pytest.raises(ApiConnectionError, match="the api_key function failed: OSError"):
-        await client.run("f:v1", "a.csv", force_rerun=True)
-    assert transport.requests == []
-    assert len(asked) == 3
 
 
 @pytest.mark.parametrize("edge", [200, 500, 2048, 64 * 1024])
@@ -309,61 +169,11 @@ async def test_a_key_that_json_writes_in_another_way_is_the_key_all_the_same(
         assert "can" not in f"{caught.value} {caught.value.body}"
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        FakeAnswer(401, {"detail": "canary-key is no key"}),
-        FakeAnswer(401, b"<html>canary-key</html>"),
-        FakeAnswer(200, b"<html>canary-key</html>"),
-        FakeAnswer(500, b"lume-api-key: canary-key"),
-    ],
-)
-async def test_a_server_that_repeats_the_key_is_not_repeated(answer: FakeAnswer) -> None:
-    client, _, _ = client_of([answer] * 3, api_key="canary-key")
-
-    with pytest.raises(ApiError) as caught:
-        await client.run_status("run_1")
-
-    assert "canary-key" not in str(caught.value)
-    assert "canary-key" not in caught.value.body
-    assert caught.value.body == WITHHELD
-
-
 # 404 soon after a submission
 
 
 def submit_then(*answers: Any) -> list[Any]:
     return [FakeAnswer(201, run_json("run_1", "CREATED")), *answers]
-
-
-async def test_a_run_that_is_late_to_show_is_waited_for() -> None:
-    client, transport, _ = client_of(submit_then(*[FakeAnswer(404)] * 3, RUN))
-    run = await client.run("f", "s")
-
-    await run.refresh()
-
-    assert run.status == "CREATED"
-    assert len(transport.requests) == 5
-
-
-async def test_a_run_that_never_shows_is_not_found() -> None:
-    client, _, clock = client_of(submit_then(*[FakeAnswer(404)] * 50))
-    run = await client.run("f", "s")
-
-    with pytest.raises(RunNotFoundError):
-        await run.refresh()
-
-    assert 10 <= clock.now() - START < 20
-
-
-async def test_another_run_is_not_found_at_once() -> None:
-    client, transport, _ = client_of(submit_then(FakeAnswer(404)))
-    await client.run("f", "s")
-
-    with pytest.raises(RunNotFoundError):
-        await client.run_status("run_2")
-
-    assert len(transport.requests) == 2
 
 
 async def test_after_ten_seconds_a_404_means_what_it_says() -> None:
@@ -501,21 +311,6 @@ async def test_a_turn_that_comes_with_the_deadline_is_none() -> None:
     assert len(transport.requests) == ROW + 1
 
 
-async def test_who_is_cancelled_gives_the_turn_back() -> None:
-    client, busy = busy_client(max_connections=2)
-    looks = [asyncio.ensure_future(client.run_status("run_1")) for _ in range(50)]
-    await settled()
-    for look in looks[::2]:
-        look.cancel()
-    await settled()
-    busy.open.set()
-    results = await asyncio.gather(*looks, return_exceptions=True)
-
-    assert sum(isinstance(result, asyncio.CancelledError) for result in results) == 25
-    assert busy.most == 2
-    assert (await client.run_status("run_1")).id == "run_1"
-
-
 async def test_many_refusals_in_a_row_make_everybody_wait() -> None:
     client, _, clock = client_of([*REFUSALS, RUN])
     begun = await paused(client, clock)
@@ -523,29 +318,6 @@ async def test_many_refusals_in_a_row_make_everybody_wait() -> None:
     await client.run_status("run_1")
 
     assert clock.now() - begun == pytest.approx(10)
-
-
-@pytest.mark.parametrize("retry_after", ["3600", "99999999999"])
-async def test_a_long_pause_that_one_request_is_told_holds_no_other_back(retry_after: str) -> None:
-    refusal = FakeAnswer(429, headers={"Retry-After": retry_after})
-    client, _, clock = client_of([refusal, RUN, FakeAnswer(201, run_json("run_2", "CREATED"))])
-    with pytest.raises(RateLimitError):
-        await client.run("flow:v1", "a.csv")
-
-    await client.run_status("run_1")
-    await client.run("flow:v1", "b.csv")
-
-    assert clock.sleeps == []
-
-
-async def test_however_long_the_server_asks_for_all_pause_no_longer_than_the_retry_allows() -> None:
-    refusals = [FakeAnswer(503, headers={"Retry-After": "99999999999"})] * ROW
-    client, _, clock = client_of([*refusals, RUN], retry=Retry(max_retry_after=7))
-    begun = await paused(client, clock)
-
-    await client.run_status("run_1")
-
-    assert clock.now() - begun == pytest.approx(7)
 
 
 async def test_who_has_the_time_waits_as_long_as_the_server_asks_for() -> None:
@@ -559,12 +331,6 @@ async def test_who_has_the_time_waits_as_long_as_the_server_asks_for() -> None:
 
     assert clock.now() - START >= 3600
     assert len(transport.requests) == 2
-
-
-async def test_an_answer_about_another_run_is_no_answer() -> None:
-    client, _, _ = client_of([RUN], retry=Retry(attempts=1))
-    with pytest.raises(ResponseDecodeError, match=r"expected the run run_2, got 'run_1' @ \$\.id"):
-        await client.run_status("run_2")
 
 
 async def test_who_is_cancelled_while_everybody_waits_gives_the_turn_back() -> None:
@@ -669,32 +435,6 @@ async def test_the_servers_time_is_known_from_its_first_date_on(dated: bool) -> 
     assert client._sender.server_time(clock.now()) == expected
 
 
-# Closing
-
-
-async def test_a_closed_client_refuses_calls() -> None:
-    client, transport, _ = client_of([])
-    await client.aclose()
-
-    with pytest.raises(ClientClosedError):
-        await client.run_status("run_1")
-    assert transport.closed
-    assert transport.requests == []
-
-
-async def test_a_call_that_sleeps_when_the_client_closes_ends() -> None:
-    client, transport, _ = client_of([])
-
-    def answer(request: FakeRequest) -> FakeAnswer:
-        client._sender.clock.end()
-        return FakeAnswer(500)
-
-    transport._answer = answer
-    with pytest.raises(ClientClosedError):
-        await client.run_status("run_1")
-    assert len(transport.requests) == 1
-
-
 # Events
 
 
@@ -733,25 +473,6 @@ async def test_hooks_see_each_attempt() -> None:
         RequestStarted(name, 3),
         RequestFinished(name, 3, 2.0, 200),
     ]
-
-
-async def test_a_hook_that_fails_does_not_fail_the_call(caplog: pytest.LogCaptureFixture) -> None:
-    def fails(event: Event) -> None:
-        raise RuntimeError("hook is broken")
-
-    client, _, _ = client_of([RUN], hooks=[fails])
-
-    assert (await client.run_status("run_1")).id == "run_1"
-    assert "the call continues" in caplog.text
-
-
-async def test_retries_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    client, _, _ = client_of([FakeAnswer(500), RUN])
-    with caplog.at_level(logging.WARNING, "lume.http"):
-        await client.run_status("run_1")
-
-    [record] = caplog.records
-    assert "attempt 1 failed (GET /v1/runs/run_1: 500 Internal Server Error" in record.getMessage()
 
 
 async def test_the_log_groups_by_operation(caplog: pytest.LogCaptureFixture) -> None:

@@ -223,12 +223,6 @@ def test_nothing_that_is_refused_is_shown_by_a_traceback_with_locals(
         assert CANARY not in shown
 
 
-@pytest.mark.parametrize(("bad", "error"), [(-1, ValueError), (float("nan"), ValueError), ("5", TypeError)])
-def test_a_request_timeout_that_is_no_duration(bad: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match="request_timeout must be"):
-        chosen(FULL, request_timeout=bad)
-
-
 @pytest.mark.parametrize(
     ("variables", "base_url", "proxy"),
     [
@@ -253,12 +247,6 @@ def test_the_environments_proxy(
         monkeypatch.setenv(name, value)
 
     assert chosen(FULL, base_url=base_url).proxy == proxy
-
-
-def test_no_proxy_means_none_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://p:1")
-
-    assert chosen(FULL, base_url=URL, proxy=False).proxy is None
 
 
 def test_a_proxy_that_can_not_be_used_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

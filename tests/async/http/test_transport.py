@@ -5,9 +5,6 @@ import gc
 import gzip
 import os
 import ssl
-import subprocess
-import sys
-import textwrap
 import threading
 import weakref
 import zlib
@@ -18,10 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from faults.support import QUIET_ABOUT_TIME
-from loopback import Loopback, Request, bomb, endless, forever, gzipped, redirect, reply, reset
+from loopback import Loopback, Request, bomb, endless, forever, gzipped, reply
 from loopback_steps import Reply
-from on_posix import posix_only
 
 from lume_async import (
     ApiConnectionError,
@@ -31,7 +26,6 @@ from lume_async import (
     ConfigurationError,
     ResponseDecodeError,
 )
-from lume_async._http.body import ERROR_BYTES
 from lume_async._http.settings import settings
 from lume_async._http.transport import AiohttpTransport, _Paced
 from lume_async._wire.call import Response
@@ -90,29 +84,6 @@ async def test_a_path_is_sent_as_it_is() -> None:
         await transport.aclose()
 
     assert server.requests[0].target == "/v1/runs?source_path=a%2Fb+c"
-
-
-async def test_a_streamed_body_is_sent_in_pieces() -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        yield b"one"
-        yield b"two"
-
-    async with Loopback([reply()]) as server:
-        transport = transport_to(server.url)
-        await transport.request("PUT", "/v1/uploads/x", headers={}, body=pieces(), timeout=10)
-        await transport.aclose()
-
-    assert server.requests[0].body == b"onetwo"
-
-
-async def test_a_kept_connection_is_used_again() -> None:
-    async with Loopback(forever_ok()) as server:
-        transport = transport_to(server.url)
-        for _ in range(5):
-            await transport.request("GET", "/", headers={}, body=None, timeout=10)
-        await transport.aclose()
-
-    assert server.connections == 1
 
 
 def forever_ok() -> list[Any]:
@@ -182,20 +153,6 @@ async def test_what_is_larger_is_dropped_and_not_asked_for_again(step: Any) -> N
 @pytest.mark.parametrize(
     "step",
     [
-        reply(500, b"x" * (MIB * 4)),
-        reply(500, b"x" * (MIB * 4), framing="chunked"),
-        gzipped(reply(500, b"x" * (MIB * 4))),
-    ],
-)
-async def test_of_an_errors_body_the_beginning_is_read(step: Any) -> None:
-    answer = await answered([step])
-
-    assert (answer.status, answer.body) == (500, b"x" * ERROR_BYTES)
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
         reply(502, b"no gzip", headers={"Content-Encoding": "gzip"}),
         reply(502, b"x" * 1_000).cut(500),
     ],
@@ -230,48 +187,6 @@ async def test_a_compressed_body_that_was_cut_is_no_whole_answer(framing: Any) -
     assert caught.value.reached
 
 
-@pytest.mark.parametrize(
-    "step",
-    [
-        reset(),
-        reply(200, JSON).cut("headers"),
-        reply(200, JSON).cut("body"),
-        reply(200, JSON, framing="chunked").cut("last chunk"),
-        reply(200, JSON).lying(100),
-        reply(200, JSON).cut("body", "reset"),
-    ],
-    ids=["reset", "in headers", "in body", "before last chunk", "lying length", "reset in body"],
-)
-async def test_no_whole_answer_may_have_been_an_answer(step: Any) -> None:
-    with pytest.raises(ApiConnectionError) as caught:
-        await answered([step])
-
-    assert caught.value.reached
-    assert caught.value.__context__ is None
-    assert caught.value.__cause__ is None
-
-
-async def test_a_refused_connection_never_reached_anybody() -> None:
-    async with Loopback([], refusing=True) as server:
-        transport = transport_to(server.url)
-        with pytest.raises(ApiConnectionError) as caught:
-            await transport.request("GET", "/", headers={}, body=None, timeout=10)
-        await transport.aclose()
-
-    assert not caught.value.reached
-    assert str(caught.value).startswith(server.url)
-    assert "ssl" not in str(caught.value)  # there is none with http://
-
-
-async def test_a_name_that_nobody_has_never_reached_anybody() -> None:
-    transport = transport_to("http://nobody.invalid")
-    with pytest.raises(ApiConnectionError) as caught:
-        await transport.request("GET", "/", headers={}, body=None, timeout=10)
-    await transport.aclose()
-
-    assert not caught.value.reached
-
-
 @pytest.mark.parametrize("url", ["http://a..b", "http://127.1:80"])
 async def test_a_host_that_can_not_be_one_never_reached_anybody(url: str) -> None:
     transport = transport_to("http://x")
@@ -283,28 +198,7 @@ async def test_a_host_that_can_not_be_one_never_reached_anybody(url: str) -> Non
     assert not caught.value.reached
 
 
-async def test_a_silent_server_may_have_been_reached() -> None:
-    async with Loopback([reply().stall()]) as server:
-        transport = transport_to(server.url)
-        with pytest.raises(ApiTimeoutError, match=r"no answer within 0\.05 s") as caught:
-            await transport.request("GET", "/", headers={}, body=None, timeout=0.05)
-        await transport.aclose()
-
-    assert caught.value.reached
-    assert caught.value.__context__ is None
-
-
 # Redirects and cookies
-
-
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_redirect_is_never_followed(status: int, method: str) -> None:
-    async with Loopback([]) as elsewhere:
-        answer = await answered([redirect(status, f"{elsewhere.url}/stolen")], method=method, body=b"{}")
-
-    assert answer.status == status
-    assert elsewhere.requests == []
 
 
 async def test_cookies_are_ignored() -> None:
@@ -329,15 +223,6 @@ async def test_a_ca_file_without_certificates_is_a_wrong_setting(tmp_path: Path)
 
     with pytest.raises(ConfigurationError, match="no certificates in"):
         await transport.request("GET", "/", headers={}, body=None, timeout=10)
-
-
-async def test_a_context_is_taken_as_it_is() -> None:
-    transport = transport_to("https://127.0.0.1:1", ssl=ssl.create_default_context())
-    with pytest.raises(ApiConnectionError) as caught:
-        await transport.request("GET", "/", headers={}, body=None, timeout=10)
-    await transport.aclose()
-
-    assert not caught.value.reached
 
 
 class Deaf:
@@ -400,32 +285,12 @@ async def test_a_handshake_that_hangs_is_told_apart_from_an_answer_that_is_late(
 # Loops, threads, closing
 
 
-async def test_a_closed_transport_refuses() -> None:
-    transport = transport_to("http://127.0.0.1:1")
-    await transport.aclose()
-    await transport.aclose()
-
-    with pytest.raises(ClientClosedError):
-        await transport.request("GET", "/", headers={}, body=None, timeout=10)
-
-
 async def test_two_may_close_at_the_same_time() -> None:
     async with Loopback(forever_ok()) as server:
         transport = transport_to(server.url)
         await transport.request("GET", "/", headers={}, body=None, timeout=10)
         await asyncio.gather(transport.aclose(), transport.aclose())
         await transport.aclose()
-
-
-async def test_closing_ends_a_call_under_way() -> None:
-    async with Loopback([reply().stall()]) as server:
-        transport = transport_to(server.url)
-        call = asyncio.ensure_future(transport.request("GET", "/", headers={}, body=None, timeout=10))
-        await server.received(1)
-        await transport.aclose()
-        with pytest.raises(ApiConnectionError) as caught:
-            await call
-    assert caught.value.reached
 
 
 @pytest.mark.parametrize(
@@ -444,10 +309,6 @@ async def test_closing_ends_a_call_that_reads_a_body(answer: Reply) -> None:
             await transport.aclose()
             with pytest.raises(ApiConnectionError):
                 await call
-
-
-def look(client: Client) -> None:
-    asyncio.run(client.run_status("run_1"))
 
 
 class ServerThread:
@@ -475,61 +336,6 @@ class ServerThread:
         return reply(200, {"id": "run_1", "status": "SUCCEEDED"})
 
 
-def test_one_client_works_in_one_loop_after_the_other() -> None:
-    with ServerThread() as thread:
-        client = Client("test-key", base_url=thread.url, proxy=False)
-        for _ in range(3):
-            look(client)
-
-    assert len(thread.server.requests) == 3
-    assert thread.server.connections == 3
-
-
-def test_one_client_works_in_many_threads_each_with_a_loop() -> None:
-    failures: list[BaseException] = []
-
-    with ServerThread() as thread:
-        client = Client("test-key", base_url=thread.url, proxy=False)
-
-        def work() -> None:
-            try:
-                look(client)
-            except BaseException as error:
-                failures.append(error)
-
-        threads = [threading.Thread(target=work) for _ in range(10)]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join()
-
-    assert failures == []
-    assert len(thread.server.requests) == 10
-
-
-def test_closing_reaches_the_sessions_of_other_running_loops() -> None:
-    with ServerThread() as thread:
-        client = Client("test-key", base_url=thread.url, proxy=False)
-        used, closed = threading.Event(), threading.Event()
-        results: list[object] = []
-
-        async def other_loop() -> None:
-            await client.run_status("run_1")
-            used.set()
-            await asyncio.to_thread(closed.wait, 10)
-            await asyncio.sleep(0)
-            results.append(await asyncio.gather(client.run_status("run_1"), return_exceptions=True))
-
-        other = threading.Thread(target=lambda: asyncio.run(other_loop()))
-        other.start()
-        assert used.wait(10)
-        asyncio.run(client.aclose())
-        closed.set()
-        other.join()
-
-    assert isinstance(results[0][0], ClientClosedError)  # type: ignore[index]
-
-
 def test_a_loop_that_stands_still_keeps_its_session_until_its_own_end() -> None:
     with ServerThread() as thread:
         client = Client("test-key", base_url=thread.url, proxy=False)
@@ -539,97 +345,6 @@ def test_a_loop_that_stands_still_keeps_its_session_until_its_own_end() -> None:
                 elsewhere.submit(asyncio.run, client.aclose()).result()
             with pytest.raises(ClientClosedError):
                 runner.run(client.run_status("run_1"))
-
-
-FORKED = """
-    import asyncio, logging, os, sys
-    from lume_async import Client
-
-    logging.getLogger("asyncio").setLevel(logging.ERROR)  # a busy machine makes slow callbacks, which -X dev tells
-
-    def in_child():
-        asyncio.events._set_running_loop(None)  # as multiprocessing does
-        asyncio.run(client.run_status("run_1"))
-        os._exit(7)
-
-    async def in_parent():
-        await client.run_status("run_1")
-        child = os.fork() or in_child()
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        await client.run_status("run_1")
-        return code
-
-    client = Client("k", base_url=sys.argv[1], proxy=False)
-    sys.exit(asyncio.run(in_parent()))
-"""
-
-
-@posix_only
-def test_a_forked_child_uses_no_connection_of_its_parent() -> None:
-    with ServerThread() as thread:
-        done = subprocess.run(
-            [sys.executable, "-X", "dev", "-c", QUIET_ABOUT_TIME + textwrap.dedent(FORKED), thread.url],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-
-    assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
-    assert [request.connection for request in thread.server.requests] == [1, 2, 1]
-
-
-NEVER_CLOSED = """
-    import asyncio, gc, logging, sys
-    from lume_async import Client
-
-    logging.getLogger("asyncio").setLevel(logging.ERROR)  # a busy machine makes slow callbacks, which -X dev tells
-
-    async def main(client):
-        await client.run_status("run_1")
-
-    async def cycle():
-        holder = [Client("k", base_url=sys.argv[1], proxy=False)]
-        holder.append(holder)
-        await holder[0].run_status("run_1")
-        del holder
-        gc.collect()
-        for _ in range(10):
-            await asyncio.sleep(0)
-
-    client = Client("k", base_url=sys.argv[1], proxy=False)
-    {use}
-    print("done")
-"""
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        "asyncio.run(main(client))",
-        "asyncio.run(main(client)); del client",
-        "asyncio.run(main(client)); asyncio.run(main(client))",
-        "import anyio; anyio.run(main, client)",
-        "with asyncio.Runner() as runner: runner.run(main(client))",
-        "import uvloop; uvloop.run(main(client))",
-        "asyncio.run(cycle())",
-        "import uvloop; uvloop.run(cycle())",
-    ],
-)
-def test_a_client_that_is_never_closed_makes_no_noise(use: str) -> None:
-    if "uvloop" in use:
-        pytest.importorskip("uvloop")
-    program = textwrap.dedent(NEVER_CLOSED).format(use=use)
-    with ServerThread() as thread:
-        done = subprocess.run(
-            [sys.executable, "-X", "dev", "-W", "error", "-c", QUIET_ABOUT_TIME + program, thread.url],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-
-    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
 def test_a_client_keeps_no_loop_that_was_closed() -> None:
