@@ -106,38 +106,3 @@ async def test_run_and_wait(transport: Script) -> None:
         "run_metadata": {"batch": 7},
         "force_rerun": True,
     }
-
-
-async def test_run_status(transport: Script) -> None:
-    assert (await lume_async.run_status("run_1")).succeeded
-
-
-async def test_wait_for_run_completion(transport: Script) -> None:
-    assert (await lume_async.wait_for_run_completion("run_1", 3, 1, max_delay=2, timeout=9)).succeeded
-
-
-async def test_watch(transport: Script) -> None:
-    assert [run.status async for run in lume_async.watch("run_1", poll_interval=1, timeout=9)] == [
-        "SUCCEEDED"
-    ]
-
-
-async def test_as_completed_and_wait_all(transport: Script) -> None:
-    outcomes = [outcome async for outcome in lume_async.as_completed(["run_1"], timeout=9, poll_interval=1)]
-    outcomes += await lume_async.wait_all(["run_1"], timeout=9, poll_interval=1)
-
-    assert [outcome.result().status for outcome in outcomes] == ["SUCCEEDED"] * 2
-
-
-async def test_monitor(transport: Script) -> None:
-    async with lume_async.monitor(max_in_flight=2, poll_interval=1) as monitor:
-        monitor.add("run_1")
-        event = await anext(aiter(monitor))
-
-    assert event.run.succeeded
-
-
-def test_names_are_found_and_listed() -> None:
-    assert set(lume_async.__all__) <= set(dir(lume_async))
-    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
-        lume_async.nonsense  # noqa: B018

@@ -1,12 +1,10 @@
 """The tree of errors is the one that its docstring draws, and every error travels."""
 
-import copy
 import pickle
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-import lume_sync
 from lume_async import Client, LumeRun, errors
 from lume_async.errors import (
     ApiConnectionError,
@@ -119,27 +117,6 @@ def test_every_error_pickles(error: LumeError, protocol: int) -> None:
     assert str(back) == str(error)
 
 
-@pytest.mark.parametrize("copier", [copy.copy, copy.deepcopy])
-@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
-def test_every_error_copies(error: LumeError, copier: object) -> None:
-    back = copier(error)  # type: ignore[operator]
-
-    assert type(back) is type(error)
-    assert vars(back) == vars(error)
-
-
-@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
-def test_every_error_says_that_it_belongs_to_lume_async(error: LumeError) -> None:
-    assert type(error).__module__ == "lume_async"
-
-
-@pytest.mark.parametrize(
-    "error", [one for one in EXAMPLES if isinstance(one, ApiError)], ids=lambda error: type(error).__name__
-)
-def test_an_error_carries_its_details(error: ApiError) -> None:
-    assert {name: getattr(error, name) for name in DETAILS} == DETAILS
-
-
 @pytest.mark.parametrize(
     ("error", "text"),
     [
@@ -229,11 +206,3 @@ async def test_what_a_bare_server_lacks_is_said_so(name: str, answer: FakeAnswer
     client, _ = fake_client(lambda _request: answer)
     with pytest.raises(NotSupportedError, match="does not offer the operation"):
         await LACKING[name](client)
-
-
-def test_so_it_is_without_await() -> None:
-    core, _ = fake_client(lambda _request: FakeAnswer(404))
-    with lume_sync.Client._wrap(core) as client:
-        for call in (lambda: client.upload(b"a,b"), lambda: list(client.list_runs())):
-            with pytest.raises(NotSupportedError, match="does not offer the operation"):
-                call()

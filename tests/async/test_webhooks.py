@@ -107,13 +107,6 @@ class TestVerify:
         with pytest.raises(WebhookSignatureError):
             verify(BODY, signature, SECRET)
 
-    @pytest.mark.parametrize(
-        "signature", ["", "sha256=", "sha1=" + "0" * 40, "é" * 64, "0" * 63, "0" * 10**6]
-    )
-    def test_some_of_them(self, signature: str) -> None:
-        with pytest.raises(WebhookSignatureError):
-            verify(BODY, signature, SECRET)
-
 
 class TestParse:
     def test_all_of_it(self) -> None:
@@ -190,9 +183,6 @@ class TestOnce:
         for run_id in ("a", "b", "c", "a"):
             await once(parse(body_of(run_id=run_id)))
         assert len(calls) == 4
-
-
-Post = Callable[..., "asyncio.Future[int]"]
 
 
 class Handlers:

@@ -238,17 +238,6 @@ async def test_a_key_that_the_server_may_have_forgotten_is_not_relied_on(
         assert server.created == []
 
 
-@pytest.mark.parametrize("full", [0, 3])
-async def test_without_force_rerun_a_forgotten_key_does_no_harm(path: Path, full: int) -> None:
-    """Also where the server has no room for the submission at first."""
-    server, request = Server(idempotency=True, headers=KEEPS), RunRequest("f:v1", "s0")
-    killed(path, server.clock.wall(), request=request)
-    await server.clock.sleep(DAY)
-    server.full = full
-    assert (await resumed(server, path, request)).result().succeeded
-    assert server.full == 0
-
-
 async def test_a_run_that_two_items_claim_is_still_the_others_where_one_lets_go_of_it() -> None:
     async def none() -> set[str]:
         return set()

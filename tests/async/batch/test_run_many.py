@@ -112,15 +112,6 @@ async def test_leaving_the_block_ends_the_batch_at_once(tmp_path: Path, shown: b
     assert len(await collect(client.run_many(requests(50), journal=journal))) == 50
 
 
-async def test_an_asynchronous_iterable() -> None:
-    async def source() -> AsyncIterator[RunRequest]:
-        for request in requests(5):
-            await asyncio.sleep(0)
-            yield request
-
-    assert len(await collect(client_of(Service()).run_many(source()))) == 5
-
-
 async def test_a_failed_submission_is_an_outcome_and_not_the_end() -> None:
     service = Service()
     service.broken["s1"] = FakeAnswer(409, {"detail": "processed", "run_id": "run_old"})
@@ -134,41 +125,6 @@ async def test_a_failed_submission_is_an_outcome_and_not_the_end() -> None:
     assert isinstance(outcomes["s3"].error, SubmissionUnknownError)
     assert outcomes["s0"].result().succeeded
     assert outcomes["s4"].result().succeeded
-
-
-async def test_a_full_server_is_no_outcome_the_item_waits_for_its_turn() -> None:
-    service = Service()
-    refused = 0
-
-    def busy(request: FakeRequest) -> FakeAnswer | Exception:
-        nonlocal refused
-        if request.method == "POST" and service.clock.now() < 200.0:
-            refused += 1
-            return FakeAnswer(429, {"detail": "too many"}, {"Retry-After": "90"})
-        return service(request)
-
-    client, _ = fake_client(busy, clock=service.clock)
-    outcomes = await collect(client.run_many(requests(3)))
-    assert all(outcome.result().succeeded for outcome in outcomes)
-    assert refused
-
-
-async def test_a_duplicate_can_be_followed() -> None:
-    service = Service()
-    service.broken["s0"] = FakeAnswer(409, {"detail": "in progress", "run_id": "run_old"})
-    (outcome,) = await collect(
-        client_of(service).run_many(requests(1, force_rerun=False), on_duplicate="attach")
-    )
-    assert outcome.run_id == "run_old"
-    assert outcome.result().reused
-
-
-async def test_two_requests_that_lead_to_one_run_have_an_outcome_each() -> None:
-    service = Service()
-    service.broken["same"] = FakeAnswer(409, {"detail": "in progress", "run_id": "run_old"})
-    twice = [RunRequest("f:v1", "same"), RunRequest("f:v1", "same")]
-    outcomes = await collect(client_of(service).run_many(twice, on_duplicate="attach"))
-    assert [outcome.run_id for outcome in outcomes] == ["run_old", "run_old"]
 
 
 async def test_what_the_iterable_raises_comes_after_the_outcomes() -> None:
@@ -281,17 +237,6 @@ class TestJournal:
         assert isinstance(refused, DuplicateRunError)
         assert refused.run_id == "run_old"
 
-    async def test_left_in_the_middle_and_begun_again(self, tmp_path: Path) -> None:
-        # A server that knows keys: else a forced submission that is cut in the middle stays unknown, rightly.
-        service, path = Service(capabilities={"idempotency"}), tmp_path / "j.db"
-        outcomes = client_of(service).run_many(requests(20), journal=path, max_active=6)
-        for _ in range(4):
-            await anext(outcomes)
-        await outcomes.aclose()
-        again = await collect(client_of(service).run_many(requests(20), journal=path, max_active=6))
-        assert len(again) == len(service.created) == 20
-        assert all(outcome.run is not None for outcome in again)
-
     async def test_a_refused_connection_is_tried_again_next_time_with_the_same_key(
         self, tmp_path: Path
     ) -> None:
@@ -377,59 +322,6 @@ class TestJournal:
             with pytest.raises(ConfigurationError, match="belongs to a different input"):
                 await collect(client_of(service).run_many(changed, journal=path))
         assert len(service.created) == 3
-
-    @pytest.mark.parametrize("capabilities", [["idempotency"], []])
-    @pytest.mark.parametrize("force_rerun", [True, False])
-    @pytest.mark.parametrize("committed", [True, False])
-    async def test_killed_between_sending_and_knowing(
-        self, tmp_path: Path, capabilities: list[str], force_rerun: bool, committed: bool
-    ) -> None:
-        """What the journal holds then is `sending`; whether the run exists is for the server to say."""
-        service, path = Service(capabilities=capabilities), tmp_path / "j.db"
-        (request,) = requests(1, force_rerun=force_rerun)
-        journal = Journal.open(path)
-        journal.sending(0, request, "the-key", service.clock.wall())
-        journal.close()
-        await service.clock.sleep(3.0)
-        if committed:
-            body = {
-                "flow_version": "f:v1",
-                "source_path": "s0",
-                "run_metadata": {"n": 0},
-                "force_rerun": force_rerun,
-            }
-            posted = FakeRequest("POST", "/v1/runs", {"Idempotency-Key": "the-key"}, _json(body))
-            service(posted)
-            if not (capabilities or force_rerun):
-                service.broken["s0"] = FakeAnswer(409, {"detail": "in progress", "run_id": "run_0"})
-        (outcome,) = await collect(client_of(service).run_many([request], journal=path))
-        if committed or capabilities or not force_rerun:
-            assert outcome.result().succeeded
-            assert not outcome.result().reused
-            assert service.created == ["run_0"]
-        else:  # nobody can tell: never a second send
-            assert isinstance(outcome.error, SubmissionUnknownError)
-            assert outcome.error.idempotency_key == "the-key"
-            assert service.created == []
-
-    async def test_a_look_up_that_fails_or_finds_two_decides_nothing(self, tmp_path: Path) -> None:
-        service = Service()
-        (request,) = requests(1)
-        for n, committed in enumerate((0, 2)):
-            journal = Journal.open(tmp_path / f"{n}.db")
-            journal.sending(0, request, "the-key", service.clock.wall())
-            journal.close()
-            for key in range(committed):
-                body = {
-                    "flow_version": "f:v1",
-                    "source_path": "s0",
-                    "run_metadata": {"n": 0},
-                    "force_rerun": True,
-                }
-                service(FakeRequest("POST", "/v1/runs", {"Idempotency-Key": str(key)}, _json(body)))
-            (outcome,) = await collect(client_of(service).run_many([request], journal=tmp_path / f"{n}.db"))
-            assert isinstance(outcome.error, SubmissionUnknownError)
-        assert len(service.created) == 2
 
 
 def _json(body: object) -> bytes:

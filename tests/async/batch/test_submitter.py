@@ -131,13 +131,6 @@ async def test_a_server_that_was_never_there_is_not_waited_for() -> None:
     assert service.created == []
 
 
-async def test_a_lost_answer_and_then_nobody_is_waited_for_where_keys_are_known() -> None:
-    service = Service(capabilities=["idempotency"])
-    (outcome,) = await outcomes_of(service, force(1), Posts(service, FULL, None, *[REFUSED] * 30))
-    assert outcome.result().succeeded
-    assert service.created == ["run_0"]
-
-
 async def test_a_server_that_stays_away_ends_with_the_deadline(tmp_path: Path) -> None:
     service, path = Service(), tmp_path / "j.db"
     seen = Posts(service, FULL, *[REFUSED] * 1000)
@@ -252,21 +245,6 @@ async def test_what_was_to_be_recorded_is_where_nobody_waits_for_it(tmp_path: Pa
 
 
 # What a restart must know
-
-
-async def test_a_run_that_failed_after_the_kill_is_found_and_not_made_again(tmp_path: Path) -> None:
-    service, path = Service(status="FAILED"), tmp_path / "j.db"  # knows no keys, allows a failed source again
-    request = RunRequest("f:v1", "s0")
-    journal = Journal.open(path)
-    journal.sending(0, request, "the-key", service.clock.wall())
-    journal.close()
-    body = {"flow_version": "f:v1", "source_path": "s0", "force_rerun": False}
-    service(FakeRequest("POST", "/v1/runs", {"Idempotency-Key": "the-key"}, orjson.dumps(body)))
-    await service.clock.sleep(60)
-
-    (outcome,) = await outcomes_of(service, [request], journal=path)
-    assert outcome.result().status == "FAILED"
-    assert service.created == ["run_0"]
 
 
 KEEPS = 3600

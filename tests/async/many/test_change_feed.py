@@ -66,19 +66,6 @@ async def test_a_fetch_that_does_not_show_the_end_that_was_told_is_repeated_soon
     assert service.clock.now() < 30.0
 
 
-async def test_a_failed_first_look_is_repeated_soon() -> None:
-    service = Service(capabilities=["changes", "wait"], lasts=0.0)
-    failures = iter([FakeAnswer(503, b"", {"Retry-After": "1"})])
-
-    def answer(request: FakeRequest) -> FakeAnswer | Exception:
-        return (next(failures, None) if request.path == "/v1/runs/a" else None) or service(request)
-
-    client = fed(service, [], answer)
-    await client.run_status("warm-up")
-    assert len(await client.wait_all(["a", "b"])) == 2
-    assert service.clock.now() < 3.0
-
-
 async def test_a_change_without_a_status_leads_to_a_look() -> None:
     service = Service(capabilities=["changes", "wait"], lasts=20.0)
     client = fed(service, [(25.0, [("a", ""), ("b", "SUCCEEDED")])])
@@ -367,19 +354,6 @@ async def test_an_end_is_seen_whatever_is_repeated_around_it(
     seen = await noticed([page for page in pages if page])
     assert set(seen) == set("abcd")
     assert max(seen.values()) < 0.4
-
-
-@pytest.mark.parametrize(
-    "pages",
-    [
-        [[("a", "SUCCEEDED"), ("a", "TRANSFORMING")]],
-        [[("a", "SUCCEEDED"), ("a", "CREATED"), ("b", "SUCCEEDED"), ("a", "TRANSFORMING")]],
-        [[("a", "SUCCEEDED")], [("a", "TRANSFORMING")]],
-        [[("a", "CREATED"), ("a", "SUCCEEDED"), ("a", "SUCCEEDED"), ("a", "CREATED")]] * 3,
-    ],
-)
-async def test_an_end_outranks_what_is_repeated_after_it(pages: list[list[tuple[str, str]]]) -> None:
-    assert max((await noticed(pages)).values()) < 0.4
 
 
 async def test_a_feed_that_repeats_old_changes_and_no_end_is_noticed_by_sampling() -> None:

@@ -11,7 +11,6 @@ from lume_async import (
     ApiConnectionError,
     ApiError,
     ClientClosedError,
-    InvalidRequestError,
     RunFailedError,
     RunRequest,
     RunTimeoutError,
@@ -143,15 +142,6 @@ async def test_what_is_no_run_can_not_be_watched() -> None:
             with pytest.raises(TypeError, match="a run must be one of this client, or a run ID"):
                 monitor.add(wrong)
         assert monitor.pending == 0
-
-
-async def test_a_bad_id_is_told_before_anything_is_sent() -> None:
-    service = Service()
-    with pytest.raises(InvalidRequestError):
-        client_of(service).as_completed(["a", "../b"])
-    with pytest.raises(ValueError, match="timeout"):
-        client_of(service).as_completed(["a"], timeout=-1)
-    assert not service.log
 
 
 async def test_nothing_to_wait_for() -> None:

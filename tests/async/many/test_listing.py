@@ -47,14 +47,6 @@ async def test_filters() -> None:
     assert [run.source_path async for run in client.list_runs(source_path="source-3")] == ["source-3"]
 
 
-@pytest.mark.parametrize("limit", [0, -1, True, 1.5])
-async def test_a_bad_limit(limit: object) -> None:
-    service, client = await filled(0)
-    with pytest.raises(ValueError, match="limit"):
-        client.list_runs(limit=limit)  # type: ignore[arg-type]
-    assert not service.log
-
-
 async def test_pages_without_items_come_to_an_end() -> None:
     answers = (FakeAnswer(200, {"items": [], "next_cursor": str(number)}) for number in range(2 * EMPTY))
     client, transport = fake_client(answers)

@@ -12,7 +12,6 @@ from lume_async import (
     LumeRun,
     Monitor,
     RunEvent,
-    RunNotFoundError,
     RunStatus,
 )
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
@@ -35,17 +34,6 @@ async def test_each_change_of_each_run_is_an_event() -> None:
             ("TRANSFORMING", None),
             ("SUCCEEDED", RunStatus.TRANSFORMING),
         ]
-
-
-async def test_a_run_that_cannot_be_followed_disturbs_no_other() -> None:
-    service = Service()
-    service.broken["b"] = GONE
-    async with client_of(service).monitor() as monitor:
-        for run_id in "abc":
-            monitor.add(run_id)
-        found = {event.run.id: event for event in await ends(monitor, 3)}
-    assert isinstance(found["b"].error, RunNotFoundError)
-    assert found["a"].error is found["c"].error is None
 
 
 async def test_failed_looks_are_waited_out_and_retry_after_is_a_floor() -> None:
@@ -132,16 +120,6 @@ async def test_a_run_that_is_discarded_and_added_while_its_end_waits_for_the_rea
         found = await ends(monitor, 3)
         assert monitor.pending == 0
     assert [event.run.id for event in found] == ["first", "a", "a"]
-
-
-async def test_an_infinite_interval_waits_for_notify() -> None:
-    service = Service(lasts=1.0)
-    async with client_of(service).monitor(poll_interval=float("inf")) as monitor:
-        monitor.add("a")
-        await service.clock.sleep(2.0)
-        monitor.notify("a")
-        await ends(monitor, 1)
-    assert service.looks["a"] == 2
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -305,12 +283,6 @@ async def test_a_monitor_is_used_in_its_block_and_entered_once() -> None:
         await monitor.__aenter__()
 
 
-@pytest.mark.parametrize("bad", [0, -1, True, 1.5])
-def test_max_in_flight_is_checked(bad: object) -> None:
-    with pytest.raises(ValueError, match="max_in_flight"):
-        client_of(Service()).monitor(max_in_flight=bad)  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("capabilities", [(), ("changes", "wait")], ids=["polled", "fed"])
 async def test_other_threads_may_add_and_notify(capabilities: tuple[str, ...]) -> None:
     client = client_of(Service(lasts=0.0, capabilities=capabilities))
@@ -327,20 +299,6 @@ async def test_other_threads_may_add_and_notify(capabilities: tuple[str, ...]) -
         await asyncio.to_thread(thread.join)
         events = await ends(monitor, 3)
     assert {event.run.id for event in events} == set("abc")
-
-
-async def test_closing_the_client_ends_the_iteration_with_its_error() -> None:
-    from lume_async import ClientClosedError
-
-    service = Service(lasts=1e6)
-    client = client_of(service)
-    async with client.monitor(poll_interval=1) as monitor:
-        monitor.add("a")
-        await anext(monitor)
-        await client.aclose()
-        with pytest.raises(ClientClosedError):
-            async for _event in monitor:
-                pass
 
 
 async def test_a_block_may_be_left_by_another_task_than_entered_it() -> None:

@@ -78,18 +78,6 @@ async def test_looks_under_way_are_bounded_and_due_keys_come_in_the_order_in_whi
         assert [key for _at, key in world.looks] == list(keys)
 
 
-async def test_a_discarded_key_is_not_looked_at_again() -> None:
-    async with running(World({"a": 5, "b": 2})) as world:
-        world.scheduler.add("a", 0.0)
-        world.scheduler.add("b", 0.0)
-        await world.clock.sleep(0.5)
-        world.scheduler.discard("a")
-        assert "a" not in world.scheduler
-        world.wanted["a"] = 0
-        await world.done.wait()
-        assert [key for _at, key in world.looks].count("a") == 1
-
-
 async def test_a_key_that_is_added_anew_during_its_look_is_looked_at_after_it() -> None:
     async with running(World({"a": 2}, took=10.0)) as world:
         world.scheduler.add("a", 0.0)
