@@ -1,17 +1,13 @@
 """The generated facade: up to date, the same as the core's, and its values are its own."""
 
-import asyncio
 import copy
 import inspect
 import pickle
-import random
 import subprocess
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -22,8 +18,6 @@ import lume_sync
 import lume_sync.errors
 import lume_sync.models
 import lume_sync.webhooks
-from lume_async import webhooks
-from lume_async._base.clock import SystemClock
 from lume_async.testing import FakeAnswer, FakeRequest, FakeTransport, fake_client, run_json
 from lume_sync._hops.iteration import _Source
 
@@ -52,30 +46,6 @@ def test_the_generated_files_are_up_to_date() -> None:
     command = [sys.executable, str(ROOT / "tools" / "generate_sync.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_both_packages_have_the_same_names() -> None:
-    assert set(lume_sync.__all__) == {TWINS.get(name, name) for name in lume_async.__all__}
-    assert lume_sync.__all__ == sorted(lume_sync.__all__)
-    assert set(lume_sync.__all__) <= set(dir(lume_sync))
-    for name in lume_sync.__all__:
-        assert getattr(lume_sync, name) is not None
-    for ours, theirs in (
-        (lume_sync.errors, lume_async.errors),
-        (lume_sync.models, lume_async.models),
-        (lume_sync.webhooks, webhooks),
-    ):
-        assert ours.__all__ == theirs.__all__
-        assert all(getattr(ours, name) is getattr(theirs, name) for name in theirs.__all__)
-    with pytest.raises(AttributeError, match="nothing_of_the_kind"):
-        _ = lume_sync.nothing_of_the_kind
-
-
-def test_plain_data_and_errors_are_the_same_objects() -> None:
-    shared = set(lume_sync.__all__) - {*LIVE, *FUNCTIONS, "close"}
-    assert len(shared) > 30
-    for name in shared:
-        assert getattr(lume_sync, name) is getattr(lume_async, name)
 
 
 def functions() -> Iterator[tuple[str, Any, Any]]:
@@ -123,11 +93,6 @@ def test_signatures_and_docstrings_are_the_same(name: str, core: Any, twin: Any)
         assert all(parameter.annotation for parameter in inspect.signature(twin).parameters.values())
 
 
-def test_classes_say_where_they_are_imported_from() -> None:
-    for name in LIVE:
-        assert getattr(lume_sync, name).__module__ == "lume_sync"
-
-
 # ── its own values ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -170,15 +135,6 @@ def test_what_is_ready_shares_a_hop(monkeypatch: pytest.MonkeyPatch) -> None:
     hops = 0
     assert len(list(client.as_completed(["a"] * 100))) == 100
     assert hops == 2
-
-
-def test_runs_are_equal_and_hash_by_id() -> None:
-    client, _ = facade(always("SUCCEEDED"))
-    assert client.attach("a") == client.run_status("a")
-    assert client.attach("a") != client.attach("b")
-    assert client.attach("a") != "a"
-    assert len({client.attach("a"), client.run_status("a")}) == 1
-    assert repr(client.attach("a")) == "LumeRun('a', status=None)"
 
 
 @pytest.mark.parametrize(
@@ -317,19 +273,6 @@ def test_a_monitor_that_is_entered_twice_says_so_and_its_block_ends() -> None:
     assert list(monitor) == []
 
 
-def test_closing_the_client_ends_a_wait_in_another_thread() -> None:
-    core, transport = fake_client(always("TRANSFORMING"))
-    core._sender = core._sender.over(transport, clock=SystemClock(), rng=random.Random(0))
-    client = lume_sync.Client._wrap(core)
-    with ThreadPoolExecutor() as pool:
-        wait = pool.submit(client.attach("a").wait, None, 3_600)
-        while not any(told for _, told in core._sender.clock._listeners.items()):
-            time.sleep(0.001)  # until it sleeps
-        client.close()
-        with pytest.raises(lume_sync.ClientClosedError):
-            wait.result()
-
-
 def test_leaving_a_loop_over_a_monitor_loses_no_event() -> None:
     client, _ = facade(always("SUCCEEDED"))
     names = [f"run_{number}" for number in range(50)]
@@ -366,32 +309,6 @@ def test_run_many_pulls_requests_in_a_thread_of_their_own() -> None:
         client.run_many(7)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("given", [list, iter])
-def test_run_many_says_that_its_deadline_came_before_the_end_of_its_input(
-    given: Callable[[Any], Any],
-) -> None:
-    client, _ = facade(always("TRANSFORMING"))
-    requests = given([lume_sync.RunRequest("f:v1", f"s{number}") for number in range(5)])
-    seen = []
-    with pytest.raises(lume_sync.RunTimeoutError, match="passed before the end of the requests") as caught:
-        for outcome in client.run_many(requests, max_active=2, timeout=5):
-            seen.append(outcome)
-    assert f": {len(seen)} were taken" in str(caught.value)
-    assert {type(outcome.error) for outcome in seen} <= {lume_sync.RunTimeoutError}
-
-
-@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, asyncio.CancelledError])
-def test_whatever_ends_the_requests_of_run_many_is_raised(kind: type[BaseException]) -> None:
-    def requests() -> Iterator[lume_sync.RunRequest]:
-        yield lume_sync.RunRequest("f:v1", "a")
-        raise kind("line 2 is broken")
-
-    client, _ = facade(always("SUCCEEDED"))
-    with pytest.raises(kind, match="line 2"):
-        list(client.run_many(requests()))
-    assert client.run_status("a").succeeded
-
-
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 @pytest.mark.parametrize("many", ["run_many", "as_completed", "wait_all"])
 @pytest.mark.timeout(30)
@@ -414,17 +331,3 @@ def test_a_hook_that_ends_the_program_ends_many_runs(many: str, kind: type[BaseE
     with pytest.raises(kind, match="enough"):
         list(getattr(client, many)(given))
     assert client.run_status("a").succeeded
-
-
-def test_it_works_inside_a_running_loop() -> None:
-    client, _ = facade(always("SUCCEEDED"))
-
-    async def handler() -> str:
-        return client.run_status("a").id
-
-    from lume_sync._bridge import portal
-
-    portal._warned = False
-    with pytest.warns(RuntimeWarning, match=r"await lume_async's Client.run_status"):
-        assert asyncio.run(handler()) == "a"
-    assert asyncio.run(handler()) == "a"

@@ -113,17 +113,3 @@ async def test_each_process_has_connections_of_its_own(
     assert set(found) == {"master", *processes}
     assert len(found["master"]) == 1, "a child has ended the master's connection"
     assert sum(map(len, found.values())) == len(set.union(*found.values())), "processes share a connection"
-
-
-@pytest.mark.thorough  # the first test replaces one
-async def test_workers_that_are_replaced_all_the_time(
-    workers: tuple[str, ...], service: Service, tmp_path: Path
-) -> None:
-    async with gunicorn(tmp_path, service, *workers, "--max-requests", "8") as web:
-        processes = await web.ask_until(set(), 7)
-        await web.stop()
-
-    found = service.connections_by_process()
-    assert processes < set(found)
-    assert len(found["master"]) == 1
-    assert sum(map(len, found.values())) == len(set.union(*found.values()))

@@ -139,28 +139,11 @@ def test_an_index_error_of_the_callers_own_is_not_swallowed(portal: Portal) -> N
         next(iteration)
 
 
-def test_a_generator_with_a_task_group_may_be_exhausted(portal: Portal) -> None:
-    log: list[str] = []
-    assert list(iterate(portal, ticks(log))) == list(range(1000))
-    assert log == ["closed"]
-
-
 def test_leaving_early_stops_the_work(portal: Portal) -> None:
     log: list[str] = []
     for number in iterate(portal, ticks(log)):
         if number == 3:
             break
-    eventually(lambda: log == ["closed"] and tasks(portal) == 0)
-
-
-def test_an_exception_in_the_body_stops_the_work(portal: Portal) -> None:
-    def body() -> None:
-        for number in iterate(portal, ticks(log)):
-            _ = 1 / (3 - number)
-
-    log: list[str] = []
-    with pytest.raises(ZeroDivisionError):
-        body()
     eventually(lambda: log == ["closed"] and tasks(portal) == 0)
 
 
@@ -183,12 +166,6 @@ def test_close_waits_for_the_clean_up(portal: Portal) -> None:
     assert log == ["closed"]
     assert list(iteration) == []
     iteration.close()
-
-
-def test_an_iteration_never_begun_costs_nothing(portal: Portal) -> None:
-    iterate(portal, Numbers(1)).close()
-    del portal
-    gc.collect()
 
 
 def test_close_from_another_thread_ends_the_step_under_way(portal: Portal) -> None:

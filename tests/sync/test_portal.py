@@ -10,7 +10,6 @@ import traceback
 import types
 import warnings
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -46,16 +45,6 @@ def test_no_frame_of_the_hop_is_in_a_traceback(portal: Portal) -> None:
     assert names == ["test_no_frame_of_the_hop_is_in_a_traceback", "fail"]
 
 
-def test_the_traceback_of_a_shared_error_does_not_grow(portal: Portal) -> None:
-    error = ValueError("shared")
-    depths = set()
-    for _ in range(100):
-        with pytest.raises(ValueError, match="shared"):
-            portal.call(fail, error.with_traceback(None)).result()
-        depths.add(len(traceback.extract_tb(error.__traceback__)))
-    assert len(depths) == 1
-
-
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
 def test_what_ends_programs_reaches_the_caller_and_spares_the_loop(
     portal: Portal, kind: type[BaseException]
@@ -65,16 +54,6 @@ def test_what_ends_programs_reaches_the_caller_and_spares_the_loop(
     thread = portal.engine().thread
     assert portal.call(add, 1).result() == 1
     assert portal.engine().thread is thread
-
-
-@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
-def test_so_it_does_from_a_task_of_the_coroutine(portal: Portal, kind: type[BaseException]) -> None:
-    async def in_a_task() -> None:
-        await asyncio.create_task(fail(kind()))
-
-    with pytest.raises(kind):
-        portal.call(in_a_task).result()
-    assert portal.call(add, 1).result() == 1
 
 
 def test_a_task_dies_on_the_loop(portal: Portal) -> None:
@@ -280,19 +259,6 @@ def test_in_a_notebook_it_does_not_warn(
         return portal.call(add, 1).result()
 
     assert asyncio.run(cell()) == 1
-
-
-def test_64_threads_at_once_start_one_loop(portal: Portal, busy_switching: None) -> None:
-    barrier = threading.Barrier(64)
-
-    def work(number: int) -> tuple[list[int], int | None]:
-        barrier.wait(10)
-        return [portal.call(add, number, right=n).result() for n in range(20)], portal.engine().thread.ident
-
-    with ThreadPoolExecutor(64) as pool:
-        answers = list(pool.map(work, range(64)))
-    assert [numbers for numbers, _ in answers] == [[n + i for i in range(20)] for n in range(64)]
-    assert len({ident for _, ident in answers}) == 1
 
 
 def test_opening_while_opening_starts_one_loop() -> None:

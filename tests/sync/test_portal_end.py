@@ -116,28 +116,6 @@ def test_states(portal: Portal) -> None:
         portal.call(add, 1)
 
 
-def test_closing_with_100_calls_under_way_ends_each(portal: Portal, busy_switching: None) -> None:
-    begun = threading.Semaphore(0)
-
-    async def wait() -> None:
-        begun.release()
-        await for_ever()
-
-    def work() -> str:
-        try:
-            while True:
-                portal.call(wait).result()
-        except ClientClosedError:
-            return "closed"
-
-    with ThreadPoolExecutor(100) as pool:
-        working = [pool.submit(work) for _ in range(100)]
-        for _ in range(100):
-            assert begun.acquire(timeout=10)
-        portal.close()
-        assert {future.result(timeout=10) for future in working} == {"closed"}
-
-
 @pytest.mark.thorough
 def test_closing_at_any_moment_ends_each_call(busy_switching: None) -> None:
     for round_ in range(20):

@@ -5,7 +5,6 @@ Every script runs on both kinds of loop and under a watchdog that shows where it
 
 import signal
 import sys
-import time
 
 import pytest
 from sync.conftest import Interrupt, RunScript
@@ -47,34 +46,6 @@ def test_a_forked_child_gets_a_loop_and_connections_of_its_own(
     assert service.connections_of("done3") == parents, "the parent's connection did not survive its child"
 
 
-def test_every_child_of_a_busy_parent_works(run_script: RunScript, service: Service) -> None:
-    done = run_script("""
-        import os, signal, threading, warnings
-        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of forks with threads
-        from lume_sync._bridge import portal
-        async def nothing(): ...
-        stop = threading.Event()
-        def hammer():
-            while not stop.is_set():
-                portal.call(nothing).result()
-        threads = [threading.Thread(target=hammer) for _ in range(4)]
-        for thread in threads: thread.start()
-        children = []
-        for _ in range(50):
-            child = os.fork()
-            if child == 0:
-                signal.alarm(10)
-                for _ in range(3): portal.call(nothing).result()
-                os._exit(0)
-            children.append(child)
-        codes = {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children}
-        stop.set()
-        for thread in threads: thread.join()
-        print(codes)
-    """)
-    assert (done.out, done.err) == ("{0}\n", "")
-
-
 def test_a_child_leaves_quietly_and_may_fork_again(run_script: RunScript, service: Service) -> None:
     done = run_script(
         """
@@ -97,54 +68,7 @@ def test_a_child_leaves_quietly_and_may_fork_again(run_script: RunScript, servic
     assert (done.code, done.out, done.err) == (0, "", "")
 
 
-def test_multiprocessing_by_fork_and_pickled_runs(run_script: RunScript, service: Service) -> None:
-    done = run_script("""
-        import multiprocessing, warnings
-        warnings.simplefilter("ignore", DeprecationWarning)
-        import lume_sync as lume
-        def work(run):
-            return run.wait().id
-        runs = [lume.run_status(f"done{number}") for number in range(8)]
-        with multiprocessing.get_context("fork").Pool(4) as pool:
-            print(pool.map(work, runs) == [run.id for run in runs])
-    """)
-    assert (done.out, done.err) == ("True\n", "")
-
-
 # ── Ctrl-C ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_ctrl_c_stops_the_looks_and_the_program(interrupt: Interrupt) -> None:
-    begun = time.monotonic()
-    done = interrupt('import lume_sync; lume_sync.attach("x").wait(poll_interval=0.01)', after="x")
-    assert done.code == -signal.SIGINT
-    assert done.err.splitlines()[-1].startswith("KeyboardInterrupt")
-    assert time.monotonic() - begun < 10
-
-
-def test_after_ctrl_c_nothing_is_looked_at_any_more_and_the_next_call_works(
-    interrupt: Interrupt, service: Service
-) -> None:
-    done = interrupt(
-        """
-        import time, lume_sync as lume
-        for work in (lambda: lume.attach("x").wait(poll_interval=0.01),
-                     lambda: list(lume.watch("x", poll_interval=0.01)),
-                     lambda: lume.wait_all(["x"], poll_interval=0.01)):
-            try:
-                work()
-            except KeyboardInterrupt:
-                print("interrupted", flush=True)
-                break
-        lume.run_status("marker")
-        time.sleep(0.3)  # time in which a look that goes on would be seen
-        assert lume.run_status("done").succeeded
-        """,
-        after="x",
-    )
-    assert (done.code, done.out, done.err) == (0, "interrupted\n", "")
-    after = [run_id for _, run_id in service.looks]
-    assert after[after.index("marker") :] == ["marker", "done"]
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
@@ -244,31 +168,6 @@ def test_what_happens_after_the_interpreter_has_ended_does_no_harm(
         libc = ctypes.CDLL(None)
         libc.__cxa_atexit(libc.usleep, ctypes.c_void_p(600_000), None)
     """)
-    assert (done.code, done.out, done.err) == (0, "", "")
-
-
-@pytest.mark.thorough
-@pytest.mark.skipif(sys.platform != "linux", reason="the C library's handlers are called by its Linux name")
-@pytest.mark.skipif(sys.version_info[:2] == (3, 12), reason="starts no thread in exit handlers")
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_nor_does_what_an_exit_handler_has_begun_that_imported_the_package(
-    run_script: RunScript, service: Service, loop: str
-) -> None:
-    done = run_script(
-        f"""
-        import atexit, concurrent.futures.thread, ctypes, sys, threading, time
-        if {loop!r} == "asyncio":
-            sys.modules["uvloop"] = None
-        def begin():
-            import lume_sync as lume
-            threading.Thread(target=lume.attach("x").wait, kwargs=dict(poll_interval=0.5), daemon=True).start()
-            time.sleep(0.25)
-        atexit.register(begin)
-        libc = ctypes.CDLL(None)
-        libc.__cxa_atexit(libc.usleep, ctypes.c_void_p(600_000), None)
-        """,
-        forked=False,
-    )
     assert (done.code, done.out, done.err) == (0, "", "")
 
 

@@ -29,18 +29,6 @@ LOOPS = pytest.mark.parametrize(
 """The private loop's kind, and that of the program."""
 
 
-def test_the_private_loop_is_that_of_uvloop_where_it_is_installed(
-    run_script: RunScript, service: Service, loop: str
-) -> None:
-    done = run_script("""
-        import lume_sync
-        from lume_sync._bridge import portal
-        lume_sync.run_status("done")
-        print(type(portal.engine().loop).mro())
-    """)
-    assert (done.code, "uvloop.Loop" in done.out, done.err) == (0, loop == "uvloop", "")
-
-
 @LOOPS
 def test_it_works_and_the_one_warning_names_the_twin(
     run_script: RunScript, service: Service, outer: str

@@ -72,15 +72,6 @@ def test_where_no_thread_can_be_started_an_iterable_is_pulled_here(
         portal.call(collect, Pulled(broken())).result()
 
 
-def test_an_error_of_the_iterable_reaches_the_call(portal: Portal) -> None:
-    def broken() -> Iterator[int]:
-        yield 1
-        raise ValueError("broken")
-
-    with pytest.raises(ValueError, match="broken"):
-        portal.call(collect, Pulled(broken())).result()
-
-
 def test_what_is_not_iterable_fails_in_the_callers_thread() -> None:
     with pytest.raises(TypeError):
         Pulled(7)  # type: ignore[arg-type]
