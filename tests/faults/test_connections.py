@@ -12,7 +12,6 @@ import aiohttp
 import pytest
 from faults.support import FLOW, SEED, SOURCE, After, client_for, leaping_client, run_reply
 from loopback import Loopback, forever, gone, hang_up, redirect, reply, reset
-from loopback_steps import Place
 from run_service import RunService
 
 from lume_async import (
@@ -43,15 +42,6 @@ async def test_waiting_for_a_place_is_not_taken_for_a_slow_server() -> None:
     assert server.connections == 2
 
 
-async def test_places_are_given_in_the_order_in_which_they_were_asked_for() -> None:
-    ids = [f"run_{number}" for number in range(50)]
-    script = [run_reply(run_id=run_id) for run_id in ids]
-    async with Loopback(script) as server, client_for(server, max_connections=1) as client:
-        await asyncio.gather(*(client.run_status(run_id) for run_id in ids))
-
-    assert [request.path.rpartition("/")[2] for request in server.requests] == ids
-
-
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 async def test_an_answer_that_drips_ends_with_its_attempt(framing: str) -> None:
     answer = reply(200, run_reply().body, framing=framing).drip(0.05)
@@ -64,18 +54,6 @@ async def test_an_answer_that_drips_ends_with_its_attempt(framing: str) -> None:
         took = loop.time() - begun
 
     assert 0.399 <= took < 5  # the clock of uvloop counts milliseconds; the whole body takes more than 10 s
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("place", ["headers", "body"])
-async def test_an_answer_that_stalls_ends_with_its_attempt(place: Place) -> None:
-    async with Loopback([forever(run_reply().stall(place))]) as server:
-        async with client_for(server, request_timeout=2, retry=ONCE) as client:
-            with pytest.raises(ApiTimeoutError) as caught:
-                await client.run_status("run_1")
-
-        assert caught.value.reached
-        await server.all_closed()
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 from faults.support import FLOW, SOURCE, client_for, held, leaping_client, run_reply
-from loopback import Loopback, Request, Step, forever, html_502, reply, reset
+from loopback import Loopback, Request, Step, html_502, reply, reset
 from loopback_steps import Reply
 from run_service import RunService
 
-from lume_async import Client, RunTimeoutError
+from lume_async import RunTimeoutError
 
 STATUSES = ["CREATED", "EXTRACTING", "TRANSFORMING", "LOADING", "SUCCEEDED"]
 
@@ -107,17 +107,6 @@ async def test_a_server_that_only_says_that_it_waits_is_polled_as_usual(etags: s
     assert min(clock.sleeps[3:-1]) > 1
 
 
-async def test_a_server_that_answers_304_to_everything_is_polled_as_usual() -> None:
-    script = [lying("TRANSFORMING"), forever(reply(304, headers={"Lume-Capabilities": "wait"}))]
-    async with Loopback(script) as server:
-        client, _ = leaping_client(server)
-        async with client:
-            with pytest.raises(RunTimeoutError):
-                await client.attach("run_1").wait(timeout=60)
-
-    assert len(server.requests) <= 30
-
-
 @pytest.mark.thorough
 async def test_a_server_that_never_answers_costs_one_attempt_and_the_wait_goes_on() -> None:
     statuses = ["TRANSFORMING", "TRANSFORMING", "SUCCEEDED"]
@@ -160,18 +149,3 @@ async def test_held_requests_leave_half_of_the_connections_to_short_ones() -> No
             for run in service.runs.values():
                 service.move(run)
             await asyncio.gather(*waits)
-
-
-async def test_a_cancelled_wait_ends_the_held_request() -> None:
-    async with RunService(["TRANSFORMING"], by_hand=True) as service:
-        client: Client = client_for(service)
-        async with client:
-            run = await client.run(FLOW, SOURCE)
-            wait = asyncio.create_task(run.wait())
-            await a_held_request(service)
-            wait.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await wait
-
-    assert service.count("POST") == 1
-    assert service.runs[run.id].status == "TRANSFORMING"

@@ -74,21 +74,6 @@ async def test_leaving_early_stops_every_look(capabilities: tuple[str, ...]) -> 
         assert len(service.requests) == seen
 
 
-async def test_a_group_of_waits_in_which_one_fails_stops_the_others() -> None:
-    async with RunService(["TRANSFORMING"], by_hand=True, capabilities=()) as service:
-        for number in range(50):
-            service.add(FLOW, f"{number}.csv")
-        service.move(service.runs["run_1"], "FAILED")
-        async with client_for(service) as client:
-            with pytest.raises(ExceptionGroup) as caught:
-                async with asyncio.TaskGroup() as group:
-                    for run_id in service.runs:
-                        group.create_task(client.attach(run_id).wait(poll_interval=0.1))
-
-        await service.all_closed()
-    assert [type(error) for error in caught.value.exceptions] == [RunFailedError]
-
-
 async def test_a_key_that_rotates_fails_nobody() -> None:
     """Another key after every 200th request, the one before it is still good; a thousand waits."""
     asked = 0

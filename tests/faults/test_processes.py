@@ -2,10 +2,8 @@
 
 import asyncio
 import signal
-import sys
 import time
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from faults.support import FLOW, Script, client_for, run_script
@@ -53,16 +51,6 @@ async def test_a_worker_that_is_killed_and_begins_again_has_one_run(moment: str)
     assert second.err == ""
     assert second.out.split() == ["run_1", "SUCCEEDED", "True"]
     assert len(service.runs) == 1
-
-
-async def test_a_worker_that_knows_the_id_goes_on_without_a_submission() -> None:
-    async with RunService(["TRANSFORMING", "TRANSFORMING", "SUCCEEDED"]) as service:
-        theirs = service.add()
-        async with client_for(service) as client:
-            run = await client.attach(theirs.id).wait()
-
-    assert run.succeeded
-    assert service.count("POST") == 0
 
 
 STOPPED = """
@@ -181,35 +169,3 @@ async def test_one_client_in_two_loops_one_after_the_other_submits_once_each() -
 
     assert (done.code, done.out, done.err) == (0, "SUCCEEDED CREATED\n", "")
     assert len(service.runs) == 2
-
-
-@pytest.mark.once
-@pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
-async def test_a_script_of_these_tests_does_not_outlive_them() -> None:
-    """Else it goes on knocking at a port that soon belongs to another server."""
-    parent = """
-        import asyncio, os, signal
-        from faults.support import Script
-
-        async def main():
-            async with Script("print('up', flush=True); import time; time.sleep(600)") as script:
-                await script.process.stdout.readline()
-                print(script.process.pid, flush=True)
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        asyncio.run(main())
-    """
-    done = await run_script(parent)
-
-    child = int(done.out)
-    async with asyncio.timeout(20):
-        while _runs(child):
-            await asyncio.sleep(0.01)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"

@@ -9,9 +9,8 @@ from faults.proxy import Proxy
 from faults.support import FLOW, KEY, SOURCE, client_for, leaping_client, run_reply
 from loopback import Loopback, forever
 
-from lume_async import ApiConnectionError, ApiError, Retry, SubmissionUnknownError
+from lume_async import ApiConnectionError, SubmissionUnknownError
 
-ONCE = Retry(attempts=1)
 VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -137,12 +136,3 @@ async def test_a_netrc_file_is_not_read(
 
     assert "authorization" not in server.requests[0].headers
     assert "authorization" not in "".join(proxy.heads).lower()
-
-
-async def test_a_bad_proxy_setting_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with Loopback([]) as server:
-        with pytest.raises(Exception, match="proxy") as caught:
-            client_for(server, proxy="socks9://user:canary-password@host:1")
-
-    assert not isinstance(caught.value, ApiError)
-    assert "canary-password" not in str(caught.value)
