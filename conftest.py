@@ -58,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return loops.of(item.path, config)
+    return loops.of(item, config)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -1,8 +1,9 @@
 """Which event loops the tests of the core and the facade run on: asyncio's own, uvloop's, or one after the other.
 
-By itself, an asynchronous test runs on asyncio's loop, and those in `SENSITIVE` on both. `--thorough` runs all tests
-of `WINGS` on both. `--loop uvloop` runs everything on uvloop, also what a test runs by `asyncio.run`: so does every
-second round of `scripts/soak`. A program that such a test starts has the loop of the test (see `faults.support`).
+By itself, an asynchronous test runs on asyncio's loop. With `--thorough`, those in `SENSITIVE` run on both, and those
+of `tests/faults` whose outcome may hang on timing (which are not marked `once`). `--loop uvloop` runs everything on
+uvloop, also what a test runs by `asyncio.run`: so does every second round of `scripts/soak`. A program that such a
+test starts has the loop of the test (see `faults.support`).
 """
 
 import asyncio
@@ -14,13 +15,10 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-WINGS = ("async", "sync", "faults")
 SENSITIVE = (
     *("async/http/test_time_limits.py", "async/http/test_limiter.py", "async/http/test_lifetime.py"),
     *("async/http/test_per_loop.py", "async/run/test_waiter.py", "async/many/test_scheduler.py"),
     *("async/many/test_owned.py", "async/base/test_threads.py", "async/batch/test_deadline.py"),
-    *("faults/test_connections.py", "faults/test_closing.py", "faults/test_long_poll.py"),
-    *("faults/test_stalls.py", "faults/test_resumed_uploads.py"),
 )
 """Files whose outcome hangs on timers, cancellation or threads: where one loop differs from the other."""
 
@@ -37,15 +35,19 @@ def uvloop_s() -> Factories:
     return {"uvloop": uvloop.new_event_loop}
 
 
-def of(path: Path, config: pytest.Config) -> Factories:
-    """The loops for the tests of a file."""
+def of(item: pytest.Item, config: pytest.Config) -> Factories:
+    """The loops for a test."""
     chosen = config.getoption("--loop")
     if chosen == "uvloop":
         return uvloop_s()
-    name = path.relative_to(HERE).as_posix() if path.is_relative_to(HERE) else ""
-    wing = name.partition("/")[0]
-    both = name in SENSITIVE or (config.getoption("--thorough") and wing in WINGS)
-    return _ASYNCIO | uvloop_s() if both and chosen is None else _ASYNCIO
+    if chosen is None and config.getoption("--thorough") and is_sensitive(item):
+        return _ASYNCIO | uvloop_s()
+    return _ASYNCIO
+
+
+def is_sensitive(item: pytest.Item) -> bool:
+    name = item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
+    return name in SENSITIVE or (name.startswith("faults/") and not item.get_closest_marker("once"))
 
 
 def is_uvloop_s(item: pytest.Item) -> bool:

@@ -3,21 +3,18 @@
 import copy
 import gc
 import pickle
-import traceback
 import types
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
+from faults.silence import assert_silent, shown_by
 
 import lume_async
 from lume_async import (
     Client,
     ClientClosedError,
     ConfigurationError,
-    LumeError,
     RunStatus,
     RunStatusChanged,
     _api,
@@ -131,39 +128,6 @@ async def test_a_submitted_run_is_seen_for_the_first_time() -> None:
 # Secrets: a canary through every way to fail
 
 
-OURS = tuple(str(Path(module.__file__).parent) for module in (lume_async, aiohttp) if module.__file__)
-
-
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and all that it hangs on."""
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        seen.append(error)
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def frames_of(error: BaseException) -> Iterator[types.FrameType]:
-    for each in chain(error):
-        for frame, _ in traceback.walk_tb(each.__traceback__):
-            if frame.f_code.co_filename.startswith(OURS):
-                yield frame
-
-
-def assert_silent(error: BaseException, key: str = CANARY) -> None:
-    """No text, no pickle and no local of a frame of ours or of aiohttp shows the key."""
-    for each in chain(error):
-        assert key not in f"{each} {each!r} {getattr(each, 'body', '')} {vars(each)!r}"
-        if isinstance(each, LumeError):
-            assert key.encode() not in pickle.dumps(each)
-    shown = 0
-    for frame in frames_of(error):
-        shown += 1
-        for name, value in frame.f_locals.items():
-            assert key not in repr(value), f"{frame.f_code.co_qualname}: {name}"
-    assert shown
-
-
 def bad_key(ending: str) -> Secret:
     return Secret(CANARY + ending)
 
@@ -197,7 +161,7 @@ def test_no_wrong_setting_tells_the_key(
     with pytest.raises((ConfigurationError, TypeError, ValueError)) as caught:
         make()
 
-    assert_silent(caught.value)
+    assert_silent(shown_by(caught.value), CANARY)
 
 
 @pytest.mark.parametrize("answer", [f"{CANARY}\x01", f"{CANARY}ü"])
@@ -211,7 +175,7 @@ async def test_no_wrong_answer_of_the_key_function_is_told(answer: str, waits: b
     with pytest.raises(ConfigurationError) as caught:
         await client.run_status("run_1")
 
-    assert_silent(caught.value)
+    assert_silent(shown_by(caught.value), CANARY)
 
 
 def everything_that(client: Client) -> Iterator[object]:

@@ -111,9 +111,8 @@ NO_RUNS = {
 
 
 @pytest.mark.parametrize("body", NO_RUNS.values(), ids=NO_RUNS)
-@pytest.mark.parametrize("content_type", ["application/json", "text/html; charset=latin-1", "nonsense"])
-async def test_a_200_that_is_no_run_is_named_with_its_request_id(body: bytes, content_type: str) -> None:
-    answer = reply(200, body, headers={"Content-Type": content_type, "X-Request-Id": "req_7"})
+async def test_a_200_that_is_no_run_is_named_with_its_request_id(body: bytes) -> None:
+    answer = reply(200, body, headers={"Content-Type": "nonsense", "X-Request-Id": "req_7"})
     async with Loopback([answer]) as server, client_for(server, retry=ONCE) as client:
         with pytest.raises(ResponseDecodeError) as caught:
             await client.run_status("run_1")
@@ -132,7 +131,7 @@ async def test_a_run_is_read_whatever_its_content_type(content_type: str) -> Non
         assert (await client.run_status("run_1")).succeeded
 
 
-@pytest.mark.parametrize("status", [400, 409, 429, 500, 502, 503])
+@pytest.mark.parametrize("status", [409, 502])
 @pytest.mark.parametrize("body", NO_RUNS.values(), ids=NO_RUNS)
 async def test_what_an_error_is_depends_on_its_status_not_on_its_body(body: bytes, status: int) -> None:
     async with Loopback([reply(status, body)]) as server, client_for(server, retry=ONCE) as client:

@@ -401,13 +401,23 @@ class World:
         assert open_files() == self.files
 
 
-EACH = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
 CAPABILITIES = "", "wait idempotency", "changes wait idempotency"
-SERVERS = pytest.mark.parametrize("capabilities", CAPABILITIES)
+FOLLOW = (run, wait, watch, as_completed, as_completed_too_late, left_early, wait_all, run_many)
+FOLLOW = (*FOLLOW, run_many_with_a_journal, monitor, monitor_left_in_the_middle)
+"""What a server can do matters to these: they follow runs, or submit them."""
 
 
-@EACH
-@SERVERS
+def cases(*more: pytest.MarkDecorator) -> pytest.MarkDecorator:
+    """Each operation, and those that follow runs with each kind of server."""
+    found = [(operation, CAPABILITIES[0]) for operation in OPERATIONS]
+    others = [(operation, can) for operation in FOLLOW for can in CAPABILITIES[1:]]
+    params = [*found, *(pytest.param(*case, marks=more) for case in others)]
+    return pytest.mark.parametrize(
+        ("operation", "capabilities"), params, ids=lambda one: getattr(one, "__name__", one)
+    )
+
+
+@cases()
 async def test_whatever_await_is_cancelled_nothing_is_left(
     operation: Operation, capabilities: str, tmp_path: Path
 ) -> None:
@@ -430,11 +440,7 @@ async def test_whatever_await_is_cancelled_nothing_is_left(
 
 
 @pytest.mark.timeout(300)  # each turn has a journal of its own, which a slow disk syncs
-@EACH
-@pytest.mark.parametrize(
-    "capabilities",
-    ["", *(pytest.param(more, marks=pytest.mark.thorough) for more in CAPABILITIES[1:])],
-)
+@cases(pytest.mark.thorough)
 async def test_in_whatever_turn_of_the_loop_it_is_cancelled_nothing_is_left(
     operation: Operation, capabilities: str, tmp_path: Path
 ) -> None:

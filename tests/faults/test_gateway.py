@@ -1,4 +1,4 @@
-"""nginx in front of the service: it cuts off what says nothing for three seconds, and refuses large files."""
+"""nginx in front of the service: it cuts off what says nothing for two seconds, and refuses large files."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from lume_async import Client, InvalidRequestError
 
 NGINX = component("nginx")
 
-IDLE = 12.0
+IDLE = 7.0
 """Seconds in which nothing happens: enough for three requests that nginx cuts off, and for giving the feed up."""
 
 
@@ -31,7 +31,7 @@ def configuration(folder: str, port: int, upstream: str) -> str:
             access_log off; {places}
             server {{
                 listen 127.0.0.1:{port};
-                location / {{ proxy_pass {upstream}; proxy_read_timeout 3s; proxy_http_version 1.1; }}
+                location / {{ proxy_pass {upstream}; proxy_read_timeout 2s; proxy_http_version 1.1; }}
                 client_max_body_size 1m;
             }}
         }}
@@ -40,7 +40,7 @@ def configuration(folder: str, port: int, upstream: str) -> str:
 
 @contextlib.asynccontextmanager
 async def nginx(upstream: str) -> AsyncIterator[str]:
-    """Its address; what waits for it elsewhere waits for three seconds."""
+    """Its address; what waits for it elsewhere waits for two seconds."""
     with tempfile.TemporaryDirectory() as folder:
         port, log = free_port(), Path(folder, "error.log")
         config = Path(folder, "nginx.conf")

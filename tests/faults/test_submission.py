@@ -14,14 +14,9 @@ from lume_async._run.submit import OnDuplicate
 
 LOST: dict[str, Callable[[], Step]] = {
     "reset": reset,
-    "hang up": hang_up,
-    "cut headers": lambda: reply(201, {"id": "run_1"}).cut("headers"),
     "cut body": lambda: reply(201, {"id": "run_1"}).cut("body"),
-    "cut by a reset": lambda: reply(201, {"id": "run_1"}).cut("body", "reset"),
-    "cut chunk": lambda: reply(201, {"id": "run_1"}, framing="chunked").cut("chunk"),
     "cut before the last chunk": lambda: reply(201, {"id": "run_1"}, framing="chunked").cut("last chunk"),
     "empty 201": lambda: reply(201),
-    "HTML 200": lambda: reply(200, "<html>welcome</html>", headers={"Content-Type": "text/html"}),
     "500": lambda: reply(500),
     "HTML 502": html_502,
     "504": lambda: reply(504),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 from faults.support import DIES_WITH_US, QUIET_ABOUT_TIME, SHOWS_WHERE, family
@@ -29,13 +29,13 @@ collect_ignore = [] if IS_POSIX else ["test_celery.py", "test_gunicorn.py"]
 """They import the embedded server."""
 
 
-def loop_factories() -> list[Callable[[], asyncio.AbstractEventLoop]]:
-    factories: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop]
+def loop_factories() -> list[Any]:
+    """uvloop's is for the thorough run."""
     try:
         import uvloop
     except ImportError:
-        return factories
-    return [*factories, uvloop.new_event_loop]
+        return [asyncio.new_event_loop]
+    return [asyncio.new_event_loop, pytest.param(uvloop.new_event_loop, marks=pytest.mark.thorough)]
 
 
 @pytest.fixture(params=loop_factories(), ids=lambda factory: factory.__module__.partition(".")[0])
@@ -63,7 +63,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
         yield running
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+@pytest.fixture(params=["asyncio", pytest.param("uvloop", marks=pytest.mark.thorough)])
 def loop(request: pytest.FixtureRequest) -> str:
     """What drives the private loop of a script."""
     name: str = request.param

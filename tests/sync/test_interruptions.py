@@ -155,5 +155,5 @@ def test_two_interruptions_at_every_moment(
 ) -> None:
     portal.call(add, 1).result()
     for each in range(first, first + 12, 2):
-        for second in range(each + 1, each + 20, 2):
+        for second in range(each + 1, each + 20, 5):
             interrupt(case, portal, each, second + each // 2 % 2)

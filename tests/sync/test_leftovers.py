@@ -31,7 +31,7 @@ LOOPS = {
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("gap", [None, 0, 0.0005, 0.003])
+@pytest.mark.parametrize("gap", [None, 0.0005])
 @pytest.mark.parametrize("name", LOOPS)
 def test_no_task_is_left_after_ctrl_c(interrupt: Interrupt, name: str, gap: float | None) -> None:
     """Once, or twice with a gap: the second one arrives during the clean-up after the first, or later."""

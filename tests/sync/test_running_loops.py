@@ -8,6 +8,7 @@ from sync.conftest import Interrupt, RunScript
 from sync.service import Service
 
 
+@pytest.mark.parametrize("loop", ["uvloop"], indirect=True)
 def test_uvloop_connects_without_threads_that_a_fork_would_break(
     run_script: RunScript, service: Service
 ) -> None:
@@ -22,7 +23,11 @@ def test_uvloop_connects_without_threads_that_a_fork_would_break(
 
 LOOPS = pytest.mark.parametrize(
     ("loop", "outer"),
-    [("asyncio", "asyncio"), ("uvloop", "asyncio"), ("uvloop", "uvloop")],
+    [
+        ("asyncio", "asyncio"),
+        ("uvloop", "uvloop"),
+        pytest.param("uvloop", "asyncio", marks=pytest.mark.thorough),
+    ],
     ids=lambda name: name,
     indirect=["loop"],
 )
