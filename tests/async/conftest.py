@@ -1,3 +1,4 @@
 """Fixtures of the core's tests."""
 
+from in_memory import tmp_path as tmp_path
 from scripted import http as http

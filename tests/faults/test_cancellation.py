@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 import pytest
 from cancelled_at import CancelledAt
 from fake_service import Service
+from inline import Inline
 
 from lume_async import ApiConnectionError, Client, LumeRun, Outcome, Rows, RunRequest
+from lume_async._batch import journal
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
 MOST = 5_000
@@ -30,28 +32,8 @@ EVERY_TURN_UP_TO = 120
 """From there on most turns only make the fake clock go on."""
 
 
-async def run(client: Client, _folder: Path) -> None:
-    await client.run("f:v1", "s.csv")
-
-
-async def run_status(client: Client, _folder: Path) -> None:
-    await client.run_status("run_a")
-
-
-async def refresh(client: Client, _folder: Path) -> None:
-    await client.attach("run_a").refresh()
-
-
-async def wait(client: Client, _folder: Path) -> None:
-    await client.attach("run_a").wait()
-
-
-async def recipe(client: Client, _folder: Path) -> None:
-    await client.wait_for_run_completion("run_a", initial_delay=1)
-
-
-async def watch(client: Client, _folder: Path) -> None:
-    async for _ in client.watch("run_a"):
+async def read(items: AsyncIterator[Any]) -> None:
+    async for _ in items:
         pass
 
 
@@ -60,35 +42,14 @@ async def drained(outcomes: AsyncIterator[Outcome[LumeRun]]) -> None:
         outcome.result()
 
 
-async def as_completed(client: Client, _folder: Path) -> None:
-    await drained(client.as_completed(["run_a", "run_b", "run_c"], timeout=60))
-
-
-async def as_completed_too_late(client: Client, _folder: Path) -> None:
-    async for _ in client.as_completed(["run_a", "run_b"], timeout=1):
-        pass
-
-
 async def left_early(client: Client, _folder: Path) -> None:
     outcomes = client.as_completed(["run_a", "run_b", "run_c"])
     await anext(outcomes)
     await outcomes.aclose()
 
 
-async def wait_all(client: Client, _folder: Path) -> None:
-    await client.wait_all(["run_a", "run_b"])
-
-
 def requests(count: int) -> list[RunRequest]:
     return [RunRequest("f:v1", f"s{n}", {"n": n}) for n in range(count)]
-
-
-async def run_many(client: Client, _folder: Path) -> None:
-    await drained(client.run_many(requests(4), max_active=2, timeout=60))
-
-
-async def run_many_with_a_journal(client: Client, folder: Path) -> None:
-    await drained(client.run_many(requests(3), max_active=2, journal=folder / "journal.db"))
 
 
 async def monitor(client: Client, _folder: Path) -> None:
@@ -107,23 +68,9 @@ async def monitor_left_in_the_middle(client: Client, _folder: Path) -> None:
         await anext(monitor)
 
 
-async def list_runs(client: Client, _folder: Path) -> None:
-    async for _ in client.list_runs():
-        pass
-
-
 async def closing(client: Client, _folder: Path) -> None:
     async with client:
         await client.run_status("run_a")
-
-
-async def cancel(client: Client, _folder: Path) -> None:
-    await client.attach("run_a").cancel()
-
-
-async def rows(client: Client, _folder: Path) -> None:
-    async for _ in client.attach("run_a").rejects():
-        pass
 
 
 async def to_arrow(client: Client, _folder: Path) -> None:
@@ -134,35 +81,15 @@ async def to_arrow_batches(client: Client, _folder: Path) -> None:
     assert [batch async for batch in client.attach("run_a").mapped().to_arrow_batches()] == [["row"], ["row"]]
 
 
-async def to_polars(client: Client, _folder: Path) -> None:
-    await client.attach("run_a").mapped().to_polars()
-
-
 async def upload_file(client: Client, folder: Path) -> None:
     file = folder / "customers.csv"
     file.write_bytes(CONTENT)
     await client.upload_file(file)
 
 
-async def upload(client: Client, _folder: Path) -> None:
-    await client.upload(CONTENT)
-
-
-async def upload_continued(client: Client, _folder: Path) -> None:
-    await client.upload(CUT)
-
-
-async def run_with_seeds(client: Client, _folder: Path) -> None:
-    await client.run("f:v1", "s.csv", seeds={"s": CONTENT})
-
-
 async def download(client: Client, folder: Path) -> None:
     await client.attach("run_a").download("rejects", folder / "rejects.csv")
     assert [file.name for file in folder.iterdir()] == ["rejects.csv"]
-
-
-async def rerun(client: Client, _folder: Path) -> None:
-    await client.attach("run_a").rerun(force=True)
 
 
 async def resubmit(client: Client, _folder: Path) -> None:
@@ -171,98 +98,63 @@ async def resubmit(client: Client, _folder: Path) -> None:
     await run.resubmit(CONTENT, force=True)
 
 
-async def deliveries(client: Client, _folder: Path) -> None:
-    await client.attach("run_a").deliveries()
-
-
-async def dismiss(client: Client, _folder: Path) -> None:
-    await client.attach("run_a").dismiss("nothing is left to do")
-
-
-async def statistics(client: Client, _folder: Path) -> None:
-    await client.statistics()
-
-
-async def arrivals(client: Client, _folder: Path) -> None:
-    await client.arrivals()
-
-
-async def audit(client: Client, _folder: Path) -> None:
-    async for _ in client.audit():
-        pass
-
-
-async def dry_run(client: Client, _folder: Path) -> None:
-    await client.dry_run("f:v1", "s.csv")
-
-
-async def inbox(client: Client, _folder: Path) -> None:
-    await client.inbox()
-
-
-async def open_rejects(client: Client, _folder: Path) -> None:
-    async for _ in client.open_rejects():
-        pass
-
-
-async def discard_rejects(client: Client, _folder: Path) -> None:
-    await client.discard_rejects("they were sent by mistake", flow="f")
-
-
-async def replay(client: Client, _folder: Path) -> None:
-    await client.replay("f")
-
-
-async def register_flow(client: Client, folder: Path) -> None:
-    await client.register_flow({"flow": "f", "version": "v1"})
-
-
-async def flow_version(client: Client, _folder: Path) -> None:
-    await client.flow_version("f:v1")
-
-
 async def propose(client: Client, folder: Path) -> None:
     sample = folder / "sample.csv"
     sample.write_bytes(CONTENT)
     await client.propose("f", ["a.csv", sample])
 
 
-async def list_flows(client: Client, _folder: Path) -> None:
-    async for _ in client.list_flows():
-        pass
-
-
-OPERATIONS: list[Callable[[Client, Path], Awaitable[None]]] = [
-    *(run, run_status, refresh, wait, recipe, watch, list_runs, closing, monitor, monitor_left_in_the_middle),
-    *(as_completed, as_completed_too_late, left_early, wait_all, run_many, run_many_with_a_journal),
-    *(
-        cancel,
-        rows,
-        to_arrow,
-        to_arrow_batches,
-        to_polars,
-        upload_file,
-        register_flow,
-        flow_version,
-        list_flows,
-        propose,
+Operation = Callable[[Client, Path], Awaitable[Any]]
+FOLLOW: dict[str, Operation] = {
+    "run": lambda client, _: client.run("f:v1", "s.csv"),
+    "wait": lambda client, _: client.attach("run_a").wait(),
+    "watch": lambda client, _: read(client.watch("run_a")),
+    "as_completed": lambda client, _: drained(client.as_completed(["run_a", "run_b", "run_c"], timeout=60)),
+    "as_completed_too_late": lambda client, _: read(client.as_completed(["run_a", "run_b"], timeout=1)),
+    "left_early": left_early,
+    "wait_all": lambda client, _: client.wait_all(["run_a", "run_b"]),
+    "run_many": lambda client, _: drained(client.run_many(requests(4), max_active=2, timeout=60)),
+    "run_many_with_a_journal": lambda client, folder: drained(
+        client.run_many(requests(3), max_active=2, journal=folder / "journal.db")
     ),
-    *(
-        upload,
-        upload_continued,
-        run_with_seeds,
-        download,
-        rerun,
-        resubmit,
-        deliveries,
-        dismiss,
-        statistics,
-        arrivals,
-        audit,
-        dry_run,
-    ),
-    *(inbox, open_rejects, discard_rejects, replay),
-]
+    "monitor": monitor,
+    "monitor_left_in_the_middle": monitor_left_in_the_middle,
+}
+"""What a server can do matters to these: they follow runs, or submit them."""
+OPERATIONS: dict[str, Operation] = {
+    **FOLLOW,
+    "run_status": lambda client, _: client.run_status("run_a"),
+    "refresh": lambda client, _: client.attach("run_a").refresh(),
+    "wait_for_run_completion": lambda client, _: client.wait_for_run_completion("run_a", initial_delay=1),
+    "list_runs": lambda client, _: read(client.list_runs()),
+    "aclose": closing,
+    "cancel": lambda client, _: client.attach("run_a").cancel(),
+    "rejects": lambda client, _: read(client.attach("run_a").rejects()),
+    "to_arrow": to_arrow,
+    "to_arrow_batches": to_arrow_batches,
+    "to_polars": lambda client, _: client.attach("run_a").mapped().to_polars(),
+    "upload_file": upload_file,
+    "upload": lambda client, _: client.upload(CONTENT),
+    "upload_continued": lambda client, _: client.upload(CUT),
+    "run_with_seeds": lambda client, _: client.run("f:v1", "s.csv", seeds={"s": CONTENT}),
+    "download": download,
+    "rerun": lambda client, _: client.attach("run_a").rerun(force=True),
+    "resubmit": resubmit,
+    "deliveries": lambda client, _: client.attach("run_a").deliveries(),
+    "dismiss": lambda client, _: client.attach("run_a").dismiss("nothing is left to do"),
+    "statistics": lambda client, _: client.statistics(),
+    "arrivals": lambda client, _: client.arrivals(),
+    "audit": lambda client, _: read(client.audit()),
+    "dry_run": lambda client, _: client.dry_run("f:v1", "s.csv"),
+    "inbox": lambda client, _: client.inbox(),
+    "open_rejects": lambda client, _: read(client.open_rejects()),
+    "discard_rejects": lambda client, _: client.discard_rejects("they were sent by mistake", flow="f"),
+    "replay": lambda client, _: client.replay("f"),
+    "register_flow": lambda client, _: client.register_flow({"flow": "f", "version": "v1"}),
+    "flow_version": lambda client, _: client.flow_version("f:v1"),
+    "propose": propose,
+    "list_flows": lambda client, _: read(client.list_flows()),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -285,10 +177,7 @@ class Table(list[str]):
 
 
 def test_no_public_operation_is_missing() -> None:
-    """Those that only pass on what another one does are named here, with that one."""
-    passed_on = {"aclose": closing, "wait_for_run_completion": recipe, "rejects": rows, "mapped": rows}
-    passed_on |= {"to_pandas": to_polars}
-    named = {operation.__name__ for operation in OPERATIONS} | set(passed_on)
+    named = {*OPERATIONS, "mapped", "to_pandas"}  # as `rejects`, and as `to_polars`
     offered = {
         name
         for owner in (Client, LumeRun, Rows)
@@ -371,9 +260,6 @@ def open_files() -> set[str]:
     return found
 
 
-Operation = Callable[[Client, Path], Coroutine[Any, Any, None]]
-
-
 class World:
     """One client over one service: an operation at a time, and what is left after it."""
 
@@ -402,19 +288,19 @@ class World:
 
 
 CAPABILITIES = "", "wait idempotency", "changes wait idempotency"
-FOLLOW = (run, wait, watch, as_completed, as_completed_too_late, left_early, wait_all, run_many)
-FOLLOW = (*FOLLOW, run_many_with_a_journal, monitor, monitor_left_in_the_middle)
-"""What a server can do matters to these: they follow runs, or submit them."""
 
 
 def cases(*more: pytest.MarkDecorator) -> pytest.MarkDecorator:
     """Each operation, and those that follow runs with each kind of server."""
-    found = [(operation, CAPABILITIES[0]) for operation in OPERATIONS]
-    others = [(operation, can) for operation in FOLLOW for can in CAPABILITIES[1:]]
-    params = [*found, *(pytest.param(*case, marks=more) for case in others)]
-    return pytest.mark.parametrize(
-        ("operation", "capabilities"), params, ids=lambda one: getattr(one, "__name__", one)
-    )
+    found = [pytest.param(OPERATIONS[name], CAPABILITIES[0], id=name) for name in OPERATIONS]
+    for name, operation in FOLLOW.items():
+        for can in CAPABILITIES[1:]:
+            found.append(pytest.param(operation, can, marks=more, id=f"{name}-{can}"))
+    return pytest.mark.parametrize(("operation", "capabilities"), found)
+
+
+async def act(operation: Operation, world: World) -> None:
+    await operation(world.client, world.folder)
 
 
 @cases()
@@ -423,7 +309,7 @@ async def test_whatever_await_is_cancelled_nothing_is_left(
 ) -> None:
     for n in range(1, MOST):
         world = await World(capabilities, tmp_path / str(n)).ready()
-        cancelled = CancelledAt(operation(world.client, world.folder), n)
+        cancelled = CancelledAt(act(operation, world), n)
 
         async def awaited(cancelled: CancelledAt = cancelled) -> object:
             return await cancelled
@@ -442,17 +328,18 @@ async def test_whatever_await_is_cancelled_nothing_is_left(
 @pytest.mark.timeout(300)  # each turn has a journal of its own, which a slow disk syncs
 @cases(pytest.mark.thorough)
 async def test_in_whatever_turn_of_the_loop_it_is_cancelled_nothing_is_left(
-    operation: Operation, capabilities: str, tmp_path: Path
+    operation: Operation, capabilities: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tasks that an operation owns have awaits of their own: a cancellation may come between any two of them.
 
     Every other time it comes twice.
     """
+    monkeypatch.setattr(journal, "ThreadPoolExecutor", Inline)
     turns = 0
     while turns < TURNS:
         turns += 1 if turns < EVERY_TURN_UP_TO else 29
         world = await World(capabilities, tmp_path / str(turns)).ready()
-        task = asyncio.create_task(operation(world.client, world.folder))
+        task = asyncio.create_task(act(operation, world))
         for _ in range(turns):
             if task.done():
                 break

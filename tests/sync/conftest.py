@@ -17,6 +17,7 @@ import pytest
 from faults.support import DIES_WITH_US, QUIET_ABOUT_TIME, SHOWS_WHERE, family
 from fork_server import fork_server
 from forked import CLIENTS
+from in_memory import tmp_path as tmp_path
 from on_posix import IS_POSIX, need_posix
 from running import Running, running
 from sync.service import Service, serving

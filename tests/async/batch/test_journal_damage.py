@@ -12,6 +12,7 @@ import pytest
 from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from in_memory import PLACE
 
 from lume_async import ConfigurationError, JournalError, RunRequest
 from lume_async._batch import entries
@@ -41,7 +42,6 @@ def run(item: int, status: str) -> dict[str, Any]:
 
 def write(journal: Journal, history: list[tuple[str, int]]) -> None:
     """Do the steps that are possible."""
-    journal._connection.execute("PRAGMA synchronous = OFF")
     states: dict[int, str] = {}
     for n, (step, item) in enumerate(history):
         before = states.get(item)
@@ -100,7 +100,7 @@ def read_or_refused(path: Path, truth: Known) -> None:
 
 def with_harm(history: list[tuple[str, int]], closed: bool, act: Callable[[Path, Known], None]) -> None:
     """Call `act` with the files of the history, as a kill or a complete end leaves them."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=PLACE) as folder:
         path, copy = Path(folder, "whole.db"), Path(folder, "copy", "batch.db")
         copy.parent.mkdir()
         half = len(history) // 2
@@ -159,7 +159,7 @@ def test_every_byte_of_a_small_file() -> None:
 
 @given(st.integers(0, 2), st.integers(0, 30), st.integers(0, 7))
 def test_a_sample_is_part_of_what_it_inflates(which: int, place: int, bit: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=PLACE) as folder:
         path = Path(folder, "batch.db")
         journal = Journal.open(path)
         write(journal, [(step, item) for item in range(4) for step in ("send", "submit", "end")])

@@ -27,7 +27,6 @@ def path(tmp_path: Path) -> Path:
 
 def fill(path: Path, items: int = 200) -> None:
     journal = Journal.open(path)
-    journal._connection.execute("PRAGMA synchronous = OFF")
     for item in range(items):
         journal.sending(item, REQUEST, os.urandom(16).hex(), 1.0)
         journal.submitted(item, f"run_{os.urandom(16).hex()}", reused=False)
@@ -61,6 +60,12 @@ def test_any_other_name_is_that_of_a_file(tmp_path: Path, monkeypatch: pytest.Mo
     for name in (":memory", "./:memory:", "./file:x?mode=memory", "é\udcff.db", "a?b#c%20.db"):
         Journal.open(name).close()
         assert os.path.exists(os.path.join(tmp_path, name))
+
+
+def test_an_entry_survives_a_power_cut(path: Path) -> None:
+    journal = Journal.open(path)
+    assert journal._connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    journal.close()
 
 
 # Who may use it

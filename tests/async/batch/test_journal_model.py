@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from in_memory import PLACE
 
 from lume_async import ConfigurationError, RunRequest
 from lume_async._batch.entries import Entry, Kind, canonical
@@ -23,7 +24,7 @@ runs = st.sampled_from(["run_1", f"run_{'ab' * 16}", "x" * 128])
 class Model(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=PLACE))
         self.known: dict[int, Entry] = {}
         self.own_runs: set[str] = set()
         self.count: int | None = None
@@ -33,7 +34,6 @@ class Model(RuleBasedStateMachine):
     def open(self, name: str) -> None:
         self.path = self.folder / name
         self.journal = Journal.open(self.path)
-        self.journal._connection.execute("PRAGMA synchronous = OFF")
 
     @rule(item=items, key=keys, by_server=st.booleans())
     def sending(self, item: int, key: str, by_server: bool) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import orjson
 import pytest
 from attrs import evolve
 from fake_service import Service, other_tasks
+from inline import Inline
 
 from lume_async import (
     ApiConnectionError,
@@ -173,24 +174,6 @@ async def test_a_server_that_never_answers_ends_soon_after_the_deadline() -> Non
 
 
 # A cancelled batch
-
-
-class Inline:
-    """In place of the journal's thread: a call ends at once, so that each turn of the loop is the same moment."""
-
-    def __init__(self, *_arguments: object, **_options: object) -> None:
-        pass
-
-    def submit(self, work: Callable[[], object]) -> "Future[object]":
-        done: Future[object] = Future()
-        try:
-            done.set_result(work())
-        except BaseException as error:
-            done.set_exception(error)
-        return done
-
-    def shutdown(self, wait: bool) -> None:
-        pass
 
 
 @pytest.mark.parametrize(

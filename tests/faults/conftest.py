@@ -1,0 +1,3 @@
+"""Fixtures of the tests of faults."""
+
+from in_memory import tmp_path as tmp_path
