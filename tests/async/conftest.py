@@ -1,4 +1,3 @@
 """Fixtures of the core's tests."""
 
 from in_memory import tmp_path as tmp_path
-from scripted import http as http

@@ -3,13 +3,10 @@
 from typing import Any
 
 import pytest
-from scripted import Script, scripted_client
 
 import lume_async
 from lume_async import ClientClosedError, ConfigurationError, _api
-from lume_async.testing import FakeAnswer, FakeRequest, run_json
-
-pytestmark = pytest.mark.usefixtures("http")
+from lume_async.testing import FakeAnswer, FakeRequest, FakeTransport, fake_client, run_json
 
 URL = "http://127.0.0.1:1"
 
@@ -22,13 +19,13 @@ def no_default(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def transport() -> Script:
+def transport() -> FakeTransport:
     """That of a default client whose server knows one run, which has ended."""
 
     def answer(request: FakeRequest) -> FakeAnswer:
         return FakeAnswer(201 if request.path == "/v1/runs" else 200, run_json("run_1", "SUCCEEDED"))
 
-    client, transport = scripted_client(answer)
+    client, transport = fake_client(answer)
     _api._default["client"] = client
     return transport
 
@@ -69,7 +66,7 @@ def test_a_wrong_setting_is_said_at_once(arguments: dict[str, Any], error: type[
     assert _api._default == {}
 
 
-async def test_the_client_before_stays_open_for_its_handles(transport: Script) -> None:
+async def test_the_client_before_stays_open_for_its_handles(transport: FakeTransport) -> None:
     run = lume_async.attach("run_1")
     lume_async.init("k", base_url=URL)
 
@@ -79,7 +76,7 @@ async def test_the_client_before_stays_open_for_its_handles(transport: Script) -
 
 
 async def test_aclose_closes_it_and_the_next_call_makes_another(
-    transport: Script, monkeypatch: pytest.MonkeyPatch
+    transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = lume_async.attach("run_1")
     await lume_async.aclose()
@@ -91,7 +88,7 @@ async def test_aclose_closes_it_and_the_next_call_makes_another(
         lume_async.default_client()
 
 
-async def test_run_and_wait(transport: Script) -> None:
+async def test_run_and_wait(transport: FakeTransport) -> None:
     run = await lume_async.run(
         "f:v1", "s.csv", {"batch": 7}, True, idempotency_key="mine", on_duplicate="attach"
     )

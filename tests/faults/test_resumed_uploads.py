@@ -16,7 +16,6 @@ from faults.cutting import Cutter
 from local.servers import Process, process
 
 import lume_local
-import lume_sync
 from lume_async import ApiConnectionError, ApiError, Backoff, Client, Retry
 from lume_async._http.events import RetryScheduled
 
@@ -167,18 +166,6 @@ async def test_attempts_in_vain_end_it(server: lume_local.ThreadedServer, staged
     draft.unlink()
 
 
-async def test_a_client_that_never_retries_does_not_continue(
-    server: lume_local.ThreadedServer, file: Path
-) -> None:
-    async with (
-        Cutter(server.base_url, lambda number: PIECE) as cutter,
-        client_of(server, cutter.here, retry=Retry(attempts=1)) as client,
-    ):
-        with pytest.raises(ApiConnectionError):
-            await client.upload(file)
-    assert cutter.connections == 1
-
-
 @pytest.mark.parametrize("how", ["written", "shorter", "removed"])
 async def test_a_file_that_changes_between_two_attempts(
     server: lume_local.ThreadedServer, staged: Path, file: Path, how: str
@@ -254,22 +241,6 @@ async def test_two_clients_send_the_same_content_under_one_name(
     assert len(set(sources)) == 1
     assert arrived(staged, sources[0]) == CONTENT
     assert [name for name in os.listdir(staged) if name.startswith(f".{prefix}")] == []
-
-
-def test_the_synchronous_client_continues(
-    server: lume_local.ThreadedServer, staged: Path, file: Path
-) -> None:
-    async def cut() -> None:
-        async with Cutter(server.base_url, lambda number: 5 * PIECE) as cutter:
-            source = await asyncio.to_thread(send, cutter.here)
-            assert arrived(staged, source) == CONTENT
-            assert cutter.cuts >= 3
-
-    def send(url: str) -> str:
-        with lume_sync.Client(server.api_key, base_url=url, proxy=False, retry=OFTEN) as client:
-            return client.upload(file)
-
-    asyncio.run(cut())
 
 
 @pytest.mark.parametrize("at", [10, PIECE, 9 * PIECE, SIZE + 350, None])

@@ -316,31 +316,6 @@ def test_a_full_disk_says_so_and_what_was_recorded_is_kept(path: Path) -> None:
     assert read_all(path) == last
 
 
-@posix_only
-def test_a_file_that_may_not_grow_says_so_and_what_was_recorded_is_kept(path: Path) -> None:
-    program = """
-import os, resource, sys
-from lume_async import JournalError, RunRequest
-from lume_async._batch.journal import Journal
-
-journal = Journal.open(sys.argv[1])
-resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-try:
-    for item in range(1000):
-        journal.sending(item, RunRequest("f:v1", "a.csv"), os.urandom(16).hex(), 1.0)
-except JournalError as error:
-    assert "disk" in str(error), error
-    print(item)
-journal.close()
-"""
-    ended = subprocess.run(
-        [sys.executable, "-c", program, str(path)], check=True, capture_output=True, text=True
-    )
-    journal = Journal.open(path)
-    assert len(journal.rows(0, 10_000)) == int(ended.stdout) > 0
-    journal.close()
-
-
 def unprivileged(program: str, *arguments: object) -> str:
     """Run it as somebody whom file permissions bind."""
     become = "import os\nif os.getuid() == 0: os.setgid(65534); os.setuid(65534)\n"

@@ -23,7 +23,6 @@ from lume_async import (
 )
 from lume_async._batch.entries import Kind
 from lume_async._batch.journal import Journal
-from lume_async._batch.lookup import LookUp
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, fake_client
 
 REQUEST = RunRequest("f:v1", "s0", {"n": 0}, force_rerun=True)
@@ -238,20 +237,6 @@ async def test_a_key_that_the_server_may_have_forgotten_is_not_relied_on(
         assert server.created == []
 
 
-async def test_a_run_that_two_items_claim_is_still_the_others_where_one_lets_go_of_it() -> None:
-    async def none() -> set[str]:
-        return set()
-
-    client, _ = fake_client(Server())
-    look_up = LookUp(client._sender, none)
-    look_up.claim("run_0")
-    look_up.claim("run_0")
-    look_up.release("run_0")
-    assert look_up.is_claimed("run_0")
-    look_up.release("run_0")
-    assert not look_up.is_claimed("run_0")
-
-
 @pytest.mark.parametrize(
     "failure",
     [
@@ -304,17 +289,6 @@ async def test_our_run_lies_behind_pages_of_newer_ones(path: Path) -> None:
     outcome = await resumed(server, path)
     assert outcome.result().id == "run_0"
     assert len(server.created) == 251
-
-
-async def test_runs_from_before_are_not_read(path: Path) -> None:
-    server = Server()
-    for n in range(250):
-        commit(server, key=f"old-{n}")
-        await server.clock.sleep(1.0)
-    killed(path, server.clock.wall())
-    outcome = await resumed(server, path)
-    assert isinstance(outcome.error, SubmissionUnknownError)
-    assert server.paths.count("GET /v1/runs") == 1
 
 
 async def test_more_new_runs_than_are_read_decide_nothing(path: Path) -> None:

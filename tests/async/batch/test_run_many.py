@@ -9,7 +9,6 @@ from fake_service import Service, client_of, other_tasks
 
 from lume_async import (
     ApiConnectionError,
-    AuthenticationError,
     ClientClosedError,
     ConfigurationError,
     DuplicateRunError,
@@ -250,15 +249,6 @@ class TestJournal:
             len({request.headers["Idempotency-Key"] for request in service.log if request.method == "POST"})
             == 1
         )
-
-    async def test_a_refused_key_is_mended_by_another_start(self, tmp_path: Path) -> None:
-        service, path = Service(), tmp_path / "j.db"
-        service.broken["s0"] = FakeAnswer(401, {"detail": "who are you"})
-        (outcome,) = await collect(client_of(service).run_many(requests(1), journal=path))
-        assert isinstance(outcome.error, AuthenticationError)
-        service.broken.clear()
-        (outcome,) = await collect(client_of(service).run_many(requests(1), journal=path))
-        assert outcome.result().succeeded
 
     async def test_what_failed_is_tried_again_where_that_is_asked_for(self, tmp_path: Path) -> None:
         service, path = Service(), tmp_path / "j.db"

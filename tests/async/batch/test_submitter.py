@@ -23,8 +23,7 @@ from lume_async import (
     SubmissionUnknownError,
 )
 from lume_async._batch import journal as journal_module
-from lume_async._batch.entries import Entry, Kind, canonical
-from lume_async._batch.journal import Journal, Recorder
+from lume_async._batch.journal import Journal
 from lume_async._wire.retry import LONGEST_FLOOR
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client
 
@@ -90,20 +89,6 @@ async def test_who_waited_for_a_full_server_has_all_its_attempts_again(then: Ans
     service = Service(capabilities=["idempotency"])
     (outcome,) = await outcomes_of(service, force(1), Posts(service, FULL, FULL, FULL, then))
     assert outcome.result().succeeded
-    assert service.created == ["run_0"]
-
-
-async def test_a_lost_answer_and_then_a_full_server_is_waited_for_where_keys_are_known() -> None:
-    service = Service(capabilities=["idempotency"])
-    (outcome,) = await outcomes_of(service, force(1), Posts(service, None, FULL, FULL, FULL, FULL))
-    assert outcome.result().succeeded
-    assert service.created == ["run_0"]
-
-
-async def test_a_lost_answer_and_then_a_full_server_is_unknown_where_they_are_not() -> None:
-    service = Service()
-    (outcome,) = await outcomes_of(service, force(1), Posts(service, None, FULL, FULL, FULL, FULL))
-    assert isinstance(outcome.error, SubmissionUnknownError)
     assert service.created == ["run_0"]
 
 
@@ -210,21 +195,6 @@ async def test_a_batch_that_is_cancelled_at_any_moment_forgets_nothing(
     assert {path for path, outcome in again.items() if outcome.error} == unanswered
     assert all(isinstance(again[path].error, SubmissionUnknownError) for path in unanswered)
     assert len(service.created) == len(again) - len(unanswered) == 6 - len(unanswered)
-
-
-async def test_what_was_to_be_recorded_is_where_nobody_waits_for_it(tmp_path: Path) -> None:
-    recorder = await Recorder.open(tmp_path / "j.db")
-    (request,) = force(1)
-    waiting = asyncio.ensure_future(recorder.record(Journal.sending, 0, request, "key", 1.0))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    await recorder.aclose()
-    assert waiting.cancelled()
-
-    journal = Journal.open(tmp_path / "j.db")
-    entry = journal.entry(0, request, journal.rows(0, 1)[0])
-    journal.close()
-    assert entry == Entry("key", 1.0, False, canonical(request), Kind.SENDING)
 
 
 # What a restart must know

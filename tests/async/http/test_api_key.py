@@ -8,8 +8,7 @@ from lume_async._base.clock import SystemClock
 from lume_async._base.secret import Secret
 from lume_async._http.api_key import Keys
 from lume_async._http.lifetime import Lifetime
-from lume_async.errors import ApiConnectionError, ApiTimeoutError, ClientClosedError, ConfigurationError
-from lume_async.testing import fake_client
+from lume_async.errors import ApiConnectionError, ApiTimeoutError, ConfigurationError
 
 
 def keys_of(source: object) -> Keys:
@@ -124,39 +123,10 @@ async def test_the_question_ends_with_the_last_that_waits_for_it() -> None:
     assert await keys.get() == "k2"
 
 
-@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "from another thread"])
-async def test_the_question_ends_when_the_client_closes(elsewhere: bool) -> None:
-    client, transport = fake_client([], api_key=Vault())
-    calls = [asyncio.ensure_future(client.run_status("run_1")) for _ in range(3)]
-    while not (questions := asyncio.all_tasks() - {asyncio.current_task(), *calls}):
-        await asyncio.sleep(0)
-    await (asyncio.to_thread(asyncio.run, client.aclose()) if elsewhere else client.aclose())
-    errors = await asyncio.gather(*calls, return_exceptions=True)
-
-    assert [type(error) for error in errors] == [ClientClosedError] * 3
-    assert all(question.done() for question in questions)
-    assert transport.requests == []
-
-
 @pytest.mark.parametrize("answer", ["", None, 5, "a\x00", b"k"])
 async def test_what_is_no_key_is_refused(answer: object) -> None:
     with pytest.raises(ConfigurationError, match="the api_key function"):
         await keys_of(lambda: answer).get()
-
-
-def test_each_loop_asks_for_itself() -> None:
-    asked = []
-
-    async def ask() -> str:
-        asked.append(asyncio.get_running_loop())
-        await asyncio.sleep(0)
-        return "k"
-
-    keys = keys_of(ask)
-    for _ in range(2):
-        assert asyncio.run(keys.get()) == "k"
-
-    assert len(set(asked)) == 2
 
 
 async def test_a_function_that_takes_too_long_is_told() -> None:

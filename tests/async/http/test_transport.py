@@ -20,7 +20,6 @@ from loopback_steps import Reply
 
 from lume_async import (
     ApiConnectionError,
-    ApiTimeoutError,
     Client,
     ClientClosedError,
     ConfigurationError,
@@ -269,16 +268,6 @@ async def test_a_failed_handshake_names_the_trust_store_and_reached_nobody(
         await transport.aclose()
 
     assert f"(trust store: {named})" in str(caught.value)
-    assert not caught.value.reached
-
-
-async def test_a_handshake_that_hangs_is_told_apart_from_an_answer_that_is_late() -> None:
-    async with Deaf() as server:
-        transport = transport_to(f"https://127.0.0.1:{server.port}")
-        with pytest.raises(ApiTimeoutError, match="no connection in time") as caught:
-            await transport.request("GET", "/", headers={}, body=None, timeout=0.05)
-        await transport.aclose()
-
     assert not caught.value.reached
 
 

@@ -248,16 +248,6 @@ async def test_leaving_the_block_leaves_nothing_behind() -> None:
         await anext(monitor)
 
 
-async def test_an_exception_in_the_block_stops_everything_too() -> None:
-    service = Service(lasts=1e6)
-    with pytest.raises(ZeroDivisionError):
-        async with client_of(service).monitor() as monitor:
-            monitor.add("a")
-            await service.clock.sleep(1.0)
-            raise ZeroDivisionError
-    assert not other_tasks()
-
-
 async def test_all_readers_that_wait_end_with_the_block() -> None:
     service = Service()
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from scripted import Script, scripted_client
 
 import lume_async
 from lume_async import (
@@ -26,9 +25,7 @@ from lume_async import (
 )
 from lume_async._wire.answers import run_record
 from lume_async.models import RunRecord
-from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, run_json
-
-pytestmark = pytest.mark.usefixtures("http")
+from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, FakeTransport, fake_client, run_json
 
 ONCE = Retry(attempts=1)
 EVERY_TEN = Backoff.constant(10)
@@ -42,14 +39,14 @@ def shows(status: str, **fields: Any) -> FakeAnswer:
     return FakeAnswer(200, run_json("run_1", status, **fields))
 
 
-def handle_on(*answers: Any, **options: Any) -> tuple[LumeRun, Script, FakeClock]:
+def handle_on(*answers: Any, **options: Any) -> tuple[LumeRun, FakeTransport, FakeClock]:
     """An attached handle; the last answer comes for ever."""
     clock, queue = FakeClock(), list(answers)
 
     def answer(request: FakeRequest) -> Any:
         return queue.pop(0) if len(queue) > 1 else queue[0]
 
-    client, transport = scripted_client(answer, clock=clock, **{"retry": ONCE, **options})
+    client, transport = fake_client(answer, clock=clock, **{"retry": ONCE, **options})
     return client.attach("run_1"), transport, clock
 
 
@@ -165,13 +162,13 @@ async def test_an_ended_run_is_not_asked_for_again(status: str) -> None:
 async def test_the_handle_shows_what_was_seen_last_all_along() -> None:
     statuses: list[Any] = []
     run, transport, _ = handle_on(shows("CREATED"), shows("TRANSFORMING"), shows("SUCCEEDED"))
-    answer = transport.answer
+    answer = transport._answer
 
     def spied(request: FakeRequest) -> Any:
         statuses.append(run.status)
         return answer(request)
 
-    transport.answer = spied
+    transport._answer = spied
     await run.wait()
 
     assert statuses == [None, "CREATED", "TRANSFORMING"]
@@ -290,7 +287,7 @@ def test_a_repr_is_short(run: LumeRun, text: str) -> None:
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 async def test_what_travels_is_data_only(protocol: int) -> None:
-    client, _ = scripted_client([FakeAnswer(201, run_json("run_1", "CREATED"))], api_key="canary-key")
+    client, _ = fake_client([FakeAnswer(201, run_json("run_1", "CREATED"))], api_key="canary-key")
     run = await client.run("f", "s", idempotency_key="mine")
 
     pickled = pickle.dumps(run, protocol)
@@ -312,8 +309,8 @@ def test_a_handle_copies(run: LumeRun, copier: Any) -> None:
 
 
 @pytest.fixture
-def default_client() -> Iterator[Script]:
-    client, transport = scripted_client(lambda request: shows("SUCCEEDED"))
+def default_client() -> Iterator[FakeTransport]:
+    client, transport = fake_client(lambda request: shows("SUCCEEDED"))
     before = dict(_api._default)
     _api._default["client"] = client
     yield transport
@@ -321,7 +318,7 @@ def default_client() -> Iterator[Script]:
     _api._default.update(before)
 
 
-async def test_an_unpickled_handle_works_through_the_default_client(default_client: Script) -> None:
+async def test_an_unpickled_handle_works_through_the_default_client(default_client: FakeTransport) -> None:
     back: LumeRun = pickle.loads(pickle.dumps(seen("CREATED")))
 
     assert (await back.wait()).succeeded
@@ -329,7 +326,7 @@ async def test_an_unpickled_handle_works_through_the_default_client(default_clie
 
 
 async def test_a_handle_of_the_other_face_is_bound_to_its_client() -> None:
-    client, transport = scripted_client(lambda request: shows("SUCCEEDED"))
+    client, transport = fake_client(lambda request: shows("SUCCEEDED"))
     back: LumeRun = pickle.loads(pickle.dumps(seen("CREATED")))._bind(lambda: client)
 
     await back.refresh()
@@ -373,7 +370,7 @@ async def test_the_recipe_returns_the_run_in_whatever_terminal_status(status: st
 async def test_the_recipes_delays(arguments: dict[str, Any], delays: list[float]) -> None:
     clock = FakeClock()
     headers = {"Lume-Capabilities": "wait", "ETag": '"e"'}
-    client, transport = scripted_client(
+    client, transport = fake_client(
         lambda request: FakeAnswer(200, run_json("run_1", "TRANSFORMING"), headers), clock=clock
     )
 
@@ -387,7 +384,7 @@ async def test_the_recipes_delays(arguments: dict[str, Any], delays: list[float]
 
 
 async def test_the_recipe_names_the_last_error() -> None:
-    client, _ = scripted_client([FakeAnswer(500)] * 3, retry=ONCE)
+    client, _ = fake_client([FakeAnswer(500)] * 3, retry=ONCE)
 
     with pytest.raises(RunTimeoutError, match="after 3 polls") as caught:
         await client.wait_for_run_completion("run_1", 3)
@@ -406,21 +403,21 @@ async def test_the_recipe_names_the_last_error() -> None:
     ],
 )
 async def test_the_recipe_names_the_limit_that_ended_it(arguments: dict[str, Any], limit: str) -> None:
-    client, _ = scripted_client(lambda _: FakeAnswer(200, run_json("run_1", "TRANSFORMING")))
+    client, _ = fake_client(lambda _: FakeAnswer(200, run_json("run_1", "TRANSFORMING")))
 
     with pytest.raises(RunTimeoutError, match=f"did not end {limit} [(]"):
         await client.wait_for_run_completion("run_1", **arguments)
 
 
 async def test_to_dict_is_the_run_as_the_server_described_it() -> None:
-    client, _ = scripted_client([FakeAnswer(200, run_json("run_1", "SUCCEEDED", extra=[1]))])
+    client, _ = fake_client([FakeAnswer(200, run_json("run_1", "SUCCEEDED", extra=[1]))])
     assert client.attach("run_1").to_dict() == {"id": "run_1"}
     assert (await client.run_status("run_1")).to_dict() == run_json("run_1", "SUCCEEDED", extra=[1])
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy])
 async def test_a_copy_works_through_the_same_client(again: Callable[[LumeRun], LumeRun]) -> None:
-    client, transport = scripted_client([FakeAnswer(200, run_json("run_1", "SUCCEEDED"))] * 2)
+    client, transport = fake_client([FakeAnswer(200, run_json("run_1", "SUCCEEDED"))] * 2)
     run = again(await client.run_status("run_1"))
     await run.refresh()
     assert run.succeeded

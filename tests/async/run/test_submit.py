@@ -5,7 +5,6 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from scripted import scripted_client
 
 from lume_async import (
     ApiConnectionError,
@@ -16,9 +15,7 @@ from lume_async import (
     ResponseDecodeError,
     SubmissionUnknownError,
 )
-from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, run_json
-
-pytestmark = pytest.mark.usefixtures("http")
+from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, fake_client, run_json
 
 FLOW, SOURCE = "customer_cleaner:v1", "customers.csv"
 
@@ -102,7 +99,7 @@ class Submitted:
 async def submitted(server: Server, *, known: bool = False, **options: Any) -> Submitted:
     """Submit once; `known`: the client has seen an answer of the server before."""
     settings = {name: options.pop(name) for name in ("retry", "api_key") if name in options}
-    client, transport = scripted_client(server, clock=server.clock, **settings)
+    client, transport = fake_client(server, clock=server.clock, **settings)
     if known:
         server.runs["old"] = run_json("old", "SUCCEEDED", source_path="elsewhere.csv")
         await client.run_status("old")
@@ -157,7 +154,7 @@ async def test_where_the_server_does_not_say_what_it_can_nothing_is_sent_twice(a
     def answers(request: FakeRequest) -> Any:
         return answer if request.path == "/healthz" else server(request)
 
-    client, transport = scripted_client(answers, clock=server.clock)
+    client, transport = fake_client(answers, clock=server.clock)
     with pytest.raises(SubmissionUnknownError):
         await client.run(FLOW, SOURCE, force_rerun=True)
 
@@ -253,7 +250,7 @@ async def test_another_ones_run_after_a_lost_answer_is_not_attached_to_where_the
 @pytest.mark.parametrize("on_duplicate", ["raise", "attach"])
 @pytest.mark.parametrize("body", [{}, {"run_id": None}, {"run_id": "../x"}, b"", b"<html>"])
 async def test_a_duplicate_that_names_no_run(body: Any, on_duplicate: Any) -> None:
-    client, transport = scripted_client([FakeAnswer(409, body)])
+    client, transport = fake_client([FakeAnswer(409, body)])
 
     with pytest.raises(DuplicateRunError) as caught:
         await client.run(FLOW, SOURCE, on_duplicate=on_duplicate)
@@ -268,7 +265,7 @@ async def test_a_run_that_can_not_be_looked_at_leaves_the_lost_answer_unknown(
     failure: FakeAnswer, lost: bool
 ) -> None:
     first = [FakeAnswer(502)] if lost else []
-    client, _ = scripted_client([*first, FakeAnswer(409, {"run_id": "run_1"}), failure])
+    client, _ = fake_client([*first, FakeAnswer(409, {"run_id": "run_1"}), failure])
 
     with pytest.raises(ApiError) as caught:
         await client.run(FLOW, SOURCE, on_duplicate="attach")
@@ -279,7 +276,7 @@ async def test_a_run_that_can_not_be_looked_at_leaves_the_lost_answer_unknown(
 
 async def test_a_run_that_was_found_to_be_ours_may_be_late_to_show() -> None:
     server = Server((True, FakeAnswer(502)), capabilities=None)
-    client, transport = scripted_client(server, clock=server.clock)
+    client, transport = fake_client(server, clock=server.clock)
     run = await client.run(FLOW, SOURCE)
     hidden = [server.runs.pop("run_1")]
 
@@ -288,7 +285,7 @@ async def test_a_run_that_was_found_to_be_ours_may_be_late_to_show() -> None:
             server.runs["run_1"] = hidden[0]
         return server(request)
 
-    transport.answer = appears
+    transport._answer = appears
     await run.refresh()
 
     assert run.status == "CREATED"

@@ -5,14 +5,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from aioresponses import aioresponses
-from scripted import scripted_client
 
-from lume_async import ApiConnectionError, ApiError, Client, InvalidRequestError, ServerError
+from lume_async import ApiConnectionError, ApiError, InvalidRequestError, ServerError
 from lume_async._run.upload import CHUNK
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client
-
-pytestmark = pytest.mark.usefixtures("http")
 
 
 def store(request: FakeRequest) -> FakeAnswer:
@@ -26,20 +22,15 @@ def store(request: FakeRequest) -> FakeAnswer:
     return FakeAnswer(201, stored)
 
 
-@pytest.fixture
-def client() -> Client:
-    return scripted_client(store)[0]
-
-
 @pytest.mark.parametrize("size", [0, 1, CHUNK, 3 * CHUNK + 7])
 async def test_the_whole_file_arrives(tmp_path: Path, size: int) -> None:
-    client, transport = scripted_client(store)
+    client, transport = fake_client(store)
     file = tmp_path / "customers 2026.csv"
     file.write_bytes(bytes(range(256)) * (size // 256) + b"x" * (size % 256))
     source = await client.upload_file(file, flow_version="f:v1")
     (request,) = transport.requests
     assert request.method == "PUT"
-    assert request.path.endswith("-customers_2026.csv?flow_version=f:v1")
+    assert request.path.endswith("-customers_2026.csv?flow_version=f%3Av1")
     assert request.headers["Content-Length"] == str(size)
     assert request.body == file.read_bytes()
     assert source == "upload://" + request.path.split("?")[0].rsplit("/", 1)[1]
@@ -62,7 +53,7 @@ async def test_a_cut_upload_begins_anew_where_the_server_can_not_continue(
     tmp_path: Path, server: str
 ) -> None:
     answers = iter([ApiConnectionError("reset"), SERVERS[server], None])
-    client, transport = scripted_client(lambda request: next(answers) or store(request))
+    client, transport = fake_client(lambda request: next(answers) or store(request))
     file = tmp_path / "a.csv"
     file.write_bytes(b"a" * (CHUNK + 1))
     await client.upload_file(str(file))
@@ -76,7 +67,7 @@ async def test_another_complete_file_of_that_name_is_replaced(tmp_path: Path) ->
     other = {"source_path": "upload://a", "bytes": 9, "sha256": "0" * 64}
     complete = FakeAnswer(200, headers={"Upload-Offset": "9", "Upload-Complete": "?1"})
     answers = iter([ApiConnectionError("reset"), complete, FakeAnswer(200, other), None])
-    client, transport = scripted_client(lambda request: next(answers) or store(request))
+    client, transport = fake_client(lambda request: next(answers) or store(request))
     (tmp_path / "a.csv").write_bytes(b"abc")
     await client.upload_file(tmp_path / "a.csv")
     assert [each.method for each in transport.requests] == ["PUT", "HEAD", "GET", "PUT"]
@@ -87,7 +78,7 @@ async def test_the_rest_is_sent_with_what_the_draft_asks_for(tmp_path: Path) -> 
     conflict = FakeAnswer(409, {"type": "urn:lume:problem:mismatching-upload-offset", "title": "no"})
     digest = hashlib.sha256(b"abc").hexdigest()
     stored = FakeAnswer(201, {"source_path": "upload://x", "bytes": 3, "sha256": digest})
-    client, transport = scripted_client([ServerError("full"), offset, conflict, offset, stored])
+    client, transport = fake_client([ServerError("full"), offset, conflict, offset, stored])
     (tmp_path / "a.csv").write_bytes(b"abc")
     assert await client.upload_file(tmp_path / "a.csv", flow_version="f:v1") == "upload://x"
     methods = [each.method for each in transport.requests]
@@ -108,7 +99,7 @@ async def test_the_rest_is_sent_with_what_the_draft_asks_for(tmp_path: Path) -> 
 @pytest.mark.parametrize("status", [400, 401, 413, 422])
 async def test_a_refusal_ends_it(tmp_path: Path, status: int) -> None:
     offset = FakeAnswer(204, headers={"Upload-Offset": "1", "Upload-Complete": "?0"})
-    client, _ = scripted_client([ApiConnectionError("reset"), offset, FakeAnswer(status)])
+    client, _ = fake_client([ApiConnectionError("reset"), offset, FakeAnswer(status)])
     (tmp_path / "a.csv").write_bytes(b"abc")
     with pytest.raises(ApiError) as caught:
         await client.upload_file(tmp_path / "a.csv")
@@ -126,14 +117,15 @@ async def test_a_large_file_has_more_time(tmp_path: Path) -> None:
 
 async def test_what_arrived_changed_is_told(tmp_path: Path) -> None:
     wrong = {"source_path": "upload://x", "bytes": 1, "sha256": "0" * 64}
-    client, _ = scripted_client(lambda request: FakeAnswer(201, wrong))
+    client, _ = fake_client(lambda request: FakeAnswer(201, wrong))
     (tmp_path / "a.csv").write_bytes(b"abc")
     with pytest.raises(ApiError, match="arrived changed"):
         await client.upload_file(tmp_path / "a.csv")
 
 
-async def test_no_such_file(tmp_path: Path, client: Client, http: aioresponses) -> None:
+async def test_no_such_file(tmp_path: Path) -> None:
+    client, transport = fake_client(store)
     for path in (tmp_path / "nowhere.csv", tmp_path):
         with pytest.raises(InvalidRequestError, match=r"no file|is a folder: pass a file in it"):
             await client.upload_file(path)
-    http.assert_not_called()
+    assert transport.requests == []

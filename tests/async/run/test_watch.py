@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from scripted import Script, scripted_client
 
 from lume_async import (
     Client,
@@ -12,9 +11,7 @@ from lume_async import (
     Retry,
     RunTimeoutError,
 )
-from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, run_json
-
-pytestmark = pytest.mark.usefixtures("http")
+from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, FakeTransport, fake_client, run_json
 
 START = 1_000.0
 
@@ -23,13 +20,13 @@ def shows(status: str, **fields: Any) -> FakeAnswer:
     return FakeAnswer(200, run_json("run_1", status, **fields))
 
 
-def client_of(*answers: Any) -> tuple[Client, Script, FakeClock]:
+def client_of(*answers: Any) -> tuple[Client, FakeTransport, FakeClock]:
     clock, queue = FakeClock(), list(answers)
 
     def answer(request: FakeRequest) -> Any:
         return queue.pop(0) if len(queue) > 1 else queue[0]
 
-    client, transport = scripted_client(answer, clock=clock, retry=Retry(attempts=1))
+    client, transport = fake_client(answer, clock=clock, retry=Retry(attempts=1))
     return client, transport, clock
 
 
@@ -70,7 +67,7 @@ async def test_what_is_known_is_shown_at_once_though_the_server_could_hold_the_l
         return FakeAnswer(304 if known else 200, run_json("run_1", "CREATED"), headers, took=held)
 
     clock = FakeClock()
-    client, transport = scripted_client(answer, clock=clock)
+    client, transport = fake_client(answer, clock=clock)
     watch = (await client.run_status("run_1")).watch()
 
     assert (await anext(watch)).status == "CREATED"
