@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from email.utils import formatdate
 from pathlib import Path
 
-import orjson
 import pytest
-from attrs import evolve
+from doubts import KEEPS, REQUEST, Server, commit, killed, resumed
 from fake_service import Service, other_tasks
 from inline import Inline
 
@@ -23,7 +21,6 @@ from lume_async import (
     SubmissionUnknownError,
 )
 from lume_async._batch import journal as journal_module
-from lume_async._batch.journal import Journal
 from lume_async._wire.retry import LONGEST_FLOOR
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client
 
@@ -200,60 +197,38 @@ async def test_a_batch_that_is_cancelled_at_any_moment_forgets_nothing(
 # What a restart must know
 
 
-KEEPS = 3600
-
-
-class Resumed:
-    """A service whose submission of before was in doubt when its process ended.
+async def in_doubt(
+    path: Path,
+    request: RunRequest,
+    *,
+    listing: int = 200,
+    keys: bool = True,
+    keeps: bool = True,
+    received: bool,
+    by_server: bool = True,
+    age: float = 100.0,
+) -> Server:
+    """The server of a submission that was in doubt when its process ended, so many seconds ago.
 
     Args:
         listing: the status of its list of runs.
         keys: whether it replays its answer to a known idempotency key.
         keeps: whether it says for how long it keeps one; an hour later it has forgotten them all in any case.
     """
+    server = Server(idempotency=keys, headers=KEEPS if keeps else {})
+    server.holds = True
+    server.listing = FakeAnswer(listing, {"detail": "no list"}) if listing != 200 else None
+    killed(path, server.clock.wall(), by_server=by_server, request=request)
+    if received:
+        commit(server, request)
+    await later(server, age)
+    return server
 
-    def __init__(self, path: Path, request: RunRequest, *, listing: int, keys: bool, keeps: bool) -> None:
-        self.service = Service(capabilities=["idempotency"] if keys else [])
-        self.path, self.request, self.listing = path, request, listing
-        self.headers = {"Lume-Idempotency-Expires": str(KEEPS)} if keeps else {}
-        self.before: Callable[[FakeRequest], Answer | None] = lambda asked: None
-        self.by_server = True
 
-    def kill(self, *, received: bool) -> None:
-        journal = Journal.open(self.path)
-        at = self.service.clock.wall()
-        journal.sending(0, self.request, "the-key", at, by_server=self.by_server)
-        journal.close()
-        if received:
-            body = {"flow_version": "f:v1", "source_path": "s0", "force_rerun": self.request.force_rerun}
-            self.service(FakeRequest("POST", "/v1/runs", {"Idempotency-Key": "the-key"}, orjson.dumps(body)))
-
-    async def later(self, seconds: float) -> None:
-        await self.service.clock.sleep(seconds)
-        if self.service.clock.now() > KEEPS:
-            self.service.keys.clear()
-
-    async def start(self) -> Outcome[LumeRun]:
-        (outcome,) = await outcomes_of(self.service, [self.request], self, journal=self.path)
-        return outcome
-
-    def __call__(self, asked: FakeRequest) -> Answer:
-        answer = self.before(asked) or self._answer(asked)
-        if isinstance(answer, Exception):
-            return answer
-        date = formatdate(int(self.service.clock.wall()), usegmt=True)
-        return evolve(answer, headers={**answer.headers, **self.headers, "Date": date})
-
-    def _answer(self, asked: FakeRequest) -> Answer:
-        service = self.service
-        if self.listing != 200 and asked.method == "GET" and asked.path.startswith("/v1/runs?"):
-            return FakeAnswer(self.listing, {"detail": "no list"})
-        if asked.method == "POST" and not self.request.force_rerun and service.created:
-            known = "idempotency" in service.capabilities and "the-key" in service.keys
-            problem = {"type": "urn:lume:problem:already-processed", "run_id": service.created[0]}
-            if not known:
-                return FakeAnswer(409, problem)
-        return service(asked)
+async def later(server: Server, seconds: float) -> None:
+    await server.clock.sleep(seconds)
+    if server.clock.now() > 3600:
+        server.forget_keys()
 
 
 @pytest.mark.parametrize("received", [False, True])
@@ -267,23 +242,24 @@ async def test_a_batch_resumed_in_doubt_ends_with_one_run(
     tmp_path: Path, keys: bool, keeps: bool, listing: int, force_rerun: bool, received: bool, expired: bool
 ) -> None:
     """Only what neither the list, nor the key, nor a refused duplicate shows stays unknown."""
-    request = RunRequest("f:v1", "s0", force_rerun=force_rerun)
-    resumed = Resumed(tmp_path / "j.db", request, listing=listing, keys=keys, keeps=keeps)
-    resumed.kill(received=received)
-    await resumed.later(KEEPS + 100 if expired else 100)
+    request, path = RunRequest("f:v1", "s0", force_rerun=force_rerun), tmp_path / "j.db"
+    age = 3700.0 if expired else 100.0
+    server = await in_doubt(
+        path, request, listing=listing, keys=keys, keeps=keeps, received=received, age=age
+    )
 
     for _ in range(2):
-        outcome = await resumed.start()
+        outcome = await resumed(server, path, request)
         is_listed = listing == 200 and received
         if is_listed or not force_rerun or (keys and not expired):
             assert outcome.result().succeeded
             assert not outcome.result().reused
             assert outcome.result().idempotency_key == "the-key"
-            assert resumed.service.created == ["run_0"]
+            assert server.created == ["run_0"]
         else:
             assert isinstance(outcome.error, SubmissionUnknownError)
             assert outcome.error.idempotency_key == "the-key"
-            assert resumed.service.created == ["run_0"] * received
+            assert server.created == ["run_0"] * received
 
 
 @pytest.mark.parametrize("force_rerun", [False, True])
@@ -293,24 +269,22 @@ async def test_what_is_sent_again_without_a_list_is_as_old_as_it_was(
     tmp_path: Path, listing: int, full: bool, force_rerun: bool
 ) -> None:
     """The second start loses its answer, too: the third one must not believe that the key is younger."""
-    request = RunRequest("f:v1", "s0", force_rerun=force_rerun)
-    resumed = Resumed(tmp_path / "j.db", request, listing=listing, keys=True, keeps=True)
-    resumed.kill(received=True)
-    await resumed.later(3000)
+    request, path = RunRequest("f:v1", "s0", force_rerun=force_rerun), tmp_path / "j.db"
+    server = await in_doubt(path, request, listing=listing, received=True, age=3000.0)
 
     def lost(asked: FakeRequest) -> Answer | None:
         if asked.method != "POST":
             return None
-        is_full = full and resumed.service.clock.now() < 3650
+        is_full = full and server.clock.now() < 3650
         return FakeAnswer(503, {}, {"Retry-After": "60"}) if is_full else ApiConnectionError("reset")
 
-    resumed.before = lost
-    assert isinstance((await resumed.start()).error, SubmissionUnknownError)
-    resumed.before = lambda asked: None
-    await resumed.later(max(0.0, 3700 - resumed.service.clock.now()))
-    outcome = await resumed.start()
+    server.before = lost
+    assert isinstance((await resumed(server, path, request)).error, SubmissionUnknownError)
+    server.before = lambda asked: None
+    await later(server, max(0.0, 3700 - server.clock.now()))
+    outcome = await resumed(server, path, request)
 
-    assert resumed.service.created == ["run_0"]
+    assert server.created == ["run_0"]
     if force_rerun:
         assert isinstance(outcome.error, SubmissionUnknownError)
     else:
@@ -321,19 +295,17 @@ async def test_what_is_sent_again_without_a_list_is_as_old_as_it_was(
 async def test_a_key_whose_age_only_this_machine_knows_is_not_sent_again_without_a_list(
     tmp_path: Path,
 ) -> None:
-    resumed = Resumed(tmp_path / "j.db", force(1)[0], listing=404, keys=True, keeps=True)
-    resumed.by_server = False
-    resumed.kill(received=True)
-    await resumed.later(KEEPS + 100)
-    resumed.service.clock.offset -= KEEPS  # the clock was wrong, and is right again
-    assert isinstance((await resumed.start()).error, SubmissionUnknownError)
-    assert resumed.service.created == ["run_0"]
+    path = tmp_path / "j.db"
+    server = await in_doubt(path, REQUEST, listing=404, received=True, by_server=False, age=3700.0)
+    server.clock.offset -= 3600  # the clock was wrong, and is right again
+    assert isinstance((await resumed(server, path)).error, SubmissionUnknownError)
+    assert server.created == ["run_0"]
 
 
 async def test_a_list_that_was_read_before_is_waited_for_by_the_next_start(tmp_path: Path) -> None:
     """A gateway's 404 for the second page: its service has a list, which may have the run."""
-    resumed = Resumed(tmp_path / "j.db", RunRequest("f:v1", "s0"), listing=200, keys=False, keeps=False)
-    resumed.kill(received=False)
+    request, path = RunRequest("f:v1", "s0"), tmp_path / "j.db"
+    server = await in_doubt(path, request, keys=False, keeps=False, received=False)
     lists = {"items": [], "next_cursor": "2"}
 
     def gateway(asked: FakeRequest) -> Answer | None:
@@ -341,18 +313,18 @@ async def test_a_list_that_was_read_before_is_waited_for_by_the_next_start(tmp_p
             return None
         return FakeAnswer(404, b"default backend - 404") if "cursor" in asked.path else FakeAnswer(200, lists)
 
-    resumed.before = gateway
-    assert isinstance((await resumed.start()).error, SubmissionUnknownError)
-    assert resumed.service.created == []
+    server.before = gateway
+    assert isinstance((await resumed(server, path, request)).error, SubmissionUnknownError)
+    assert server.created == []
 
 
 async def test_a_gateway_without_its_service_starts_nothing(tmp_path: Path) -> None:
-    resumed = Resumed(tmp_path / "j.db", force(1)[0], listing=200, keys=True, keeps=True)
-    resumed.kill(received=False)
-    resumed.before = lambda asked: None if asked.path == "/healthz" else FakeAnswer(404, b"default backend")
-    assert isinstance((await resumed.start()).error, SubmissionUnknownError)
-    resumed.before = lambda asked: None
-    assert (await resumed.start()).result().id == "run_0"
+    path = tmp_path / "j.db"
+    server = await in_doubt(path, REQUEST, received=False)
+    server.before = lambda asked: None if asked.path == "/healthz" else FakeAnswer(404, b"default backend")
+    assert isinstance((await resumed(server, path)).error, SubmissionUnknownError)
+    server.before = lambda asked: None
+    assert (await resumed(server, path)).result().id == "run_0"
 
 
 async def test_a_holder_that_cannot_be_seen_yet_is_followed_by_the_next_start(tmp_path: Path) -> None:
