@@ -5,7 +5,6 @@ import base64
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 import pytest
@@ -14,6 +13,8 @@ from components import package
 from faults.silence import assert_silent, shown_by
 from faults.support import FLOW, SOURCE
 from forked import fork
+from loopback import Loopback, forever
+from loopback_steps import Sends
 
 import lume_async
 from lume_async import Client, LumeError, Retry, RunRequest
@@ -74,27 +75,9 @@ SHAPES: dict[str, bytes] = {
 }
 
 
-@asynccontextmanager
-async def serving(raw: bytes) -> AsyncIterator[str]:
+def serving(raw: bytes) -> Loopback:
     """A server that gives every request the same bytes and hangs up."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = next(
-                (line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")), b":0"
-            )
-            await reader.readexactly(int(length.split(b":")[1]))
-            writer.write(raw)
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client has seen enough
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    return Loopback([forever(Sends(raw, b"", 0, closes=True))])
 
 
 async def of_outcomes(outcomes: AsyncIterator[lume_async.Outcome[lume_async.LumeRun]]) -> None:
@@ -121,8 +104,10 @@ async def test_nothing_that_fails_shows_the_key(
     caplog.set_level(logging.DEBUG)
     events: list[object] = []
     async with (
-        serving(raw) as url,
-        Client(KEY, base_url=url, proxy=False, retry=Retry(attempts=1), hooks=[events.append]) as client,
+        serving(raw) as server,
+        Client(
+            KEY, base_url=server.url, proxy=False, retry=Retry(attempts=1), hooks=[events.append]
+        ) as client,
     ):
         with pytest.raises((LumeError, TimeoutError)) as caught:
             await use(client)
@@ -149,8 +134,8 @@ async def test_no_span_shows_the_key(raw: bytes, use: Use) -> None:
     trace._TRACER_PROVIDER = provider
     try:
         async with (
-            serving(raw) as url,
-            Client(KEY, base_url=url, proxy=False, retry=Retry(attempts=1)) as client,
+            serving(raw) as server,
+            Client(KEY, base_url=server.url, proxy=False, retry=Retry(attempts=1)) as client,
         ):
             with pytest.raises((LumeError, TimeoutError)):
                 await use(client)
@@ -167,9 +152,9 @@ def test_the_command_line_does_not_show_it(shape: str) -> None:
     """It has a loop of its own, so it is asked once, not once for each of ours."""
 
     async def ended() -> tuple[int | None, tuple[bytes, bytes]]:
-        async with serving(SHAPES[shape]) as url:
+        async with serving(SHAPES[shape]) as server:
             env = {"LUME_API_KEY": KEY, "PATH": "", "HOME": "/nonexistent"}
-            done = await fork(lume_server(), MODULE, env, ("--base-url", url, "-v", "status", "run_1"))
+            done = await fork(lume_server(), MODULE, env, ("--base-url", server.url, "-v", "status", "run_1"))
             output = await done.communicate()
             return done.returncode, output
 

@@ -9,12 +9,11 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from faults.support import DIES_WITH_US, QUIET_ABOUT_TIME, SHOWS_WHERE, family
+from faults.support import DIES_WITH_US, QUIET_ABOUT_TIME, SHOWS_WHERE, Finished, family
 from fork_server import fork_server
 from forked import CLIENTS
 from in_memory import tmp_path as tmp_path
@@ -44,13 +43,6 @@ def portal(request: pytest.FixtureRequest) -> Iterator[Portal]:
     portal = Portal(new_loop=request.param)
     yield portal
     portal.close()
-
-
-@dataclass
-class Finished:
-    code: int
-    out: str
-    err: str
 
 
 RunScript = Callable[..., Finished]
