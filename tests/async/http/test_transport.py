@@ -274,6 +274,15 @@ async def test_a_failed_handshake_names_the_trust_store_and_reached_nobody(
 # Loops, threads, closing
 
 
+async def test_a_closed_transport_refuses() -> None:
+    transport = transport_to("http://127.0.0.1:1")
+    await transport.aclose()
+    await transport.aclose()
+
+    with pytest.raises(ClientClosedError):
+        await transport.request("GET", "/", headers={}, body=None, timeout=10)
+
+
 async def test_two_may_close_at_the_same_time() -> None:
     async with Loopback(forever_ok()) as server:
         transport = transport_to(server.url)
