@@ -89,6 +89,20 @@ async def test_who_waited_for_a_full_server_has_all_its_attempts_again(then: Ans
     assert service.created == ["run_0"]
 
 
+async def test_a_lost_answer_and_then_a_full_server_is_waited_for_where_keys_are_known() -> None:
+    service = Service(capabilities=["idempotency"])
+    (outcome,) = await outcomes_of(service, force(1), Posts(service, None, FULL, FULL, FULL, FULL))
+    assert outcome.result().succeeded
+    assert service.created == ["run_0"]
+
+
+async def test_a_lost_answer_and_then_a_full_server_is_unknown_where_they_are_not() -> None:
+    service = Service()
+    (outcome,) = await outcomes_of(service, force(1), Posts(service, None, FULL, FULL, FULL, FULL))
+    assert isinstance(outcome.error, SubmissionUnknownError)
+    assert service.created == ["run_0"]
+
+
 # A server that is away for a while
 
 REFUSED = ApiConnectionError("refused", reached=False)
