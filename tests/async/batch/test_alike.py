@@ -14,6 +14,7 @@ from lume_async import (
     SubmissionUnknownError,
 )
 from lume_async._batch.journal import Journal
+from lume_async._batch.lookup import LookUp
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client
 
 

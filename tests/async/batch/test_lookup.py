@@ -188,6 +188,15 @@ async def test_more_new_runs_than_are_read_decide_nothing(path: Path) -> None:
 # What fits
 
 
+async def test_of_two_runs_that_fit_none_is_taken(path: Path) -> None:
+    server = Server()
+    killed(path, server.clock.wall())
+    for key in ("the-key", "another"):
+        commit(server, key=key)
+    assert isinstance((await resumed(server, path)).error, SubmissionUnknownError)
+    assert len(server.created) == 2
+
+
 OTHERS = [
     RunRequest("f:v1", "s0", {"n": 1}, force_rerun=True),
     RunRequest("f:v1", "s0", {"n": 0}, force_rerun=False),

@@ -128,6 +128,13 @@ async def test_a_server_that_was_never_there_is_not_waited_for() -> None:
     assert service.created == []
 
 
+async def test_a_lost_answer_and_then_nobody_is_waited_for_where_keys_are_known() -> None:
+    service = Service(capabilities=["idempotency"])
+    (outcome,) = await outcomes_of(service, force(1), Posts(service, FULL, None, *[REFUSED] * 30))
+    assert outcome.result().succeeded
+    assert service.created == ["run_0"]
+
+
 async def test_a_server_that_stays_away_ends_with_the_deadline(tmp_path: Path) -> None:
     service, path = Service(), tmp_path / "j.db"
     seen = Posts(service, FULL, *[REFUSED] * 1000)
