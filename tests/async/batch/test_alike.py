@@ -193,3 +193,17 @@ async def test_what_is_sent_while_a_like_item_is_looked_for_counts_too(path: Pat
 
     assert sorted(it.result().id for it in outcomes) == ["run_0", "run_1", "run_2"]
     assert {it.result().idempotency_key: it.run_id for it in outcomes} == server.service.keys
+
+
+async def test_a_run_that_two_items_claim_is_still_the_others_where_one_lets_go_of_it() -> None:
+    async def none() -> set[str]:
+        return set()
+
+    client, _ = fake_client(Server())
+    look_up = LookUp(client._sender, none)
+    look_up.claim("run_0")
+    look_up.claim("run_0")
+    look_up.release("run_0")
+    assert look_up.is_claimed("run_0")
+    look_up.release("run_0")
+    assert not look_up.is_claimed("run_0")
