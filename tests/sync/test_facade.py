@@ -137,6 +137,15 @@ def test_what_is_ready_shares_a_hop(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hops == 2
 
 
+def test_runs_are_equal_and_hash_by_id() -> None:
+    client, _ = facade(always("SUCCEEDED"))
+    assert client.attach("a") == client.run_status("a")
+    assert client.attach("a") != client.attach("b")
+    assert client.attach("a") != "a"
+    assert len({client.attach("a"), client.run_status("a")}) == 1
+    assert repr(client.attach("a")) == "LumeRun('a', status=None)"
+
+
 @pytest.mark.parametrize(
     "act",
     [

@@ -56,6 +56,26 @@ def test_what_ends_programs_reaches_the_caller_and_spares_the_loop(
     assert portal.engine().thread is thread
 
 
+def test_the_traceback_of_a_shared_error_does_not_grow(portal: Portal) -> None:
+    error = ValueError("shared")
+    depths = set()
+    for _ in range(100):
+        with pytest.raises(ValueError, match="shared"):
+            portal.call(fail, error.with_traceback(None)).result()
+        depths.add(len(traceback.extract_tb(error.__traceback__)))
+    assert len(depths) == 1
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_so_it_does_from_a_task_of_the_coroutine(portal: Portal, kind: type[BaseException]) -> None:
+    async def in_a_task() -> None:
+        await asyncio.create_task(fail(kind()))
+
+    with pytest.raises(kind):
+        portal.call(in_a_task).result()
+    assert portal.call(add, 1).result() == 1
+
+
 def test_a_task_dies_on_the_loop(portal: Portal) -> None:
     """Its death runs Python code of asyncio's, in which a Ctrl-C would get lost in the caller's thread."""
     tasks: list[weakref.ref[asyncio.Task[None]]] = []

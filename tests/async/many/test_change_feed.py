@@ -66,6 +66,17 @@ async def test_a_fetch_that_does_not_show_the_end_that_was_told_is_repeated_soon
     assert service.clock.now() < 30.0
 
 
+async def test_a_change_without_a_status_leads_to_a_look() -> None:
+    service = Service(capabilities=["changes", "wait"], lasts=20.0)
+    client = fed(service, [(25.0, [("a", ""), ("b", "SUCCEEDED")])])
+    await client.run_status("warm-up")
+    async with client.monitor() as monitor:
+        monitor.add("a")
+        monitor.add("b")
+        await ends(monitor, 2)
+    assert service.clock.now() < 26.0
+
+
 async def test_statuses_never_go_back_to_what_a_look_saw_the_end_of() -> None:
     """The page was asked for before the look, and tells changes from before it."""
     service = Service(capabilities=["changes", "wait"], lasts=40.0)
