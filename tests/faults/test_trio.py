@@ -10,7 +10,6 @@ import lume_async
 import lume_sync
 from lume_async import Client, RunRequest
 
-
 DATA = {"upload", "upload_continued", "run_with_seeds"}
 """Those that first write data of the program to a file say something else."""
 

@@ -129,6 +129,21 @@ async def test_what_is_no_key_is_refused(answer: object) -> None:
         await keys_of(lambda: answer).get()
 
 
+def test_each_loop_asks_for_itself() -> None:
+    asked = []
+
+    async def ask() -> str:
+        asked.append(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        return "k"
+
+    keys = keys_of(ask)
+    for _ in range(2):
+        assert asyncio.run(keys.get()) == "k"
+
+    assert len(set(asked)) == 2
+
+
 async def test_a_function_that_takes_too_long_is_told() -> None:
     never = asyncio.Event()
 
