@@ -22,6 +22,8 @@ from lume_async import ApiConnectionError, Client, LumeRun, Outcome, Rows, RunRe
 from lume_async._batch import journal
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
+pytestmark = pytest.mark.once
+
 MOST = 5_000
 """More awaits than any operation here has."""
 
