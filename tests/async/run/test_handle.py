@@ -39,14 +39,14 @@ def shows(status: str, **fields: Any) -> FakeAnswer:
     return FakeAnswer(200, run_json("run_1", status, **fields))
 
 
-def handle_on(*answers: Any, **options: Any) -> tuple[LumeRun, FakeTransport, FakeClock]:
+def handle_on(*answers: Any) -> tuple[LumeRun, FakeTransport, FakeClock]:
     """An attached handle; the last answer comes for ever."""
     clock, queue = FakeClock(), list(answers)
 
     def answer(request: FakeRequest) -> Any:
         return queue.pop(0) if len(queue) > 1 else queue[0]
 
-    client, transport = fake_client(answer, clock=clock, **{"retry": ONCE, **options})
+    client, transport = fake_client(answer, clock=clock, retry=ONCE)
     return client.attach("run_1"), transport, clock
 
 

@@ -98,8 +98,7 @@ class Submitted:
 
 async def submitted(server: Server, *, known: bool = False, **options: Any) -> Submitted:
     """Submit once; `known`: the client has seen an answer of the server before."""
-    settings = {name: options.pop(name) for name in ("retry", "api_key") if name in options}
-    client, transport = fake_client(server, clock=server.clock, **settings)
+    client, transport = fake_client(server, clock=server.clock)
     if known:
         server.runs["old"] = run_json("old", "SUCCEEDED", source_path="elsewhere.csv")
         await client.run_status("old")
