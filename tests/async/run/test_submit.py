@@ -93,7 +93,6 @@ class Submitted:
         self.run = outcome if isinstance(outcome, LumeRun) else None
         self.error = None if self.run else outcome
         self.sent = [f"{request.method} {request.path}" for request in requests]
-        self.posts = [request for request in requests if request.path == "/v1/runs"]
 
 
 async def submitted(server: Server, *, known: bool = False, **options: Any) -> Submitted:
