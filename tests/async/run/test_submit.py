@@ -287,3 +287,22 @@ async def test_a_run_that_was_found_to_be_ours_may_be_late_to_show() -> None:
     await run.refresh()
 
     assert run.status == "CREATED"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("", SOURCE),
+        (FLOW, "../x"),
+        (FLOW, [SOURCE, "b.csv"]),
+        (FLOW, SOURCE, [1]),
+        (FLOW, SOURCE, None, "yes"),
+    ],
+)
+async def test_bad_arguments_are_not_sent(arguments: tuple[Any, ...]) -> None:
+    client, transport = fake_client([])
+
+    with pytest.raises(InvalidRequestError):
+        await client.run(*arguments)
+
+    assert transport.requests == []
