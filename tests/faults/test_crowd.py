@@ -23,7 +23,7 @@ from lume_async._wire.call import Response
 from lume_async.testing import run_json
 
 RATE = 100.0
-CROWD = 5_000
+CROWD = 2_500
 SEARCHING = 2.0
 """Seconds after the first refusal in which the client looks for the rate."""
 
@@ -128,7 +128,7 @@ def test_a_limit_is_found_beside_a_bad_backend(how: str) -> None:
 @pytest.mark.once
 @pytest.mark.parametrize("how", ["one wait each", "wait_all"])
 @pytest.mark.parametrize(("bad", "factor"), [(0.05, 1.2), (0.1, 1.3), (0.2, 1.5), (0.4, 2.0)])
-@pytest.mark.parametrize("runs", [300 if depth.is_thorough else 50])
+@pytest.mark.parametrize("runs", [150 if depth.is_thorough else 50])
 def test_refusals_at_random_hardly_delay_the_last_of_a_crowd(
     how: str, bad: float, factor: float, runs: int
 ) -> None:

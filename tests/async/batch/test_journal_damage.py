@@ -120,7 +120,7 @@ def with_harm(history: list[tuple[str, int]], closed: bool, act: Callable[[Path,
         act(copy, known(path))
 
 
-@examples(200)
+@examples(100)
 @given(histories, places, harms, st.integers(0, 7))
 def test_a_file_that_was_closed(history: list[tuple[str, int]], place: float, how: str, bit: int) -> None:
     def act(path: Path, truth: Known) -> None:
@@ -130,7 +130,7 @@ def test_a_file_that_was_closed(history: list[tuple[str, int]], place: float, ho
     with_harm(history, True, act)
 
 
-@examples(200)
+@examples(100)
 @given(histories, st.sampled_from(["", "-wal", "-mark"]), places, harms, st.integers(0, 7))
 def test_the_files_of_a_batch_that_was_killed(
     history: list[tuple[str, int]], end: str, place: float, how: str, bit: int

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -144,6 +145,7 @@ VALUE = st.recursive(
 
 
 @pytest.mark.thorough
+@examples(25)
 @given(st.lists(st.dictionaries(TEXTS, VALUE), max_size=5))
 def test_json_is_read_back_with_all_digits(rows: list[dict[str, Any]]) -> None:
     def exact(text: str) -> Any:
