@@ -23,7 +23,7 @@ from lume_async._wire.call import Response
 from lume_async.testing import run_json
 
 RATE = 100.0
-CROWD = 2_500
+CROWD = 5_000
 SEARCHING = 2.0
 """Seconds after the first refusal in which the client looks for the rate."""
 
