@@ -8,7 +8,8 @@ from lume_async._base.clock import SystemClock
 from lume_async._base.secret import Secret
 from lume_async._http.api_key import Keys
 from lume_async._http.lifetime import Lifetime
-from lume_async.errors import ApiConnectionError, ApiTimeoutError, ConfigurationError
+from lume_async.errors import ApiConnectionError, ApiTimeoutError, ClientClosedError, ConfigurationError
+from lume_async.testing import fake_client
 
 
 def keys_of(source: object) -> Keys:
@@ -121,6 +122,20 @@ async def test_the_question_ends_with_the_last_that_waits_for_it() -> None:
     assert question.cancelled()
     vault.open.set()
     assert await keys.get() == "k2"
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "from another thread"])
+async def test_the_question_ends_when_the_client_closes(elsewhere: bool) -> None:
+    client, transport = fake_client([], api_key=Vault())
+    calls = [asyncio.ensure_future(client.run_status("run_1")) for _ in range(3)]
+    while not (questions := asyncio.all_tasks() - {asyncio.current_task(), *calls}):
+        await asyncio.sleep(0)
+    await (asyncio.to_thread(asyncio.run, client.aclose()) if elsewhere else client.aclose())
+    errors = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [type(error) for error in errors] == [ClientClosedError] * 3
+    assert all(question.done() for question in questions)
+    assert transport.requests == []
 
 
 @pytest.mark.parametrize("answer", ["", None, 5, "a\x00", b"k"])

@@ -10,6 +10,7 @@ from lume_async import (
     LumeRun,
     Retry,
     RunTimeoutError,
+    ServerError,
 )
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, FakeTransport, fake_client, run_json
 
@@ -175,6 +176,15 @@ async def test_after_a_timeout_the_iteration_is_over() -> None:
 
     with pytest.raises(StopAsyncIteration):
         await anext(watch)
+
+
+async def test_the_last_error_is_the_cause_of_a_timeout() -> None:
+    client, _, _ = client_of(FakeAnswer(500))
+
+    with pytest.raises(RunTimeoutError) as caught:
+        await anext(client.watch("run_1", timeout=10))
+
+    assert isinstance(caught.value.__cause__, ServerError)
 
 
 async def test_a_closed_watch_is_over() -> None:
