@@ -320,6 +320,16 @@ async def test_many_refusals_in_a_row_make_everybody_wait() -> None:
     assert clock.now() - begun == pytest.approx(10)
 
 
+async def test_however_long_the_server_asks_for_all_pause_no_longer_than_the_retry_allows() -> None:
+    refusals = [FakeAnswer(503, headers={"Retry-After": "99999999999"})] * ROW
+    client, _, clock = client_of([*refusals, RUN], retry=Retry(max_retry_after=7))
+    begun = await paused(client, clock)
+
+    await client.run_status("run_1")
+
+    assert clock.now() - begun == pytest.approx(7)
+
+
 async def test_who_has_the_time_waits_as_long_as_the_server_asks_for() -> None:
     answers = [
         FakeAnswer(429, headers={"Retry-After": "3600"}),

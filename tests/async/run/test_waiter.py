@@ -246,6 +246,27 @@ async def test_the_deadline_may_come_before_the_last_of_so_many() -> None:
     assert probe.times == [0, 10, 15]
 
 
+async def test_a_cancelled_probe_is_no_error_to_tolerate() -> None:
+    started = asyncio.Event()
+
+    async def hangs(left: float | None) -> Seen[str]:
+        started.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    waiter = Waiter(hangs, CONSTANT, None, FakeClock(), random.Random(0), every_error)
+
+    async def wait() -> str:
+        return await waiter
+
+    task = asyncio.ensure_future(wait())
+    await started.wait()
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 # Whatever the numbers are
 
 
