@@ -146,6 +146,7 @@ async def test_a_server_that_is_away_all_the_time_is_a_timeout_caused_by_a_refus
 
     assert isinstance(caught.value.__cause__, ApiConnectionError)
     assert not caught.value.__cause__.reached
+    assert "ssl" not in str(caught.value.__cause__)  # there is none with http://
 
 
 async def test_a_stalled_answer_ends_with_its_attempt_not_with_the_wait() -> None:

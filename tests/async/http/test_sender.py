@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -61,6 +62,16 @@ async def test_retry_after_is_a_floor(status: int, retry_after: str, pause: floa
     await client.run_status("run_1")
 
     assert clock.now() - START == pytest.approx(pause, abs=0.2)
+
+
+async def test_a_retry_date_without_date_is_seen_from_our_clock() -> None:
+    clock = FakeClock()
+    until = formatdate(clock.wall() + 9, usegmt=True)
+    client, _ = fake_client([FakeAnswer(503, headers={"Retry-After": until}), RUN], clock=clock, retry=EVEN)
+
+    await client.run_status("run_1")
+
+    assert clock.now() - START == pytest.approx(9, abs=1)
 
 
 async def test_the_error_tells_what_the_server_said() -> None:
