@@ -74,6 +74,11 @@ def is_gone(pid: int) -> bool:
     return _parent_and_state(pid)[1] == "Z"
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a signal has stopped it."""
+    return _parent_and_state(pid)[1] == "T"
+
+
 async def gone(pids: list[int]) -> bool:
     """Whether all of these processes end within a few seconds."""
     deadline = asyncio.get_running_loop().time() + 5

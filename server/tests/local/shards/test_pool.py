@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,37 +97,49 @@ def _written(mark: Path) -> list[int]:
     return [int(mark.read_text())] if mark.exists() and mark.read_text() else []
 
 
+class Clock:
+    """The time of the pool, in which a minute passes at each pause for as long as one of its processes is stopped.
+
+    So only that one is silent for too long, however slow the machine is.
+    """
+
+    def __init__(self) -> None:
+        self.now, self.pauses, self.pool = 0.0, 0, Pool(1)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def pause(self) -> None:
+        self.pauses += 1
+        if any(processes.is_stopped(pid) for pid in self.pool.pids):
+            self.now += pool.SILENCE + 1
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(pool, "time", clock)
+    return clock
+
+
 @pytest.mark.thorough
-def test_a_silent_process_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "SILENCE", 0.5)
-    with Pool(1) as executor, pytest.raises(ExecutorLost, match="lost 3 times"):
-        list(executor.map(tasks.stop_itself, [{}], nothing))
+def test_a_silent_process_is_replaced(clock: Clock) -> None:
+    with clock.pool as executor, pytest.raises(ExecutorLost, match="lost 3 times"):
+        list(executor.map(tasks.stop_itself, [{}], clock.pause))
 
 
 @pytest.mark.parametrize("bytes_of_a_task", [1_000, 3_000_000])
-def test_a_process_that_takes_no_task_is_replaced(
-    monkeypatch: pytest.MonkeyPatch, bytes_of_a_task: int
-) -> None:
+def test_a_process_that_takes_no_task_is_replaced(clock: Clock, bytes_of_a_task: int) -> None:
     """Stopped, it takes no more than fits into a pipe: whoever waits for it is asked for a pause all the same."""
-    monkeypatch.setattr(pool, "SILENCE", 0.5)
-    pauses = 0
-
-    def pause() -> None:
-        nonlocal pauses
-        pauses += 1
-
-    with Pool(1) as executor:
-        assert len(list(executor.map(tasks.double, [{"value": 1}], nothing))) == 1
+    with clock.pool as executor:
+        assert len(list(executor.map(tasks.double, [{"value": 1}], clock.pause))) == 1
         (stopped,) = executor.pids
         os.kill(stopped, signal.SIGSTOP)
         argument = {"value": 2, "more": "x" * bytes_of_a_task}
-        timer = threading.Timer(20, os.kill, (stopped, signal.SIGKILL))
-        timer.start()
-        assert [one["value"] for one in executor.map(tasks.double, [argument], pause)] == [4]
-        assert timer.is_alive(), "nobody else had to end it"
-        timer.cancel()
+        before = clock.pauses
+        assert [one["value"] for one in executor.map(tasks.double, [argument], clock.pause)] == [4]
         assert executor.pids != [stopped]
-    assert pauses > 1
+    assert clock.pauses > before + 1
 
 
 def test_large_tasks_arrive_whole() -> None:
