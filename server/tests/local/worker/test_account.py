@@ -20,12 +20,6 @@ from lume_local._worker.steps import Context
 CONTENT = 'id\n1\nx\n2\n3,\n"4\n'
 
 
-def test_what_was_counted(tmp_path: Path) -> None:
-    metrics = execute(tmp_path, CONTENT).metrics
-    assert metrics["source"] == {"bytes": len(CONTENT), "lines": 6, "records": 5}
-    assert (metrics["rows_read"], metrics["rows_mapped"], metrics["rows_rejected"]) == (5, 2, 3)
-
-
 @pytest.mark.parametrize("more", [1, -1])
 def test_rows_that_are_read_and_were_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int

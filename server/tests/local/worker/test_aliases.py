@@ -37,12 +37,8 @@ MAPPED = [("ann@x.org", 1.5, "ANN@x.org /1.5")]
     ],
 )
 def test_spellings_that_count_as_one(name: str, same: str) -> None:
-    assert folded(name) == folded(same)
-
-
-@pytest.mark.parametrize("name", ["e+mail", "emails", "mail", "e-mail2"])
-def test_spellings_that_do_not(name: str) -> None:
-    assert folded(name) != folded("E-Mail")
+    assert folded(name) == folded(same) != folded(f"{name}2")
+    assert folded("e+mail") != folded("E-Mail")
 
 
 def as_csv(header: tuple[str, str], folder: Path) -> bytes:
@@ -80,11 +76,15 @@ FOLDED = [
 ]
 
 
-@pytest.mark.parametrize("format", ["csv", "excel", "parquet", "ndjson"])
-@pytest.mark.parametrize("header", [*EXACT, *FOLDED], ids=" ".join)
+@pytest.mark.parametrize(
+    ("format", "header"),
+    [
+        *(("csv", header) for header in (*EXACT, *FOLDED)),
+        *((format, header) for format in ("excel", "parquet") for header in (EXACT[2], FOLDED[1])),
+        ("ndjson", EXACT[2]),  # whose names are compared exactly
+    ],
+)
 def test_every_header_through_one_flow(tmp_path: Path, format: str, header: tuple[str, str]) -> None:
-    if format == "ndjson" and header in FOLDED:
-        pytest.skip("names in JSON are compared exactly")
     content = globals()[f"as_{format}"](header, tmp_path)
     result = execute(tmp_path / "run", content, columns=COLUMNS, source={"format": format})
     assert result.mapped == MAPPED
@@ -92,20 +92,11 @@ def test_every_header_through_one_flow(tmp_path: Path, format: str, header: tupl
     assert result.metrics["source"]["aliases"] == {"email": [header[0]], "amount": [header[1]]}
 
 
-@pytest.mark.parametrize("format", ["csv", "ndjson"])
-def test_rejects_come_back_through_the_same_flow(tmp_path: Path, format: str) -> None:
-    rows = [(f"{n}@x.org", str(n) if n % 3 else "x") for n in range(100)]
-    header = ("E-Mail", "Montant")
-    content = (
-        "".join(json.dumps(dict(zip(header, row, strict=True))) + "\n" for row in rows)
-        if format == "ndjson"
-        else "\n".join(map(",".join, (header, *rows)))
-    )
-    first = execute(tmp_path / "first", content, columns=COLUMNS, source={"format": format})
-    mended = first.rejects_file.replace(b",x", b",7")
-    again = execute(tmp_path / "again", mended, columns=COLUMNS, source={"format": format})
-    assert (len(first.mapped), len(again.mapped)) == (66, 34)
-    assert sorted(row[0] for row in (*first.mapped, *again.mapped)) == sorted(email for email, _ in rows)
+def test_rejects_come_back_through_the_same_flow(tmp_path: Path) -> None:
+    content = "E-Mail,Montant\na@x.org,1\nb@x.org,x\n"
+    first = execute(tmp_path / "first", content, columns=COLUMNS)
+    again = execute(tmp_path / "again", first.rejects_file.replace(b",x", b",7"), columns=COLUMNS)
+    assert [row[0] for row in (*first.mapped, *again.mapped)] == ["a@x.org", "b@x.org"]
 
 
 def test_files_that_call_it_differently(tmp_path: Path) -> None:
@@ -137,8 +128,10 @@ def test_two_of_them_in_one_file_are_an_error(tmp_path: Path, format: str) -> No
 
 def test_unless_the_flow_says_which_wins(tmp_path: Path) -> None:
     columns = COLUMNS | {"email": {"from": {"first": ["E-Mail", "Email"]}, "sql": "value"}}
-    result = execute(tmp_path, BOTH["csv"], columns=columns)
+    result = execute(tmp_path / "a", BOTH["csv"], columns=columns)
     assert [row[0] for row in result.mapped] == ["b@x.org"]
+    own = {"customer": {"from": {"first": ["client"]}}}
+    assert execute(tmp_path / "b", b"customer,client\na,b\n", columns=own).mapped == [("b",)]
 
 
 def test_the_exact_name_wins_over_the_folded_one(tmp_path: Path) -> None:
@@ -217,25 +210,6 @@ def test_objects_over_shards_are_one_file(
         return
     assert sharded.shards["count"] > 2
     assert sharded.metrics["rows_mapped"] == len(lines)
-
-
-@pytest.mark.thorough
-def test_files_over_shards_that_call_it_differently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
-    first = "E-Mail,Betrag\n" + "".join(f"{n}@x.org,{n}\n" for n in range(50))
-    second = "amount,?,EMAIL\n" + "".join(f"{n if n % 7 else 'x'},?,{n}@y.org\n" for n in range(50))
-    files = [("a.csv", first.encode()), ("b.csv", second.encode())]
-    sharded = compared(tmp_path, files, ENGINE, columns=COLUMNS)
-    assert sharded.metrics["rows_mapped"] == 92
-    assert sharded.metrics["source"]["aliases"] == {
-        "email": ["E-Mail", "EMAIL"],
-        "amount": ["Betrag", "amount"],
-    }
-
-
-def test_the_listed_names_come_before_the_own_one(tmp_path: Path) -> None:
-    columns = {"customer": {"from": {"first": ["client"]}}}
-    assert execute(tmp_path, b"customer,client\na,b\n", columns=columns).mapped == [("b",)]
 
 
 @pytest.mark.parametrize("names", [["customer.name"], {"first": ["customer.name"]}])

@@ -8,51 +8,23 @@ import pytest
 from local.one_run import one_column
 
 VALUES = [
-    *(
-        "2024-02-29",
-        "2023-02-29",
-        "29/02/2024",
-        "Feb 29, 2024",
-        "feb 29, 2024",
-        " 2024-02-29",
-        "2024-02-29 ",
-        "",
-    ),
-    *(
-        "0000-01-01",
-        "9999-12-31",
-        "10000-01-01",
-        "infinity",
-        "-infinity",
-        "epoch",
-        "today",
-        "2024-2-3",
-        "24-02-03",
-    ),
-    *(
-        "2024-02-29 10:00",
-        "2024-02-29T10:00:00",
-        "x",
-        "2024-13-01",
-        "01/13/2024",
-        "2024-02-29\t",
-        "é",
-        "20240229",
-    ),
+    *("2024-02-29", "2023-02-29", "29/02/2024", "Feb 29, 2024", "feb 29, 2024", " 2024-02-29", "2024-02-29 "),
+    *("", "0000-01-01", "9999-12-31", "10000-01-01", "infinity", "-infinity", "epoch", "today", "2024-2-3"),
+    *("24-02-03", "2024-02-29 10:00", "2024-02-29T10:00:00", "x", "2024-13-01", "01/13/2024"),
+    *("2024-02-29\t", "é", "20240229"),
 ]
 
 
 @pytest.mark.parametrize(
     "formats", ["'%Y-%m-%d'", "['%Y-%m-%d', '%d/%m/%Y', '%b %d, %Y']", "['%Y-%m-%d %H:%M', '%x']", "'%Y%m%d'"]
 )
-@pytest.mark.parametrize("value", ["v", "upper(trim(v))", "CASE WHEN v <> 'x' THEN v END"])
-def test_the_same_as_try(tmp_path: Path, formats: str, value: str) -> None:
+def test_the_same_as_try(tmp_path: Path, formats: str) -> None:
     def outcomes(name: str, sql: str) -> list[Any]:
         return one_column(tmp_path / name, VALUES, sql=sql, sql_type="TIMESTAMP")
 
+    value = "CASE WHEN v <> 'x' THEN upper(trim(v)) END"
     quick = outcomes("quick", f"strptime({value}, {formats})")
     assert quick == outcomes("tried", f"strptime({value}, {formats}) + INTERVAL 0 DAY")
-    assert quick == outcomes("chosen", f"CASE WHEN true THEN strptime({value}, {formats}) END")
 
 
 def test_formats_with_offsets(tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ LINES = {
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("rejects", [".csv", ".ndjson", ".parquet"])
-@pytest.mark.parametrize("format", ["csv", "ndjson"])
+@pytest.mark.parametrize(
+    ("format", "rejects"), [("csv", ".csv"), ("csv", ".parquet"), ("ndjson", ".csv"), ("ndjson", ".ndjson")]
+)
 def test_its_memory_is_bounded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, rejects: str
 ) -> None:
@@ -61,7 +62,7 @@ def test_its_memory_is_bounded(
     assert peaks[0] < bound * LENGTH
 
 
-@pytest.mark.parametrize("cut", [*range(1, 12)])
+@pytest.mark.parametrize("cut", [1, 2, 3, 7, 11])
 def test_a_long_line_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: int) -> None:
     """Wherever the blocks end: within the line, before or within its line end, or behind it."""
     monkeypatch.setattr(scan, "_BLOCK", cut)
@@ -83,8 +84,8 @@ def test_usual_lines_are_read_in_small_blocks(tmp_path: Path, monkeypatch: pytes
         tracemalloc.stop()
 
     monkeypatch.setattr(scan.Scanner, "scan", traced)
-    content = "id,name\n" + "".join(f'{n},"name, {n}"\n' for n in range(400_000))
-    assert execute(tmp_path, content, columns=COLUMNS).metrics["rows_mapped"] == 400_000
+    content = "id,name\n" + "".join(f'{n},"name, {n}"\n' for n in range(200_000))
+    assert execute(tmp_path, content, columns=COLUMNS).metrics["rows_mapped"] == 200_000
     assert peaks[0] < 4 * scan._BLOCK < 2_500_000
 
 

@@ -24,22 +24,6 @@ def objects(result: Result) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.rejects_file.decode("utf-8", "surrogateescape").splitlines()]
 
 
-def test_decimals_keep_every_digit(tmp_path: Path) -> None:
-    numbers = [
-        "12345678901234567.89",
-        "0.1",
-        "-0.000001",
-        "1e3",
-        "1.5E-2",
-        "99999999999999999999",
-        "1.10",
-        "-7",
-    ]
-    lines = "".join(f'{{"v": {number}}}\n' for number in numbers)
-    column = {"v": {"type": "number", "sql_type": "DECIMAL(38,10)"}}
-    assert run(tmp_path, lines, columns=column).mapped == [(Decimal(number),) for number in numbers]
-
-
 def test_texts_of_numbers_have_their_value(tmp_path: Path) -> None:
     numbers = [
         "12345678901234567.89",
@@ -59,69 +43,35 @@ def test_numbers_within_objects_keep_their_value(tmp_path: Path) -> None:
     assert run(tmp_path, line, columns=columns).mapped == [("12345678901234567.89", "1.5")]
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        *(
-            '{"v": NaN}',
-            '{"v": nan}',
-            '{"v": Infinity}',
-            '{"v": -inf}',
-            '{"v": 1,}',
-            '{"v": [1,]}',
-            '{"v": [1 , ]}',
-        ),
-        *(
-            '{"v": {"w": NaN}}',
-            '{"v": 01}',
-            '{"v": .5}',
-            '{"v": 5.}',
-            '{"v": +1}',
-            '{"v": "\\ud800"}',
-            '{"v": "\t"}',
-        ),
-        *(
-            "[1]",
-            "1",
-            "null",
-            "not json",
-            '{"v": 1} {"v": 2}',
-            '{"v": 1',
-            "{'v': 1}",
-            '{"v": 1}//',
-            '{"v": "\x01"}',
-        ),
-    ],
-)
-def test_what_is_not_strict_json_is_rejected(tmp_path: Path, line: str) -> None:
-    result = run(tmp_path, '{"v": 1}\n' + line + '\n{"v": 2}\n', columns={"v": {}})
+NOT_STRICT = [
+    *('{"v": NaN}', '{"v": nan}', '{"v": Infinity}', '{"v": -inf}', '{"v": 1,}', '{"v": [1,]}'),
+    *('{"v": [1 , ]}', '{"v": {"w": NaN}}', '{"v": 01}', '{"v": .5}', '{"v": 5.}', '{"v": +1}'),
+    *('{"v": "\\ud800"}', '{"v": "\t"}', '{"v": "\x01"}', '{"v": 1} {"v": 2}', '{"v": 1', "{'v': 1}"),
+    *('{"v": 1}//', "[1]", "1", "null", "not json"),
+]
+REPEATING = [
+    *('{"v": 1, "v": 2}', '{"v": 1, "v": 1}', '{"v": 1, "\\u0076": 2}', '{"v": {"a": 1, "a": 1e2}}'),
+    *('{"v": [{"b": 1}, {"b": 1, "b": 1}]}', '{"v": [[{"b": 1, "b": 1}]]}', '{"v": {"{": 1, "{": 2}}'),
+]
+
+
+def test_what_is_not_strict_json_or_repeats_a_key_is_rejected(tmp_path: Path) -> None:
+    lines = [*NOT_STRICT, *REPEATING]
+    result = run(tmp_path, '{"v": 1}\n' + "\n".join(lines) + '\n{"v": 2}\n', columns={"v": {}})
     assert result.mapped == [("1",), ("2",)]
+    why = ["not a JSON object"] * len(NOT_STRICT) + ["repeats a key"] * len(REPEATING)
     assert objects(result) == [
-        {"_lume_line": 2, "_lume_reasons": "malformed line: not a JSON object", "_lume_raw": line}
+        {"_lume_line": number, "_lume_reasons": f"malformed line: {reason}", "_lume_raw": line}
+        for number, (reason, line) in enumerate(zip(why, lines, strict=True), 2)
     ]
 
 
-@pytest.mark.parametrize(
-    "line", ['{"v": 1, "v": 2}', '{"v": 1, "v": 1}', '{"v": 1, "\\u0076": 2}', '{"v": {"a": 1, "a": 1e2}}']
-)
-def test_repeated_keys_are_rejected(tmp_path: Path, line: str) -> None:
-    result = run(tmp_path, '{"v": 1}\n' + line + "\n", columns={"v": {}})
-    assert result.mapped == [("1",)]
-    assert objects(result)[0]["_lume_reasons"] == "malformed line: repeats a key"
-
-
-@pytest.mark.parametrize("first", ["x", "[]", "[1]", "7", '{"\\ud800": 1}', "[" * 100_000])
+@pytest.mark.parametrize("first", ["x", '{"\\ud800": 1}', "[" * 100_000])
 def test_what_is_no_object_is_rejected_after_a_first_line_that_is_none(tmp_path: Path, first: str) -> None:
     others = ['"s"', '[{"v": 5}]', "7", "null", "true", "[]"]
     result = run(tmp_path, "\n".join([first, *others, '{"v": 1}', "{}"]), columns={"v": {}})
     assert result.mapped == [("1",), (None,)]
     assert [one["_lume_raw"] for one in objects(result)] == [first, *others]
-
-
-@pytest.mark.parametrize("first", ["", "{}"])
-def test_what_is_no_object_is_rejected_after_a_line_without_keys(tmp_path: Path, first: str) -> None:
-    result = run(tmp_path, f'{first}\n"s"\n[1]\nnull\n{{"v": 1}}\n', columns={"v": {}})
-    assert [one["_lume_raw"] for one in objects(result)] == ['"s"', "[1]", "null"]
 
 
 def test_only_one_bom_is_none_of_the_data(tmp_path: Path) -> None:
@@ -171,24 +121,6 @@ def test_long_lines(tmp_path: Path) -> None:
     result = run(tmp_path, "\n".join(lines), columns={"v": {}})
     assert [len(text) for (text,) in result.mapped] == [10, 20, 1_999_991]
     assert [len(one["_lume_raw"]) for one in objects(result)] == [2_500_009, 2_000_001]
-
-
-@pytest.mark.thorough
-def test_many_lines_some_doubtful(tmp_path: Path) -> None:
-    lines = [json.dumps({"n": n, "v": f"text {n}"}) for n in range(120_000)]
-    for n in range(0, 120_000, 1000):
-        lines[n] = f'{{"n": {n}, "v": 1234567890123456.789}}' if n % 2000 else f'{{"n": {n}, "v": NaN}}'
-    result = run(tmp_path, "\n".join(lines), columns={"n": {"type": "integer"}, "v": {}})
-    assert [n for n, _ in result.mapped] == [n for n in range(120_000) if n % 2000]
-    assert {text for n, text in result.mapped if n % 1000 == 0} == {"1234567890123456.789"}
-    assert [one["_lume_line"] for one in objects(result)] == [n + 1 for n in range(0, 120_000, 2000)]
-
-
-def test_rejects_as_csv_have_the_whole_line(tmp_path: Path) -> None:
-    lines = '{"v": "x", "other": 1}\nbad\n{"v": 3}\n'
-    result = run(tmp_path, lines, ".csv", columns={"v": {"type": "integer"}})
-    assert [row["_lume_object"] for row in result.rejects] == ['{"v": "x", "other": 1}', ""]
-    assert result.raws == ["bad"]
 
 
 @pytest.mark.thorough
@@ -269,27 +201,6 @@ def test_a_member_that_no_row_has_is_told(tmp_path: Path, lines: list[str], warn
     assert run(tmp_path, "\n".join(lines), columns=COLUMNS).metrics["warnings"] == warnings
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        '{"id": 1, "o": {"b": 1, "b": 2}}',
-        '{"id": 1, "o": {"b": 1, "c": {"d": 1, "d": 1}}}',
-        '{"id": 1, "o": [{"b": 1}, {"b": 1, "b": 1}]}',
-        '{"id": 1, "o": [[{"b": 1, "b": 1}]]}',
-        '{"id": 1, "o": {"b": 1, "\\u0062": 2}}',
-        '{"id": 1, "o": {"{": 1, "{": 2}}',
-    ],
-)
-@pytest.mark.parametrize("first", ["", '{"id": 0, "o": {"b": 1}}\n', '{"id": 0, "o": [{"b": 1}]}\n'])
-def test_a_key_that_a_nested_object_repeats(tmp_path: Path, line: str, first: str) -> None:
-    good = '{"id": 2, "o": {"b": {"b": [{"b": 1}]}}}'
-    result = run(tmp_path, f"{first}{line}\n{good}\n", columns={"id": {"type": "integer"}, "o": {}})
-    assert [row[0] for row in result.mapped] == ([0, 2] if first else [2])
-    assert [(one["_lume_line"], one["_lume_reasons"], one["_lume_raw"]) for one in objects(result)] == [
-        (2 if first else 1, "malformed line: repeats a key", line)
-    ]
-
-
 def written(pairs: list[tuple[str, str]]) -> str:
     return "{" + ", ".join(f"{json.dumps(key, ensure_ascii=False)}: {value}" for key, value in pairs) + "}"
 
@@ -315,8 +226,7 @@ def repeats(line: str) -> bool:
     return any(found)
 
 
-@pytest.mark.thorough
-@examples(120)
+@examples(60)
 @given(st.lists(VALUES, min_size=1, max_size=3), st.lists(st.integers(0, 2), min_size=1, max_size=6))
 def test_random_objects(values: list[str], order: list[int]) -> None:
     """The same few lines in a random order: most have the shape of the first one, or nearly so."""

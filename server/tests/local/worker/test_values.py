@@ -1,7 +1,5 @@
 """Values that a type can't hold exactly, and values that are none: kept or rejected, never changed."""
 
-import datetime as dt
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -101,46 +99,6 @@ def test_results_of_expressions_that_would_change(tmp_path: Path, sql: str, colu
     result = execute(tmp_path, "v\n0\n1\n", ".ndjson", columns=columns)
     assert result.mapped == [(0, None)]
     assert result.reasons[0].startswith("v: is not a valid")
-
-
-def test_a_time_of_day_from_strptime(tmp_path: Path) -> None:
-    assert one_column(tmp_path, ["10:30"], format="time", sql="strptime(v, '%H:%M')") == [dt.time(10, 30)]
-
-
-def test_numbers_that_are_too_large(tmp_path: Path) -> None:
-    values = ["1e308", "1e309", "-1e309", "1e-400", "1" + "0" * 400]
-    assert one_column(tmp_path / "a", values, type="number") == [1e308, ..., ..., 0.0, ...]
-    singles = one_column(tmp_path / "b", ["3e38", "1e39"], type="number", sql_type="FLOAT")
-    assert [value is ... for value in singles] == [False, True]
-
-
-@pytest.mark.parametrize(
-    ("sql_type", "expected"),
-    [
-        (
-            "DECIMAL(3,0)",
-            {".5": ..., ".0": Decimal(0), "5.": Decimal(5), "5.0": Decimal(5), "5.1": ..., "-.5": ...},
-        ),
-        (
-            "DECIMAL(3,1)",
-            {".5": Decimal("0.5"), ".05": ..., ".50": Decimal("0.5"), "+.5": Decimal("0.5"), ".": ...},
-        ),
-        ("DECIMAL(2,2)", {"0.99": Decimal("0.99"), "1": ..., "1.00": ..., "0.990": Decimal("0.99")}),
-    ],
-)
-def test_decimals(tmp_path: Path, sql_type: str, expected: dict[str, Any]) -> None:
-    found = one_column(tmp_path, list(expected), type="number", sql_type=sql_type)
-    assert dict(zip(expected, found, strict=True)) == expected
-
-
-def test_decimals_as_json(tmp_path: Path) -> None:
-    values = ["123456789012345.67", "-0.01", "99999999999999.99", "1.10"]
-    columns = {"v": {"type": "number", "sql_type": "DECIMAL(17,2)"}}
-    execute(tmp_path, "v\n" + "\n".join(values), ".ndjson", columns=columns)
-    lines = (tmp_path / "mapped.ndjson").read_text().splitlines()
-    assert [Decimal(line.removeprefix('{"v":').removesuffix("}")) for line in lines] == [
-        Decimal(v) for v in values
-    ]
 
 
 def test_a_rejected_duplicate_holds_no_value(tmp_path: Path) -> None:
