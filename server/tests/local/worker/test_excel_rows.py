@@ -68,12 +68,6 @@ def test_a_workbook_without_sheets(tmp_path: Path) -> None:
         run(tmp_path, workbook(part=BOOK, text=f"<workbook {SPACE}><sheets/></workbook>"))
 
 
-@pytest.mark.thorough
-def test_gaps_and_cells_without_places_are_fine(tmp_path: Path) -> None:
-    rows = '<row r="4"><c><v>1</v></c></row><row><c r="A5"><v>2</v></c></row><row r="1048576"><c><v>3</v></c></row>'
-    assert run(tmp_path, workbook(rows)) == [(1,), (2,), (3,)]
-
-
 def test_a_sheet_that_begins_below_its_first_row_has_no_header(tmp_path: Path) -> None:
     text = f'<worksheet {SPACE}><sheetData><row r="2"><c r="A2"><v>1</v></c></row></sheetData></worksheet>'
     with pytest.raises(RunFailed, match="has no header"):

@@ -58,14 +58,11 @@ def run(folder: Path, content: bytes, **column: Any) -> list[Any]:
         ([[{"a": [TENTH]}]], pa.list_(pa.struct([("a", pa.list_(WIDE))])), r"\(in it v\.list\.element\.a"),
     ],
 )
-@pytest.mark.parametrize("read", ["v", "id"])
-def test_decimals_of_more_digits_are_refused(
-    tmp_path: Path, values: Any, kind: Any, words: str, read: str
-) -> None:
+def test_decimals_of_more_digits_are_refused(tmp_path: Path, values: Any, kind: Any, words: str) -> None:
     """Also where the flow doesn't read them: they would stand in its rejects."""
     content = written(tmp_path, values, kind)
     with pytest.raises(RunFailed, match=f"{words}.* or as a string, then submit that. Nothing was read"):
-        run(tmp_path, content, sql=read)
+        run(tmp_path, content, sql="v" if kind is WIDE else "id")
     with pytest.raises(ConfigurationError, match=r"^column 'v' of made.parquet is dec"):
         sampled(tmp_path / "made.parquet")
 

@@ -47,23 +47,6 @@ FORMATS = pytest.mark.parametrize(("format", "made"), [("csv", as_csv), ("excel"
 
 
 @FORMATS
-def test_a_flow_reads_columns_without_a_name_of_their_own(tmp_path: Path, format: str, made: Any) -> None:
-    content = made(["", "n", "n"], ["x", "1", "2"], ["y", "", "4"])
-    columns = {
-        "row": {"sql": '"column_1"'},
-        "first": {"sql": "n_1", "required": True},
-        "other": {"sql": "n_2"},
-    }
-    found = execute(tmp_path / "a", content, columns=columns, source={"format": format})
-    assert found.mapped == [("x", "1", "2")]
-    (reject,) = found.rejects
-    assert (reject["column_1"], reject["n_1"], reject["n_2"]) == ("y", "", "4")
-    mended = found.rejects_file.replace(b",,4", b",3,4")
-    again = execute(tmp_path / "b", mended, columns=columns, source={"format": format})
-    assert again.mapped == [("y", "3", "4")]
-
-
-@FORMATS
 def test_a_repeated_name_is_not_read_by_chance(tmp_path: Path, format: str, made: Any) -> None:
     content = made(["id", "amount", "amount"], ["1", "2", "3"])
     with pytest.raises(RunFailed) as failed:
