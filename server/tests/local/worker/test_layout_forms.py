@@ -133,29 +133,6 @@ def test_a_layout_has_what_recognises_its_files() -> None:
     }
 
 
-def test_the_contract_is_common_to_all() -> None:
-    form = whole()
-    plain = alone("webshop")
-
-    assert form["sources"] == form["aliases"] == {}
-    assert [(one["name"], one["ordered"]) for one in form["columns"]] == [
-        (one["name"], one["ordered"]) for one in plain["columns"]
-    ]
-    for key in ("unique", "references", "expect", "rules", "judged_by_table"):
-        assert form[key] == plain[key]
-    assert form["cleaners"] == alone("mueller")["cleaners"]
-    assert form["seeds"]["countries"]["columns"] == ["name", "tax", "kind"]
-    assert len(form["lookups"]) == 2  # two layouts look the same key up
-    assert [len(one["lookups"]) for one in form["layouts"].values()] == [0, 1, 2]
-    assert {key for one in form["layouts"].values() for key in one} == {
-        *(set(plain) - {"checks", "cleaners", "expect", "judged_by_table", "layouts", "references", "rules"})
-        - {"seeds", "siblings", "unique"},
-        *("match", "required"),
-    }
-    assert (plain["layouts"], form["where"]) == ({}, "{'v': true}")
-    assert compiled(layouts={"a": {"columns": {"id": '"A"'}}})["where"] is None
-
-
 def test_a_check_that_only_some_layouts_have_asks_for_the_layout() -> None:
     form = whole()
     own = [(one["reason"], one["sql"]) for one in form["checks"] if "_lume_layout" in one["sql"]]
@@ -198,14 +175,6 @@ def only(sql: str, *names: str) -> str:
 def test_checks_keep_their_order(of_layouts: dict[str, list[str]], merged: list[str]) -> None:
     found = checks_of_all({name: list(map(check, checks)) for name, checks in of_layouts.items()})
     assert [one["sql"] for one in found] == merged
-
-
-def test_one_check_with_two_reasons_is_two() -> None:
-    found = checks_of_all({"a": [check("x", "this")], "b": [check("x", "that")]})
-    assert sorted((one["reason"], one["sql"]) for one in found) == [
-        ("that", only("x", "b")),
-        ("this", only("x", "a")),
-    ]
 
 
 MISTAKES: list[tuple[dict[str, Any], str]] = [
@@ -258,14 +227,6 @@ def test_a_default_has_its_mistake_in_the_contract() -> None:
     columns = {"id": {"sql": "now()"}, "name": {}}
     with pytest.raises(FlowError, match=r"^columns\.id\.sql: calls now"):
         compiled(columns=columns, layouts={"a": {"columns": {"name": '"A"'}}, "b": {}})
-
-
-def test_what_binds_and_does_not_run_is_found_in_every_layout() -> None:
-    columns = {"id": {}, "name": {}}
-    bad = {"columns": {"name": "regexp_replace(\"a\", '(', '')"}}
-    with pytest.raises(FlowError) as caught:
-        compiled(columns=columns, layouts={"a": {"columns": {"id": '"A"'}}, "b": bad})
-    assert str(caught.value).startswith("layouts.b.columns.name.sql: can't be run: ")
 
 
 def test_a_filter_that_binds_and_does_not_run_is_found_in_every_layout() -> None:

@@ -88,7 +88,7 @@ WORDS = st.text(
     more=st.lists(WORDS, max_size=4),
     above=st.lists(st.lists(WORDS, min_size=1, max_size=3), max_size=3),
 )
-@examples(400)
+@examples(150)
 def test_it_is_the_one_that_reads_the_names(
     setting: Setting, data: st.DataObject, n: int, more: list[str], above: list[list[str]]
 ) -> None:
@@ -103,7 +103,7 @@ def test_it_is_the_one_that_reads_the_names(
 
 
 @given(n=st.integers(0, 15), left_out=st.integers(0, 2), more=st.lists(WORDS, max_size=4))
-@examples(200)
+@examples(100)
 def test_it_is_none_without_one_of_them(setting: Setting, n: int, left_out: int, more: list[str]) -> None:
     header = [name for k, name in enumerate(NAMES[n]) if k != left_out] + [f"x {one}" for one in more]
     source = LAYOUTS[f"l{n}"]["source"]
@@ -118,7 +118,7 @@ def test_it_is_none_without_one_of_them(setting: Setting, n: int, left_out: int,
     ),
 )
 @example(header=[*NAMES[0], "x"])
-@examples(400)
+@examples(150)
 def test_what_is_recognised_can_be_read(setting: Setting, header: list[str]) -> None:
     """As the reader finds the header, and its columns in it."""
     content = lines(",", [header, ["1"] * len(header)]).encode()

@@ -5,9 +5,7 @@ import gzip
 import io
 import json
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +71,10 @@ def test_in_the_dialect_of_the_source(tmp_path: Path, options: dict[str, str]) -
         assert text.split("'")[0].split("\\")[0].split('"')[0] in mended, number
 
 
-@pytest.mark.parametrize(("format", "encoding"), [("csv", "utf-8"), ("csv", "utf-16"), ("ndjson", "utf-8")])
-@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+@pytest.mark.parametrize(
+    ("compression", "format", "encoding"),
+    [("gzip", "csv", "utf-16"), ("zstd", "csv", "utf-8"), ("gzip", "ndjson", "utf-8")],
+)
 def test_of_a_source_that_is_compressed(tmp_path: Path, compression: str, format: str, encoding: str) -> None:
     """Nobody compresses what was mended in an editor."""
     packed = gzip.compress if compression == "gzip" else zstd.compress
@@ -122,17 +122,6 @@ def test_two_halves_of_a_quoted_field_do_not_become_one(tmp_path: Path) -> None:
     assert again.mapped == [("5", "d")]
     assert again.raws == first.raws
     assert [row["_lume_line"] for row in again.rejects] == ["2", "3", "4"]
-
-
-def test_bytes_are_kept_for_good(tmp_path: Path) -> None:
-    content = b"id,t\n1,a\n2,\xff\x81\n"
-    columns = {"id": {}, "t": {}}
-    for n, encoding in enumerate(["utf-8", "cp1252"]):
-        changes = {"columns": columns, "source": {"csv": {"encoding": encoding}}}
-        first = execute(tmp_path / f"{n}a", content, **changes)
-        again = execute(tmp_path / f"{n}b", first.rejects_file + b",,,3,c,\n", **changes)
-        assert b"2,\xff\x81" in again.rejects_file
-        assert again.mapped == [("3", "c")]
 
 
 NDJSON: dict[str, Any] = {"source": {"format": "ndjson"}, "columns": {"v": {"type": "integer"}}}
@@ -298,7 +287,7 @@ def test_what_is_within_an_object_that_was_edited(tmp_path: Path) -> None:
     assert again.metrics["reject_reasons"] == {"malformed line: repeats a key": 1}
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".ndjson", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_what_is_not_mended_is_rejected_again(tmp_path: Path, suffix: str) -> None:
     source = {"format": "ndjson"}
     lines = ['{"id": 1, "e": "."}', OBJECTS[1], '{"id": 3,}', '{"id": 4, "id": 5}', "[1]", '{"e": NaN}']
@@ -369,8 +358,7 @@ def test_rejects_of_csv_as_objects(tmp_path: Path, options: dict[str, str]) -> N
     assert execute(tmp_path / "c", lost, **changes).reasons == [LOST]
 
 
-@pytest.mark.parametrize("delim", [",", ";", "\t"])
-@pytest.mark.parametrize("format", ["ndjson", "json", "parquet"])
+@pytest.mark.parametrize(("format", "delim"), [("ndjson", ";"), ("json", ","), ("parquet", "\t")])
 def test_rejects_that_a_spreadsheet_has_saved(tmp_path: Path, format: str, delim: str) -> None:
     columns = SEEN | {"e": {}}
     rows = [ROW] if format == "parquet" else OBJECTS
@@ -391,13 +379,7 @@ def test_a_column_that_is_there_twice(tmp_path: Path) -> None:
         execute(tmp_path, content, source={"format": "json"}, columns={"id": {}})
 
 
-def test_rejects_without_rows(tmp_path: Path) -> None:
-    again = execute(tmp_path, "_lume_row,id", source={"format": "ndjson"}, columns={"id": {}})
-    assert (again.mapped, again.metrics["rows_read"]) == ([], 0)
-
-
-@pytest.mark.parametrize("delim", [",", ";", "\t"])
-def test_rejects_of_a_workbook(tmp_path: Path, delim: str) -> None:
+def test_rejects_of_a_workbook(tmp_path: Path) -> None:
     """As they were written, or as a spreadsheet has saved them."""
     changes: dict[str, Any] = {
         "columns": {"id": {"type": "integer"}, "name": {}},
@@ -417,7 +399,7 @@ def test_rejects_of_a_workbook(tmp_path: Path, delim: str) -> None:
     rows = list(csv.reader(io.StringIO(again.rejects_file.decode(), newline="")))
     for row in rows[1:]:
         row[3:] = ["7", "M", ""]
-    mended = b"\xef\xbb\xbf" + written(rows, {"delim": delim})
+    mended = b"\xef\xbb\xbf" + written(rows, {"delim": ";"})
     assert execute(tmp_path / "c", mended, **changes).mapped == [(7, "M")] * 4
 
 
@@ -454,14 +436,10 @@ def whole(row: dict[Any, Any], delim: str) -> dict[str, str]:
     return {**row, "_lume_raw": delim.join([row["_lume_raw"] or "", *rest])}
 
 
-def pairs() -> Iterator[Any]:
-    """Every dialect, and every way to save one; all of both with `--thorough`."""
-    for options, saved_as in product(DIALECTS, SAVED):
-        is_first = options == DIALECTS[0] or saved_as == SAVED[0]
-        yield pytest.param(options, *saved_as, marks=() if is_first else pytest.mark.thorough)
-
-
-@pytest.mark.parametrize(("options", "delim", "encoding"), list(pairs()))
+@pytest.mark.parametrize(
+    ("options", "delim", "encoding"),
+    [*((DIALECTS[0], *saved_as) for saved_as in SAVED), *((one, *SAVED[0]) for one in DIALECTS[2:])],
+)
 def test_mended_in_a_spreadsheet(tmp_path: Path, options: dict[str, str], delim: str, encoding: str) -> None:
     """Whatever the dialect of the source: the server knows that these are rejects, and how they were saved."""
     rows = [["id", "t"], ["1", "fine"], ["x", "Jörg & Ä"], ["x", "a b"], ["x", ""], ["2"], ["3", "b", "c"]]
@@ -469,8 +447,6 @@ def test_mended_in_a_spreadsheet(tmp_path: Path, options: dict[str, str], delim:
     first = execute(tmp_path / "a", written(rows, options), **changes)
     assert first.metrics["rows_rejected"] == 5
     own = options.get("delim", ",")
-    if delim == own and "quote" in options:
-        pytest.skip("nothing shows that it was saved anew, with other quotes")
     rejects = [whole(row, own) for row in first.rejects]
     mended = [
         {**row, "id": row["id"] and str(n), "_lume_raw": row["_lume_raw"] and f"{n}{own}ö{n}"}
@@ -483,12 +459,9 @@ def test_mended_in_a_spreadsheet(tmp_path: Path, options: dict[str, str], delim:
     assert again.mapped == [(10, "Jörg & Ä")]
     assert again.metrics["reject_reasons"] == first.metrics["reject_reasons"]
     assert [whole(row, own)["_lume_raw"] for row in again.rejects] == [row["_lume_raw"] for row in rejects]
-    more = again.rejects_file + written([["", "", "", "7", "ok", ""]], options)
-    once_more = execute(tmp_path / "d", more, **changes)
-    assert once_more.mapped == [(7, "ok")]
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "cp1250", "shift_jis"])
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "shift_jis"])
 def test_mended_in_utf_8_or_as_it_was(tmp_path: Path, encoding: str) -> None:
     changes = {
         "columns": {"id": {"type": "integer"}, "t": {}},
