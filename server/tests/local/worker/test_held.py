@@ -79,9 +79,12 @@ def test_a_file_that_stays_swapped(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not list(tmp_path.glob("mapped*"))
 
 
-@pytest.mark.parametrize("format", ["csv", "ndjson", "json", "parquet", "excel"])
 @pytest.mark.parametrize(
-    "broken", [b"PAR1" + bytes(40) + b"PAR1", b"\x00\xff\xfe" * 20, b"PK\x03\x04zip", b"{"]
+    ("format", "broken"),
+    [
+        *(("parquet", b"PAR1" + bytes(40) + b"PAR1"), ("excel", b"PK\x03\x04zip")),
+        *((format, b"\x00\xff\xfe" * 20) for format in ("csv", "ndjson", "json")),
+    ],
 )
 def test_messages_name_files_as_their_users_do(tmp_path: Path, format: str, broken: bytes) -> None:
     with pytest.raises(RunFailed) as raised:
@@ -96,8 +99,7 @@ def test_a_damaged_parquet_file_by_its_path(tmp_path: Path) -> None:
     assert "/proc/" not in str(raised.value)
 
 
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("format", ["csv", "ndjson", "parquet"])
+@pytest.mark.parametrize(("format", "packed"), [("csv", True), ("ndjson", False), ("parquet", False)])
 def test_a_system_without_names_for_open_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, packed: bool
 ) -> None:

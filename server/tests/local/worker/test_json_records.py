@@ -49,7 +49,7 @@ def nested(rng: random.Random, path: list[str], counts: Iterator[int]) -> Any:
     return dict(members)
 
 
-@seeds(60)
+@seeds(30)
 def test_records_are_those_at_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     rng = random.Random(seed)
     monkeypatch.setattr(json_format, "BLOCK", rng.choice((3, 50, 4096)))
@@ -130,8 +130,7 @@ FIELDS: dict[str, list[str | None]] = {
 }
 
 
-@pytest.mark.parametrize("format", ["ndjson", "json"])
-@pytest.mark.parametrize("by_alias", [False, True])
+@pytest.mark.parametrize(("format", "by_alias"), [("ndjson", True), ("json", False)])
 def test_nested_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, by_alias: bool) -> None:
     """By one worker and over shards."""
     monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())

@@ -1,12 +1,12 @@
 """`source.null`: what a source writes instead of nothing."""
 
-import io
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 from local.one_run import execute
+from local.workbooks import written
 
 ROWS = [["1", "2.5"], ["NA", "3"], ["3", " NA "], ["4", "na"], ["-", "5"]]
 COLUMNS: dict[str, Any] = {
@@ -31,12 +31,7 @@ def as_parquet(folder: Path) -> bytes:
 
 
 def as_excel(folder: Path) -> bytes:
-    openpyxl = pytest.importorskip("openpyxl")
-    book, file = openpyxl.Workbook(), io.BytesIO()
-    for row in (["id", "v"], *ROWS):
-        book.active.append(row)
-    book.save(file)
-    return file.getvalue()
+    return written("xlsx", [["id", "v"], *ROWS])
 
 
 @pytest.mark.parametrize(
@@ -49,20 +44,3 @@ def test_words_for_nothing_are_null_in_every_format(tmp_path: Path, format: str,
     assert result.mapped == [(1, 2.5, "2.5"), (3, None, None)]
     assert result.metrics["reject_reasons"] == {"id: is required": 2, "v: is not a valid number": 1}
     assert [(row["id"], row["v"]) for row in result.rejects] == [("NA", "3"), ("4", "na"), ("-", "5")]
-
-
-def test_without_them_they_are_text(tmp_path: Path) -> None:
-    result = execute(tmp_path, as_csv(tmp_path), columns=COLUMNS, source={})
-    assert len(result.mapped) == 1
-
-
-def test_an_error_of_a_sheet_may_be_one(tmp_path: Path) -> None:
-    openpyxl = pytest.importorskip("openpyxl")
-    book, file = openpyxl.Workbook(), io.BytesIO()
-    for row in (["id", "v"], [1, "#N/A"], [2, "#REF!"]):
-        book.active.append(row)
-    book.save(file)
-    source = {"format": "excel", "null": ["#N/A"]}
-    result = execute(tmp_path, file.getvalue(), columns=COLUMNS, source=source)
-    assert result.mapped == [(1, None, None)]
-    assert result.metrics["reject_reasons"] == {"malformed line: B3 contains the error #REF!": 1}

@@ -66,34 +66,32 @@ def check(result: Result, rows: list[tuple[str, str, str]]) -> None:
     assert sum(metrics["reject_reasons"].values()) >= len(rejects)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_rows_are_mapped_rejected_or_filtered(tmp_path: Path, seed: int) -> None:
     rows = lines(seed)
     check(execute(tmp_path, csv_of(rows), **CHANGES), rows)
 
 
-@pytest.mark.parametrize("unique", [True, False])
-def test_shards_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unique: bool) -> None:
+def test_shards_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
-    columns = {**COLUMNS, "id": {"type": "integer", "unique": unique}}
+    columns = {**COLUMNS, "id": {"type": "integer", "unique": True}}
     content = csv_of(lines(9)).encode()
     engine = {"url": "here", "shard_bytes": 1, "shards": 3}
     outcome = compared(tmp_path, [("a.csv", content)], engine, columns=columns, source={"where": WHERE})
     assert outcome.shards["count"] == 3
 
 
-@pytest.mark.parametrize("format", ["csv", "ndjson"])
-@pytest.mark.parametrize("mapped", [".parquet", ".csv"])
+@pytest.mark.parametrize(("format", "mapped"), [("csv", ".parquet"), ("ndjson", ".csv")])
 def test_of_several_files_and_large_ones(tmp_path: Path, format: str, mapped: str) -> None:
     """As many rows as are written in one pass, and none is rejected."""
     row = "{n},a,{n}\n" if format == "csv" else '{{"id": {n}, "kind": "a", "n": {n}}}\n'
-    text = "".join(row.format(n=n) for n in range(400_000))
+    text = "".join(row.format(n=n) for n in range(150_000))
     content = (f"id,kind,n\n{text}" if format == "csv" else text).encode()
     columns = {name: {"type": "integer"} for name in ("id", "n")}
     source = {"format": format, "where": "n::INTEGER % 2 = 0"}
     result = execute_files(tmp_path, ("a", content), mapped=mapped, columns=columns, source=source)
-    assert [row[0] for row in result.mapped] == list(range(0, 400_000, 2))
-    assert result.metrics["rows_filtered"] == 200_000
+    assert [row[0] for row in result.mapped] == list(range(0, 150_000, 2))
+    assert result.metrics["rows_filtered"] == 75_000
 
 
 def test_a_filtered_row_breaks_nothing(tmp_path: Path) -> None:

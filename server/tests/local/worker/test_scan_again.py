@@ -98,8 +98,7 @@ def test_other_errors_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert connection.refused == 1
 
 
-@pytest.mark.parametrize("kind", [Refusing, Forgetful])
-@pytest.mark.parametrize("files", [1, 2])
+@pytest.mark.parametrize(("files", "kind"), [(1, Refusing), (2, Forgetful)])
 def test_over_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, kind: type[Refusing]
 ) -> None:

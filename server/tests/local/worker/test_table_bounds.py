@@ -9,7 +9,7 @@ import pytest
 from depth import seeds
 from local.flows import people
 from local.layouts import COLUMNS, laid
-from local.one_run import execute, execute_files
+from local.one_run import execute
 from local.shards.twice import Here, compared
 
 from lume_local._flow.definition import read_definition
@@ -25,7 +25,7 @@ TABLE: dict[str, Any] = {"a": {"from": ["Name A"]}, "b": {"type": "integer"}}
 ENGINE = {"url": "here", "shard_bytes": 1, "shards": 4}
 
 
-@seeds(50)
+@seeds(30)
 def test_rows_lines_and_account_are_those_of_plain_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -75,7 +75,6 @@ def in_csv(rows: list[list[Any]]) -> bytes:
 
 HEAD, ROWS = ["name_a", "B"], [["x", 1], ["Total y", 2], ["z", 3]]
 LAYOUTS: list[tuple[dict[str, Any], list[list[Any]], dict[str, int]]] = [
-    ({}, [HEAD, *ROWS], {}),
     ({"header": "first"}, [HEAD, *ROWS], {}),
     ({"header": {"row": 4}}, [["T"], [], ["B", "u"], HEAD, *ROWS], {"preamble": 3}),
     (
@@ -95,7 +94,6 @@ LAYOUTS: list[tuple[dict[str, Any], list[list[Any]], dict[str, int]]] = [
     ({"comment": "#"}, [["# 1"], [], ["#"], HEAD, ["# x", 1], *ROWS], {"comments": 3, "blank": 1}),
     ({"footer": {"rows": 2}}, [HEAD, *ROWS, ["s", 1], [], ["t"], []], {"footer": 2, "blank": 2}),
     ({"footer": {"starts_with": ["Total"]}}, [HEAD, *ROWS, ["Total", 6], ["Totals"]], {"footer": 2}),
-    ({"footer": {"starts_with": ["Total"]}}, [HEAD, *ROWS], {}),
     (
         {"header": "find", "comment": "//", "footer": {"starts_with": ["Sum", "as of"]}},
         [["T"], HEAD, ["//"], *ROWS, ["Sum", 6], ["//", 1], [], ["as of today"]],
@@ -132,32 +130,6 @@ def test_rows_that_a_sheet_leaves_out_count(tmp_path: Path) -> None:
     result = execute(tmp_path, in_excel(rows), columns=TABLE, source={"format": "excel", "header": "find"})
     assert result.metrics["source"]["skipped"] == {"preamble": 2, "blank": 1}
     assert [row["_lume_line"] for row in result.rejects] == ["8"]
-
-
-def test_rejects_of_a_sheet_have_their_own_layout(tmp_path: Path) -> None:
-    source = {"format": "excel", "header": {"row": 3}, "footer": {"rows": 1}, "comment": "x"}
-    first = execute(
-        tmp_path / "first",
-        in_excel([["T"], [], HEAD, ["y", "?"], ["z", "?"], ["w", 1], ["end"]]),
-        columns=TABLE,
-        source=source,
-    )
-    again = execute(tmp_path / "again", first.rejects_file.replace(b"?", b"7"), columns=TABLE, source=source)
-    assert again.mapped == [("y", 7), ("z", 7)]
-
-
-def test_each_file_has_its_own_bounds(tmp_path: Path) -> None:
-    result = execute_files(
-        tmp_path,
-        ("a.csv", b"Title\nname a,b\nx,1\nTotal,1\n"),
-        ("b.csv", b"b,a\n2,y\n\n"),
-        columns=TABLE,
-        source={"header": "find", "footer": {"starts_with": ["Total"]}},
-    )
-    assert result.mapped == [("x", 1), ("y", 2)]
-    counts = result.metrics["source"]
-    assert counts["skipped"] == {"preamble": 1, "footer": 1, "blank": 1}
-    assert [one["skipped"] for one in counts["files"]] == [{"preamble": 1, "footer": 1}, {"blank": 1}]
 
 
 @pytest.mark.thorough

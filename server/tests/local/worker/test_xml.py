@@ -70,7 +70,7 @@ def document(rng: random.Random) -> tuple[str, list[Record]]:
     return f'<?xml version="1.0"?>\n<orders xmlns:x="urn:x">{text}{rng.choice(junk)}</orders>\n', records
 
 
-@seeds(50)
+@seeds(25)
 def test_texts_are_those_of_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """By one worker and by an engine; in pieces of any size."""
     rng = random.Random(seed)
