@@ -61,6 +61,12 @@ def execute(
     return Result(record["metrics"], mapped, written, rows)
 
 
+def compiled(**changes: Any) -> dict[str, Any]:
+    """The compiled form of a flow, from another database than that of its runs, as on a server."""
+    with connect() as connection:
+        return compile_flow(connection, read_definition(people(**changes)))
+
+
 def carried_out(connection: duckdb.DuckDBPyConnection, job: Execute) -> dict[str, Any]:
     """What the run has committed; over shards if its job has an engine."""
     execute = one_process.execute if job.engine is None else coordinator.execute

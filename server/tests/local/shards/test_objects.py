@@ -8,22 +8,15 @@ import pytest
 from attrs import evolve
 from local.flows import people
 from local.one_run import carried_out, fetch, job_of
-from local.shards.twice import Here
 from moto_server import Bucket
 
 from lume_local._flow.definition import read_definition
-from lume_local._shards import coordinator
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.shards import shards as cut
 
 ROWS = b'id,name\n1,"Ann\n""A"""\nx,Bo\n' + b"".join(b'%d,"Cy, %d"\n' % (n, n) for n in range(200))
-
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
 
 
 def run(folder: Path, keys: list[str], shards: int, **flow: Any) -> tuple[dict[str, Any], list[Any], bytes]:

@@ -10,14 +10,12 @@ import pytest
 from attrs import evolve
 from local.flows import people
 from local.one_run import carried_out, fetch, job_of
-from local.shards.twice import Here
 from local.wire import Wire
 
 import lume_local
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._runs.recovery import old_files
-from lume_local._shards import coordinator
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
@@ -27,11 +25,6 @@ from lume_local._worker.targets.file_targets import PartsTarget
 A, B = f"run_{'a' * 32}", f"run_{'b' * 32}"
 COLUMNS: dict[str, Any] = {"id": {"type": "integer", "unique": True}, "name": {}}
 ROWS = "id,name\n" + "".join(f"{n},Ann {n}\n" for n in range(50)) + "7,again\n"
-
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
 
 
 def run(
@@ -76,15 +69,6 @@ def test_the_manifest_names_all_parts_and_counts_their_rows(tmp_path: Path, shar
         path = tmp_path / "out" / part["file"]
         assert (part["bytes"], part["rows"]) == (path.stat().st_size, len(fetch(str(path))))
     assert set(os.listdir(tmp_path / "out")) == {"_manifest.json", *(part["file"] for part in found["parts"])}
-
-
-@pytest.mark.thorough
-def test_a_later_run_takes_the_place_and_leaves_other_files_alone(tmp_path: Path) -> None:
-    run(tmp_path, A, shards=4)
-    (tmp_path / "out/notes.txt").write_text("mine")
-    run(tmp_path, B, "id,name\n1,Bo\n")
-    assert sorted(os.listdir(tmp_path / "out")) == ["_manifest.json", "notes.txt", f"part-00000-{B}.parquet"]
-    assert rows(tmp_path) == [(1, "Bo")]
 
 
 @pytest.mark.parametrize("shards", [0, 4])

@@ -1,0 +1,5 @@
+"""See `worker/conftest.py`."""
+
+from local.worker.conftest import here
+
+__all__ = ["here"]
