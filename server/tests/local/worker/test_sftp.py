@@ -20,7 +20,6 @@ from components import package
 from local import table_run
 from local.flows import people
 from local.one_run import carried_out
-from local.shards.twice import Here
 from postgres_server import free_port
 from sftp_server import SftpSite
 
@@ -28,7 +27,6 @@ from lume_local._flow.definition import read_definition
 from lume_local._sftp import connection, root, session
 from lume_local._sftp.root import Cause, SftpRoot, SftpTrouble
 from lume_local._sftp.session import FileChanged, RemoteFile, SftpServer, file_at, read_file
-from lume_local._shards import coordinator
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.places.sftp_source import SftpFiles
@@ -107,16 +105,11 @@ def test_files_of_all_kinds(sftp_site: SftpSite, tmp_path: Path) -> None:
     assert execute(tmp_path, sftp_site, "e.ndjson", run_id="run_2", format="ndjson")["mapped"] == "id\n5\n"
 
 
-@pytest.mark.parametrize("names", [["a.csv"], ["a.csv", "b.csv"]])
-def test_with_an_engine_one_worker_reads_all(
-    sftp_site: SftpSite, tmp_path: Path, names: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
-    for name in names:
+def test_with_an_engine_one_worker_reads_all(sftp_site: SftpSite, tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
         sftp_site.put(name, b"id\n" + b"1\n" * 1000)
-    done = execute(tmp_path, sftp_site, *names, engine={"url": "here", "shard_bytes": 1, "shards": 4})
-    assert done["records"] == 1000 * len(names)
-    assert done["mapped"].count("1\n") == 1000 * len(names)
+    engine = {"url": "here", "shard_bytes": 1, "shards": 4}
+    assert execute(tmp_path, sftp_site, "a.csv", "b.csv", engine=engine)["records"] == 2000
 
 
 @pytest.mark.thorough
@@ -330,8 +323,6 @@ def missing(module: str, extra: str, what: str) -> None:
 @pytest.mark.thorough
 def test_a_server_that_does_not_answer(sftp_site: SftpSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither to a request nor to one who connects: each has a deadline, and so has all together."""
-    monkeypatch.setattr(root, "ANSWER", 0.2)
-    monkeypatch.setattr(root, "CONNECT", 0.2)
     sftp_site.put("a.csv", LARGE)
 
     async def silenced() -> SftpTrouble:
@@ -342,6 +333,9 @@ def test_a_server_that_does_not_answer(sftp_site: SftpSite, monkeypatch: pytest.
         return error.value
 
     def silence() -> None:
+        """From here on nothing is answered, so that no limit is too short."""
+        monkeypatch.setattr(root, "ANSWER", 0.2)
+        monkeypatch.setattr(root, "CONNECT", 0.2)
         sftp_site.signal_connections(signal.SIGSTOP)
         assert sftp_site.process is not None
         os.kill(sftp_site.process.pid, signal.SIGSTOP)
@@ -350,6 +344,7 @@ def test_a_server_that_does_not_answer(sftp_site: SftpSite, monkeypatch: pytest.
         error = anyio.run(silenced)
         assert error.state == Cause.AWAY
         assert "no answer for 0.2 s" in str(error)
+        monkeypatch.undo()
         monkeypatch.setattr(session, "TIMES", 1)
         sftp_site.stop()
         sftp_site.start()
@@ -496,31 +491,6 @@ def test_contents(sftp_site: SftpSite) -> None:
     assert content(sys.maxsize).digest == by_bytes.digest is not None
     sftp_site.put("a.csv", b"id\n3\n", 1_700_000_002)
     assert content(sys.maxsize).digest != by_bytes.digest
-
-
-@pytest.mark.thorough
-def test_memory_is_bounded(sftp_site: SftpSite) -> None:
-    """Whatever the size of a file."""
-    path = sftp_site.files / "a.csv"
-    with path.open("wb") as file:
-        file.truncate(300_000_000)
-    largest = before = resident()
-
-    def take(block: bytes) -> None:
-        nonlocal largest
-        largest = max(largest, resident())
-
-    async def read(take: Callable[[bytes], None]) -> None:
-        server, file = await opened(sftp_site, "a.csv")
-        async with server:
-            await read_file(server, file.path, file.url, file.version, take)
-
-    anyio.run(read, take)
-    assert largest - before < 60_000_000
-
-
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.parametrize(

@@ -59,16 +59,6 @@ def test_wrong_keys(
     assert of_target.startswith(f"target.mapped: s3://warehouse can't be used: {words}")
 
 
-@pytest.mark.thorough
-def test_the_right_keys(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bucket.put("in/a.csv", b"id\n1\n")
-    with bucket.guarded("s3:*") as keys:
-        for name, value in keys.items():
-            monkeypatch.setenv(name, value)
-        execute(tmp_path, [URL])
-    assert bucket.get("out/clean.csv") == b"id\n1\n"
-
-
 def test_no_credentials(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
