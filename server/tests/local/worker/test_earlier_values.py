@@ -10,13 +10,10 @@ from typing import Any
 
 import pytest
 from attrs import evolve, field, frozen
-from local.flows import people
-from local.one_run import carried_out, fetch, job_of, read_rejects
+from local.one_run import carried_out, compiled, fetch, job_of, read_rejects
 
-from lume_local._flow.definition import read_definition
 from lume_local._shared.commit import committed
 from lume_local._shared.protocol import Execute
-from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.targets import earlier_values, target_kinds
@@ -41,11 +38,8 @@ class Runs:
         folder = self.folder / run_id
         (folder / "run").mkdir(parents=True)
         (folder / "source").write_text(content)
-        with connect() as connection:
-            flow = compile_flow(connection, read_definition(people(**self.changes)))
-        job = job_of(
-            flow, folder / "run", [folder / "source"], folder / "mapped.parquet", folder / "rejects.csv"
-        )
+        targets = folder / "mapped.parquet", folder / "rejects.csv"
+        job = job_of(compiled(**self.changes), folder / "run", [folder / "source"], *targets)
         columns = {name: [len(self.ended), 0] for name in self.changes["columns"] if self._is_ever(name)}
         place = {"path": str(self.path), "source": source or run_id, "columns": columns}
         return evolve(job, **{"run_id": run_id, "earlier": place} | more)
@@ -149,12 +143,6 @@ def test_of_a_run_that_fails_nothing_is_noted(runs: Runs, monkeypatch: pytest.Mo
     assert runs("run_3", "id,name\n2,a\n") == ([2], [])
 
 
-def test_a_dry_run_without_a_server_knows_no_earlier_runs(runs: Runs) -> None:
-    runs("run_1", "id,name\n1,a\n")
-    job = runs.job("dry", "id,name\n1,a\n1,b\n", dry_run=True, earlier=None)
-    assert runs.execute(job)["metrics"]["reject_reasons"] == {"id: repeats the value of an earlier row": 1}
-
-
 @pytest.mark.parametrize("lost", ["all", "some", "damaged"])
 def test_values_that_are_missing_are_an_error(runs: Runs, lost: str) -> None:
     runs("run_1", "id,name\n1,a\n")
@@ -181,7 +169,6 @@ def test_runs_whose_versions_note_nothing_are_said(runs: Runs) -> None:
     }
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("meanwhile", [False, True])
 def test_a_process_that_takes_over_notes_them_once(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, meanwhile: bool

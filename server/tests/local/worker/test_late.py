@@ -73,14 +73,13 @@ def test_a_value_that_the_table_has_is_rejected(database: Database, tmp_path: Pa
 
 @pytest.mark.parametrize("index", ["", " UNIQUE"])
 def test_a_value_that_is_another_one_only_to_the_flow_is_rejected(
-    index: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    index: str, tmp_path: Path, sqlite: Database
 ) -> None:
-    with table_run.sqlite(tmp_path, monkeypatch) as database:
-        database.execute(f"CREATE TABLE clean (id bigint, name text COLLATE NOCASE{index})")
-        fill(database, (1, "a"), (2, "A"), (3, None), (4, None), (5, "b"))
-        record = execute(flow({"id": ID, "name": {"unique": "ever"}}), tmp_path)
-        assert record["metrics"]["reject_reasons"] == {"name: repeats the value of an earlier row": 1}
-        assert database.execute("SELECT id FROM clean ORDER BY id") == [(1,), (3,), (4,), (5,)]
+    sqlite.execute(f"CREATE TABLE clean (id bigint, name text COLLATE NOCASE{index})")
+    fill(sqlite, (1, "a"), (2, "A"), (3, None), (4, None), (5, "b"))
+    record = execute(flow({"id": ID, "name": {"unique": "ever"}}), tmp_path)
+    assert record["metrics"]["reject_reasons"] == {"name: repeats the value of an earlier row": 1}
+    assert sqlite.execute("SELECT id FROM clean ORDER BY id") == [(1,), (3,), (4,), (5,)]
 
 
 def test_the_rows_of_the_same_batch_are_replaced(database: Database, tmp_path: Path) -> None:
@@ -109,14 +108,6 @@ def test_a_row_that_a_constraint_refuses_is_a_reject(database: Database, tmp_pat
     assert record["metrics"]["reject_reasons"] == {reason: 1 for _, reason, _ in found}
     assert record["metrics"]["rows_mapped"] == 52
     assert database.execute("SELECT count(*), sum(id) FROM clean") == [(53, 1 + 2 + 4 + sum(range(10, 60)))]
-
-
-def test_without_it_the_run_fails(database: Database, tmp_path: Path) -> None:
-    database.execute("CREATE TABLE clean (id bigint CHECK (id <> 7), name text)")
-    fill(database, (1, "a"), (7, "c"))
-    with pytest.raises(RunFailed, match="refuses the rows"):
-        execute(flow({"id": ID, "name": {}}), tmp_path)
-    assert database.execute("SELECT * FROM clean") == []
 
 
 def test_values_that_must_be_in_another_table(database: Database, tmp_path: Path, monkeypatch: Any) -> None:
@@ -165,20 +156,6 @@ def test_a_reference_that_refuses_nothing_is_no_reason(database: Database, tmp_p
     assert (record["status"], record["metrics"]["reject_reasons"]) == ("SUCCEEDED", {})
 
 
-def test_all_of_it_together(database: Database, tmp_path: Path) -> None:
-    database.execute("CREATE TABLE clean (id bigint PRIMARY KEY, name text CHECK (name <> 'bad'))")
-    database.execute("INSERT INTO clean VALUES (1, 'old')")
-    database.execute("CREATE TABLE known (name text)")
-    database.execute("INSERT INTO known VALUES ('a'), ('bad')")
-    fill(database, (1, "a"), (2, "bad"), (3, "x"), (4, "a"), (4, "a"), (5, None))
-    columns = {**EVER, "name": {"references": {"url_env": ENV, "table": "known", "column": "name"}}}
-    record = execute(flow(columns, on_violation="reject"), tmp_path)
-    assert database.execute("SELECT id, name FROM clean ORDER BY id") == [(1, "old"), (4, "a"), (5, None)]
-    metrics = record["metrics"]
-    assert (metrics["rows_read"], metrics["rows_mapped"], metrics["rows_rejected"]) == (6, 2, 4)
-    assert sum(metrics["reject_reasons"].values()) == 4
-
-
 @pytest.mark.parametrize("late", ["ratio", "dry"])
 def test_nothing_is_left_of_a_run_that_is_not_carried_out(
     database: Database, tmp_path: Path, late: str
@@ -205,21 +182,15 @@ def test_another_process_that_loads_it_again_sees_what_was_loaded_meanwhile(
 ) -> None:
     database.execute("CREATE TABLE clean (id bigint, name text)")
     fill(database, (1, "a"), (2, "b"))
-    monkeypatch.setattr(target_kinds, "publish", lambda *_: None)  # killed between the commit and the load
-    execute(flow(EVER), tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(target_kinds, "publish", lambda *_: None)  # killed between the commit and the load
+        execute(flow(EVER), tmp_path)
     database_target._prepared.pop("run_1").close()
-    monkeypatch.undo()
-    monkeypatch.setenv(
-        ENV, "sqlite:///" + str(tmp_path / "warehouse.db")
-    ) if database.kind == "sqlite" else None
     folder = tmp_path / "run_1/run"
     assert committed(folder) is not None
     database.execute("INSERT INTO clean VALUES (2, 'another run')")
-    if database.kind == "postgresql":
-        return
-    with pytest.raises(
-        TargetError, match="1 row has values of id that other runs have loaded into clean meanwhile"
-    ):
+    words = "1 row has values of id that other runs have loaded into clean meanwhile"
+    with pytest.raises(TargetError, match=words):
         target_kinds.finish(folder)
     assert database.execute("SELECT * FROM clean") == [(2, "another run")]
 
@@ -250,11 +221,9 @@ RUNS, AT_ONCE = 8, 4
     ("key", "columns", "mapped"),
     [
         ("", EVER, {}),
-        (" PRIMARY KEY", EVER, {}),
-        ("", EVER, {"on_violation": "reject"}),
         (" PRIMARY KEY", {"id": {**ID, "unique": True}, "name": {}}, {"on_violation": "reject"}),
     ],
-    ids=["ever", "ever with a key", "ever and constraints", "constraints alone"],
+    ids=["ever", "constraints"],
 )
 def test_runs_at_the_same_time_accept_each_key_once(
     database: Database, tmp_path: Path, key: str, columns: dict[str, Any], mapped: dict[str, Any]
@@ -283,7 +252,8 @@ def test_runs_at_the_same_time_accept_each_key_once(
     with ThreadPoolExecutor(AT_ONCE) as threads:
         list(threads.map(run, keys))
 
-    assert all("all 25 rows were rejected" in one for one in failures), "it came too late with every key"
+    others = [one for one in failures if "all 25 rows were rejected" not in one]
+    assert others == [], "it came too late with every key"
     there = database.execute("SELECT id, name, _lume_run_id FROM clean ORDER BY id")
     assert [number for number, _, _ in there] == sorted(set().union(*keys.values())), "each of them, once"
     for run_id, own in keys.items():

@@ -69,38 +69,21 @@ def test_every_type_comes_as_one_text(database: Database, tmp_path: Path) -> Non
 
 
 def test_values_come_back_as_they_were(database: Database, tmp_path: Path) -> None:
-    types = [
-        "numeric(38,10)",
-        "double precision",
-        "real",
-        "boolean",
-        "date",
-        "time",
-        "timestamp",
-        "timestamptz",
-        "uuid",
-    ]
-    names = ["n", "f", "r", "b", "d", "t", "ts", "tz", "u"]
-    sql_types = [
-        "DECIMAL(38,10)",
-        "DOUBLE",
-        "FLOAT",
-        "BOOLEAN",
-        "DATE",
-        "TIME",
-        "TIMESTAMP",
-        "TIMESTAMPTZ",
-        "UUID",
-    ]
-    kinds = ["number", "number", "number", "boolean", *["string"] * 5]
+    types = {
+        "n": ("numeric(38,10)", "number", "DECIMAL(38,10)"),
+        "f": ("double precision", "number", "DOUBLE"),
+        "r": ("real", "number", "FLOAT"),
+        "b": ("boolean", "boolean", "BOOLEAN"),
+        "d": ("date", "string", "DATE"),
+        "t": ("time", "string", "TIME"),
+        "ts": ("timestamp", "string", "TIMESTAMP"),
+        "tz": ("timestamptz", "string", "TIMESTAMPTZ"),
+        "u": ("uuid", "string", "UUID"),
+    }
     database.execute(TYPES)
     database.execute(VALUES)
-    listed = ", ".join(f"{name} {kind}" for name, kind in zip(names, types, strict=True))
-    database.execute(f"CREATE TABLE clean ({listed})")
-    columns = {
-        name: {"type": kind, "sql_type": sql_type}
-        for name, kind, sql_type in zip(names, kinds, sql_types, strict=True)
-    }
+    database.execute(f"CREATE TABLE clean ({', '.join(f'{name} {one[0]}' for name, one in types.items())})")
+    columns = {name: {"type": kind, "sql_type": sql_type} for name, (_, kind, sql_type) in types.items()}
     target = {"mapped": {"url_env": ENV, "table": "public.clean", "mode": "append"}}
     metrics = execute(
         flow_of(
@@ -113,7 +96,7 @@ def test_values_come_back_as_they_were(database: Database, tmp_path: Path) -> No
     execute(
         flow_of(query="SELECT * FROM kinds WHERE n > 0", columns=columns, target=target), tmp_path, "run_2"
     )
-    query = f"SELECT {', '.join(names)} FROM {{}} WHERE n IS NOT NULL"
+    query = f"SELECT {', '.join(types)} FROM {{}} WHERE n IS NOT NULL"
     assert database.execute(query.format("clean")) == database.execute(query.format("kinds"))
     assert database.execute("SELECT count(*) FROM clean") == [(2,)]
 
@@ -264,12 +247,9 @@ def test_spaces_that_postgresql_would_cut_off_are_a_reject(database: Database, t
     assert database.execute("SELECT * FROM clean ORDER BY id") == [(1, "é  "), (4, None)]
 
 
-@pytest.mark.parametrize("create", [True, False])
-def test_a_column_whose_name_postgresql_would_cut_is_refused(
-    database: Database, tmp_path: Path, create: bool
-) -> None:
+def test_a_column_whose_name_postgresql_would_cut_is_refused(database: Database, tmp_path: Path) -> None:
     database.execute("CREATE TABLE people (id integer, name text)")
-    target = {"mapped": {"url_env": ENV, "table": "clean", "mode": "append", "create": create}}
+    target = {"mapped": {"url_env": ENV, "table": "clean", "mode": "append", "create": True}}
     columns = {"é" * 32: {"sql": "name"}, "n" * 63: {"sql": "name"}}
     with pytest.raises(RunFailed, match=f"PostgreSQL cuts names off after 63 bytes: {'é' * 32}. Give"):
         execute(flow_of(columns=columns, target=target), tmp_path)
@@ -349,7 +329,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_target, "_PAUSES", (0.0, 0.0, 0.0))
 
 
-@pytest.mark.parametrize("what", [*map(RAISED.format, ("40P01", "40001", "57P01", "57P03")), ENDED])
+@pytest.mark.parametrize("what", [*map(RAISED.format, ("40P01", "57P03")), ENDED])
 def test_a_load_that_was_undone_for_others_is_repeated(
     database: Database, tmp_path: Path, no_pauses: None, what: str
 ) -> None:

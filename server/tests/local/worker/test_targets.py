@@ -4,12 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local.flows import people
-from local.one_run import carried_out, job_of
+from local.one_run import carried_out, compiled, job_of
 
-from lume_local._flow.definition import read_definition
 from lume_local._shared.commit import begin, begun, committed
-from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.targets import target_kinds
@@ -58,8 +55,7 @@ def run(folder: Path) -> dict[str, Any]:
     source.write_text("id\n1\nx\n")
     work.mkdir()
     with connect() as connection:
-        flow = compile_flow(connection, read_definition(people()))
-        job = job_of(flow, work, [source], folder / "mapped.csv", folder / "rejects.csv")
+        job = job_of(compiled(), work, [source], folder / "mapped.csv", folder / "rejects.csv")
         job.mapped["kind"] = job.rejects["kind"] = "shelf"
         return carried_out(connection, job)
 
