@@ -1,11 +1,11 @@
-"""The compiled form of a version with layouts: each is compiled like the version that has only it."""
+"""The compiled form of a version with layouts, and those that are refused as they fit each other's files."""
 
 from typing import Any, cast
 
 import duckdb
-import orjson
 import pytest
 from local.flows import people
+from local.one_run import compiled
 from local.worker.test_expressions import Counting
 
 from lume_local._flow.definition import quoted, read_definition
@@ -15,138 +15,6 @@ from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.compiler.expressions import Judge
 from lume_local._worker.compiler.layouts import checks_of_all
 from lume_local._worker.connection import connect
-
-CONTRACT: dict[str, Any] = {
-    "id": {"type": "integer", "required": True, "unique": True},
-    "amount": {"type": "number", "sql_type": "DECIMAL(12,2)", "minimum": 0},
-    "day": {"format": "date"},
-    "country": {"enum": ["Germany", "France"]},
-    "kind": {"sql": "lower(kind)"},
-    "note": {},
-}
-SEEDS = {"countries": {"path": "countries.csv", "key": "code"}}
-RULES = [{"name": "paid", "sql": "amount > 0 OR note IS NULL"}]
-LAYOUTS: dict[str, Any] = {
-    "webshop": {
-        "columns": {"id": '"Id"', "amount": '"Total"', "day": '"Day"', "note": {"from": ["Note", "Text"]}}
-    },
-    "mueller": {
-        "match": "mueller/*",
-        "source": {"csv": {"delim": ";"}, "null": ["-"], "where": "\"Status\" <> 'X'"},
-        "columns": {
-            "id": {"from": ["Bestell-Nr."]},
-            "amount": {"from": {"first": ["Betrag", "Summe"]}, "sql": "parse_money(value, ',')"},
-            "day": "parse_date_any(\"Datum\", 'dmy')",
-            "country": "seed('countries', upper(\"Land\"), 'name')",
-        },
-    },
-    "objects": {
-        "match": ["a/*", "b/*"],
-        "source": {"format": "ndjson"},
-        "columns": {
-            "id": '"order.id"',
-            "amount": '"total"',
-            "country": "seed('countries', upper(\"Land\"), 'tax')",
-            "kind": "seed('countries', \"kind\", 'kind')",
-        },
-    },
-}
-
-
-def compiled(**changes: Any) -> dict[str, Any]:
-    with connect() as connection:
-        form: dict[str, Any] = orjson.loads(
-            orjson.dumps(compile_flow(connection, read_definition(people(**changes))))
-        )
-    return form
-
-
-def whole(**changes: Any) -> dict[str, Any]:
-    return compiled(**{"columns": CONTRACT, "seeds": SEEDS, "rules": RULES, "layouts": LAYOUTS} | changes)
-
-
-def alone(name: str) -> dict[str, Any]:
-    """Return the compiled form of the version that reads files as only this layout does, without layouts."""
-    layout = LAYOUTS[name]
-    columns = {}
-    for column, contract in CONTRACT.items():
-        how = layout["columns"].get(column, {"sql": contract.get("sql", "NULL")})
-        how = {"sql": how} if isinstance(how, str) else how
-        columns[column] = {key: value for key, value in contract.items() if key != "sql"} | how
-    return compiled(columns=columns, seeds=SEEDS, rules=RULES, source=layout.get("source", {}))
-
-
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_a_layout_is_compiled_like_the_version_that_reads_only_it(name: str) -> None:
-    found, expected = whole()["layouts"][name], alone(name)
-
-    for key in (
-        "format",
-        "csv",
-        "null",
-        "where",
-        "header",
-        "excel",
-        "encoding",
-        "respelled",
-        "max_line_bytes",
-    ):
-        assert found[key] == expected[key], key
-    assert list(found["sources"]) == list(expected["sources"])
-    assert [_without_numbers(one) for one in found["columns"]] == [
-        _without_numbers(one) for one in expected["columns"]
-    ]
-    assert [one["key"].split(" AS ")[0] for one in found["lookups"]] == [
-        one["key"].split(" AS ")[0] for one in expected["lookups"]
-    ]
-    for column, aliases in expected["aliases"].items():  # a version's have its own name, too
-        assert found["aliases"].pop(column) == aliases | {
-            "names": [one for one in aliases["names"] if one != column]
-        }
-    assert found["aliases"] == {}
-
-
-def _without_numbers(column: dict[str, Any]) -> dict[str, Any]:
-    """Return a column without the numbers of its lookups, which all layouts count together."""
-    return {
-        key: "".join("#" if one.isdigit() else one for one in value) if isinstance(value, str) else value
-        for key, value in column.items()
-    }
-
-
-def test_a_layout_has_what_recognises_its_files() -> None:
-    layouts = whole()["layouts"]
-
-    assert [one["match"] for one in layouts.values()] == [[], ["mueller/*"], ["a/*", "b/*"]]
-    assert [one["required"] for one in layouts.values()] == [["Id"], ["id"], ["order.id"]]
-    assert layouts["mueller"]["aliases"] == {
-        "id": {"names": ["Bestell-Nr."], "first": False},
-        "amount": {"names": ["Betrag", "Summe"], "first": True},
-    }
-    assert layouts["mueller"]["sources"] == {
-        "id": "layouts.mueller.columns.id.from",
-        "amount": "layouts.mueller.columns.amount.sql",
-        "Datum": "layouts.mueller.columns.day.sql",
-        "Land": "layouts.mueller.columns.country.sql",
-        "kind": "columns.kind.sql",
-        "Status": "layouts.mueller.source.where",
-    }
-
-
-def test_a_check_that_only_some_layouts_have_asks_for_the_layout() -> None:
-    form = whole()
-    own = [(one["reason"], one["sql"]) for one in form["checks"] if "_lume_layout" in one["sql"]]
-
-    assert [reason for reason, _ in own] == [
-        "amount: is not an amount of money",
-        "amount: is not a valid DECIMAL(12,2)",
-        "amount: is not a valid DECIMAL(12,2)",
-        "day: is not a date that exists, without a time",
-        "day: is not a valid date",
-        "day: is not a valid date",
-        "source.where",
-    ]
-    assert all("(list_contains(['mueller'], _lume_layout) AND (" in sql for _, sql in own if "threw" in sql)
 
 
 def check(sql: str, reason: str = "") -> dict[str, Any]:
@@ -320,3 +188,141 @@ def test_many_layouts_cost_little_more_than_one(monkeypatch: pytest.MonkeyPatch)
             compile_flow(cast("duckdb.DuckDBPyConnection", counting), flow)
             counts.append(counting.statements)
     assert counts[1] == counts[0]
+
+
+TWO: dict[str, Any] = {"id": {"type": "integer", "required": True}, "amount": {"type": "number"}}
+SAME = {"id": '"Id"', "amount": '"Total"'}
+DECIMALS = {"id": '"Id"', "amount": "parse_money(\"Total\", ',')"}
+
+
+def layout(columns: dict[str, Any], match: str = "", **source: Any) -> dict[str, Any]:
+    return {"columns": columns, "source": source} | ({"match": match} if match else {})
+
+
+def accepted(**layouts: Any) -> None:
+    compiled(columns=TWO, layouts=layouts)
+
+
+LATIN = {"encoding": "cp1252"}
+TIES: dict[str, tuple[Any, Any]] = {
+    "the same": (layout(SAME), layout(SAME)),
+    "decimal mark": (layout(SAME), layout(DECIMALS)),
+    "decimal mark and encoding": (layout(SAME), layout(DECIMALS, csv=LATIN)),
+    "two encodings, neither of them UTF-8": (
+        layout(SAME, csv=LATIN),
+        layout(SAME, csv={"encoding": "cp437"}),
+    ),
+    "first and find": (layout(SAME), layout(SAME, header="find")),
+    "first and contains": (layout(SAME), layout(SAME, header={"contains": ["Id", "Total"]})),
+    "a row and find": (layout(SAME, header={"row": 4}), layout(SAME, header="find")),
+    "quote": (layout(SAME), layout(SAME, csv={"quote": "'"})),
+    "footer": (layout(SAME), layout(SAME, footer={"rows": 1})),
+    "filter": (layout(SAME), layout(SAME, where="\"Id\" <> ''")),
+    "case": (layout(SAME), layout({"id": '"ID"', "amount": '"total"'})),
+    "other columns": (layout(SAME), layout({"id": '"Total"', "amount": '"Id"'})),
+    "one name of several": (layout(SAME), layout({"id": {"from": ["Nr", "id"]}, "amount": '"Total"'})),
+    "loose spelling": (layout(SAME), layout({"id": {"from": ["I-D"]}, "amount": '"Total"'})),
+    "a name for two": (
+        layout({"id": {"from": ["a", "b"]}, "amount": {"from": ["c"]}}),
+        layout({"id": {"from": ["c", "b"]}, "amount": {"from": ["a", "x"]}}),
+    ),
+    "JSON and NDJSON": (layout(SAME, format="json"), layout(SAME, format="ndjson")),
+    "XML": (
+        layout(SAME, format="xml", xml={"records": "orders/order"}),
+        layout(DECIMALS, format="xml", xml={"records": "orders/order"}),
+    ),
+    "Parquet": (layout(SAME, format="parquet"), layout(DECIMALS, format="parquet")),
+    "sheets": (layout(SAME, format="excel"), layout(SAME, format="excel", excel={"sheet": "Orders"})),
+    "fixed": (
+        layout(SAME, format="fixed", fixed={"widths": [4, 9]}),
+        layout(DECIMALS, format="fixed", fixed={"widths": [4, 9]}),
+    ),
+    "fixed columns by the same header": (
+        layout(
+            SAME,
+            format="fixed",
+            fixed={"columns": {"Id": [1, 4], "Total": [5, 9]}},
+            header={"contains": ["N"]},
+        ),
+        layout(
+            SAME,
+            format="fixed",
+            fixed={"columns": {"Id": [1, 4], "Total": [5, 9]}},
+            header={"contains": ["n"]},
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TIES)
+def test_layouts_that_fit_the_same_files_are_refused(what: str) -> None:
+    one, other = TIES[what]
+    for first, second in ((one, other), (other, one)):
+        with pytest.raises(FlowError) as caught:
+            accepted(far=layout({"id": '"Other"'}), a=first, b=second)
+        assert caught.value.place == "layouts.b"
+        assert caught.value.problem.startswith("fits the same files as layout 'a': both read ")
+
+
+def test_the_message_says_what_to_do() -> None:
+    with pytest.raises(FlowError) as caught:
+        accepted(a=layout(SAME), b=layout(DECIMALS))
+    assert str(caught.value) == (
+        "layouts.b: fits the same files as layout 'a': both read the header 'Id', 'Total'. Write match = \"…\", a "
+        "pattern of the paths of its files, in one of them, or let one read a column that only its own files have"
+    )
+    with pytest.raises(FlowError) as caught:
+        accepted(a=layout(SAME, format="json"), b=layout(SAME, format="ndjson"))
+    assert "both read objects with 'Id', 'Total'. " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (layout(SAME), layout({"id": '"Id"'})),
+        (layout(SAME), layout({"id": '"Id"', "amount": '"Total"'}, where='"Kind" = 1')),
+        (layout(SAME), layout({"id": '"Id"', "amount": '"Sum"'})),
+        (layout(SAME), layout(SAME, csv={"delim": ";"})),
+        (layout(SAME), layout(SAME, csv=LATIN)),
+        (layout(SAME), layout(SAME, csv={"encoding": "utf-16"})),
+        (layout(SAME, csv=LATIN), layout(DECIMALS, csv={"encoding": "utf-16"})),
+        (layout({"id": '"Größe"'}), layout({"id": 'lower("Größe")'}, csv=LATIN)),
+        (layout(SAME), layout(DECIMALS, match="b/*")),
+        (layout(SAME, match="a/*"), layout(DECIMALS, match="b/*")),
+        (layout(SAME), layout(DECIMALS, format="ndjson")),
+        (layout(SAME, header={"row": 1}), layout(DECIMALS, header={"row": 4})),
+        (layout(SAME), layout(DECIMALS, header={"row": 1, "lines": 2})),
+        (layout(SAME), layout(DECIMALS, header={"contains": ["Id", "Kind"]})),
+        (layout(SAME, format="json"), layout(SAME, format="json", json={"records": "orders"})),
+        (layout(SAME, format="json"), layout(SAME, format="xml", xml={"records": "orders"})),
+        (layout(SAME, format="json"), layout({"id": '"Id"', "amount": '"Sum"'}, format="ndjson")),
+        (
+            layout(SAME, format="excel", excel={"sheet": "Orders"}),
+            layout(DECIMALS, format="excel", excel={"sheet": "Items"}),
+        ),
+        (
+            layout(SAME, format="fixed", fixed={"widths": [4, 9]}),
+            layout(DECIMALS, format="fixed", fixed={"widths": [4, 8]}),
+        ),
+        (
+            layout({"id": {"from": ["a", "b"]}, "amount": {"from": ["c"]}}),
+            layout({"id": {"from": ["a"]}, "amount": {"from": ["B"]}}),
+        ),
+    ],
+)
+def test_layouts_that_a_file_tells_apart_are_accepted(one: dict[str, Any], other: dict[str, Any]) -> None:
+    accepted(a=one, b=other)
+
+
+def test_a_layout_that_reads_nothing_fits_every_file() -> None:
+    nothing = layout({"id": "7"})
+    with pytest.raises(
+        FlowError, match=r"^layouts\.b: reads no column, so that every file fits it: write match"
+    ):
+        accepted(a=layout(SAME), b=nothing)
+    accepted(b=nothing)
+    accepted(a=layout(SAME), b=nothing | {"match": "b/*"})
+
+
+def test_many_layouts_may_differ_in_one_name() -> None:
+    accepted(**{f"l{n}": layout({"id": f'"Id {n}"', "amount": '"Total"'}) for n in range(200)})

@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 from local.one_run import Result
 from local.senders import COLUMNS, LAYOUTS, SENDERS, Row, Sender, run, run_version, zipped
-from local.shards.twice import Here
 from local.staging import PLACES, stage_in
 
-from lume_local._shards import coordinator
 from lume_local._worker.engine import RunFailed
 
 ROWS: list[Row] = [
@@ -150,21 +148,19 @@ def test_small_runs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shards", [pytest.param(1, marks=pytest.mark.thorough), 4])
-def test_over_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shards: int) -> None:
+def test_over_shards(tmp_path: Path, shards: int) -> None:
     files = files_of(SENDERS, 60)
-    about = both_ways(tmp_path, monkeypatch, files, shards).metrics["shards"]
+    about = both_ways(tmp_path, files, shards).metrics["shards"]
     assert about["count"] >= len(files) or shards == 1
 
 
 def both_ways(
     folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
     files: Sequence[tuple[str, bytes]],
     shards: int = 4,
     **changes: Any,
 ) -> Result:
     """Run by one process and over shards; nothing that they give differs."""
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
     engine: dict[str, Any] = {"url": "here", "shard_bytes": 1, "shards": shards}
     one = run(folder / "one", LAYOUTS, *files, mapped=".csv", **changes)
     sharded = run(folder / "sharded", LAYOUTS, *files, mapped=".csv", job={"engine": engine}, **changes)
@@ -174,39 +170,36 @@ def both_ways(
     return sharded
 
 
-def test_a_compressed_file_is_recognised_by_its_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compressed_file_is_recognised_by_its_task(tmp_path: Path) -> None:
     senders = [SENDERS[n] for n in (0, 1, 12, 19)]
     packed = [(f"{name}.gz", gzip.compress(content)) for name, content in files_of(senders, 40)]
-    found = both_ways(tmp_path, monkeypatch, packed)
+    found = both_ways(tmp_path, packed)
     assert list(found.metrics["source"]["layouts"]) == [one.name for one in senders]
     assert found.metrics["shards"]["whole"]["01-plain.csv.gz"] == "its layout is known once it is read"
 
 
-def test_the_file_of_one_layout_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = both_ways(tmp_path, monkeypatch, files_of([SENDERS[3]], 500), 9)
+def test_the_file_of_one_layout_is_cut(tmp_path: Path) -> None:
+    found = both_ways(tmp_path, files_of([SENDERS[3]], 500), 9)
     assert found.metrics["shards"]["count"] > 1
     assert found.metrics["source"]["layouts"]["quoted"]["rows_read"] == 500
 
 
-def test_values_are_unique_in_all_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_are_unique_in_all_files(tmp_path: Path) -> None:
     senders = [SENDERS[n] for n in (0, 12, 17, 0)]
     files = [(f"{n}{one.suffix}", one.file(rows_of(1))) for n, one in enumerate(senders)]
     unique = {**COLUMNS, "order_id": {**COLUMNS["order_id"], "unique": True}}
-    found = both_ways(tmp_path, monkeypatch, files, columns=unique)
+    found = both_ways(tmp_path, files, columns=unique)
     assert found.metrics["reject_reasons"]["order_id: repeats the value of an earlier row"] == 9
     counts = {name: one["rows_rejected"] for name, one in found.metrics["source"]["layouts"].items()}
     assert counts == {"plain": 7, "lines": 5, "book": 5}
 
 
-def test_other_files_without_a_layout_or_with_rejects(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_files_without_a_layout_or_with_rejects(tmp_path: Path) -> None:
     files = files_of(SENDERS[:2], 40)
     for n, content in enumerate((b"a,b\n1,2\n", b"_lume_row,_lume_line,_lume_reasons,id\n1,,x,1\n")):
         for name, packed in (("z.csv", content), ("z.csv.gz", gzip.compress(content))):
             messages = set[str]()
             for way in ("one", "shards"):
-                monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
                 engine = {"engine": {"url": "here", "shard_bytes": 1, "shards": 4}} if way == "shards" else {}
                 with pytest.raises(RunFailed) as failed:
                     run(tmp_path / f"{n}{name}{way}", LAYOUTS, *files, (name, packed), job=engine)

@@ -102,16 +102,6 @@ def test_it_is_the_one_that_reads_the_names(
     assert of(setting, content) == f"l{n}"
 
 
-@given(n=st.integers(0, 15), left_out=st.integers(0, 2), more=st.lists(WORDS, max_size=4))
-@examples(100)
-def test_it_is_none_without_one_of_them(setting: Setting, n: int, left_out: int, more: list[str]) -> None:
-    header = [name for k, name in enumerate(NAMES[n]) if k != left_out] + [f"x {one}" for one in more]
-    source = LAYOUTS[f"l{n}"]["source"]
-    content = lines(source["csv"]["delim"], [header]).encode(source["csv"]["encoding"])
-    with pytest.raises(SourceError, match="has none of the layouts of orders:v1"):
-        of(setting, content)
-
-
 @given(
     header=st.lists(
         st.sampled_from([*NAMES[0], *NAMES[4], *NAMES[8], "no 0", "x", ""]), min_size=1, max_size=8
