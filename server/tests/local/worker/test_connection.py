@@ -5,34 +5,47 @@ from pathlib import Path
 import duckdb
 import pytest
 from local.flows import people
+from local.one_run import job_of
 
 from lume_local._flow.fields import FlowError
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._worker.connection import confine_check, connect
+from lume_local._worker.connection import confine, confine_check, connect
+from lume_local._worker.sources.source import File
+
+ATTEMPTS = [
+    "FROM read_csv('{0}/a.csv')",
+    "FROM read_csv('{0}/run/../a.csv')",
+    "FROM read_text('/etc/passwd')",
+    "FROM glob('{0}/*')",
+    "COPY (SELECT 1) TO '{0}/b.csv'",
+    "ATTACH '{0}/db'",
+    "INSTALL httpfs",
+    "LOAD '{0}/x'",
+    "SET enable_external_access=true",
+    "SET allowed_directories=['/']",
+    "SET allowed_paths=['/']",
+    "SET temp_directory='{0}'",
+]
 
 
-@pytest.mark.parametrize(
-    "attempt",
-    [
-        "FROM read_csv('{0}/a.csv')",
-        "FROM read_text('/etc/passwd')",
-        "FROM glob('{0}/*')",
-        "COPY (SELECT 1) TO '{0}/b.csv'",
-        "ATTACH '{0}/db'",
-        "INSTALL httpfs",
-        "LOAD '{0}/x'",
-        "SET enable_external_access=true",
-        "SET allowed_directories=['/']",
-        "SET temp_directory='{0}'",
-    ],
-)
-def test_a_check_reaches_no_file(tmp_path: Path, attempt: str) -> None:
-    (tmp_path / "a.csv").write_text("a\n1\n")
+@pytest.mark.parametrize("is_check", [True, False])
+def test_an_expression_reaches_no_file(tmp_path: Path, is_check: bool) -> None:
+    """But that of its run."""
+    source, folder = tmp_path / "in.csv", tmp_path / "run"
+    folder.mkdir()
+    for path in (source, tmp_path / "a.csv"):
+        path.write_text("a\n1\n")
     with connect() as connection:
-        confine_check(connection)
-        with pytest.raises(duckdb.Error):
-            connection.execute(attempt.format(tmp_path)).fetchall()
-    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+        if is_check:
+            confine_check(connection)
+        else:
+            job = job_of({"cleaners": []}, folder, [], source, source)
+            confine(connection, folder, [File(source, "in.csv", "csv", 4)], job)
+            assert connection.execute(f"FROM read_csv('{source}')").fetchall() == [(1,)]
+        for attempt in ATTEMPTS:
+            with pytest.raises(duckdb.Error):
+                connection.execute(attempt.format(tmp_path)).fetchall()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "in.csv", "run"]
 
 
 async def test_checks_follow_each_other_and_a_run(tmp_path: Path) -> None:

@@ -15,16 +15,12 @@ from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from local import one_run
-from local.flows import people
-from local.one_run import carried_out, execute, job_of, one_column
+from local.one_run import carried_out, compiled, execute, job_of, one_column
 from local.staging import PLACES, stage_in
 
-from lume_local._flow.definition import read_definition
 from lume_local._worker import engine, one_process
-from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources.source import File
 from lume_local._worker.stage import Staged, stage
 from lume_local._worker.targets.target_kinds import finish
 
@@ -292,35 +288,6 @@ def test_names_of_the_source_may_be_anything(tmp_path: Path) -> None:
     assert list(reject)[3:-1] == ["a'b", 'c"d', "column_3", "select", "same_1", "same_2"]
 
 
-def test_an_expression_reaches_no_file(tmp_path: Path) -> None:
-    with connect() as connection:
-        from lume_local._worker.connection import confine
-
-        (tmp_path / "run").mkdir()
-        (tmp_path / "in.csv").write_text("a\n1\n")
-        (tmp_path / "other.csv").write_text("a\n1\n")
-        folder, source = tmp_path / "run", tmp_path / "in.csv"
-        confine(
-            connection,
-            folder,
-            [File(source, "in.csv", "csv", 4)],
-            job_of({"cleaners": []}, folder, [], source, source),
-        )
-        assert connection.execute(f"FROM read_csv('{tmp_path}/in.csv')").fetchall() == [(1,)]
-        for attempt in (
-            f"FROM read_csv('{tmp_path}/other.csv')",
-            "FROM read_text('/etc/passwd')",
-            f"FROM read_csv('{tmp_path}/run/../other.csv')",
-            f"COPY (SELECT 1) TO '{tmp_path}/other.csv'",
-            f"ATTACH '{tmp_path}/db'",
-            "INSTALL httpfs",
-            "SET enable_external_access=true",
-            "SET allowed_paths=['/']",
-        ):
-            with pytest.raises(duckdb.Error):
-                connection.execute(attempt)
-
-
 def test_a_source_that_is_written_to_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interfere(*args: Any) -> Staged:
         with (tmp_path / "source").open("a") as file:
@@ -344,8 +311,7 @@ def at_fixed_paths(folder: Path, name: str, content: str) -> dict[str, Any]:
     source.write_text(content)
     work.mkdir()
     with connect() as connection:
-        flow = compile_flow(connection, read_definition(people()))
-        job = job_of(flow, work, [source], folder / "mapped.csv", folder / "rejects.csv")
+        job = job_of(compiled(), work, [source], folder / "mapped.csv", folder / "rejects.csv")
         record = carried_out(connection, job)
     assert finish(work) == record, "carried out again, by another process"
     return record
