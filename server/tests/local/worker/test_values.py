@@ -7,6 +7,7 @@ import duckdb
 import pytest
 from local.one_run import execute, one_column
 
+from lume_local._flow.fields import FlowError
 from lume_local._worker.compiler import columns
 
 
@@ -101,16 +102,6 @@ def test_results_of_expressions_that_would_change(tmp_path: Path, sql: str, colu
     assert result.reasons[0].startswith("v: is not a valid")
 
 
-def test_a_rejected_duplicate_holds_no_value(tmp_path: Path) -> None:
-    columns = {"a": {"type": "integer", "unique": True}, "b": {"unique": True}, "c": {"unique": True}}
-    content = "a,b,c\n1,x,p\n1,y,q\n2,y,p\n3,y,q\n4,,q\n,z,\n,z,r\n5,w,r\n"
-    result = execute(tmp_path, content, columns=columns)
-    assert result.mapped == [(1, "x", "p"), (3, "y", "q"), (None, "z", None), (5, "w", "r")]
-    twice = "repeats the value of an earlier row"
-    assert result.reasons == [f"a: {twice}", f"c: {twice}", f"c: {twice}", f"b: {twice}"]
-    assert result.metrics["reject_reasons"] == {f"a: {twice}": 1, f"b: {twice}": 1, f"c: {twice}": 2}
-
-
 @pytest.mark.parametrize(
     ("wanted", "values"),
     [
@@ -146,3 +137,41 @@ def test_spellings_that_only_duckdb_takes(
     found = kept(one_column(tmp_path, values, type=type_, sql_type=sql_type))
     plain = "12.00" if type_ == "number" else "12"
     assert found == ["None" if value == "" else "reject" for value in generous] + [plain] * 4
+
+
+# strptime by way of try_strptime: the same values, and the same rejects, as DuckDB's TRY gives.
+
+DAYS = [
+    *("2024-02-29", "2023-02-29", "29/02/2024", "Feb 29, 2024", "feb 29, 2024", " 2024-02-29", "2024-02-29 "),
+    *("", "0000-01-01", "9999-12-31", "10000-01-01", "infinity", "-infinity", "epoch", "today", "2024-2-3"),
+    *("24-02-03", "2024-02-29 10:00", "2024-02-29T10:00:00", "x", "2024-13-01", "01/13/2024"),
+    *("2024-02-29\t", "é", "20240229"),
+]
+
+
+@pytest.mark.parametrize(
+    "formats", ["'%Y-%m-%d'", "['%Y-%m-%d', '%d/%m/%Y', '%b %d, %Y']", "['%Y-%m-%d %H:%M', '%x']", "'%Y%m%d'"]
+)
+def test_the_same_as_try(tmp_path: Path, formats: str) -> None:
+    def outcomes(name: str, sql: str) -> list[Any]:
+        return one_column(tmp_path / name, DAYS, sql=sql, sql_type="TIMESTAMP")
+
+    value = "CASE WHEN v <> 'x' THEN upper(trim(v)) END"
+    quick = outcomes("quick", f"strptime({value}, {formats})")
+    assert quick == outcomes("tried", f"strptime({value}, {formats}) + INTERVAL 0 DAY")
+
+
+def test_formats_with_offsets(tmp_path: Path) -> None:
+    both = "SELECT typeof(strptime('2024 +02', '%Y %z')), typeof(try_strptime('2024 +02', '%Y %z'))"
+    with duckdb.connect() as connection:
+        (types,) = connection.execute(both).fetchall()
+    assert len(set(types)) == 1
+    found = one_column(
+        tmp_path, ["2024-02-03 +0200", "no"], sql="strptime(v, '%Y-%m-%d %z')", format="date-time"
+    )
+    assert found[1] is ...
+
+
+def test_a_format_that_is_no_format(tmp_path: Path) -> None:
+    with pytest.raises(FlowError, match=r"columns\.v\.sql: .*format"):
+        one_column(tmp_path, ["x"], sql="strptime(v, '%!')")
