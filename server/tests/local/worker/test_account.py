@@ -5,12 +5,9 @@ from typing import Any
 
 import duckdb
 import pytest
-from local.flows import people
-from local.one_run import carried_out, execute, job_of
+from local.one_run import carried_out, compiled, execute, job_of
 
-from lume_local._flow.definition import read_definition
 from lume_local._worker import one_process
-from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunBroke, RunFailed
 from lume_local._worker.sources.read import Intake, read_source
@@ -67,8 +64,9 @@ def test_files_that_are_one(tmp_path: Path, mapped: str, rejects: str, words: st
     (tmp_path / "source").write_text(CONTENT)
     (tmp_path / "run").mkdir()
     with connect() as connection:
-        flow = compile_flow(connection, read_definition(people()))
-        job = job_of(flow, tmp_path / "run", [tmp_path / "source"], tmp_path / mapped, tmp_path / rejects)
+        job = job_of(
+            compiled(), tmp_path / "run", [tmp_path / "source"], tmp_path / mapped, tmp_path / rejects
+        )
         with pytest.raises(RunFailed, match=words):
             carried_out(connection, job)
     assert (tmp_path / "source").read_text() == CONTENT
@@ -81,11 +79,8 @@ def test_a_cancelled_run_stops_while_python_reads(tmp_path: Path) -> None:
     def stop() -> None:
         raise duckdb.InterruptException("cancelled")
 
-    with connect() as connection:
-        for source in ({}, {"format": "ndjson"}, {"csv": {"encoding": "latin-1"}}):
-            flow = compile_flow(connection, read_definition(people(source=source)))
-            job = job_of(
-                flow, tmp_path / "run", [tmp_path / "source"], tmp_path / "m.csv", tmp_path / "r.csv"
-            )
-            with connect() as fresh, pytest.raises(duckdb.InterruptException):
-                one_process.execute(Context(fresh, job, lambda name, rows: None, stop))
+    paths = tmp_path / "run", [tmp_path / "source"], tmp_path / "m.csv", tmp_path / "r.csv"
+    for source in ({}, {"format": "ndjson"}, {"csv": {"encoding": "latin-1"}}):
+        job = job_of(compiled(source=source), *paths)
+        with connect() as connection, pytest.raises(duckdb.InterruptException):
+            one_process.execute(Context(connection, job, lambda name, rows: None, stop))

@@ -7,16 +7,11 @@ from typing import Any
 
 import duckdb
 import pytest
-from local.flows import people
-from local.one_run import execute, execute_files
-from local.shards.twice import Here, compared
+from local.one_run import compiled, execute, execute_files
+from local.shards.twice import compared
 
-from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._flow.table_bounds import folded
-from lume_local._shards import coordinator
-from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
 
 ENGINE = {"url": "here", "shard_bytes": 1, "shards": 3}
@@ -170,8 +165,8 @@ def test_none_of_them_says_what_was_looked_for(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes(columns: dict[str, Any], place: str, problem: str) -> None:
-    with pytest.raises(FlowError, match=problem) as caught, connect() as connection:
-        compile_flow(connection, read_definition(people(columns=columns)))
+    with pytest.raises(FlowError, match=problem) as caught:
+        compiled(columns=columns)
     assert caught.value.place == place
 
 
@@ -194,11 +189,8 @@ def test_without_aliases_value_is_a_column_of_the_source(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("wrong", [None, "Email", "E-Mail"])
-def test_objects_over_shards_are_one_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str | None
-) -> None:
+def test_objects_over_shards_are_one_file(tmp_path: Path, wrong: str | None) -> None:
     """One of them is in the last shard only."""
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
     lines = [json.dumps({"E-Mail": f"{n}@x.org", "amount": n}) for n in range(60)]
     if wrong:
         lines.append(json.dumps({wrong: "last@x.org", "amount": 1}))

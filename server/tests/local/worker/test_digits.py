@@ -72,8 +72,10 @@ def page(path: Path, rows: int, **changes: Any) -> list[dict[str, Any]]:
     return items
 
 
-@pytest.mark.parametrize("suffix", [".ndjson", ".parquet", ".csv"])
-@pytest.mark.parametrize("source", ["csv", "ndjson", "parquet"])
+@pytest.mark.parametrize(
+    ("source", "suffix"),
+    [("csv", ".ndjson"), ("ndjson", ".csv"), ("parquet", ".parquet"), ("ndjson", ".ndjson")],
+)
 def test_every_scale(tmp_path: Path, suffix: str, source: str) -> None:
     rows = numbers(random.Random(38))
     names = list(COLUMNS)

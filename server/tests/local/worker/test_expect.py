@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 from local.flows import people
-from local.one_run import execute
+from local.one_run import compiled, execute
 
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.profile import profile
@@ -123,9 +122,8 @@ def test_a_source_without_rows(tmp_path: Path) -> None:
     ],
 )
 def test_refused_when_the_flow_is_checked(sql: str, place: str, words: str) -> None:
-    with connect() as connection, pytest.raises(FlowError, match=words) as caught:
-        flow = people(columns=COLUMNS, expect=[{"name": "ok", "sql": "true"}, {"name": "e", "sql": sql}])
-        compile_flow(connection, read_definition(flow))
+    with pytest.raises(FlowError, match=words) as caught:
+        compiled(columns=COLUMNS, expect=[{"name": "ok", "sql": "true"}, {"name": "e", "sql": sql}])
     assert caught.value.place == f"expect[1].{place}"
 
 

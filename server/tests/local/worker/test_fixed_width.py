@@ -6,16 +6,11 @@ from typing import Any
 
 import pytest
 from depth import seeds
-from local.flows import people
-from local.one_run import execute
-from local.shards.twice import Here, compared
+from local.one_run import compiled, execute
+from local.shards.twice import compared
 
 from lume_async._base.words import counted
-from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._shards import coordinator
-from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.formats.text.dialect import EvenLines, FixedWidth
 
@@ -100,11 +95,8 @@ def written(rng: random.Random) -> tuple[File, dict[str, Any]]:
 
 
 @seeds(20)
-def test_rows_lines_and_account_are_those_of_plain_slices(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
+def test_rows_lines_and_account_are_those_of_plain_slices(tmp_path: Path, seed: int) -> None:
     """By one worker and over shards; rejects come back as they were."""
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
     file, flow = written(random.Random(seed))
     compared(tmp_path / "two", [("a.txt", file.content)], ENGINE | {"shards": 2 + seed % 5}, **flow)
     if not file.mapped:
@@ -156,12 +148,6 @@ def test_widths_and_names(tmp_path: Path) -> None:
     )
     assert (found.mapped, found.metrics["source"]["skipped"]) == (rows, {"preamble": 2})
     assert found.metrics["source"]["aliases"] == {"no": ["NO"], "name": ["N a m"]}
-
-
-def test_a_value_of_blanks_is_none_and_padding_is_removed(tmp_path: Path) -> None:
-    source = {"format": "fixed", "fixed": {"columns": {"a": [1, 3], "b": [4, 6]}}}
-    result = execute(tmp_path, " x    \n\u00a0y \u00a0  \n", columns={"a": {}, "b": {}}, source=source)
-    assert result.mapped == [("x", None), ("\u00a0y", "\u00a0")]
 
 
 def test_a_control_character_costs_its_line(tmp_path: Path) -> None:
@@ -228,7 +214,6 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("source", "place", "problem"), MISTAKES)
 def test_mistakes(source: dict[str, Any], place: str, problem: str) -> None:
-    with pytest.raises(FlowError, match=problem) as caught, connect() as connection:
-        definition = people(columns={"no": {}}, source={"format": "fixed"} | source)
-        compile_flow(connection, read_definition(definition))
+    with pytest.raises(FlowError, match=problem) as caught:
+        compiled(columns={"no": {}}, source={"format": "fixed"} | source)
     assert caught.value.place == place

@@ -92,13 +92,6 @@ def test_messages_name_files_as_their_users_do(tmp_path: Path, format: str, brok
     assert "/proc/" not in str(raised.value)
 
 
-def test_a_damaged_parquet_file_by_its_path(tmp_path: Path) -> None:
-    whole = parquet(tmp_path)
-    with pytest.raises(RunFailed, match=f"{tmp_path}/source") as raised:
-        execute(tmp_path, whole[:4] + bytes(60) + whole[64:], source={"format": "parquet"}, **COLUMNS)
-    assert "/proc/" not in str(raised.value)
-
-
 @pytest.mark.parametrize(("format", "packed"), [("csv", True), ("ndjson", False), ("parquet", False)])
 def test_a_system_without_names_for_open_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, packed: bool

@@ -8,15 +8,10 @@ from typing import Any
 
 import pytest
 from depth import seeds
-from local.flows import people
-from local.one_run import execute
-from local.shards.twice import Here, compared
+from local.one_run import compiled, execute
+from local.shards.twice import compared
 
-from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._shards import coordinator
-from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.formats import json as json_format
 
@@ -131,9 +126,8 @@ FIELDS: dict[str, list[str | None]] = {
 
 
 @pytest.mark.parametrize(("format", "by_alias"), [("ndjson", True), ("json", False)])
-def test_nested_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, by_alias: bool) -> None:
+def test_nested_fields(tmp_path: Path, format: str, by_alias: bool) -> None:
     """By one worker and over shards."""
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
     columns = {
         f"c{n}": {"from": [name]} if by_alias else {"sql": f'"{name}"'} for n, name in enumerate(FIELDS)
     }
@@ -173,6 +167,6 @@ def test_a_nested_field_that_no_object_has(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes(source: dict[str, Any], place: str) -> None:
-    with pytest.raises(FlowError) as caught, connect() as connection:
-        compile_flow(connection, read_definition(people(source=source)))
+    with pytest.raises(FlowError) as caught:
+        compiled(source=source)
     assert caught.value.place == place

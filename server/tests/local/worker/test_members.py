@@ -27,26 +27,8 @@ from lume_local._worker.samples.sample import opened_trials
 Json = dict[str, Any]
 Steps = tuple[str, ...]
 NAMES = [
-    "a",
-    "b",
-    "A",
-    "a.b",
-    "b.c",
-    ".",
-    "[0]",
-    "0",
-    "/",
-    "~",
-    "$",
-    "*",
-    "\\",
-    'q"',
-    "'",
-    "ä",
-    "日本",
-    "",
-    "x y",
-    "\t",
+    *("a", "b", "A", "a.b", "b.c", ".", "[0]", "0", "/", "~", "$", "*", "\\", 'q"', "'", "ä", "日本"),
+    *("", "x y", "\t"),
 ]
 SCALARS = st.one_of(
     st.none(),
@@ -214,7 +196,7 @@ def test_no_name_stands_for_others(steps: Steps) -> None:
 
 
 @pytest.mark.thorough
-@examples(60)
+@examples(30)
 @given(RECORDS, st.sampled_from(["json", "ndjson"]))
 def test_every_member_is_read_or_named(records: list[Json], format: str) -> None:
     text = json.dumps(records) if format == "json" else "".join(f"{json.dumps(one)}\n" for one in records)
@@ -266,7 +248,7 @@ def texts_of(element: ElementTree.Element, path: str = "") -> Iterator[tuple[Ste
 
 
 @pytest.mark.thorough
-@examples(60)
+@examples(30)
 @given(
     st.lists(
         st.lists(st.tuples(st.sampled_from(TAGS), ELEMENTS), min_size=1, max_size=3), min_size=2, max_size=3

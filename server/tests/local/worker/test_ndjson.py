@@ -24,19 +24,6 @@ def objects(result: Result) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.rejects_file.decode("utf-8", "surrogateescape").splitlines()]
 
 
-def test_texts_of_numbers_have_their_value(tmp_path: Path) -> None:
-    numbers = [
-        "12345678901234567.89",
-        "1234567890123456789012345",
-        "0.1000000000000000055",
-        "1e2",
-        "1e9999",
-        "5",
-    ]
-    result = run(tmp_path, "".join(f'{{"v": {number}}}\n' for number in numbers), columns={"v": {}})
-    assert [Decimal(text) for (text,) in result.mapped] == [Decimal(number) for number in numbers]
-
-
 def test_numbers_within_objects_keep_their_value(tmp_path: Path) -> None:
     line = '{"o": {"price": 12345678901234567.89, "few": 1.5}}'
     columns = {name: {"sql": f"json_extract_string(o, '$.{name}')"} for name in ("price", "few")}
@@ -78,13 +65,6 @@ def test_only_one_bom_is_none_of_the_data(tmp_path: Path) -> None:
     result = run(tmp_path, '\ufeff\ufeff{"v": 1}\n\ufeff{"v": 2}\n{"v": 3}\n', columns={"v": {}})
     assert result.mapped == [("3",)]
     assert [one["_lume_raw"] for one in objects(result)] == ['\ufeff{"v": 1}', '\ufeff{"v": 2}']
-
-
-def test_repeated_keys_in_every_line(tmp_path: Path) -> None:
-    """The first line has the usual keys, and those are not in order either."""
-    result = run(tmp_path, '{"v": 1, "v": 2}\n' * 3 + '{"v": 4}\n', columns={"v": {}})
-    assert result.mapped == [("4",)]
-    assert result.metrics["reject_reasons"] == {"malformed line: repeats a key": 3}
 
 
 def test_what_only_looks_doubtful_is_data(tmp_path: Path) -> None:

@@ -9,13 +9,10 @@ from attrs import asdict, evolve
 from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
-from local.flows import people
-from local.one_run import carried_out, job_of
+from local.one_run import carried_out, compiled, job_of
 
-from lume_local._flow.definition import read_definition
 from lume_local._shared.protocol import Execute, Read
 from lume_local._shared.row_set import all_rows, of_text, rows_in
-from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.outputs.pages import all_rows_of
 from lume_local._worker.outputs.row_json import OutputRow, Reasons
@@ -39,9 +36,8 @@ def run(
     (folder / name).write_text(content, newline="")
     suffix = more.pop("rejects", ".csv")
     with connect() as connection:
-        flow = compile_flow(connection, read_definition(people(**changes)))
         paths = folder / f"mapped-{name}.parquet", folder / f"rejects-{name}{suffix}"
-        job = evolve(job_of(flow, work, [folder / name], *paths), **more)
+        job = evolve(job_of(compiled(**changes), work, [folder / name], *paths), **more)
         return job, carried_out(connection, job)
 
 
@@ -80,7 +76,7 @@ def check(job: Execute, record: dict[str, Any]) -> None:
 
 
 @pytest.mark.thorough
-@examples(60)
+@examples(20)
 @given(rows=FILE)
 def test_the_sets_are_those_of_the_rejects(
     tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 from local.one_run import Result, execute, execute_files
-from local.shards.twice import Here, compared
+from local.shards.twice import compared
 
 from lume_local._flow.fields import FlowError
-from lume_local._shards import coordinator
 from lume_local._worker.engine import RunFailed
 
 COLUMNS: dict[str, Any] = {
@@ -72,8 +71,7 @@ def test_rows_are_mapped_rejected_or_filtered(tmp_path: Path, seed: int) -> None
     check(execute(tmp_path, csv_of(rows), **CHANGES), rows)
 
 
-def test_shards_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
+def test_shards_agree(tmp_path: Path) -> None:
     columns = {**COLUMNS, "id": {"type": "integer", "unique": True}}
     content = csv_of(lines(9)).encode()
     engine = {"url": "here", "shard_bytes": 1, "shards": 3}

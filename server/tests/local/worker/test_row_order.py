@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 from local.row_order import FORMATS, given, rows_of, wanted
-from local.shards.twice import Here
 from local.staging import PLACES, stage_in
 
-from lume_local._shards import coordinator
 from lume_local._worker import sql, stage
 from lume_local._worker.sources.formats import ndjson
 from lume_local._worker.sources.formats.text import csv
@@ -84,8 +82,7 @@ def test_wherever_they_are_staged(
 
 @pytest.mark.usefixtures("short_vectors")
 @pytest.mark.parametrize("format", FORMATS)
-def test_over_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str) -> None:
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
+def test_over_shards(tmp_path: Path, format: str) -> None:
     engine = {"url": "here", "shard_bytes": 1, "shards": 2}
     check(tmp_path, 62, format, engine=engine)
 
@@ -101,7 +98,6 @@ def test_where_a_join_loses_the_order(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Statements, "_looked_up", in_another_order)
     more: dict[str, Any] = {}
     if place == "shards":
-        monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
         more = {"engine": {"url": "here", "shard_bytes": 1, "shards": 3}}
     else:
         stage_in(monkeypatch, place)
@@ -110,15 +106,12 @@ def test_where_a_join_loses_the_order(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.thorough
 @pytest.mark.parametrize(("format", "shards"), [("csv", 0), ("ndjson", 0), ("csv", 2)])
-def test_in_pieces_of_eight_megabytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, shards: int
-) -> None:
+def test_in_pieces_of_eight_megabytes(tmp_path: Path, format: str, shards: int) -> None:
     """As DuckDB takes them by itself: the rows of one of them are some vectors and a few more."""
     length = next(one for one in range(200, 400) if 0 < EIGHT_MEGABYTES // one % VECTOR < 60)
     count = 2 * max(1, shards) * EIGHT_MEGABYTES // length + 5000
     more: dict[str, Any] = {}
     if shards:
-        monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
         engine = {"url": "here", "shard_bytes": 1, "shards": shards}
         more = {"engine": engine}
     check(tmp_path, length, format, count, threads=4, **more)

@@ -7,10 +7,9 @@ from typing import Any
 import duckdb
 import pytest
 from local import one_run
-from local.shards.twice import Here, compared
+from local.shards.twice import compared
 from local.staging import PLACES, stage_in
 
-from lume_local._shards import coordinator
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunBroke
 from lume_local._worker.shards import access
@@ -109,7 +108,6 @@ def test_over_shards(
         return made[-1]
 
     monkeypatch.setattr(access, "connect", failing)
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
     content = b"id\n" + b"".join(b"%d\n" % n for n in range(50))
     engine = {"url": "here", "shard_bytes": 1, "shards": 3}
     sources = [(f"{n}.csv", content) for n in range(files)]

@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 from attrs import evolve
 from local.flows import people
-from local.one_run import carried_out, fetch, job_of
+from local.one_run import carried_out, compiled, fetch, job_of
 from local.servers import serve
 
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._worker import seeds
-from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.places.local import LocalFiles
@@ -30,10 +29,7 @@ def execute(folder: Path, content: str, seed: str | bytes = COUNTRIES, **changes
     (folder / "run").mkdir(parents=True)
     (folder / "in.csv").write_text(content)
     (folder / "countries.csv").write_bytes(seed.encode() if isinstance(seed, str) else seed)
-    with connect() as checking:  # compiled in another database, as the server does
-        flow = compile_flow(
-            checking, read_definition(people(**{"columns": COLUMNS, "seeds": SEEDS, **changes}))
-        )
+    flow = compiled(**{"columns": COLUMNS, "seeds": SEEDS, **changes})
     with connect() as connection:
         for statement in flow["cleaners"]:
             connection.execute(statement)
@@ -154,11 +150,8 @@ def test_expressions_that_are_refused(tmp_path: Path, sql: str, words: str) -> N
     ],
 )
 def test_only_columns_of_flows_with_seeds_call_it(changes: dict[str, Any]) -> None:
-    with (
-        connect() as connection,
-        pytest.raises(FlowError, match="calls seed: only columns of a flow with"),
-    ):
-        compile_flow(connection, read_definition(people(**changes)))
+    with pytest.raises(FlowError, match="calls seed: only columns of a flow with"):
+        compiled(**changes)
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,12 @@ from typing import Any
 
 import pytest
 from depth import seeds
-from local.flows import people
 from local.layouts import COLUMNS, laid
-from local.one_run import execute
-from local.shards.twice import Here, compared
+from local.one_run import compiled, execute
+from local.shards.twice import compared
 
-from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._flow.table_bounds import joined
-from lume_local._shards import coordinator
-from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.formats.table_edges import footer_start
 
@@ -26,11 +21,8 @@ ENGINE = {"url": "here", "shard_bytes": 1, "shards": 4}
 
 
 @seeds(30)
-def test_rows_lines_and_account_are_those_of_plain_python(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
+def test_rows_lines_and_account_are_those_of_plain_python(tmp_path: Path, seed: int) -> None:
     """By one worker and over shards."""
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
     file, source = laid(random.Random(seed))
     content, flow = file.text.encode(), {"columns": COLUMNS, "source": source}
     result = execute(tmp_path / "one", content, **flow)
@@ -125,18 +117,10 @@ def test_layouts(
     assert len(rows) == header + counts["records"] + sum(skipped.values())
 
 
-def test_rows_that_a_sheet_leaves_out_count(tmp_path: Path) -> None:
-    rows = [["T"], [], HEAD, [], *ROWS, ["too", 4, "many"]]
-    result = execute(tmp_path, in_excel(rows), columns=TABLE, source={"format": "excel", "header": "find"})
-    assert result.metrics["source"]["skipped"] == {"preamble": 2, "blank": 1}
-    assert [row["_lume_line"] for row in result.rejects] == ["8"]
-
-
 @pytest.mark.thorough
 @pytest.mark.parametrize("first", ["\ufeff", ""])
-def test_a_value_is_no_byte_order_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+def test_a_value_is_no_byte_order_mark(tmp_path: Path, first: str) -> None:
     """Of files without a header, whose shards begin with a value."""
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
     content = first + "".join(f"\ufeffv{n},{n}\n" for n in range(9))
     flow = {"columns": {"a": {}, "b": {}}, "source": {"header": "none", "names": ["a", "b"]}}
     sharded = compared(tmp_path, [("a.csv", content.encode())], ENGINE | {"shards": 5}, **flow)
@@ -145,8 +129,7 @@ def test_a_value_is_no_byte_order_mark(tmp_path: Path, monkeypatch: pytest.Monke
     assert sharded.shards["count"] > 3
 
 
-def test_a_footer_over_several_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
+def test_a_footer_over_several_shards(tmp_path: Path) -> None:
     content = "a,b\n" + "".join(f"x,{n}\n" for n in range(20)) + "Total,1\n" * 60
     flow = {"columns": TABLE, "source": {"footer": {"starts_with": ["Total"]}}}
     sharded = compared(tmp_path, [("a.csv", content.encode())], ENGINE | {"shards": 8}, **flow)
@@ -215,8 +198,8 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("source", "place", "problem"), MISTAKES)
 def test_mistakes(source: dict[str, Any], place: str, problem: str) -> None:
-    with pytest.raises(FlowError, match=problem) as caught, connect() as connection:
-        compile_flow(connection, read_definition(people(columns=TABLE, source=source)))
+    with pytest.raises(FlowError, match=problem) as caught:
+        compiled(columns=TABLE, source=source)
     assert caught.value.place == place
 
 

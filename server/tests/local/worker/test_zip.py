@@ -18,11 +18,10 @@ from local.flows import people
 from local.layouts import COLUMNS, laid
 from local.one_run import execute_files
 from local.servers import serve
-from local.shards.twice import Here, compared
+from local.shards.twice import compared
 
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._shards import coordinator
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.places import unpack
 from lume_local._worker.sources.places.unpack import Packed, chosen, members_of, opened_zip, reading_zip
@@ -94,11 +93,6 @@ def test_a_name_without_the_suffix(tmp_path: Path) -> None:
         execute_files(tmp_path / "2", ("in", content))
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
-def test_methods(tmp_path: Path, method: int) -> None:
-    assert execute_files(tmp_path, ("in.zip", packed(("a", NORTH), method=method))).mapped == [(1, "Ann")]
-
-
 def test_rejects_of_an_archive_come_back(tmp_path: Path) -> None:
     content = packed(("a.csv", NORTH), ("b.csv", SOUTH))
     first = execute_files(tmp_path / "first", ("in.zip", content), source=ALL)
@@ -108,10 +102,7 @@ def test_rejects_of_an_archive_come_back(tmp_path: Path) -> None:
         assert again.mapped[0] == (2, "Bo")
 
 
-def test_archives_beside_files_are_read_in_order_and_by_one_worker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
+def test_archives_beside_files_are_read_in_order_and_by_one_worker(tmp_path: Path) -> None:
     archive = packed(("a.csv", b"id\n1\n2\nx\n"), ("b.csv", b"id\n3\n"))
     files = [("1.csv", b"id\n7\ny\n"), ("2.zip", archive), ("3.csv", b"id\n8\n")]
     shards = compared(tmp_path, files, ENGINE, source=ALL).shards
