@@ -6,24 +6,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from local.shards.twice import Here, compared, run
 
 from lume_local._shards import coordinator
 from lume_local._shards.executor import ExecutorLost, Function, Json, Pause
-from lume_local._worker.shards.shards import Cut, PieceLook, Plan, Shard
+from lume_local._worker.shards.shards import Cut, PieceLook, Plan
 from lume_local._worker.sources.source import Single
 
 COLUMNS: dict[str, Any] = {"id": {"type": "integer", "required": True, "unique": True}, "name": {}}
 THREE = {"url": "here", "shard_bytes": 1, "shards": 3}
 LINES = "".join(f"{n},Ann {n}\n" for n in range(60))
 CSV = f"id,name\n{LINES}".encode()
-
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coordinator, "executor_of", lambda url: Here())
 
 
 def why(outcome: Any) -> str:
@@ -48,13 +42,9 @@ def test_it_is_split(tmp_path: Path, content: bytes, count: int) -> None:
 
 
 QUOTES = ('"', '"Ann', 'An"n', '"An"n')
-STRAY = [(30, bad) for bad in QUOTES] + [(at, '"') for at in (0, 10, 59)]
-MORE = [(at, bad) for at in (0, 10, 59) for bad in QUOTES[1:]]
 
 
-@pytest.mark.parametrize(
-    ("at", "bad"), [*STRAY, *(pytest.param(*each, marks=pytest.mark.thorough) for each in MORE)]
-)
+@pytest.mark.parametrize(("at", "bad"), [*((30, bad) for bad in QUOTES), (0, '"'), (59, '"Ann')])
 def test_after_a_stray_quote_the_rest_is_one_shard_if_it_has_to_be(tmp_path: Path, at: int, bad: str) -> None:
     content = CSV.replace(f"Ann {at}\n".encode(), f"{bad}\n".encode())
     outcome = compared(tmp_path, [("a.csv", content)], THREE, columns=COLUMNS)
@@ -109,47 +99,10 @@ def test_of_several_files_each_is_a_shard_at_least(tmp_path: Path) -> None:
     assert outcome.shards == {"engine": "here", "count": 3, "whole": {"b.csv.gz": "it is compressed (gzip)"}}
 
 
-@pytest.mark.thorough
-def test_several_unique_columns_hold_no_value_of_a_row_that_is_rejected_for_another(tmp_path: Path) -> None:
-    columns = {name: {"unique": True} for name in "abc"}
-    lines = [f"{n % 7},{n % 11},{n % 13}\n" for n in range(100)]
-    content = ("a,b,c\n" + "".join(lines)).encode()
-    outcome = compared(tmp_path, [("a.csv", content)], THREE, columns=columns)
-    assert outcome.metrics["rows_rejected"] > 90
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("on_fail", ["warn", "fail"])
-def test_expectations_are_of_all_rows(tmp_path: Path, on_fail: str) -> None:
-    expect = [
-        {"name": "enough", "sql": "count(*) = 60 AND max(id) = 59", "on_fail": "fail"},
-        {"name": "few", "sql": "rows_mapped < 60 OR sum(id) < 3", "on_fail": on_fail},
-    ]
-    outcome = compared(tmp_path, [("a.csv", CSV)], THREE, columns=COLUMNS, expect=expect)
-    assert bool(outcome.error) == (on_fail == "fail")
-
-
 def test_the_first_row_that_must_not_be_there_is_named_by_its_number_in_the_whole(tmp_path: Path) -> None:
     rules = [{"name": "small", "sql": "id < 41", "on_fail": "fail"}]
     outcome = compared(tmp_path, [("a.csv", CSV)], THREE, columns=COLUMNS, rules=rules)
     assert "19 rows break the rule 'small: is broken', which must never be broken: row 42" in outcome.error
-
-
-def test_mended_rejects_of_a_compressed_source(tmp_path: Path) -> None:
-    rejects = "_lume_row,_lume_line,_lume_reasons,id,name,_lume_raw\n"
-    rejects += "".join(f"{n},,id: is not a valid integer,{n},Ann {n},\n" for n in range(60))
-    source = {"compression": "gzip"}
-    outcome = compared(tmp_path, [("m.csv", rejects.encode())], THREE, columns=COLUMNS, source=source)
-    assert (outcome.metrics["rows_mapped"], outcome.shards["count"]) == (60, 3)
-
-
-def test_columns_that_are_not_read(tmp_path: Path) -> None:
-    lines = [b'{"id": %d, "x%d": 1}\n' % (n, n // 20) for n in range(60)]
-    source = {"format": "ndjson", "on_unknown_columns": "warn"}
-    outcome = compared(
-        tmp_path, [("a", b"".join(lines))], THREE, rejects_as=".ndjson", columns={"id": {}}, source=source
-    )
-    assert set(outcome.metrics["warnings"]) == {f"column 'x{n}' is not read" for n in range(3)}
 
 
 @pytest.mark.parametrize(
@@ -194,7 +147,10 @@ TASKS = 12
 """Of a run with two shards: two each of looks, shards, stages, parts of twins, statistics, and built files."""
 
 
-@pytest.mark.parametrize("at", range(TASKS + 1))
+@pytest.mark.parametrize(
+    "at",
+    [pytest.param(n, marks=() if n in (0, 5, TASKS) else pytest.mark.thorough) for n in range(TASKS + 1)],
+)
 def test_an_executor_that_is_lost_fails_the_run_and_nothing_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
@@ -259,22 +215,6 @@ def test_a_task_is_told_of_its_own_file_only(tmp_path: Path, monkeypatch: pytest
     assert not any("a_column_of_its_own" in one for one in firsts)
 
 
-@pytest.mark.thorough
-def test_after_wrong_cuts_nothing_is_prepared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepared: list[Shard] = []
-    argument = Cut.argument
-
-    def noted(cut: Cut, shard: Shard) -> dict[str, Any]:
-        prepared.append(shard)
-        return argument(cut, shard)
-
-    monkeypatch.setattr(Cut, "argument", noted)
-    files = [(f"{n}.csv", CSV.replace(b"Ann 30\n", b'"Ann\n')) for n in range(4)]
-    outcome = compared(tmp_path, files, {**THREE, "shards": 4 * 8}, columns={"id": {}, "name": {}})
-    assert len(outcome.shards["whole"]) == 4
-    assert 4 <= len(prepared) - outcome.shards["count"] <= 8, "a wrong one, once or twice in each file"
-
-
 def test_the_pieces_of_a_shard_are_found_without_looking_at_all() -> None:
     class Counted(list[PieceLook]):
         looked = 0
@@ -324,31 +264,6 @@ def test_a_file_that_shrinks_while_shards_are_read(tmp_path: Path, monkeypatch: 
     assert outcome.error == f"{source} was changed while it was read: submit the run again"
 
 
-def test_which_parquet_file_is_damaged(tmp_path: Path) -> None:
-    rows = "SELECT range AS id, hash(range)::VARCHAR AS v FROM range(300)"
-    duckdb.sql(f"COPY ({rows}) TO '{tmp_path / 'a'}' (FORMAT parquet)")
-    content = (tmp_path / "a").read_bytes()
-    files = [("1.parquet", content), ("2.parquet", content[:60] + bytes(200) + content[260:])]
-    columns = {"id": {"type": "integer"}, "v": {}}
-    outcome = compared(tmp_path / "run", files, THREE, columns=columns, source={"format": "parquet"})
-    assert outcome.error.startswith("2.parquet is damaged (")
-
-
-@pytest.mark.thorough
-def test_words_for_nothing_are_null_in_every_shard(tmp_path: Path) -> None:
-    content = CSV.replace(b",Ann 3\n", b",NA\n").replace(b",Ann 59\n", b",NA\n")
-    found = compared(tmp_path, [("a.csv", content)], THREE, columns=COLUMNS, source={"null": ["NA"]})
-    assert found.shards["count"] == 3
-    assert found.metrics["columns"]["name"]["nulls"] == 2
-
-
-def test_cells_without_a_name_are_named_alike_in_every_shard(tmp_path: Path) -> None:
-    content = CSV.replace(b"id,name\n", b",name\n")
-    columns = COLUMNS | {"id": {"sql": "column_1", "type": "integer"}}
-    found = compared(tmp_path, [("a.csv", content)], THREE, columns=columns)
-    assert (found.shards["count"], found.metrics["rows_mapped"]) == (3, 60)
-
-
 def test_how_malformed_lines_are_read(tmp_path: Path) -> None:
     files = [("a.csv", CSV + b"bad\n"), ("b.csv", b"name,id,more\n" + b"Ann,1,\n" * 40 + b"worse\n" * 20)]
     outcome = compared(tmp_path, files, THREE, columns={"id": {}, "name": {}})
@@ -372,3 +287,21 @@ def test_lines_that_come_back(tmp_path: Path) -> None:
     assert "are still missing" in reasons[0]
     assert "the header of its file is not known" in reasons[1]
     assert outcome.metrics["malformed_lines"] == [{"header": None, "files": ["f1"]}]
+
+
+def test_columns_that_are_not_read(tmp_path: Path) -> None:
+    lines = [b'{"id": %d, "x%d": 1}\n' % (n, n // 20) for n in range(60)]
+    source = {"format": "ndjson", "on_unknown_columns": "warn"}
+    outcome = compared(
+        tmp_path, [("a", b"".join(lines))], THREE, rejects_as=".ndjson", columns={"id": {}}, source=source
+    )
+    assert set(outcome.metrics["warnings"]) == {f"column 'x{n}' is not read" for n in range(3)}
+
+
+def test_expectations_are_of_all_rows(tmp_path: Path) -> None:
+    expect = [
+        {"name": "enough", "sql": "count(*) = 60 AND max(id) = 59", "on_fail": "fail"},
+        {"name": "few", "sql": "rows_mapped < 60 OR sum(id) < 3", "on_fail": "fail"},
+    ]
+    outcome = compared(tmp_path, [("a.csv", CSV)], THREE, columns=COLUMNS, expect=expect)
+    assert "few" in outcome.error

@@ -47,12 +47,6 @@ def test_no_argument_no_process() -> None:
         assert executor.pids == []
 
 
-def test_a_killed_process_is_replaced_and_its_task_begins_again(tmp_path: Path) -> None:
-    with Pool(2) as executor:
-        arguments = [{"value": n, "mark": str(tmp_path / str(n))} for n in range(4)]
-        assert [one["value"] for one in executor.map(tasks.die_once, arguments, nothing)] == [0, 1, 2, 3]
-
-
 def test_a_task_that_is_lost_every_time_ends_it(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with (
@@ -140,12 +134,6 @@ def test_a_process_that_takes_no_task_is_replaced(clock: Clock, bytes_of_a_task:
         assert [one["value"] for one in executor.map(tasks.double, [argument], clock.pause)] == [4]
         assert executor.pids != [stopped]
     assert clock.pauses > before + 1
-
-
-def test_large_tasks_arrive_whole() -> None:
-    arguments = [{"value": n, "more": "x" * 2_000_000} for n in range(6)]
-    with Pool(2) as executor:
-        assert [one["value"] for one in executor.map(tasks.double, arguments, nothing)] == [0, 2, 4, 6, 8, 10]
 
 
 def test_what_a_process_is_told_is_made_when_it_is() -> None:

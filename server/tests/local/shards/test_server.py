@@ -15,7 +15,6 @@ from local.wire import Wire
 import lume_local
 
 ENGINE: dict[str, Any] = {"engine": "pool://2", "shard_bytes": 1024}
-PEOPLE = "id,Email,Age\n" + "".join(f"{n % 150},a{n}@example.org,{n % 160}\n" for n in range(200))
 
 
 @pytest.fixture
@@ -42,26 +41,6 @@ async def pool_of(server: lume_local.Server, run_id: str) -> list[int]:
             if found:
                 return found
             await anyio.sleep(0.01)
-
-
-@pytest.mark.thorough
-async def test_the_same_as_without_an_engine(server: lume_local.Server, wire: Wire, home: Path) -> None:
-    (home / "many.csv").write_text(PEOPLE)
-    run = await wire.run("people:v1", "many.csv")
-    rows = Path(run["metadata"]["target_locations"]["rejects"]).read_bytes()
-    async with (
-        lume_local.serve(home / "flows", home / "other", [home]) as plain,
-        (other := Wire(plain.base_url, plain.api_key)).session,
-    ):
-        alone = await other.run("people:v1", "many.csv")
-    shards = run["metadata"]["metrics"].pop("shards")
-    assert shards == {"engine": "pool", "count": 5, "whole": {}}
-    assert run["metadata"]["metrics"] == alone["metadata"]["metrics"]
-    assert run["metadata"]["metrics"]["rows_rejected"] == 50
-    assert rows == Path(alone["metadata"]["target_locations"]["rejects"]).read_bytes()
-    assert [stage["name"] for stage in run["metadata"]["stages"]] == [
-        stage["name"] for stage in alone["metadata"]["stages"]
-    ]
 
 
 async def test_a_small_source_is_one_workers_and_says_why(
