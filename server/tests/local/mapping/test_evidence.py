@@ -1,10 +1,8 @@
 """The grade of a pair of columns."""
 
-from typing import Any
-
 import pytest
 
-from lume_local._mapping.evidence import ORDER, Grade, Side, at_most, grade, likely, pairings, weights, worse
+from lume_local._mapping.evidence import ORDER, Grade, Side, at_most, grade, likely, pairings, weights
 from lume_local._mapping.profile import facts_of
 
 EMPTY = facts_of([])
@@ -34,18 +32,6 @@ def test_equal_names_of_equal_types_are_certain() -> None:
     found = graded(side("a", "id", "email", "city"), side("b", "ID", "E-Mail", "City"))
     assert found["email", "E-Mail"] == Grade.CERTAIN
     assert found["email", "City"] == Grade.LOW
-
-
-@pytest.mark.parametrize(
-    ("target", "source"),
-    [
-        ("subscription_id", "subscription_item_id"),
-        ("created_at", "updated_at"),
-    ],
-)
-def test_a_near_namesake_is_never_more_than_medium(target: str, source: str) -> None:
-    found = graded(side("a", "name", target), side("b", "name", source))
-    assert found[target, source] in (Grade.MEDIUM, Grade.LOW)
 
 
 def test_a_column_of_the_same_name_outranks_all_others() -> None:
@@ -83,14 +69,6 @@ def test_two_columns_with_one_name_are_rivals() -> None:
     assert found["email", "E-Mail"] in (Grade.MEDIUM, Grade.LOW)
 
 
-def test_values_speak_where_names_do_not() -> None:
-    cities = ["Ulm", "Bonn", "Köln", "Berlin"] * 5
-    values: dict[str, Any] = {"v1": cities, "zz": cities[::-1], "yy": [str(n) for n in range(20)]}
-    found = graded(side("a", "v1", values=values), side("b", "zz", "yy", values=values))
-    assert found["v1", "zz"].is_used
-    assert found["v1", "yy"] == Grade.LOW
-
-
 def test_a_type_that_cannot_be_lowers_the_grade() -> None:
     target = side("a", "city", "amount", amount="number", city="string")
     fits = graded(target, side("b", "city", "amount", amount="number", city="string"))
@@ -112,12 +90,6 @@ def test_a_type_that_cannot_be_lowers_the_grade() -> None:
 )
 def test_rows_that_fail_limit_the_grade(found: Grade, passes: float, expected: Grade) -> None:
     assert at_most(found, passes) == expected
-
-
-def test_of_two_grades_the_less_sure_one() -> None:
-    for n, one in enumerate(ORDER):
-        for m, other in enumerate(ORDER):
-            assert worse(one, other) == ORDER[max(n, m)]
 
 
 def test_no_evidence_counts_in_the_wrong_direction() -> None:

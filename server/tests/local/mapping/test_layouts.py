@@ -47,10 +47,8 @@ def layouts(found: Json) -> dict[str, list[str]]:
     return {one["name"]: one["samples"] for one in found["layouts"]}
 
 
-@pytest.mark.parametrize("first", [OPEN, DECIDED])
-def test_a_sample_that_decides_nothing_joins_one_that_does(tmp_path: Path, first: str) -> None:
-    other = DECIDED if first == OPEN else OPEN
-    samples = dated(tmp_path, "a.csv", first), dated(tmp_path, "b.csv", other, "ID,Day")
+def test_a_sample_that_decides_nothing_joins_one_that_does(tmp_path: Path) -> None:
+    samples = dated(tmp_path, "a.csv", OPEN), dated(tmp_path, "b.csv", DECIDED, "ID,Day")
     found = proposed(target(), *samples)
     assert layouts(found) == {"": ["a.csv", "b.csv"]}
     day = chosen(found)["day"]
@@ -157,7 +155,7 @@ def test_what_a_version_reads_is_the_same_as_a_layout() -> None:
     assert with_layouts(found) is found
 
 
-@pytest.mark.parametrize("form", ["csv", "ndjson", "json", "xml", "parquet"])
+@pytest.mark.parametrize("form", ["csv", "ndjson", "xml"])
 @pytest.mark.parametrize("names", [["E-Mail", "EMAIL"], {"first": ["E-Mail", "mail"]}, {"first": ["a", "b"]}])
 def test_a_version_with_layouts_shares_the_sources_of_the_one_before(form: str, names: Any) -> None:
     """Objects with the column's own name are read again, and it is the last choice of several."""
@@ -232,8 +230,7 @@ def test_a_constant_is_that_of_a_new_layout_too(tmp_path: Path, choices: Json) -
     assert choices or "# kind = \"'x'\"" in found["toml"]
 
 
-@pytest.mark.parametrize("is_layout", [False, True])
-@pytest.mark.parametrize("choices", [{}, {"day": {"reading": "mdy"}}])
+@pytest.mark.parametrize(("is_layout", "choices"), [(False, {"day": {"reading": "mdy"}}), (True, {})])
 def test_a_layout_gains_lookups_and_keeps_its_names(tmp_path: Path, is_layout: bool, choices: Json) -> None:
     columns: Json = {
         "day": {"from": ["Day", "Tag"], "sql": "parse_date_any(value, 'dmy')", "format": "date"},

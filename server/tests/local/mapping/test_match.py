@@ -38,6 +38,6 @@ def test_what_is_not_likely_at_all_is_not_assigned() -> None:
 
 
 def test_many_columns_that_compete_are_assigned_in_time() -> None:
-    likely = [[((row * column) % 97) / 97 for column in range(600)] for row in range(600)]
+    likely = [[((row * column) % 97) / 97 for column in range(300)] for row in range(300)]
     chosen = assign(likely)
-    assert len({column for column in chosen if column is not None}) > 500
+    assert len({column for column in chosen if column is not None}) > 250

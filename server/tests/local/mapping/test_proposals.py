@@ -3,13 +3,11 @@
 import gzip
 import json
 import tomllib
-from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import openpyxl
-import polars
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -50,9 +48,13 @@ CUSTOMERS = {
 }
 
 
-@pytest.mark.thorough
-def test_a_file_in_another_language_is_mapped_with_cleaners(tmp_path: Path) -> None:
-    found = for_columns(tmp_path, KUNDEN, **CUSTOMERS)
+@pytest.fixture(scope="module")
+def customers(tmp_path_factory: pytest.TempPathFactory) -> Json:
+    return for_columns(tmp_path_factory.mktemp("customers"), KUNDEN, **CUSTOMERS)
+
+
+def test_a_file_in_another_language_is_mapped_with_cleaners(customers: Json) -> None:
+    found = customers
     assert sources(found) == {
         "customer_id": ["Kd.-Nr."],
         "name": ["Vorname", "Nachname"],
@@ -76,9 +78,8 @@ def test_a_file_in_another_language_is_mapped_with_cleaners(tmp_path: Path) -> N
     assert seed.splitlines()[1] == "Small,S,high,2"
 
 
-@pytest.mark.thorough
-def test_the_file_is_the_definition_and_no_value_is_in_its_comments(tmp_path: Path) -> None:
-    found = for_columns(tmp_path, KUNDEN, **CUSTOMERS)
+def test_the_file_is_the_definition_and_no_value_is_in_its_comments(customers: Json) -> None:
+    found = customers
     assert tomllib.loads(found["toml"]) == found["definition"]
     read_definition(found["definition"])
     comments = "\n".join(line for line in found["toml"].splitlines() if line.startswith("#"))
@@ -89,26 +90,8 @@ def test_the_file_is_the_definition_and_no_value_is_in_its_comments(tmp_path: Pa
 
 
 @pytest.mark.thorough
-def test_the_same_input_gives_the_same_proposal(tmp_path: Path) -> None:
-    assert for_columns(tmp_path, KUNDEN, **CUSTOMERS) == for_columns(tmp_path, KUNDEN, **CUSTOMERS)
-
-
-def test_what_is_unlikely_stays_unmapped(tmp_path: Path) -> None:
-    found = for_columns(
-        tmp_path,
-        "id,application,subscription_item_id,updated_at\n1,x,7,2024-01-01\n",
-        application_fee_amount={"type": "number"},
-        subscription_id={"type": "integer"},
-        created_at=DATE,
-    )
-    assert "application_fee_amount" not in sources(found)
-    assert {one["grade"] for one in chosen(found).values()} <= {"medium"}
-
-
-def test_two_columns_that_could_be_meant_are_no_certain_match(tmp_path: Path) -> None:
-    found = for_columns(tmp_path, "E-Mail,email_,x\na@b.de,c@d.de,1\n", email=MAIL)
-    email = chosen(found).get("email")
-    assert email is None or email["grade"] == "medium"
+def test_the_same_input_gives_the_same_proposal(tmp_path: Path, customers: Json) -> None:
+    assert for_columns(tmp_path, KUNDEN, **CUSTOMERS) == customers
 
 
 def test_values_that_fail_the_checks_lower_the_grade(tmp_path: Path) -> None:
@@ -124,10 +107,8 @@ def test_values_that_fail_the_checks_lower_the_grade(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dates", "sql", "open_"),
     [
-        (["03/04/2024", "13/04/2024"], "parse_date_any(value, 'dmy')", False),
         (["03/04/2024", "04/13/2024"], "parse_date_any(value, 'mdy')", False),
         (["03/04/2024", "05/06/2024"], "parse_date_any(value)", True),
-        (["13/04/2024", "04/13/2024"], "parse_date_any(value)", True),
         (["3 April 2024", "2024-05-01"], "parse_date_any(value)", False),
         (["2024-04-03", "2024-05-01"], None, False),
     ],
@@ -141,7 +122,6 @@ def test_the_order_of_dates(tmp_path: Path, dates: list[str], sql: str | None, o
 @pytest.mark.parametrize(
     ("amounts", "sql", "open_"),
     [
-        (["1.234", "2.345,50"], "parse_money(value, ',')", False),
         (["1,234", "2,345.50"], "parse_money(value, '.')", False),
         (["1.234", "2.345"], None, False),  # decimals, as the engine reads them
         (["1,234", "2,345"], "parse_money(value)", True),
@@ -182,19 +162,9 @@ def test_rows_of_the_whole_file_are_looked_at(tmp_path: Path, monkeypatch: pytes
             {"full_name": ("Ann Lee", ["first_name", "last_name"])},
         ),
         (
-            *("name", "Ann Lee"),
-            {"first_name": TEXT, "last_name": TEXT},
-            {"first_name": ("Ann", ["name"]), "last_name": ("Lee", ["name"])},
-        ),
-        (
             *("name", '"Lee, Ann"'),
             {"first_name": TEXT, "last_name": TEXT},
             {"first_name": ("Ann", ["name"]), "last_name": ("Lee", ["name"])},
-        ),
-        (
-            *("street,house_number", "Main Road,12b"),
-            {"street": TEXT},
-            {"street": ("Main Road", ["street"])},
         ),
         (
             *("Straße", "Am Markt 12 b"),
@@ -217,42 +187,6 @@ def test_splits_and_joins(
     used = [source for one in expected.values() for source in one[1]]
     said = any("is read by" in doubt for doubt in found["doubts"])
     assert said == (len(used) != len(set(used))), "that a column is used twice is said"
-
-
-def test_a_name_of_three_words_is_not_split(tmp_path: Path) -> None:
-    found = for_columns(tmp_path, "name\nAnn Maria Lee\nBo de Vries\n", first_name=TEXT, last_name=TEXT)
-    assert all(one["sql"] is None for one in chosen(found).values())
-
-
-def test_two_samples_that_are_written_otherwise_are_two_layouts(tmp_path: Path) -> None:
-    one, other = tmp_path / "a.csv", tmp_path / "b.csv"
-    one.write_text("Mail,Ort\na@example.org,Ulm\nb@example.org,Bonn\n")
-    other.write_text("City;email\nBonn;c@example.org\nKöln;d@example.org\n")
-    schema = {"title": "c", "properties": {"email": MAIL, "city": TEXT}}
-    found = proposed(of_schema(schema, "c", "v1", "the schema"), one, other)
-    assert found["definition"]["columns"] == schema["properties"]
-    layouts = found["definition"]["layouts"]
-    assert layouts["a"]["columns"] == {"email": {"from": ["Mail"]}, "city": {"from": ["Ort"]}}
-    assert layouts["b"]["columns"] == {"email": '"email"', "city": {"from": ["City"]}}
-    assert [layouts[name]["source"]["csv"]["delim"] for name in layouts] == [",", ";"]
-    assert [one["layout"] for one in found["samples"]] == ["a", "b"]
-    assert [one["unused"] for one in found["layouts"]] == [[], []]
-
-
-def test_the_opposite_stays_unmapped(tmp_path: Path) -> None:
-    text = "valid_to,is_inactive,price_usd,name\n2026-01-01,true,5.5,Ann\n2026-01-02,false,6.5,Bo\n"
-    columns = {"valid_from": DATE, "is_active": {"type": "boolean"}, "price_eur": {"type": "number"}}
-    found = for_columns(tmp_path, text, **columns, name=TEXT)
-    assert sources(found) == {"name": ["name"]}
-    assert found["unused"] == ["valid_to", "is_inactive", "price_usd"]
-
-
-def test_a_doubtful_word_is_named(tmp_path: Path) -> None:
-    text = "amount,name\n5,Ann\n6,Bo\n"
-    found = for_columns(tmp_path, text, amount_cents={"type": "integer"}, name=TEXT)
-    proposed = chosen(found)["amount_cents"]
-    assert proposed["grade"] == "medium"
-    assert "'cent' may make it another column" in proposed["evidence"]
 
 
 def test_names_that_mean_another_column_are_no_aliases(tmp_path: Path) -> None:
@@ -368,15 +302,6 @@ def test_what_a_version_takes_ambiguous_values_for_is_decided_again(
         assert not doubt or f"Decide: {doubt[:40]}" in found["toml"]
 
 
-def test_a_column_that_a_version_reads_is_no_unmapped_one(tmp_path: Path) -> None:
-    path = tmp_path / "new.csv"
-    path.write_text("id,Mail\n1,none\n2,x\n3,a@example.org\n")
-    columns: dict[str, Any] = {"id": {"type": "integer"}, "email": {"from": ["Mail"], "format": "email"}}
-    found = proposed(of_flow(read_definition(people(columns=columns))), path)
-    (doubt,) = chosen(found)["email"]["doubts"]
-    assert doubt == "2 of 3 values do not pass the target's checks: correct the file or the expression"
-
-
 def test_a_required_column_that_a_version_reads_is_none_to_decide(tmp_path: Path) -> None:
     filled: Json = {"kind": "'x'", "mail": "lower(email)", "both": '"a" || "b"'}
     bare: Json = {"city": 'trim("Ort")', "half": '"a" || "zz"', "plain": "lower(zz)", "none": "NULL"}
@@ -389,25 +314,16 @@ def test_a_required_column_that_a_version_reads_is_none_to_decide(tmp_path: Path
 STATUS = {"type": "string", "enum": ["active", "closed"]}
 
 
-@pytest.mark.parametrize(
-    ("values", "lookup"),
-    [
-        (["x1", "y2"], ["x1,,low,1", "y2,,low,1"]),
-        (["Active", "y2", "z3"], ["Active,active,certain,1", "y2,,low,1", "z3,,low,1"]),
-    ],
-)
-def test_an_enumeration_of_the_same_name_is_mapped(
-    tmp_path: Path, values: list[str], lookup: list[str]
-) -> None:
+def test_an_enumeration_of_the_same_name_is_mapped(tmp_path: Path) -> None:
     """The name says what it is; what its values mean is for a person to fill in."""
-    text = "id,Status\n" + "".join(f"{n},{one}\n" for n, one in enumerate(values))
+    text = "id,Status\n1,Active\n2,y2\n3,z3\n"
     found = for_columns(tmp_path, text, id={"type": "integer"}, status=STATUS)
     column = chosen(found)["status"]
     assert (column["sources"], column["grade"]) == (["Status"], "medium")
     (doubt,) = column["doubts"]
     assert doubt.endswith("do not pass the target's checks: fill in the lookup")
     (seed,) = found["seeds"].values()
-    assert seed.splitlines()[1:] == lookup
+    assert seed.splitlines()[1:] == ["Active,active,certain,1", "y2,,low,1", "z3,,low,1"]
     other = for_columns(tmp_path, text.replace("Status", "kind"), id={"type": "integer"}, status=STATUS)
     assert other["unmapped"] == ["status"]
 
@@ -447,15 +363,13 @@ def following(path: Path, text: str, **columns: Any) -> dict[str, Any]:
     return proposed(of_flow(read_definition(people(columns=columns))), path)
 
 
-@pytest.mark.parametrize("null", ["NULL", " null"])
 @pytest.mark.parametrize(
-    ("header", "value", "definition", "entry"),
+    ("null", "header", "value", "definition", "entry"),
     [
-        ("email", "a@example.org", TEXT, '"email"'),
-        ("Email", "a@example.org", TEXT, {"from": ["Email"]}),
-        ("Correo", "a@example.org", MAIL, {"from": ["Correo"]}),
-        ("E-Mail", " A@Example.org", MAIL, {"from": ["E-Mail"], "sql": "nullif(trim(value), '')"}),
-        ("email", " A@Example.org", MAIL, "nullif(trim(\"email\"), '')"),
+        ("NULL", "email", "a@example.org", TEXT, '"email"'),
+        (" null", "Correo", "a@example.org", MAIL, {"from": ["Correo"]}),
+        ("NULL", "E-Mail", " A@Example.org", MAIL, {"from": ["E-Mail"], "sql": "nullif(trim(value), '')"}),
+        ("NULL", "email", " A@Example.org", MAIL, "nullif(trim(\"email\"), '')"),
     ],
 )
 def test_a_column_that_the_flow_does_not_read_is_read_by_a_new_layout(
@@ -488,20 +402,6 @@ def test_a_column_may_be_joined_of_aliases(tmp_path: Path) -> None:
     assert '"first_name"' in found["definition"]["layouts"]["de"]["columns"]["name"], "which means its alias"
 
 
-@pytest.mark.thorough
-def test_a_name_that_means_another_column_is_no_alias_of_one_without_a_source(tmp_path: Path) -> None:
-    columns: Json = {"mail": {"sql": 'lower("email")'}, "email": {"sql": "NULL"}}
-    path = tmp_path / "a.csv"
-    path.write_text("email,Email address\na@example.org,b@example.org\n")
-    target = of_flow(read_definition(people(columns=columns)))
-    found = proposed(target, path, choices={"email": "Email address"})
-    assert found["definition"]["columns"]["email"] == {"sql": '"Email address"'}
-    first: Json = {"email": {"from": {"first": ["E-Mail", "Mail"]}}, "mail": {"sql": "NULL"}}
-    text = "E-Mail,Mail\na@example.org,b@example.org\n"
-    found = following(tmp_path / "b.csv", text, **first)
-    assert found["unmapped"] == ["mail"], "the version reads it for email"
-
-
 def test_what_nothing_reads_is_listed(tmp_path: Path) -> None:
     """Whatever a target column is called."""
     columns: Json = {
@@ -518,8 +418,8 @@ def test_what_nothing_reads_is_listed(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_each_layout_has_its_own_lookups(tmp_path: Path) -> None:
-    first = for_columns(tmp_path, KUNDEN, **CUSTOMERS)
+def test_each_layout_has_its_own_lookups(tmp_path: Path, customers: Json) -> None:
+    first = customers
     path = tmp_path / "clientes.csv"
     path.write_text("correo;talla;fecha de nacimiento\na@example.org;Small;14/03/1991\n")
     found = proposed(of_flow(read_definition(first["definition"])), path)
@@ -530,36 +430,6 @@ def test_each_layout_has_its_own_lookups(tmp_path: Path) -> None:
         "customers_clientes_size": {"path": "seeds/customers_clientes_size.csv", "key": "source"},
     }
     assert "name" in found["unmapped"], "it reads two columns of the first layout"
-
-
-def _xlsx(path: Path) -> None:
-    book = openpyxl.Workbook()
-    assert book.active is not None
-    for row in (["Mail", "Ort"], ["a@example.org", "Ulm"]):
-        book.active.append(row)
-    book.save(path)
-
-
-FORMATS: dict[str, Callable[[Path], Any]] = {
-    "a.csv": lambda path: path.write_text("Mail\tOrt\na@example.org\tUlm\n"),
-    "a.csv.gz": lambda path: path.write_bytes(gzip.compress(b"Mail;Ort\na@example.org;Ulm\n")),
-    "latin.csv": lambda path: path.write_bytes("Mail,Ort\na@example.org,Köln\n".encode("cp1252")),
-    "a.ndjson": lambda path: path.write_text('{"Mail": "a@example.org", "Ort": "Ulm"}\n'),
-    "a.json": lambda path: path.write_text('[\n{"Mail": "a@example.org", "Ort": "Ulm"}\n]\n'),
-    "a.parquet": lambda path: polars.DataFrame({"Mail": ["a@example.org"], "Ort": ["Ulm"]}).write_parquet(
-        path
-    ),
-    "a.xlsx": _xlsx,
-}
-
-
-@pytest.mark.parametrize("name", FORMATS)
-def test_a_sample_of_every_format(tmp_path: Path, name: str) -> None:
-    FORMATS[name](tmp_path / name)
-    schema = {"properties": {"email": MAIL, "city": TEXT}}
-    found = proposed(of_schema(schema, "c", "v1", "the schema"), tmp_path / name)
-    assert sources(found) == {"email": ["Mail"], "city": ["Ort"]}
-    assert found["samples"][0]["rows"] == 1
 
 
 def _two_sheets(path: Path) -> None:
@@ -574,11 +444,9 @@ def _two_sheets(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "source", "email"),
     [
-        ("a.csv", "Mail,x;Ort\na@example.org,1;Ulm\n", {"csv": {"delim": ";"}}, "Mail,x"),
         ("a.csv.gz", "Mail,x;Ort\na@example.org,1;Ulm\n", {"csv": {"delim": ";"}}, "Mail,x"),
         ("a.csv", "a@example.org,Ulm\n", {"header": "none", "names": ["Mail", "Ort"]}, "Mail"),
         ("a.csv", "id,age,city\n1,2,3\nMail,Ort\na@example.org,Ulm\n", {"header": {"row": 3}}, "Mail"),
-        ("a.ndjson", '{"Mail": "a@example.org", "Ort": "Ulm"}\n', {"format": "ndjson"}, "Mail"),
         ("a.xlsx", None, {"format": "excel", "excel": {"sheet": "Kunden"}}, "E-Mail"),
     ],
 )
@@ -598,11 +466,10 @@ def test_a_sample_is_read_as_the_request_says(
     assert (found["samples"][0]["rows"], found["samples"][0]["columns"]) == (1, [email, "Ort"])
 
 
-@pytest.mark.parametrize("name", ["a.xlsx", "a.ndjson"])
-def test_a_sample_of_another_format_is_another_layout(tmp_path: Path, name: str) -> None:
+def test_a_sample_of_another_format_is_another_layout(tmp_path: Path) -> None:
     """What finds files stays for all; how the earlier version read them is said in its layout."""
-    path = tmp_path / name
-    FORMATS[name](path)
+    path = tmp_path / "a.ndjson"
+    path.write_text('{"Mail": "a@example.org", "Ort": "Ulm"}\n')
     columns = {"email": {"from": ["Mail"]}, "city": {"from": ["Ort"]}}
     own = {"csv": {"delim": ";"}, "header": "find", "footer": {"rows": 1}, "where": "true"}
     shared = {"uri": "in/{source_path}", "null": ["-"]}
@@ -610,7 +477,7 @@ def test_a_sample_of_another_format_is_another_layout(tmp_path: Path, name: str)
     definition = found["definition"]
     assert definition["source"] == shared
     assert definition["layouts"]["v1"]["source"] == own
-    assert definition["layouts"]["a"]["source"]["format"] in ("excel", "ndjson")
+    assert definition["layouts"]["a"]["source"]["format"] == "ndjson"
     assert any("v1 reads only rows that fulfil its where" in doubt for doubt in found["doubts"])
 
 
@@ -676,12 +543,11 @@ def test_a_suggestion_is_judged_by_the_same_evidence(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("sql", [None, "upper(value)"])
-def test_a_suggestion_is_refused_if_the_names_exclude_each_other(tmp_path: Path, sql: str | None) -> None:
+def test_a_suggestion_is_refused_if_the_names_exclude_each_other(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("valid_to\n2024-01-31\n2024-02-01\n")
     target = of_schema({"properties": {"valid_from": DATE}}, "c", "v1", "the schema")
-    suggestions = [{"target": "valid_from", "sources": ["valid_to"], "sql": sql}]
+    suggestions = [{"target": "valid_from", "sources": ["valid_to"], "sql": "upper(value)"}]
     found = proposed(target, path, suggestions=suggestions)
     assert sources(found) == {}
     assert found["doubts"] == [
@@ -709,3 +575,11 @@ def test_odd_names_are_written_so_that_they_are_read_again(tmp_path: Path, names
         assert answer.problem
         return
     assert tomllib.loads(answer.proposal["toml"]) == answer.proposal["definition"]
+
+
+def test_a_doubtful_word_is_named(tmp_path: Path) -> None:
+    text = "amount,name\n5,Ann\n6,Bo\n"
+    found = for_columns(tmp_path, text, amount_cents={"type": "integer"}, name=TEXT)
+    proposed = chosen(found)["amount_cents"]
+    assert proposed["grade"] == "medium"
+    assert "'cent' may make it another column" in proposed["evidence"]

@@ -121,12 +121,6 @@ def test_the_tests_of_a_dbt_model_become_checks() -> None:
     assert columns["customer_id"].notes == ["the test at_least_one is not checked"]
 
 
-def test_without_a_database_a_relationship_is_a_note() -> None:
-    columns = of_dbt(DBT, "stg_shop__orders", "f", "v1", "schema.yml").columns
-    assert "references" not in columns[3].definition
-    assert "customers" in columns[3].notes[0]
-
-
 @pytest.mark.parametrize(
     ("text", "model", "words"),
     [

@@ -108,10 +108,10 @@ def test_many_words_are_recognized_and_few_never_wrong(
 ) -> None:
     usable = [one for one in words if not one.isascii()]
     for count in (1, 2, 4, 8):
-        assert outcomes(encoding, usable, count, 6)["wrong"] == 0, count
-    many = outcomes(encoding, usable, 20, 5)
+        assert outcomes(encoding, usable, count, 3)["wrong"] == 0, count
+    many = outcomes(encoding, usable, 20, 3)
     assert many["wrong"] == 0
-    assert many["right"] >= 4, many
+    assert many["right"] >= 2, many
 
 
 @pytest.mark.parametrize("encoding", ["cp1251", "koi8-r", "cp866", "iso8859-5", "mac-cyrillic"])
@@ -123,15 +123,15 @@ def test_words_in_one_case_are_never_wrong(encoding: str, write: Callable[[str],
     )
     words = [write(one) for one in names.split()]
     for count in (1, 2, 4, 8):
-        assert outcomes(encoding, words, count, 6)["wrong"] == 0, count
-    assert outcomes(encoding, words, len(words), 3)["right"] == 3
+        assert outcomes(encoding, words, count, 3)["wrong"] == 0, count
+    assert outcomes(encoding, words, len(words), 2)["right"] == 2
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp850"])
 def test_units_and_signs_are_never_wrong(encoding: str) -> None:
     fit = [one for one in UNITS if "€" not in one or encoding == "cp1252"]
     for count in (1, 2, 4, 8):
-        assert outcomes(encoding, fit, count, 8)["wrong"] == 0, count
+        assert outcomes(encoding, fit, count, 4)["wrong"] == 0, count
     if encoding == "cp1252":
         assert recognized([one.encode(encoding) for one in fit], "a.csv").values == fit
         for one in ("12 €", "Acme® Index", "5–10"):
