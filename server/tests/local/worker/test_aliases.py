@@ -1,18 +1,18 @@
-"""`columns.<name>.from`: one flow version for the headers of many senders."""
+"""Names of columns in files: `columns.<name>.from` for the headers of many senders, and cells without a name."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from local.one_run import compiled, execute, execute_files
 from local.shards.twice import compared
+from local.tables import content_of
 
 from lume_local._flow.fields import FlowError
 from lume_local._flow.table_bounds import folded
 from lume_local._worker.engine import RunFailed
+from lume_local._worker.sources.formats.names import readable
 
 ENGINE = {"url": "here", "shard_bytes": 1, "shards": 3}
 COLUMNS: dict[str, Any] = {
@@ -20,7 +20,7 @@ COLUMNS: dict[str, Any] = {
     "amount": {"from": ["Betrag", "Montant"], "type": "number"},
     "both": {"sql": "concat(email, '/', amount)"},
 }
-ROWS = [("ANN@x.org ", "1.5"), ("", "2"), ("bo@y.org", "x")]
+ROWS = [["ANN@x.org ", "1.5"], ["", "2"], ["bo@y.org", "x"]]
 MAPPED = [("ann@x.org", 1.5, "ANN@x.org /1.5")]
 
 
@@ -34,33 +34,6 @@ MAPPED = [("ann@x.org", 1.5, "ANN@x.org /1.5")]
 def test_spellings_that_count_as_one(name: str, same: str) -> None:
     assert folded(name) == folded(same) != folded(f"{name}2")
     assert folded("e+mail") != folded("E-Mail")
-
-
-def as_csv(header: tuple[str, str], folder: Path) -> bytes:
-    return "\n".join(",".join(f'"{cell}"' for cell in row) for row in (header, *ROWS)).encode()
-
-
-def as_excel(header: tuple[str, str], folder: Path) -> bytes:
-    openpyxl = pytest.importorskip("openpyxl")
-    book, file = openpyxl.Workbook(), io.BytesIO()
-    for row in (header, *ROWS):
-        book.active.append(row)
-    book.save(file)
-    return file.getvalue()
-
-
-def as_parquet(header: tuple[str, str], folder: Path) -> bytes:
-    names = ", ".join(f'"{name}"' for name in header)
-    values = ", ".join(f"(nullif('{one}', ''), '{other}')" for one, other in ROWS)
-    duckdb.sql(f"FROM (VALUES {values}) AS t({names})").write_parquet(str(folder / "table"))
-    return (folder / "table").read_bytes()
-
-
-def as_ndjson(header: tuple[str, str], folder: Path) -> bytes:
-    return "".join(
-        json.dumps({name: value or None for name, value in zip(header, row, strict=True)}) + "\n"
-        for row in ROWS
-    ).encode()
 
 
 EXACT = [("email", "amount"), ("E-Mail", "Betrag"), ("Mail address", "Montant"), ("Email", "amount")]
@@ -80,7 +53,7 @@ FOLDED = [
     ],
 )
 def test_every_header_through_one_flow(tmp_path: Path, format: str, header: tuple[str, str]) -> None:
-    content = globals()[f"as_{format}"](header, tmp_path)
+    content = content_of(format, [[*header], *ROWS], tmp_path)
     result = execute(tmp_path / "run", content, columns=COLUMNS, source={"format": format})
     assert result.mapped == MAPPED
     assert result.metrics["reject_reasons"] == {"email: is required": 1, "amount: is not a valid number": 1}
@@ -210,3 +183,31 @@ def test_a_field_within_an_object_of_the_columns_name(tmp_path: Path, names: Any
     content = b'{"customer": {"name": "Ann", "age": 3}}\n'
     result = execute(tmp_path, content, columns={"customer": {"from": names}}, source={"format": "ndjson"})
     assert result.mapped == [("Ann",)]
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        (["a", "b"], ["a", "b"]),
+        (["", "a"], ["column_1", "a"]),
+        (["a", "", ""], ["a", "column_2", "column_3"]),
+        (["a", "b", "a"], ["a_1", "b", "a_2"]),
+        (["a", "A"], ["a", "A"]),
+        (["", "column_1"], ["column_1_", "column_1"]),
+        (["a", "a", "a_2"], ["a_1", "a_2_", "a_2"]),
+        (["column_2", "", "a_1", "a", "a"], ["column_2", "column_2_", "a_1", "a_1_", "a_2"]),
+    ],
+)
+def test_every_cell_has_a_name_of_its_own(header: list[str], names: list[str]) -> None:
+    assert readable(header) == names
+    assert len(set(names)) == len(names)
+    assert readable(names) == names  # as those of a rejects file that is submitted again
+
+
+@pytest.mark.parametrize("format", ["csv", "excel"])
+def test_a_repeated_name_is_not_read_by_chance(tmp_path: Path, format: str) -> None:
+    content = content_of(format, [["id", "amount", "amount"], ["1", "2", "3"]], tmp_path)
+    with pytest.raises(RunFailed) as failed:
+        execute(tmp_path, content, columns={"amount": {}}, source={"format": format})
+    assert "names 'amount' 2 times, so that they are called 'amount_1' and 'amount_2'" in str(failed.value)
+    assert "rename one, or read one of these (in a new flow version" in str(failed.value)

@@ -13,23 +13,17 @@ from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from local.flows import people
-from local.one_run import Result, execute
+from local.one_run import execute
+from local.outputs import NOT_OURS, job, of_mapped, of_rejects
 from local.random_files import Case, csv_case, ndjson_case
 
 from lume_local._flow.definition import quoted, read_definition
-from lume_local._shared.protocol import ArrowFile, Read, RowsPage, Unreadable
+from lume_local._shared.protocol import ArrowFile, RowsPage, Unreadable
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.outputs import arrow_rows
 from lume_local._worker.outputs.pages import read_page
 
-PLAIN = {"delim": ",", "quote": '"', "escape": ""}
-LITERALS = {"integer": "number", "number": "number", "boolean": "boolean"}
 END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-
-
-def job(path: Path, rows: int, **changes: Any) -> Read:
-    values: dict[str, Any] = {"identity": "", "csv": PLAIN, "encoding": "utf-8", "kinds": {}, "position": "0"}
-    return Read(str(path), **{**values, "row": 0, "rows": rows, "limit": 1000, **changes})
 
 
 def pages_of(first: dict[str, Any], folder: Path) -> list[Any]:
@@ -105,42 +99,21 @@ def check_part(
     return table
 
 
-def mapped(folder: Path, suffix: str, result: Result, columns: dict[str, Any], limit: int) -> pyarrow.Table:
-    """The mapped rows, after a comparison with the JSON pages."""
-    kinds = {name: LITERALS[one["type"]] for name, one in columns.items() if one.get("type") in LITERALS}
-    types = {one.name: one.sql_type for one in read_definition(people(columns=columns)).columns}
-    first = {"path": folder / f"mapped{suffix}", "rows": result.metrics["rows_mapped"], "kinds": kinds}
-    return check_part(folder, first, types, limit)
-
-
-def rejects(
-    folder: Path, suffix: str, result: Result, source: dict[str, Any], limit: int
-) -> pyarrow.Table | None:
-    as_source = suffix == ".csv" and source.get("format", "csv") == "csv"
-    dialect = {**PLAIN, **source.get("csv", {})} if as_source else dict(PLAIN)
-    first = {
-        "path": folder / f"rejects{suffix}",
-        "rows": result.metrics["rows_rejected"],
-        "encoding": dialect.pop("encoding", "utf-8"),
-        "csv": dialect,
-        "is_rejects": True,
-        "reasons": list(result.metrics["reject_reasons"]),
-    }
-    return check_part(folder, first, {}, limit)
-
-
 def check(folder: Path, case: Case, limit: int) -> None:
     """The same rows as in JSON, and the same types from every format."""
     schemas = []
+    types = {one.name: one.sql_type for one in read_definition(people(columns=case.columns)).columns}
     for suffix in (".parquet", ".csv", ".ndjson"):
         home = folder / suffix[1:]
         try:
             result = execute(home, case.content, suffix, suffix, **case.flow)
         except RunFailed:
             return
-        schemas.append(mapped(home, suffix, result, case.columns, limit).schema)
+        table = check_part(home, of_mapped(home, suffix, result, case.columns), types, limit)
+        assert table is not None
+        schemas.append(table.schema)
         if result.metrics["rows_rejected"]:
-            rejects(home, suffix, result, case.flow["source"], limit)
+            check_part(home, of_rejects(home, suffix, result, case.flow["source"]), {}, limit)
     assert schemas[0] == schemas[1] == schemas[2]
 
 
@@ -273,17 +246,7 @@ def test_a_page_of_a_text_file_ends_where_it_is_large_or_has_cost_much(
     assert (sum(map(len, none)), len(none) > 20) == (0, True)
 
 
-@pytest.mark.parametrize(
-    ("content", "suffix"),
-    [
-        (b"", ".csv"),
-        (b"_lume_row,other\n1,2\n", ".csv"),
-        (b'_lume_row,_lume_line,_lume_reasons\n1,,"open\n', ".csv"),
-        (b"_lume_row,_lume_line,_lume_reasons\nx,,why\n", ".csv"),
-        (b"id\n1\n", ".csv"),
-        (b"not parquet", ".parquet"),
-    ],
-)
+@pytest.mark.parametrize(("content", "suffix"), NOT_OURS)
 def test_a_file_that_no_run_has_written_is_refused(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"rejects{suffix}"
     path.write_bytes(content)

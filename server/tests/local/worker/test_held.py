@@ -7,27 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from local.one_run import execute
+from local.tables import content_of
 
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.sources.places import held
 from lume_local._worker.sources.places.local import LocalFiles
 
 COLUMNS: dict[str, Any] = {"columns": {"id": {"type": "integer"}, "name": {}}}
-ROWS = b"id,name\n1,Ann\n2,Bo\n"
-
-
-def parquet(folder: Path) -> bytes:
-    duckdb.sql(f"COPY (SELECT 1 AS id, 'Ann' AS name UNION ALL SELECT 2, 'Bo') TO '{folder}/rows.parquet'")
-    return (folder / "rows.parquet").read_bytes()
-
-
-def content(folder: Path, format: str) -> bytes:
-    if format == "parquet":
-        return parquet(folder)
-    return ROWS if format == "csv" else b'{"id": 1, "name": "Ann"}\n{"id": 2, "name": "Bo"}\n'
+ROWS = [["id", "name"], ["1", "Ann"], ["2", "Bo"]]
+CSV = b"id,name\n1,Ann\n2,Bo\n"
 
 
 def after_fetch(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
@@ -46,7 +36,7 @@ def test_a_file_that_is_swapped_and_back_while_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
 ) -> None:
     secret, path = tmp_path / "secret", tmp_path / "source"
-    secret.write_bytes(content(tmp_path, format).replace(b"Ann", b"Eve"))
+    secret.write_bytes(content_of(format, ROWS, tmp_path).replace(b"Ann", b"Eve"))
     check = LocalFiles.check_unchanged
 
     def swap() -> None:
@@ -59,7 +49,7 @@ def test_a_file_that_is_swapped_and_back_while_it_is_read(
 
     after_fetch(monkeypatch, swap)
     monkeypatch.setattr(LocalFiles, "check_unchanged", back)
-    result = execute(tmp_path, content(tmp_path, format), source={"format": format}, **COLUMNS)
+    result = execute(tmp_path, content_of(format, ROWS, tmp_path), source={"format": format}, **COLUMNS)
     assert sorted(result.mapped) == [(1, "Ann"), (2, "Bo")]
 
 
@@ -75,7 +65,7 @@ def test_a_file_that_stays_swapped(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(
         RunFailed, match=rf"{path} (was changed while it was read|can't be read: it became a)"
     ):
-        execute(tmp_path, content(tmp_path, format), source={"format": format}, **COLUMNS)
+        execute(tmp_path, content_of(format, ROWS, tmp_path), source={"format": format}, **COLUMNS)
     assert not list(tmp_path.glob("mapped*"))
 
 
@@ -97,16 +87,16 @@ def test_a_system_without_names_for_open_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, packed: bool
 ) -> None:
     monkeypatch.setattr(held, "_NAMES", tmp_path / "none")
-    data = content(tmp_path, format)
+    data = content_of(format, ROWS, tmp_path)
     source = {"format": format, "compression": "gzip" if packed else "none"}
     result = execute(tmp_path, gzip.compress(data) if packed else data, source=source, **COLUMNS)
     assert sorted(result.mapped) == [(1, "Ann"), (2, "Bo")]
 
 
 def test_nothing_stays_open(tmp_path: Path) -> None:
-    execute(tmp_path / "first", ROWS, **COLUMNS)
+    execute(tmp_path / "first", CSV, **COLUMNS)
     before = len(os.listdir("/dev/fd"))
-    execute(tmp_path / "good", ROWS, **COLUMNS)
+    execute(tmp_path / "good", CSV, **COLUMNS)
     with pytest.raises(RunFailed):
         execute(tmp_path / "bad", b"x\n1\n", **COLUMNS)
     assert len(os.listdir("/dev/fd")) == before

@@ -13,7 +13,8 @@ from attrs import evolve
 from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
-from local.one_run import Result, execute
+from local.one_run import execute
+from local.outputs import NOT_OURS, job, of_mapped, of_rejects
 from local.plain_csv import Dialect as PlainDialect
 from local.random_files import Case, csv_case, ndjson_case
 from moto_server import Bucket
@@ -23,14 +24,6 @@ from lume_local._worker.engine import RunFailed
 from lume_local._worker.outputs import pages
 from lume_local._worker.outputs.pages import read_page
 from lume_local._worker.outputs.row_json import Reasons
-
-PLAIN = {"delim": ",", "quote": '"', "escape": ""}
-LITERALS = {"integer": "number", "number": "number", "boolean": "boolean"}
-
-
-def job(path: Path, rows: int, limit: int, **changes: Any) -> Read:
-    values = {"identity": "", "csv": PLAIN, "encoding": "utf-8", "kinds": {}, "position": "0", "row": 0}
-    return Read(str(path), **{**values, "rows": rows, "limit": limit, **changes})
 
 
 def test_an_object_that_is_too_large_or_out_of_reach(
@@ -61,21 +54,8 @@ def test_an_object_that_is_too_large_or_out_of_reach(
 def read(first: Read) -> list[dict[str, Any]]:
     """All rows, page by page."""
     found: list[dict[str, Any]] = []
-    position, row, identity = first.position, first.row, first.identity
+    step = first
     while True:
-        changes = {
-            name: getattr(first, name)
-            for name in ("csv", "encoding", "kinds", "is_rejects", "reasons", "reason")
-        }
-        step = job(
-            Path(first.path),
-            first.rows,
-            first.limit,
-            position=position,
-            row=row,
-            identity=identity,
-            **changes,
-        )
         page = read_page(step)
         assert isinstance(page, RowsPage), page
         items = json.loads(page.items, parse_float=Decimal)
@@ -83,34 +63,7 @@ def read(first: Read) -> list[dict[str, Any]]:
         found += items
         if page.position is None:
             return found
-        position, row, identity = page.position, page.row, page.identity
-
-
-def mapped(
-    folder: Path, suffix: str, result: Result, limit: int, columns: dict[str, Any]
-) -> list[dict[str, Any]]:
-    kinds = {name: LITERALS[one["type"]] for name, one in columns.items() if one.get("type") in LITERALS}
-    return read(job(folder / f"mapped{suffix}", result.metrics["rows_mapped"], limit, kinds=kinds))
-
-
-def rejects(
-    folder: Path, suffix: str, result: Result, limit: int, source: dict[str, Any], **more: Any
-) -> Any:
-    as_source = suffix == ".csv" and source.get("format", "csv") == "csv"
-    dialect = {**PLAIN, **source.get("csv", {})} if as_source else PLAIN
-    encoding = dialect.pop("encoding", "utf-8")
-    changes = {"csv": dialect, "encoding": encoding, "is_rejects": True}
-    reasons = list(result.metrics["reject_reasons"])
-    return read(
-        job(
-            folder / f"rejects{suffix}",
-            result.metrics["rows_rejected"],
-            limit,
-            reasons=reasons,
-            **changes,
-            **more,
-        )
-    )
+        step = evolve(first, position=page.position, row=page.row, identity=page.identity)
 
 
 def check(folder: Path, case: Case, limit: int) -> None:
@@ -122,12 +75,12 @@ def check(folder: Path, case: Case, limit: int) -> None:
             result = execute(home, case.content, suffix, suffix, **case.flow)
         except RunFailed:
             return
-        rows = mapped(home, suffix, result, limit, case.columns)
+        rows = read(job(**of_mapped(home, suffix, result, case.columns), limit=limit))
         seen[f"mapped{suffix}"] = rows
         assert len(rows) == result.metrics["rows_mapped"]
         if not result.metrics["rows_rejected"]:
             continue
-        rejected = rejects(home, suffix, result, limit, case.flow["source"])
+        rejected = read(job(**of_rejects(home, suffix, result, case.flow["source"]), limit=limit))
         assert len(rejected) == result.metrics["rows_rejected"]
         counted: dict[str, int] = {}
         for row in rejected:
@@ -192,7 +145,7 @@ def test_rejects_in_the_dialect_and_encoding_of_their_source(
     columns = {"id": {"type": "integer", "required": True}}
     result = execute(tmp_path, content.encode(encoding), source=source, columns=columns)
     for limit in (1, 2, 100):
-        found = rejects(tmp_path, ".csv", result, limit, source)
+        found = read(job(**of_rejects(tmp_path, ".csv", result, source), limit=limit))
         assert [row["text"] for row in found[:-1]] == [text or None for text in texts]
         assert found[-1]["_lume_raw"] == "too few"
 
@@ -239,16 +192,11 @@ def test_a_page_ends_where_it_is_large_or_has_cost_much(
 @pytest.mark.parametrize(
     ("content", "suffix"),
     [
-        (b"", ".csv"),
-        (b"_lume_row,other\n1,2\n", ".csv"),
-        (b'_lume_row,_lume_line,_lume_reasons\n1,,"open\n', ".csv"),
+        *NOT_OURS,
         (b"_lume_row,_lume_line,_lume_reasons\n1,\n", ".csv"),
-        (b"_lume_row,_lume_line,_lume_reasons\nx,,why\n", ".csv"),
-        (b"id\n1\n", ".csv"),
         (b"not json\n", ".ndjson"),
         (b"[1]\n", ".ndjson"),
         (b'{"id":1}\n', ".ndjson"),
-        (b"not parquet", ".parquet"),
     ],
 )
 def test_a_file_that_no_run_has_written_is_refused(tmp_path: Path, content: bytes, suffix: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from local.workbooks import Sheet, written
 
 from lume_local import propose
 from lume_local._mapping.target import of_schema
@@ -50,13 +51,7 @@ def zip_of(value: str) -> bytes:
 
 
 def workbook_of(value: str) -> bytes:
-    openpyxl = pytest.importorskip("openpyxl")
-    book, file = openpyxl.Workbook(), io.BytesIO()
-    book.active.title = value
-    for row in csv_of(value).decode().split():
-        book.active.append(row.split(","))
-    book.save(file)
-    return file.getvalue()
+    return written("xlsx", {value: Sheet([row.split(",") for row in csv_of(value).decode().split()])})
 
 
 def xml_of(value: str) -> bytes:

@@ -1,6 +1,5 @@
 """`header`, `names`, `comment` and `footer`: where the table of a file is."""
 
-import io
 import random
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from depth import seeds
 from local.layouts import COLUMNS, laid
 from local.one_run import compiled, execute
 from local.shards.twice import compared
+from local.workbooks import written
 
 from lume_local._flow.fields import FlowError
 from lume_local._flow.table_bounds import joined
@@ -50,17 +50,6 @@ def test_rejects_come_back_whatever_the_layout(tmp_path: Path, seed: int) -> Non
     assert execute(tmp_path / "moved", moved, **flow).reasons == first.reasons
 
 
-def in_excel(rows: list[list[Any]]) -> bytes:
-    openpyxl = pytest.importorskip("openpyxl")
-    book, file = openpyxl.Workbook(), io.BytesIO()
-    for number, row in enumerate(rows, 1):
-        for column, value in enumerate(row, 1):
-            if value is not None:
-                book.active.cell(number, column, value)
-    book.save(file)
-    return file.getvalue()
-
-
 def in_csv(rows: list[list[Any]]) -> bytes:
     return "".join(",".join("" if v is None else str(v) for v in row) + "\n" for row in rows).encode()
 
@@ -99,7 +88,7 @@ LAYOUTS: list[tuple[dict[str, Any], list[list[Any]], dict[str, int]]] = [
 def test_layouts(
     tmp_path: Path, format: str, source: dict[str, Any], rows: list[list[Any]], skipped: dict[str, int]
 ) -> None:
-    content = in_excel(rows) if format == "excel" else in_csv(rows)
+    content = written("xlsx", rows) if format == "excel" else in_csv(rows)
     if format == "excel":  # what stands behind the last row of a sheet is not in the file
         while not rows[-1]:
             rows, skipped = rows[:-1], skipped | {"blank": skipped["blank"] - 1}
@@ -149,7 +138,7 @@ FAILURES = [
 @pytest.mark.parametrize(("source", "problem"), FAILURES)
 def test_no_header(tmp_path: Path, format: str, source: dict[str, Any], problem: str) -> None:
     rows = [["T"], [], ["Name A", "c"], ["x", 1]]
-    content = in_excel(rows) if format == "excel" else in_csv(rows)
+    content = written("xlsx", rows) if format == "excel" else in_csv(rows)
     with pytest.raises(RunFailed, match=problem):
         execute(tmp_path, content, columns=TABLE, source=source | {"format": format})
 
