@@ -12,7 +12,7 @@ from lume_local._worker.sql import text
 
 
 def content_of(format: str, rows: list[list[str]], folder: Path) -> bytes:
-    """A file with these rows, the first of which names the columns; but in CSV, an empty text is nothing."""
+    """A file with these rows, the first of which names the columns; an empty text is nothing."""
     names, *values = rows
     if format == "excel":
         return written("xlsx", [[value or None for value in row] for row in rows])

@@ -7,8 +7,8 @@ from typing import Any
 
 import anyio
 import pytest
+from local.store_run import answering
 from local.wire import Wire
-from local.worker.test_store_errors import answering
 from moto_server import Bucket
 from sftp_server import SftpSite
 

@@ -1,13 +1,9 @@
 """A store that refuses: one error, before anything is read, which says what to do and has no secret in it."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-from local.store_run import OUT, execute
+from local.store_run import OUT, answering, execute
 from moto_server import Bucket
 from store_servers import Place
 
@@ -66,33 +62,6 @@ def test_no_credentials(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://169.254.169.254")
     for said in refused(tmp_path):
         assert "there are no credentials in the server's environment: set AWS_ACCESS_KEY_ID" in said
-
-
-@contextmanager
-def answering(status: int, body: str) -> Iterator[str]:
-    """A store that says the same to everything; its address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(body.encode())
-
-        do_HEAD = do_GET
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.05])
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from lume_local._worker.cleaners.library import repaired
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import confine_check, connect
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[5]
 PAGE = (ROOT / "docs/reference/cleaners.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^\| `(\w+\('.*\))` \| (?:`(.*)`|(NULL|reject)) \|$", PAGE, re.MULTILINE)
 

@@ -6,7 +6,7 @@ import duckdb
 import pytest
 from local.flows import people
 from local.one_run import compiled
-from local.worker.test_expressions import Counting
+from local.worker.compiler.test_expressions import Counting
 
 from lume_local._flow.definition import quoted, read_definition
 from lume_local._flow.fields import FlowError
