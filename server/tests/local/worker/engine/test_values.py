@@ -15,61 +15,6 @@ def kept(values: list[Any]) -> list[str]:
     return ["reject" if value is ... else str(value) for value in values]
 
 
-def test_integers_beyond_a_double(tmp_path: Path) -> None:
-    """Parquet has no HUGEINT: such a column would be a DOUBLE there, and its values no longer unique."""
-    big = [10**37 + n for n in range(3)]
-    columns = {"v": {"type": "integer", "sql_type": "HUGEINT", "unique": True}}
-    for suffix in (".parquet", ".csv", ".ndjson"):
-        content = "v\n" + "".join(f"{value}\n" for value in (*big, 10**38 - 1, 10**38))
-        result = execute(tmp_path / suffix, content, suffix, columns=columns)
-        found = [int(value) for (value,) in result.mapped] if suffix == ".parquet" else None
-        assert found in (None, [*big, 10**38 - 1])
-        assert result.reasons == ["v: is not a valid HUGEINT"]
-    lines = (tmp_path / ".ndjson/mapped.ndjson").read_text().splitlines()
-    assert lines == [f'{{"v":{value}}}' for value in (*big, 10**38 - 1)]
-
-
-def test_a_timestamp_has_no_offset(tmp_path: Path) -> None:
-    values = ["2024-01-05T10:00:00+02:00", "2024-01-05 10:00:00Z", "2024-01-05 10:00:00", "2024-01-05"]
-    column = {"format": "date-time", "sql_type": "TIMESTAMP"}
-    assert kept(one_column(tmp_path / "a", values, **column)) == [
-        *("reject", "reject", "2024-01-05 10:00:00", "2024-01-05 00:00:00")
-    ]
-    assert kept(one_column(tmp_path / "b", values, format="date-time")) == [
-        *("2024-01-05 08:00:00", "2024-01-05 10:00:00", "2024-01-05 10:00:00", "2024-01-05 00:00:00")
-    ]
-
-
-@pytest.mark.parametrize(
-    ("column", "prefix"),
-    [
-        ({"format": "time"}, ""),
-        ({"format": "date-time"}, "2024-01-05 "),
-        ({"format": "date-time", "sql_type": "TIMESTAMP"}, "2024-01-05T"),
-    ],
-)
-def test_times_of_day(tmp_path: Path, column: dict[str, Any], prefix: str) -> None:
-    times = ["10:00:00.123456", "10:00:00.1234560", "10:00:00.1234567", "10:00:00.000000001"]
-    times += ["24:00:00", "23:59:60", "23:60", "23:59:59.999999"]
-    found = kept(one_column(tmp_path, [prefix + time for time in times], **column))
-    day = "2024-01-05 " if prefix else ""
-    assert found == [
-        *(f"{day}10:00:00.123456", f"{day}10:00:00.123456", "reject", "reject"),
-        *("reject", "reject", "reject", f"{day}23:59:59.999999"),
-    ]
-
-
-def test_days_that_no_calendar_has(tmp_path: Path) -> None:
-    values = ["0000-01-01", "0001-01-01", "9999-12-31", "2023-02-29", "infinity"]
-    assert kept(one_column(tmp_path / "a", values, format="date")) == [
-        *("reject", "0001-01-01", "9999-12-31", "reject", "reject")
-    ]
-    edges = ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00Z"]
-    assert kept(one_column(tmp_path / "b", edges, format="date-time")) == [
-        *("reject", "reject", "0001-01-01 00:00:00")
-    ]
-
-
 @pytest.mark.parametrize(
     ("sql", "column"),
     [
@@ -121,22 +66,6 @@ def test_a_value_as_duckdb_writes_it_has_the_shape_of_its_type(wanted: str, valu
         for value in values:
             query = f"SELECT regexp_full_match(CAST(CAST('{value}' AS {wanted}) AS VARCHAR), '{shape}')"
             assert connection.execute(query).fetchall() == [(True,)], value
-
-
-@pytest.mark.parametrize(
-    ("sql_type", "type_", "generous"),
-    [
-        ("BIGINT", "integer", ["12.7", "1e3", "1_000", "0x1F", "0b1", "1.", ""]),
-        ("DECIMAL(12,2)", "number", ["1e2", "1_0.00", "1.005", "1.2.3", "inf"]),
-    ],
-)
-def test_spellings_that_only_duckdb_takes(
-    tmp_path: Path, sql_type: str, type_: str, generous: list[str]
-) -> None:
-    values = [*generous, " 12", "+12", "012", "12"]
-    found = kept(one_column(tmp_path, values, type=type_, sql_type=sql_type))
-    plain = "12.00" if type_ == "number" else "12"
-    assert found == ["None" if value == "" else "reject" for value in generous] + [plain] * 4
 
 
 # strptime by way of try_strptime: the same values, and the same rejects, as DuckDB's TRY gives.
