@@ -1,15 +1,12 @@
 """Corrected rejects of several layouts: each row is read by the layout of its file, never by its columns."""
 
-import csv
-import io
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from local.corrected import as_csv, as_objects, as_workbook
 from local.one_run import Result
 from local.senders import run
-from local.workbooks import written
 
 from lume_local._worker.engine import RunFailed
 
@@ -57,24 +54,6 @@ def corrected(result: Result, *, without: str = "") -> list[dict[str, str]]:
             }
         rows.append({key: value for key, value in row.items() if key != without})
     return rows
-
-
-def as_csv(rows: list[dict[str, str]], delim: str = ",") -> bytes:
-    out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, list(rows[0]), delimiter=delim)
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue().encode()
-
-
-def as_objects(rows: list[dict[str, str]]) -> bytes:
-    return "".join(
-        json.dumps({key: value or None for key, value in row.items()}) + "\n" for row in rows
-    ).encode()
-
-
-def as_workbook(rows: list[dict[str, str]]) -> bytes:
-    return written("xlsx", [list(rows[0]), *([value or None for value in row.values()] for row in rows)])
 
 
 EXPECTED = [

@@ -11,8 +11,10 @@ from typing import Any
 
 import duckdb
 import pytest
-from components import package
+from local.corrected import as_csv
 from local.one_run import execute
+from local.workbooks import Error
+from local.workbooks import written as workbook
 
 from lume_async._run.row_text import CsvDialect
 from lume_local._worker.engine import RunFailed
@@ -191,12 +193,6 @@ def parquet_rows(folder: Path, *values: str) -> bytes:
     return path.read_bytes()
 
 
-def as_saved(content: bytes, delim: str) -> bytes:
-    """By a spreadsheet: it knows no difference between nothing and an empty text."""
-    rows = list(csv.reader(io.StringIO(content.decode(), newline="")))
-    return b"\xef\xbb\xbf" + written(rows, {"delim": delim}).replace(b"\n", b"\r\n")
-
-
 def mended(first: bytes) -> bytes:
     """Every `id` becomes a number; nothing else is touched."""
     assert b",x," in first
@@ -349,7 +345,7 @@ def test_rejects_that_a_spreadsheet_has_saved(tmp_path: Path, format: str, delim
     fine = rows[0].replace("'x'", "'1'").replace('"x"', "1")
     made = (parquet_rows if format == "parquet" else json_rows)(tmp_path, fine, *rows)
     first = execute(tmp_path / "a", made, source={"format": format}, columns=columns)
-    saved = as_saved(mended(first.rejects_file), delim)
+    saved = as_csv([{**row, "id": "7"} for row in first.rejects], delim, "utf-8-sig")
     again = execute(tmp_path / "b", saved, source={"format": format}, columns=columns)
     assert [row[0] for row in again.mapped] == [7] * len(rows)
     assert again.mapped[0][1:3] == ("12345678901234567.890", True)
@@ -369,8 +365,8 @@ def test_rejects_of_a_workbook(tmp_path: Path) -> None:
         "columns": {"id": {"type": "integer"}, "name": {}},
         "source": {"format": "excel"},
     }
-    made = excel_rows(tmp_path, [1, "A"], ["x", 'B, "b"'], ["y", "#N/A"], [4, "C", "beyond"], ["z", None])
-    first = execute(tmp_path / "a", made, **changes)
+    rows = [[1, "A"], ["x", 'B, "b"'], ["y", Error("#N/A")], [4, "C", "beyond"], ["z", None]]
+    first = execute(tmp_path / "a", workbook("xlsx", [["id", "name"], *rows]), **changes)
     assert (first.mapped, first.metrics["rows_rejected"]) == ([(1, "A")], 4)
     again = execute(tmp_path / "b", first.rejects_file + b",,,9,E,\n", **changes)
     assert again.mapped == [(9, "E")]
@@ -380,38 +376,20 @@ def test_rejects_of_a_workbook(tmp_path: Path) -> None:
         ("malformed line: is a row of a sheet as text: fill in its columns and clear _lume_raw", 2),
     }
     assert again.raws == first.raws
-    rows = list(csv.reader(io.StringIO(again.rejects_file.decode(), newline="")))
-    for row in rows[1:]:
-        row[3:] = ["7", "M", ""]
-    mended = b"\xef\xbb\xbf" + written(rows, {"delim": ";"})
-    assert execute(tmp_path / "c", mended, **changes).mapped == [(7, "M")] * 4
-
-
-def excel_rows(folder: Path, *rows: list[Any]) -> bytes:
-    book = package("openpyxl").Workbook()
-    for row in (["id", "name"], *rows):
-        book.active.append(row)
-    book.save(folder / "made.xlsx")
-    return (folder / "made.xlsx").read_bytes()
+    mended = [{**row, "id": "7", "name": "M", "_lume_raw": ""} for row in again.rejects]
+    assert execute(tmp_path / "c", as_csv(mended, ";", "utf-8-sig"), **changes).mapped == [(7, "M")] * 4
 
 
 SAVED = [
-    (";", "utf-8"),
-    (";", "utf-8-sig"),
-    ("\t", "utf-16"),
-    (",", "utf-8-sig"),
-    ("\t", "utf-8"),
-    ("|", "utf-8"),
+    *(
+        (";", "utf-8"),
+        (";", "utf-8-sig"),
+        ("\t", "utf-16"),
+        (",", "utf-8-sig"),
+        ("\t", "utf-8"),
+        ("|", "utf-8"),
+    )
 ]
-
-
-def saved(rows: list[dict[str, str]], delim: str, encoding: str) -> bytes:
-    """As a spreadsheet saves them."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows[0]), delimiter=delim, lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue().encode(encoding)
 
 
 def whole(row: dict[Any, Any], delim: str) -> dict[str, str]:
@@ -436,10 +414,10 @@ def test_mended_in_a_spreadsheet(tmp_path: Path, options: dict[str, str], delim:
         {**row, "id": row["id"] and str(n), "_lume_raw": row["_lume_raw"] and f"{n}{own}ö{n}"}
         for n, row in enumerate(rejects, 10)
     ]
-    again = execute(tmp_path / "b", saved(mended, delim, encoding), **changes)
+    again = execute(tmp_path / "b", as_csv(mended, delim, encoding), **changes)
     assert again.mapped == [(10, "Jörg & Ä"), (11, "a b"), (12, None), (13, "ö13"), (14, "ö14")]
     still = [{**row, "id": row["id"] and "y"} for row in rejects]
-    again = execute(tmp_path / "c", saved([*still, {**mended[0]}], delim, encoding), **changes)
+    again = execute(tmp_path / "c", as_csv([*still, {**mended[0]}], delim, encoding), **changes)
     assert again.mapped == [(10, "Jörg & Ä")]
     assert again.metrics["reject_reasons"] == first.metrics["reject_reasons"]
     assert [whole(row, own)["_lume_raw"] for row in again.rejects] == [row["_lume_raw"] for row in rejects]
@@ -460,34 +438,23 @@ def test_mended_in_utf_8_or_as_it_was(tmp_path: Path, encoding: str) -> None:
 
 @pytest.mark.parametrize("format", ["csv", "ndjson", "json", "parquet"])
 def test_mended_as_a_workbook(tmp_path: Path, format: str) -> None:
-    openpyxl = package("openpyxl")
     changes: dict[str, Any] = {"columns": {"id": {"type": "integer"}, "t": {}}, "source": {"format": format}}
+    why = "id: is not a valid integer"
+    rows = [
+        ["_lume_row", "_lume_line", "_lume_reasons", "id", "t", "_lume_raw"],
+        *([1, None, why, 7, 'ü "x", y'], [2, None, why, "008", "a\nb"], [], [3, None, why, "x"]),
+    ]
     if format == "csv":
         changes["source"]["csv"] = {"delim": ";", "encoding": "cp1252", "quote": "'"}
-    book = openpyxl.Workbook()
-    for row in (
-        ("_lume_row", "_lume_line", "_lume_reasons", "id", "t", "_lume_raw"),
-        (1, None, "id: is not a valid integer", 7, 'ü "x", y', None),
-        (2, None, "id: is not a valid integer", "008", "a\nb", None),
-        (None, None, None, None, None, None),
-        (3, None, "id: is not a valid integer", "x", None, None),
-    ):
-        book.active.append(row)
-    if format == "csv":
-        book.active.append((None, 9, "malformed line: too few columns", None, None, "9;mended"))
-    book.save(tmp_path / "mended.xlsx")
-    result = execute(tmp_path / "run", (tmp_path / "mended.xlsx").read_bytes(), **changes)
+        rows.append([None, 9, "malformed line: too few columns", None, None, "9;mended"])
+    result = execute(tmp_path / "run", workbook("xlsx", rows), **changes)
     assert result.mapped == [(7, 'ü "x", y'), (8, "a\nb"), *([(9, "mended")] if format == "csv" else [])]
     assert result.metrics["reject_reasons"] == {"id: is not a valid integer": 1}
 
 
 def test_a_workbook_that_is_no_rejects_is_refused(tmp_path: Path) -> None:
-    openpyxl = package("openpyxl")
-    book = openpyxl.Workbook()
-    book.active.append(("id", "t"))
-    book.save(tmp_path / "other.xlsx")
     with pytest.raises(RunFailed, match="is a ZIP archive"):
-        execute(tmp_path / "run", (tmp_path / "other.xlsx").read_bytes(), columns={"id": {}})
+        execute(tmp_path, workbook("xlsx", [["id", "t"]]), columns={"id": {}})
 
 
 LOST = "malformed line: not valid UTF-8: the letters that could not be read are still missing"
