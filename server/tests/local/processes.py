@@ -80,8 +80,8 @@ def is_stopped(pid: int) -> bool:
 
 
 async def gone(pids: list[int]) -> bool:
-    """Whether all of these processes end within a few seconds."""
-    deadline = asyncio.get_running_loop().time() + 5
+    """Whether all of these processes end within a minute."""
+    deadline = asyncio.get_running_loop().time() + 60
     while not all(is_gone(pid) for pid in pids):
         if asyncio.get_running_loop().time() > deadline:
             return False

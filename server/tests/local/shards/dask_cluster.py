@@ -49,7 +49,7 @@ def process(kind: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _address(file: Path, scheduler: subprocess.Popen[bytes]) -> str:
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 100
     while time.monotonic() < limit and scheduler.poll() is None:
         try:
             written: dict[str, Any] = json.loads(file.read_text())

@@ -23,7 +23,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dask_cluster.C
 @pytest.fixture(scope="module")
 def executor(cluster: dask_cluster.Cluster) -> Iterator[Dask]:
     with Dask(cluster.url) as executor:
-        executor._client.wait_for_workers(2, timeout=30)
+        executor._client.wait_for_workers(2, timeout=100)
         yield executor
 
 
@@ -40,7 +40,7 @@ def test_it_does_what_executors_do(executor: Dask, tmp_path: Path) -> None:
 def test_a_killed_worker_and_a_killed_scheduler(tmp_path: Path) -> None:
     mark, parent = tmp_path / "mark", processes.parent_of
     with dask_cluster.started(tmp_path) as cluster, Dask(cluster.url) as executor:
-        executor._client.wait_for_workers(2, timeout=30)
+        executor._client.wait_for_workers(2, timeout=100)
         again = executor.map(
             tasks.work_on_the_first_time,
             [{"mark": str(mark), "value": 7}],

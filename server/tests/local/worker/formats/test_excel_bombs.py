@@ -155,8 +155,7 @@ async def test_a_run_that_reads_a_bomb_is_cancelled_without_being_killed(
         run_id = (await wire.submit("sheet:v1", "bomb.xlsx")).document["id"]
         await wire.until(run_id, "SYNCING_SOURCE")
         await wire.ask("POST", f"/v1/runs/{run_id}/cancel")
-        async with asyncio.timeout(20):
-            assert (await wire.until(run_id))["status"] == "CANCELLED"
+        assert (await wire.until(run_id))["status"] == "CANCELLED"
 
 
 BOOK = "xl/workbook.xml"

@@ -274,7 +274,7 @@ def asking_for_passwords(folder: Path) -> Iterator[int]:
     thread = threading.Thread(target=anyio.run, args=(serve,))
     thread.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(100)
         yield port
     finally:
         stop.set()
@@ -403,34 +403,26 @@ def test_a_server_that_only_cuts(sftp_site: SftpSite, monkeypatch: pytest.Monkey
     assert anyio.run(read) == (10 + session.TIMES) * 64 * 1024
 
 
-@pytest.mark.parametrize("how", ["replaced", "appended", "truncated", "removed", "rewritten"])
+CHANGES: dict[str, Callable[[SftpSite, Path], Any]] = {
+    "replaced": lambda site, path: site.put("b.csv", LARGE[::-1], 1_700_000_001).replace(path),
+    "removed": lambda site, path: path.unlink(),
+    "appended": lambda site, path: os.truncate(path, len(LARGE) + 4),
+    "truncated": lambda site, path: os.truncate(path, 5_000_000),
+    "rewritten": lambda site, path: path.write_bytes(LARGE[::-1]),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
 def test_a_file_that_changes_while_it_is_read(sftp_site: SftpSite, how: str) -> None:
     path = sftp_site.put("a.csv", LARGE, 1_700_000_000)
-
-    def change() -> None:
-        match how:
-            case "replaced":
-                sftp_site.put("b.csv", LARGE[::-1], 1_700_000_001).replace(path)
-            case "appended":
-                with path.open("ab") as file:
-                    file.write(b"more")
-            case "truncated":
-                os.truncate(path, 5_000_000)
-            case "removed":
-                path.unlink()
-            case "rewritten":
-                path.write_bytes(LARGE[::-1])
-
-    found, changed = source(sftp_site, "a.csv"), False
+    found, changes = source(sftp_site, "a.csv"), [CHANGES[how]]
 
     async def read() -> None:
         server, file = await opened(sftp_site, "a.csv")
 
         def take(block: bytes) -> None:
-            nonlocal changed
-            if not changed:
-                changed = True
-                change()
+            if changes:
+                changes.pop()(sftp_site, path)
 
         async with server:
             await read_file(server, file.path, file.url, file.version, take)
