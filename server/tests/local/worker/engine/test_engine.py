@@ -74,6 +74,10 @@ CASTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"0.99": Decimal("0.99"), ".50": Decimal("0.5"), ".005": ..., "1": ..., "1.00": ..., ".": ...},
     ),
     (
+        {"type": "number", "sql_type": "DECIMAL(3,0)"},
+        {".5": ..., "5.": Decimal(5), "5.0": Decimal(5), "5.1": ...},
+    ),
+    (
         {"format": "date"},
         {
             "0000-01-01": ...,
@@ -180,9 +184,9 @@ def test_any_text_comes_through_unchanged(
 
 def test_the_first_of_equal_values_wins(tmp_path: Path) -> None:
     columns = {"id": {"type": "integer", "unique": True}, "mail": {"unique": True, "required": True}}
-    result = execute(tmp_path, "id,mail\n1,\n1,a\n1,b\n2,a\n1,a\n,c\n,d\n", columns=columns)
-    # The row that is rejected for another reason holds no value against the others.
-    assert result.mapped == [(1, "a"), (None, "c"), (None, "d")]
+    result = execute(tmp_path, "id,mail\n1,\n1,a\n1,b\n2,a\n1,a\n,c\n,d\n2,b\n", columns=columns)
+    # A row that is rejected for any reason holds no value against the others.
+    assert result.mapped == [(1, "a"), (None, "c"), (None, "d"), (2, "b")]
     assert result.reasons == [
         "mail: is required",
         "id: repeats the value of an earlier row",
