@@ -1,7 +1,4 @@
-"""Two servers with one state: whatever happens to one of them, the other goes on with its work.
-
-`./scripts/soak servers` does the same at length.
-"""
+"""Two servers with one state: whatever happens to one of them, the other goes on with its work."""
 
 import asyncio
 import os

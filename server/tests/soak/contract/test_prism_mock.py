@@ -16,8 +16,8 @@ DRAWN = 200
 
 @pytest.fixture
 async def client(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[lume.Client]:
-    with started(tmp_path, "mock", *request.param, str(DESCRIPTION)) as prism:
-        async with lume.Client("any", base_url=prism.url) as client:
+    with started(tmp_path, *request.param, str(DESCRIPTION)) as url:
+        async with lume.Client("any", base_url=url) as client:
             yield client
 
 
