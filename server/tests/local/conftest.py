@@ -130,7 +130,7 @@ def states(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def in_postgresql(postgres: postgres_server.Server) -> stores.Stores:
+def in_postgresql(postgres: postgres_server.Server) -> stores.PostgresStores:
     return stores.PostgresStores(postgres)
 
 

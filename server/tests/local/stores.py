@@ -44,14 +44,19 @@ class PostgresStores:
         self._databases = Databases(server, None)
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[SqlStore]:
+    async def lent(self) -> AsyncIterator[str]:
+        """The URL of a database with an empty state."""
         url = self._databases.take()
         if not self._databases.is_known(url):
             async with at(url):
                 pass
         with self._databases.lent(url):
-            async with at(url) as store:
-                yield store
+            yield url
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[SqlStore]:
+        async with self.lent() as url, at(url) as store:
+            yield store
 
 
 class Databases:
