@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from lume_async.errors import ConfigurationError
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.audit import ACTS, CANCEL, PURGE, REGISTER, Act, ActFilter
 from lume_local._runs.store.records import NewRun, StoredFlow, StoreFailed
 from lume_local._runs.times import ago_text
-from lume_local._serve.settings import ServerSettings
 
 DAY = 86400.0
 ALL = ActFilter()
@@ -102,11 +100,3 @@ async def test_texts_in_an_entry_are_bounded(store: SqliteStore) -> None:
     await store.audit.note(Act("ann", CANCEL, "run_1", {"why": "x" * 10_000}))
     (noted,) = await store.audit.acts(ALL, None, 10)
     assert len(noted.act.detail["why"]) <= 500
-
-
-def test_the_audit_is_kept_for_90_days_at_least() -> None:
-    with pytest.raises(
-        ConfigurationError, match="keep_audit must be at least 90 days, not 89 days: write 90d"
-    ):
-        ServerSettings.of(None, "data", None, {"keep_audit": 89 * DAY})
-    assert ServerSettings.of(None, "data", None, {"keep_audit": None}).keep_audit is None

@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 import pytest
-from local.flows import PEOPLE_CSV, slow_rows
-from local.processes import begun, children, gone, own_workers, workers
+from local.flows import slow_rows
+from local.processes import begun, children, gone, workers
 from local.servers import process, serve
 from local.wire import Wire
 
@@ -65,36 +65,6 @@ async def test_what_a_crashed_replay_says_is_to_repeat_it(
     run = await wire.until(run["id"])
     assert run["status"] == "CRASHED"
     assert run["metadata"]["error_message"].endswith("; nothing was written: repeat the replay")
-
-
-@pytest.mark.thorough
-@pytest.mark.usefixtures("real_processes")
-async def test_a_dead_spare_worker_is_replaced(server: lume_local.Server, wire: Wire) -> None:
-    assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
-    for pid in own_workers():
-        os.kill(pid, signal.SIGKILL)
-    assert (await wire.run("people:v1", "people.csv", force_rerun=True))["status"] == "SUCCEEDED"
-
-
-@pytest.mark.thorough
-@pytest.mark.usefixtures("real_processes")
-async def test_leaving_the_block_ends_runs_and_workers(home: Path) -> None:
-    (home / "slow.csv").write_text(slow_rows())
-    (home / "wait.csv").write_text(PEOPLE_CSV)
-    async with lume_local.serve(home / "flows", home / ".lume", [home], max_active=1) as server:
-        wire = Wire(server.base_url, server.api_key)
-        async with wire.session:
-            active = (await wire.submit("slow:v1", "slow.csv")).document["id"]
-            waiting = (await wire.submit("people:v1", "wait.csv")).document["id"]
-            await wire.until(active, "TRANSFORMING")
-            pids = own_workers()
-            assert set(server.workers().values()) <= set(pids)
-    assert await gone(pids)
-    async with serve(home) as wire:
-        run = await wire.until(active)
-        assert run["status"] == "CRASHED"
-        assert "the server was stopped" in run["metadata"]["error_message"]
-        assert (await wire.until(waiting))["status"] == "SUCCEEDED"
 
 
 async def test_a_killed_server_leaves_no_workers_and_its_runs_crashed(home: Path) -> None:
@@ -149,7 +119,7 @@ async def test_servers_killed_at_any_time_leave_whole_outputs_or_none(home: Path
     rows = 60_000
     (home / "big.csv").write_text("id,Email,Age\n" + "".join(f"{n},a{n}@b.org,5\n" for n in range(rows)))
     dice = random.Random(7)
-    for attempt in range(5):
+    for attempt in range(3):
         async with process(home) as (server, wire):
             answer = await wire.submit("people:v1", "big.csv", force_rerun=True)
             run_id = answer.document["id"]
@@ -199,9 +169,9 @@ async def interrupted(home: Path, *, moved: int, is_committed: bool, status: str
     return run.run_id
 
 
-@pytest.mark.parametrize("status", ["SYNCING_TARGET", "CREATED"])  # CREATED: a power cut took its stages
-@pytest.mark.parametrize("moved", [0, 1, 2])
+@pytest.mark.parametrize(("moved", "status"), [(1, "SYNCING_TARGET"), (0, "CREATED")])
 async def test_a_commit_is_carried_out_by_the_next_server(home: Path, moved: int, status: str) -> None:
+    """CREATED: a power cut took its stages."""
     run_id = await interrupted(home, moved=moved, is_committed=True, status=status)
     async with serve(home) as wire:
         run = (await wire.get(run_id)).document
@@ -222,21 +192,6 @@ async def test_without_a_commit_nothing_has_happened(home: Path) -> None:
         assert run["status"] == "CRASHED"
         assert not list((home / f".lume/out/people/v1/{run_id}").iterdir())
         assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
-
-
-async def test_what_is_not_ours_in_the_state_keeps_no_server_from_starting(home: Path) -> None:
-    """A file of a file manager, and notes that are damaged."""
-    for folder in (home / ".lume/state/runs", home / ".lume/state/begun"):
-        (folder / "run_1").mkdir(parents=True)
-        (folder / "run_1/begun.json").write_text("[{")
-        (folder / ".DS_Store").write_text("x")
-    for _ in range(2):
-        async with serve(home) as wire:
-            assert (await wire.run("people:v1", "people.csv", force_rerun=True))["status"] == "SUCCEEDED"
-            async with asyncio.timeout(20):
-                while not (await wire.ask("GET", "/healthz")).document.get("waiting"):
-                    await asyncio.sleep(0.01)
-    assert (home / ".lume/state/runs/run_1/begun.json").exists()
 
 
 def test_a_run_that_cannot_hand_over_what_it_has_begun_keeps_its_folder(tmp_path: Path) -> None:

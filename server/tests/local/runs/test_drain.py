@@ -12,8 +12,6 @@ from lume_async.models import RunStatus
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.store.records import StoredRun
 
-pytestmark = pytest.mark.usefixtures("each_state")
-
 
 @pytest.mark.thorough
 async def test_what_ends_in_time_ends_and_nothing_else_begins(home: Path) -> None:

@@ -22,8 +22,6 @@ from lume_local._runs.deliveries.http_carriers import http_carriers
 from lume_local._runs.deliveries.outbox import DeliveryOutbox
 from lume_local._runs.deliveries.webhooks import WebhookRules
 from lume_local._runs.health import Health
-from lume_local._runs.postgres import postgres_state
-from lume_local._runs.postgres.postgres_store import PostgresStore
 from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
@@ -63,7 +61,7 @@ class Script:
 
 
 @pytest.fixture
-def script(each_state: str, monkeypatch: pytest.MonkeyPatch) -> Script:
+def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     script = Script()
 
     def interleaved(store: SqlStore) -> Interleaved:
@@ -73,7 +71,6 @@ def script(each_state: str, monkeypatch: pytest.MonkeyPatch) -> Script:
     monkeypatch.setattr(
         "lume_local._serve.state.SqliteStore", lambda *places: interleaved(SqliteStore(*places))
     )
-    monkeypatch.setattr(postgres_state, "PostgresStore", lambda *given: interleaved(PostgresStore(*given)))
     return script
 
 

@@ -15,8 +15,6 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import StoredRun, StoreUnavailable
 from lume_local._runs.workers import child, worker, worker_pool
 
-pytestmark = pytest.mark.usefixtures("each_state")
-
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,6 @@ from local.wire import Wire
 
 import lume_local
 from lume_async._http.settings import DEFAULT_TIMEOUT
-from lume_async.errors import ConfigurationError, InvalidRequestError
 from lume_local._flow.fields import FlowError
 from lume_local._http import flow_operations
 from lume_local._runs import execution
@@ -100,14 +99,6 @@ async def test_a_run_has_a_time_limit(home: Path) -> None:
         assert await goes_on(wire)
 
 
-@pytest.mark.parametrize("limit", [0, -1.0, float("nan"), float("inf"), 86400e9])
-async def test_time_limits_that_make_no_sense(home: Path, limit: float) -> None:
-    allowed = r"above 0 and at most 10,000,000,000 seconds \(300 years\), or None for ever"
-    with pytest.raises(ConfigurationError, match=f"run_timeout must be {allowed}, not {limit}"):
-        async with lume_local.serve(None, home / ".lume", run_timeout=limit):
-            pass
-
-
 async def test_closing_waits_for_no_stopped_worker(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution, "KILL_AFTER", 0.1)
     async with asyncio.timeout(20):
@@ -141,15 +132,8 @@ with held(pathlib.Path({str(lock)!r})):
         assert await holder.wait() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("kind", ["fifo", "device"])
-async def test_sources_that_are_no_files(wire: Wire, home: Path, kind: str) -> None:
-    if kind == "fifo":
-        os.mkfifo(home / "odd")
-    else:
-        try:
-            os.mknod(home / "odd", 0o600 | 0o020000, os.makedev(1, 5))  # /dev/zero
-        except PermissionError:
-            pytest.skip("making a device needs root")
+async def test_a_source_that_is_no_file(wire: Wire, home: Path) -> None:
+    os.mkfifo(home / "odd")
     run = await wire.run("people:v1", "odd")
     assert run["status"] == "FAILED"
     assert "is not a regular file" in run["metadata"]["error_message"]
@@ -165,7 +149,7 @@ async def test_an_allocation_that_would_take_the_machine(wire: Wire, home: Path)
 
 
 @pytest.mark.parametrize(
-    "columns", [200, 1000, pytest.param(5000, marks=[pytest.mark.thorough, pytest.mark.timeout(300)])]
+    "columns", [200, pytest.param(5000, marks=[pytest.mark.thorough, pytest.mark.timeout(300)])]
 )
 async def test_thousands_of_columns_take_no_gigabytes(home: Path, columns: int) -> None:
     if columns > 200 and duckdb.__version__ < "2":
@@ -307,19 +291,6 @@ async def test_a_client_waits_for_a_check_on_a_busy_server(
             answer = await wire.ask("PUT", "/v1/flows/busy/versions/v1", json=people(flow="busy"))
         assert answer.status == 201
     assert sum(check.definition["flow"] == "busy" for check in checks) == 1
-
-
-async def test_a_flow_that_takes_too_long_to_check_is_refused_and_not_sent_again(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker_pool, "CHECK_LIMIT", 1)
-    async with (
-        lume_local.serve(None, home / ".lume", [home], max_active=1) as server,
-        server.client() as client,
-    ):
-        with pytest.raises(InvalidRequestError, match="takes more than 1 s of CPU time to check") as caught:
-            await client.register_flow(people(flow="endless", columns={"a": {"sql": _ENDLESS}}))
-    assert caught.value.attempts == 1
 
 
 async def test_a_process_that_does_not_start_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,12 +19,10 @@ from local.runs.test_ledger import Model
 from local.servers import serve
 from local.states import moved
 
-from lume_async.errors import ConfigurationError
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.audit import PURGE, ActFilter
 from lume_local._runs.store.ledger import Claim
 from lume_local._runs.store.records import Cursor, Duplicate, NewRun, Purged, RunFilter, StoredRun
-from lume_local._serve.settings import ServerSettings
 from lume_local._shared.identity import SourceContent
 
 LATE, END = "2027-01-01T00:00:00Z", "2026-01-01T00:00:00Z"
@@ -265,19 +263,6 @@ async def test_young_runs_stay(tmp_path: Path) -> None:
         await a_run(store, "/a", "FAILED")
         assert await purged(store, END) == Purged()
         assert len(await store.runs(RunFilter(), None, 10)) == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"keep_runs": 3600}, "keep_runs must be at least 1 day, not 3600 seconds: write 1d "),
-        ({"keep_runs": 90}, r"at least 1 day, not 90 seconds: write 90d \(in Python timedelta\(days=90\)\)"),
-        ({"archive": "a"}, "archive needs keep_runs"),
-    ],
-)
-def test_settings_that_make_no_sense(options: Any, words: str) -> None:
-    with pytest.raises(ConfigurationError, match=words):
-        ServerSettings.of(None, "data", None, options)
 
 
 async def test_a_server_archives_and_removes_old_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,18 +5,16 @@ import os
 import random
 import sqlite3
 import sys
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import postgres_server
 import pytest
 from cli.shell import environment
 from local.servers import process
-from local.table_run import ENV, Database, postgresql, sqlite
+from local.table_run import ENV, Database, sqlite
 from local.wire import Wire
 
 FLOW = """
@@ -38,18 +36,7 @@ create = true
 HOW = {"appended": 'mode = "append"', "upserted": 'mode = "upsert"\nkey = ["id"]'}
 ROWS = 8
 """Of each source; all but two are rejected at first."""
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.thorough)])
-def database(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Database]:
-    if request.param == "sqlite":
-        with sqlite(tmp_path, monkeypatch) as found:
-            yield found
-        return
-    with postgres_server.running() as server, postgresql(server, monkeypatch) as found:
-        yield found
+RUNS, KILLS = 20, 5
 
 
 def write_flow(home: Path, name: str, version: str, rule: str) -> None:
@@ -68,10 +55,10 @@ def write_source(home: Path, name: str, number: int) -> None:
     (home / f"{name}{number}.csv").write_text(text)
 
 
-async def fill(wire: Wire, home: Path, runs: int) -> None:
+async def fill(wire: Wire, home: Path) -> None:
     for name in HOW:
         started = []
-        for number in range(runs):
+        for number in range(RUNS):
             write_source(home, name, number)
             started.append((await wire.submit(f"{name}:v1", f"{name}{number}.csv")).document["id"])
         for run_id in started:
@@ -115,20 +102,24 @@ async def all_replayed(wire: Wire) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.timeout(1800)
-async def test_each_row_is_accepted_once(tmp_path: Path, database: Database) -> None:
-    runs, kills = 100, 12
-    dice = random.Random(runs + int(os.environ.get("SOAK_SEED", "0")))
+@pytest.mark.timeout(300)
+async def test_each_row_is_accepted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sqlite(tmp_path, monkeypatch) as database:
+        await replayed_under_kills(tmp_path, database)
+
+
+async def replayed_under_kills(tmp_path: Path, database: Database) -> None:
+    dice = random.Random(RUNS)
     for name in HOW:
         write_flow(tmp_path, name, "v1", 'format = "email"')
     serve = partial(process, tmp_path, env={ENV: os.environ[ENV]}, max_active=2)
     async with serve() as (_, wire):
-        await fill(wire, tmp_path, runs)
+        await fill(wire, tmp_path)
         found = await accounts(wire)
-        assert {name: flow["open"] for name, flow in found.items()} == dict.fromkeys(HOW, runs * (ROWS - 2))
+        assert {name: flow["open"] for name, flow in found.items()} == dict.fromkeys(HOW, RUNS * (ROWS - 2))
     for name in HOW:
         write_flow(tmp_path, name, "v2", "minLength = 2")
-    for kill in range(kills):
+    for kill in range(KILLS):
         async with serve() as (server, wire):
             names = list(HOW)
             clients = [await replaying(wire, tmp_path, dice.choice(names))] if kill % 4 == 0 else []
@@ -146,14 +137,14 @@ async def test_each_row_is_accepted_once(tmp_path: Path, database: Database) -> 
         await all_replayed(wire)
         for name in HOW:
             ids = [row[0] for row in database.execute(f"SELECT id FROM {name} ORDER BY id")]
-            assert ids == list(range(runs * ROWS)), "each row once"
+            assert ids == list(range(RUNS * ROWS)), "each row once"
     with closing(sqlite3.connect(tmp_path / ".lume/state/runs.sqlite")) as state:
         query = (
             "SELECT flow, read, accepted, replayed, open, lost, again FROM row_accounts WHERE source_key = ''"
         )
-        dirty = runs * (ROWS - 2)
+        dirty = RUNS * (ROWS - 2)
         assert sorted(state.execute(query).fetchall()) == [
-            (name, runs * ROWS, runs * ROWS, dirty, 0, 0, 0) for name in HOW
+            (name, RUNS * ROWS, RUNS * ROWS, dirty, 0, 0, 0) for name in HOW
         ]
         assert state.execute("SELECT count(*) FROM claims").fetchall() == [(0,)]
     assert not list((tmp_path / ".lume/uploads").glob("*lume-replay*"))

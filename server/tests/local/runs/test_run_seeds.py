@@ -99,27 +99,30 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
     "no object": (["upload://own.csv"], "invalid-field", "must be an object"),
     "no path": ({"countries": 5}, "invalid-field", "must be a string"),
     "no name": ({" ": "a"}, "invalid-field", "is empty"),
+    "too large": ({"countries": "upload://large.csv"}, "invalid-field", "is larger than"),
     "too many": ({str(n): "a" for n in range(101)}, "invalid-field", "the maximum is 100"),
 }
 
 
-@pytest.mark.parametrize("why", REFUSED)
-async def test_what_is_refused(sold: Path, why: str) -> None:
-    seeds, kind, words = REFUSED[why]
-    async with serve(sold) as wire:
-        for dry_run in (False, True):
-            answer = await wire.submit("sold:v1", "in.csv", seeds=seeds, dry_run=dry_run)
-            assert (answer.status, answer.kind, answer.document["field"]) == (422, kind, "seeds")
-            assert words in answer.document["detail"]
-        assert (await wire.ask("GET", "/v1/runs")).document["items"] == []
-
-
-async def test_a_seed_that_is_too_large(sold: Path) -> None:
+async def test_what_is_refused(sold: Path) -> None:
     (sold / ".lume/uploads/large.csv").write_bytes(b"x")
     os.truncate(sold / ".lume/uploads/large.csv", 64 * 1024 * 1024 + 1)
     async with serve(sold) as wire:
-        answer = await wire.submit("sold:v1", "in.csv", seeds={"countries": "upload://large.csv"})
-        assert (answer.kind, "is larger than" in answer.document["detail"]) == ("invalid-field", True)
+        for why, (seeds, kind, words) in REFUSED.items():
+            for dry_run in (False, True):
+                answer = await wire.submit("sold:v1", "in.csv", seeds=seeds, dry_run=dry_run)
+                assert (answer.status, answer.kind, answer.document["field"]) == (422, kind, "seeds"), why
+                assert words in answer.document["detail"], why
+        assert (await wire.ask("GET", "/v1/runs")).document["items"] == []
+
+
+LAYOUTS = """
+flow = "shops"
+version = "v1"
+[columns.id]
+[layouts.shop.columns]
+id = '"id"'
+"""
 
 
 async def waiting(wire: Wire, home: Path) -> tuple[str, str]:
@@ -157,15 +160,18 @@ async def test_one_that_a_run_waits_for_is_not_removed(sold: Path, monkeypatch: 
         assert country(await wire.until(own)) == "Deutschland"
 
 
-async def test_a_killed_server_leaves_the_seeds_of_what_waits(sold: Path) -> None:
+async def test_a_killed_server_leaves_seeds_and_layouts_of_what_waits(sold: Path) -> None:
+    (sold / "flows/shops.v1.toml").write_text(LAYOUTS)
     async with process(sold) as (server, wire):
         slow, own = await waiting(wire, sold)
+        shop = (await wire.submit("shops:v1", "in.csv", layout="shop")).document["id"]
         await wire.until(slow, "TRANSFORMING")
         server.kill()
         await server.wait()
     async with serve(sold) as wire:
         run = await wire.until(own)
         assert (country(run), run["seeds"]["countries"]["source_path"]) == ("Deutschland", "upload://own.csv")
+        assert (await wire.until(shop))["layout"] == "shop"
 
 
 async def test_runs_over_shards_have_them_too(sold: Path) -> None:

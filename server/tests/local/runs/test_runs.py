@@ -9,8 +9,6 @@ import pytest
 from local.flows import PEOPLE_CSV, people, slow_rows
 from local.wire import Wire
 
-pytestmark = pytest.mark.usefixtures("each_state")
-
 COLUMNS = {
     "id": {"nulls": 0, "min": "1", "max": "3", "distinct": 3},
     "email": {"nulls": 0, "min": None, "max": None, "distinct": 3},

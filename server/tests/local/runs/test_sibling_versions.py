@@ -69,37 +69,36 @@ def flows(home: Path) -> None:
     (home / "flows/sales.v1.toml").write_text(SECOND.replace('"orders"', '"sales"').replace("v2", "v1"))
 
 
-@pytest.mark.parametrize(
-    ("ref", "content", "other"),
-    [
-        ("orders:v2", "e-mail;Note;BETRAG\na@b.org;x;1\n", "orders:v1"),
-        ("orders:v2", '"E-Mail";"Betrag"\na@b.org;1\n', "orders:v1"),
-        ("orders:v1", "Email,Amount\na@b.org,1\n", "orders:v2"),
-        ("orders:v1", "Email;Amount\na@b.org;1\n", None),
-        ("orders:v2", "E-Mail,Amount\na@b.org,1\n", None),
-        ("sales:v1", "E-Mail;Betrag\na@b.org;1\n", None),
-        ("orders:v2", "Courriel,total_price\na@b.org,1\n", "orders:v3"),
-        ("orders:v3", "Report,\nEmail,Amount\na@b.org,1\n", "orders:v2"),
-        ("orders:v3", "E-Mail;Betrag\na@b.org;1\n", "orders:v1"),
-        ("orders:v3", "Report\nx,y\n1,2\n", None),
-        ("orders:v2", "No,Shop mail\n1,a@b.org\n", "orders:v4"),
-        ("orders:v1", "No|Konto\n1|a@b.org\n", "orders:v4"),
-        ("orders:v1", "No,Konto\n1,a@b.org\n", None),
-        ("events:v1", '{"courriel": "x"}\n', "events:v2"),
-        ("events:v1", '{"courrier": "x"}\n', None),
-    ],
-)
-async def test_the_version_that_reads_such_a_file_is_named(
-    wire: Wire, home: Path, ref: str, content: str, other: str | None
-) -> None:
-    (home / "in.csv").write_text(content)
+FILES = [
+    ("orders:v2", "e-mail;Note;BETRAG\na@b.org;x;1\n", "orders:v1"),
+    ("orders:v2", '"E-Mail";"Betrag"\na@b.org;1\n', "orders:v1"),
+    ("orders:v1", "Email,Amount\na@b.org,1\n", "orders:v2"),
+    ("orders:v1", "Email;Amount\na@b.org;1\n", None),
+    ("orders:v2", "E-Mail,Amount\na@b.org,1\n", None),
+    ("sales:v1", "E-Mail;Betrag\na@b.org;1\n", None),
+    ("orders:v2", "Courriel,total_price\na@b.org,1\n", "orders:v3"),
+    ("orders:v3", "Report,\nEmail,Amount\na@b.org,1\n", "orders:v2"),
+    ("orders:v3", "E-Mail;Betrag\na@b.org;1\n", "orders:v1"),
+    ("orders:v3", "Report\nx,y\n1,2\n", None),
+    ("orders:v2", "No,Shop mail\n1,a@b.org\n", "orders:v4"),
+    ("orders:v1", "No|Konto\n1|a@b.org\n", "orders:v4"),
+    ("orders:v1", "No,Konto\n1,a@b.org\n", None),
+    ("events:v1", '{"courriel": "x"}\n', "events:v2"),
+    ("events:v1", '{"courrier": "x"}\n', None),
+]
+"""Flow versions, the files that they are to read, and which other version reads them."""
+
+
+async def test_the_version_that_reads_such_a_file_is_named(wire: Wire, home: Path) -> None:
     for known in (*(f"orders:v{n}" for n in range(1, 5)), "events:v1", "events:v2"):  # read from their files
         flow, version = known.split(":")
         assert (await wire.ask("GET", f"/v1/flows/{flow}/versions/{version}")).status == 200
-    run = await wire.run(ref, "in.csv")
-    message = run["metadata"]["error_message"]
-    assert run["status"] == "FAILED"
-    what = "objects are those" if ref.startswith("events") else "header is that"
-    said = f"Its {what} of {other}, another version of this flow: run {other} on it"
-    assert (said in message) is (other is not None), message
-    assert ("another version" in message) is (other is not None)
+    for number, (ref, content, other) in enumerate(FILES):
+        (home / f"{number}.csv").write_text(content)
+        run = await wire.run(ref, f"{number}.csv")
+        message = run["metadata"]["error_message"]
+        assert run["status"] == "FAILED", content
+        what = "objects are those" if ref.startswith("events") else "header is that"
+        said = f"Its {what} of {other}, another version of this flow: run {other} on it"
+        assert (said in message) is (other is not None), message
+        assert ("another version" in message) is (other is not None)

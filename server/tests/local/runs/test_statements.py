@@ -66,7 +66,7 @@ async def test_notes_and_follow_ups_are_one_statement(store: SqlStore, statement
     assert await store.attention.of("run_none") == FollowUp()
 
 
-async def test_a_poll_is_one_statement(home: Path, each_state: str, statements: Statements) -> None:
+async def test_a_poll_is_one_statement(home: Path, statements: Statements) -> None:
     async with serve(home) as wire:
         run_id = (await wire.submit("people:v1", "people.csv")).document["id"]
         assert (await wire.until(run_id))["status"] == "SUCCEEDED"
@@ -183,7 +183,7 @@ async def test_a_submission_asks_once_whether_it_takes_over_an_arrived_file(
 
 
 async def test_a_run_that_a_lane_has_taken_is_not_read_again(
-    home: Path, each_state: str, statements: Statements, monkeypatch: pytest.MonkeyPatch
+    home: Path, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_operations, "TOGETHER", 60.0)
     monkeypatch.setattr(run_operations, "YOUNG", 60.0)

@@ -15,11 +15,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from depth import examples
-from hypothesis import given
-from hypothesis import strategies as st
 from local.states import moved
-from local.stores import Stores
 
 from lume_local._runs.sql.operation import Row
 from lume_local._runs.sql.sql_store import SqlStore
@@ -34,8 +30,6 @@ from lume_local._runs.store.records import (
     MessageState,
     NewDelivery,
     NewRun,
-    RunFilter,
-    StoredFlow,
     StoreError,
     StoreFailed,
 )
@@ -347,47 +341,6 @@ def test_four_processes_contend_for_the_same_sources(tmp_path: Path) -> None:
     wins.close()
     wins.join_thread()
     assert sorted(won) == sorted(f"/{number}" for number in range(100))
-
-
-FLOWS = ("f:v1", "f:v2", "f2:v1", "g:v1")
-STATUSES = ("CREATED", "SUCCEEDED", "FAILED", "CRASHED")
-
-
-@pytest.mark.thorough
-@examples(60)
-@given(
-    runs=st.lists(st.tuples(st.sampled_from(FLOWS), st.sampled_from(STATUSES)), max_size=30),
-    flow=st.sampled_from([None, "f", "g", "h"]),
-    flow_version=st.sampled_from([None, *FLOWS]),
-    statuses=st.lists(st.sampled_from(STATUSES), max_size=3),
-    limit=st.integers(1, 8),
-)
-async def test_the_pages_of_a_list_hold_what_is_asked_for(
-    states: Stores,
-    runs: list[tuple[str, str]],
-    flow: str | None,
-    flow_version: str | None,
-    statuses: list[str],
-    limit: int,
-) -> None:
-    async with states.opened() as store:
-        expected = list[str]()
-        for ref in FLOWS:
-            await store.put_flow(StoredFlow(ref, "", {}, {}, "", ""))
-        for n, (ref, status) in enumerate(runs):
-            run, _ = await store.create(evolve(NEW, flow_version=ref, source_key=f"/{n}"))
-            if status != run.status:
-                await moved(store, run.run_id, status)
-            of_flow = flow in (None, ref.partition(":")[0]) and flow_version in (None, ref)
-            if of_flow and (not statuses or status in statuses):
-                expected.insert(0, run.run_id)
-        wanted = RunFilter(flow=flow, flow_version=flow_version, statuses=statuses)
-        found, before = list[str](), None
-        while page := await store.runs(wanted, before, limit):
-            assert len(page) <= limit
-            found += [run.run_id for run in page]
-            before = page[-1].seq
-    assert found == expected
 
 
 async def test_a_message_is_decided_about_once(store: SqlStore) -> None:

@@ -5,15 +5,12 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 from local.servers import serve
 from local.states import moved
 
-import lume_local
-from lume_async.errors import ConfigurationError
 from lume_local._runs import upkeep
 from lume_local._runs.health import Health
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
@@ -173,13 +170,6 @@ async def test_a_failed_sweep_is_reported_and_not_the_last(
     async with serve(home), asyncio.timeout(20):
         await again.wait()
     assert caplog.text.count("dropping old rows: OperationalError: disk I/O error; trying again") == 1
-
-
-@pytest.mark.parametrize("keep", [0, -1.0, float("nan"), float("inf"), timedelta(0), timedelta.max])
-async def test_times_that_make_no_sense(home: Path, keep: Any) -> None:
-    with pytest.raises(ConfigurationError, match="keep must be above 0"):
-        async with lume_local.serve(None, home / ".lume", keep=keep):
-            pass
 
 
 async def test_the_pause_doubles_while_something_is_in_the_way(
