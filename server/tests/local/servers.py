@@ -66,8 +66,8 @@ async def process(
 @asynccontextmanager
 async def serve(home: Path, **options: Any) -> AsyncIterator[Wire]:
     """A server in this process, and a client for it. One worker unless told otherwise: each takes time to start."""
-    options = {"max_active": 1} | options
-    async with lume_local.serve(home / "flows", home / ".lume", [home], **options) as server:
+    options = {"max_active": 1, "roots": [home]} | options
+    async with lume_local.serve(home / "flows", home / ".lume", **options) as server:
         wire = Wire(server.base_url, server.api_key)
         async with wire.session:
             yield wire

@@ -172,18 +172,6 @@ async def test_what_is_beyond_the_limit_is_one_digest(home: Path, ops: Inbox[dic
     assert len(told) == len(said)
 
 
-async def test_a_service_that_is_away_gets_it_later_and_the_run_does_not_wait(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with chat(lambda n: 200 if n > 3 else 503) as ops:
-        monkeypatch.setenv("OPS_URL", ops.address)
-        async with telling(home) as wire:
-            run = await wire.run("people:v1", "absent.csv")
-            await ops.until(1)
-            (told,) = await settled(wire, run)
-    assert (told["state"], told["attempts"]) == ("delivered", 4)
-
-
 @pytest.mark.thorough
 async def test_what_nobody_accepts_is_given_up_and_says_why_without_the_address(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -303,15 +291,6 @@ async def test_a_start_that_is_refused(home: Path, rules: str | None, words: str
         path.write_text(rules)
     with pytest.raises(ConfigurationError, match=words):
         async with serve(home, messages=path):
-            pass
-
-
-@pytest.mark.parametrize(
-    "url", ["lume.example.com", "ftp://x", "https://a:b@x", "https://x/?a", "https://x/#", ""]
-)
-async def test_a_public_url_that_is_none(home: Path, url: str) -> None:
-    with pytest.raises(ConfigurationError, match="public_url must be an http:// or https:// URL"):
-        async with serve(home, public_url=url):
             pass
 
 

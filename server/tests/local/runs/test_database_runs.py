@@ -159,7 +159,11 @@ async def load_waits(database: Database, folder: Path) -> None:
                 await anyio.sleep(0.01)
 
 
-@pytest.mark.parametrize(("mode", "whom"), [("append", "worker"), ("upsert", "server")])
+@pytest.mark.parametrize(
+    ("database", "mode", "whom"),
+    [("sqlite", "append", "worker"), ("postgresql", "upsert", "server")],
+    indirect=["database"],
+)
 async def test_a_kill_in_the_middle_of_a_load_leaves_nothing(
     tmp_path: Path, database: Database, mode: str, whom: str
 ) -> None:

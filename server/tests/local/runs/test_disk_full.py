@@ -82,7 +82,7 @@ async def test_filled_and_freed_at_random(home: Path, small_disk: Path) -> None:
     ended: list[dict[str, Any]] = []
     refused = 0
     async with serve(home) as wire:
-        for n in range(6):
+        for n in range(3):
             started = [await submitted(wire, home / f"before{n}.csv")]
             await asyncio.sleep(dice.uniform(0, 0.5))  # anywhere in the run
             fill(small_disk)

@@ -16,7 +16,6 @@ from local.servers import serve
 from local.table_run import ENV, Database
 from local.wire import Wire
 
-import lume_local
 from lume_local._runs.recovery import late
 from lume_local._runs.workers import child
 from lume_local._shared.commit import committed
@@ -155,86 +154,21 @@ def write(folder: Path, **files: str) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("by", ["the same server", "the next server"])
 async def test_an_object_that_a_later_run_has_written(
-    tmp_path: Path, bucket: moto_server.Bucket, held: Store, by: str
+    tmp_path: Path, bucket: moto_server.Bucket, held: Store
 ) -> None:
     """It stays what it is, and nothing of the older run is left over."""
     write(tmp_path, a="id\n1\n", b="id\n2\n")
     roots = [str(tmp_path), "s3://warehouse"]
-    where = tmp_path / "flows", tmp_path / ".lume", roots
-    async with (
-        lume_local.serve(*where, max_active=1) as server,
-        (wire := Wire(server.base_url, server.api_key)).session,
-    ):
+    async with serve(tmp_path, roots=roots) as wire:
         held.holds = True
         older = (await wire.submit("latest:v1", "a.csv")).document["id"]
         await until_late(wire, older)
         newer = await wire.run("latest:v1", "b.csv")
         assert newer["status"] == "SUCCEEDED"
-        if by == "the same server":
-            run = await wire.until(older)
-    if by == "the next server":
-        held.holds = False
-        async with (
-            lume_local.serve(*where, max_active=1) as server,
-            (wire := Wire(server.base_url, server.api_key)).session,
-        ):
-            run = await wire.until(older)
+        run = await wire.until(older)
     assert run["status"] == "CRASHED"
     said = run["metadata"]["error_message"]
     assert f"run {newer['id']}, which was submitted later, has written s3://warehouse/out/latest.csv" in said
     assert (bucket.get("out/latest.csv"), bucket.uploads()) == (b"id\n2\n", [])
     assert not run["metadata"]["target_locations"].get("mapped")
-
-
-@pytest.mark.thorough
-async def test_an_object_that_an_earlier_run_has_written(
-    tmp_path: Path, bucket: moto_server.Bucket, held: Store
-) -> None:
-    """What was there before it was committed, it replaces: late or not."""
-    write(tmp_path, a="id\n1\n", b="id\n2\n")
-    roots = [str(tmp_path), "s3://warehouse"]
-    async with (
-        lume_local.serve(tmp_path / "flows", tmp_path / ".lume", roots, max_active=1) as server,
-        (wire := Wire(server.base_url, server.api_key)).session,
-    ):
-        assert (await wire.run("latest:v1", "b.csv"))["status"] == "SUCCEEDED"
-        held.holds = True
-        run_id = (await wire.submit("latest:v1", "a.csv")).document["id"]
-        await until_late(wire, run_id)
-        held.holds = False
-        assert (await wire.until(run_id))["status"] == "SUCCEEDED"
-    assert bucket.get("out/latest.csv") == b"id\n1\n"
-    assert bucket.uploads() == []
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize(("mode", "kept"), [("append", "PARTIAL_FAILED"), ("upsert", "CRASHED")])
-async def test_a_table_that_a_later_run_has_written(
-    tmp_path: Path,
-    cut: tuple[Line, Database],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    mode: str,
-    kept: str,
-) -> None:
-    """Rows that are added harm nobody; those of an upsert might replace newer ones."""
-    between, database = cut
-    prepare(tmp_path, database, mode)
-    monkeypatch.setattr(late, "FIRST", 3600)  # it is not tried again before the newer run has ended
-    between.cuts = "before"
-    async with serve(tmp_path) as wire:
-        older = (await wire.submit("invoices:v1", "b1")).document["id"]
-        with anyio.fail_after(40):
-            while f"run {older} has committed" not in caplog.text:
-                await anyio.sleep(0.02)
-        between.cuts, between.is_cut = "", False
-        newer = await wire.run("invoices:v1", "b2")
-        assert newer["status"] == "PARTIAL_FAILED"
-    async with serve(tmp_path) as wire:
-        run = await wire.until(older)
-        assert run["status"] == kept, run
-    runs = {newer["id"]: 297} | ({older: 297} if mode == "append" else {})
-    assert dict(loaded(database)) == runs
-    assert {one for (one,) in database.execute("SELECT run_id FROM _lume_loads")} == set(runs)

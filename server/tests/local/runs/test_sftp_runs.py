@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from local.wire import Wire
+from local.servers import serve
 from sftp_server import SftpSite
 
 import lume_local
@@ -40,30 +40,26 @@ def prepare(folder: Path, site: SftpSite) -> None:
 async def test_a_run_over_the_wire(tmp_path: Path, sftp_site: SftpSite) -> None:
     prepare(tmp_path, sftp_site)
     url = f"{sftp_site.url}/in/a.csv"
-    async with lume_local.serve(
-        tmp_path / "flows", tmp_path / ".lume", [str(tmp_path), sftp_site.root]
-    ) as server:
-        wire = Wire(server.base_url, server.api_key)
-        async with wire.session:
-            run = await wire.run("clean:v1", url)
-            assert run["status"] == "PARTIAL_FAILED", run
-            mapped = tmp_path / f".lume/out/in/a.csv/{run['id']}.csv"
-            assert run["metadata"]["target_locations"]["mapped"] == str(mapped)
-            assert mapped.read_bytes() == b"id\n1\n"
-            again = await wire.submit("clean:v1", url)
-            assert (again.kind, again.document["source_changed"]) == ("already-processed", False)
-            upper = await wire.submit("clean:v1", url.replace("sftp://", "SFTP://".lower()))
-            assert upper.kind == "already-processed"
-            sftp_site.put("in/a.csv", b"id\n1\ny\n", 1_700_000_005)
-            again = await wire.submit("clean:v1", url)
-            assert (again.kind, again.document["source_changed"]) == ("already-processed", True)
-            missing = await wire.run("clean:v1", f"{sftp_site.url}/in/none.csv")
-            assert f"there is no file {sftp_site.url}/in/none.csv" in missing["metadata"]["error_message"]
-            sftp_site.put("in/b.csv", b"id\n2\n")
-            both = await wire.run("clean:v3", "in")
-            assert [one["records"] for one in both["metadata"]["metrics"]["source"]["files"]] == [2, 1]
-            preview = (await wire.submit("clean:v1", url, dry_run=True)).document
-            assert preview["metadata"]["metrics"]["rows_read"] == 2, preview
+    async with serve(tmp_path, roots=[str(tmp_path), sftp_site.root]) as wire:
+        run = await wire.run("clean:v1", url)
+        assert run["status"] == "PARTIAL_FAILED", run
+        mapped = tmp_path / f".lume/out/in/a.csv/{run['id']}.csv"
+        assert run["metadata"]["target_locations"]["mapped"] == str(mapped)
+        assert mapped.read_bytes() == b"id\n1\n"
+        again = await wire.submit("clean:v1", url)
+        assert (again.kind, again.document["source_changed"]) == ("already-processed", False)
+        upper = await wire.submit("clean:v1", url.replace("sftp://", "SFTP://".lower()))
+        assert upper.kind == "already-processed"
+        sftp_site.put("in/a.csv", b"id\n1\ny\n", 1_700_000_005)
+        again = await wire.submit("clean:v1", url)
+        assert (again.kind, again.document["source_changed"]) == ("already-processed", True)
+        missing = await wire.run("clean:v1", f"{sftp_site.url}/in/none.csv")
+        assert f"there is no file {sftp_site.url}/in/none.csv" in missing["metadata"]["error_message"]
+        sftp_site.put("in/b.csv", b"id\n2\n")
+        both = await wire.run("clean:v3", "in")
+        assert [one["records"] for one in both["metadata"]["metrics"]["source"]["files"]] == [2, 1]
+        preview = (await wire.submit("clean:v1", url, dry_run=True)).document
+        assert preview["metadata"]["metrics"]["rows_read"] == 2, preview
 
 
 @pytest.mark.thorough
@@ -73,16 +69,12 @@ async def test_each_content_once(tmp_path: Path, sftp_site: SftpSite) -> None:
         (tmp_path / "flows/clean.v2.toml").read_text().replace("{source_path}/", "")
     )
     url = f"{sftp_site.url}/in/a.csv"
-    async with lume_local.serve(
-        tmp_path / "flows", tmp_path / ".lume", [str(tmp_path), sftp_site.root]
-    ) as server:
-        wire = Wire(server.base_url, server.api_key)
-        async with wire.session:
-            assert (await wire.run("clean:v2", url))["status"] == "PARTIAL_FAILED"
-            sftp_site.put("in/a.csv", b"id\n1\nx\n", 1_700_000_005)
-            assert (await wire.submit("clean:v2", url)).kind == "already-processed", "written again"
-            sftp_site.put("in/a.csv", b"id\n1\ny\n", 1_700_000_005)
-            assert (await wire.run("clean:v2", url))["status"] == "PARTIAL_FAILED"
+    async with serve(tmp_path, roots=[str(tmp_path), sftp_site.root]) as wire:
+        assert (await wire.run("clean:v2", url))["status"] == "PARTIAL_FAILED"
+        sftp_site.put("in/a.csv", b"id\n1\nx\n", 1_700_000_005)
+        assert (await wire.submit("clean:v2", url)).kind == "already-processed", "written again"
+        sftp_site.put("in/a.csv", b"id\n1\ny\n", 1_700_000_005)
+        assert (await wire.run("clean:v2", url))["status"] == "PARTIAL_FAILED"
 
 
 @pytest.mark.thorough
@@ -94,23 +86,21 @@ async def test_what_is_not_allowed_and_what_is_kept(
     sftp_site.put("b.csv", b"id\n1\n")
     monkeypatch.setenv("ACME_PASSWORD", "unseen-secret")
     root = f"{sftp_site.root.replace('?', '/in?')}&password_env=ACME_PASSWORD"
-    async with lume_local.serve(tmp_path / "flows", tmp_path / ".lume", [str(tmp_path), root]) as server:
-        wire = Wire(server.base_url, server.api_key)
-        async with wire.session:
-            for url in (f"{sftp_site.url}/b.csv", "sftp://other.example.com/a.csv", f"{sftp_site.url}/in"):
-                refused = await wire.submit("clean:v1", url)
-                assert refused.kind == "source-not-allowed"
-                assert f"this server may use: {sftp_site.url}/in" in refused.document["detail"]
-            with_password = f"sftp://acme:pa/ss@word@127.0.0.1:{sftp_site.port}/in/a.csv"
-            refused = await wire.submit("clean:v1", with_password)
+    async with serve(tmp_path, roots=[str(tmp_path), root]) as wire:
+        for url in (f"{sftp_site.url}/b.csv", "sftp://other.example.com/a.csv", f"{sftp_site.url}/in"):
+            refused = await wire.submit("clean:v1", url)
             assert refused.kind == "source-not-allowed"
-            assert "pa/ss" not in str(refused.document)
-            assert "without a password" in refused.document["detail"]
-            run = await wire.run("clean:v1", f"{sftp_site.url}/in/a.csv")
-            assert run["status"] == "PARTIAL_FAILED"
-            assert "unseen-secret" not in str(run)
-            own = await wire.submit("clean:v1", str(sftp_site.folder / "key"))
-            assert own.kind == "source-not-allowed"
+            assert f"this server may use: {sftp_site.url}/in" in refused.document["detail"]
+        with_password = f"sftp://acme:pa/ss@word@127.0.0.1:{sftp_site.port}/in/a.csv"
+        refused = await wire.submit("clean:v1", with_password)
+        assert refused.kind == "source-not-allowed"
+        assert "pa/ss" not in str(refused.document)
+        assert "without a password" in refused.document["detail"]
+        run = await wire.run("clean:v1", f"{sftp_site.url}/in/a.csv")
+        assert run["status"] == "PARTIAL_FAILED"
+        assert "unseen-secret" not in str(run)
+        own = await wire.submit("clean:v1", str(sftp_site.folder / "key"))
+        assert own.kind == "source-not-allowed"
     for path in (tmp_path / ".lume").rglob("*"):
         if path.is_file():
             found = path.read_bytes()

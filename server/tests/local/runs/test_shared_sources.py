@@ -129,58 +129,6 @@ async def test_a_source_that_no_version_could_read_is_free(store: SqlStore) -> N
     assert is_new
 
 
-FIRST = """
-flow = "orders"
-version = "v1"
-[source]
-identity = "IDENTITY"
-[columns.order_id]
-type = "integer"
-required = true
-[columns.amount]
-[layouts.webshop.columns]
-order_id = '"Id"'
-amount = '"Total"'
-"""
-SECOND = (
-    FIRST.replace("v1", "v2")
-    + """
-[layouts.mueller.source]
-csv = { delim = ";" }
-[layouts.mueller.columns]
-order_id = '"Nr"'
-amount = '''parse_money("Betrag", ',')'''
-"""
-)
-
-
-@pytest.mark.parametrize("identity", ["path", "content"])
-async def test_a_file_that_an_earlier_version_has_processed_is_not_processed_again(
-    wire: Wire, home: Path, identity: str
-) -> None:
-    (home / "a.csv").write_text("Id,Total\n1,2\n")
-    (home / "b.csv").write_text("Nr;Betrag\n1;2,50\n")
-    for text in (FIRST, SECOND, SECOND.replace("v2", "v3").replace('"Total"', '"Id"')):
-        version = text.partition('version = "')[2][:2]
-        (home / f"flows/orders.{version}.toml").write_text(text.replace("IDENTITY", identity))
-    first = await wire.run("orders:v1", "a.csv")
-    unread = await wire.run("orders:v1", "b.csv")
-    assert (first["status"], unread["status"]) == ("SUCCEEDED", "FAILED"), (first, unread)
-
-    again = await wire.submit("orders:v2", "a.csv")
-    assert (again.status, again.kind) == (409, "already-processed")
-    assert again.document["run_id"] == first["id"]
-    assert again.document["detail"].startswith(f"orders:v1 has processed 'a.csv' in run {first['id']}: ")
-    assert (await wire.run("orders:v2", "b.csv"))["status"] == "SUCCEEDED"
-    assert (await wire.run("orders:v2", "a.csv", force_rerun=True))["status"] == "SUCCEEDED"
-    assert (await wire.run("orders:v3", "a.csv"))[
-        "status"
-    ] == "SUCCEEDED"  # it reads the layout in another way
-    if identity == "content":
-        (home / "a.csv").write_text("Id,Total\n1,3\n")
-        assert (await wire.run("orders:v2", "a.csv"))["status"] == "SUCCEEDED"
-
-
 ALONE = """
 flow = "orders"
 version = "v1"

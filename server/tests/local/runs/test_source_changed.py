@@ -140,23 +140,21 @@ async def test_objects_of_a_store(tmp_path: Path, bucket: Bucket) -> None:
     pattern = flow.replace('"v1"', '"v2"\n[source]\nuri = "{source_path}/*.csv"')
     (tmp_path / "flows/clean.v2.toml").write_text(pattern)
     bucket.put("in/a.csv", b"id\n1\n")
-    async with lume_local.serve(tmp_path / "flows", tmp_path / ".lume", ["s3://warehouse/in"]) as server:
-        wire = Wire(server.base_url, server.api_key)
-        async with wire.session:
-            both = (("clean:v1", "s3://warehouse/in/a.csv"), ("clean:v2", "s3://warehouse/in"))
-            for ref, source in both:
-                assert (await wire.run(ref, source))["status"] == "SUCCEEDED"
-                bucket.put("in/a.csv", b"id\n1\n")
-                assert (await again(wire, ref, source)).document["source_changed"] is False
-            bucket.put("in/a.csv", b"id\n2\n")
-            for ref, source in both:
-                assert (await again(wire, ref, source)).document["source_changed"] is True
+    async with serve(tmp_path, roots=["s3://warehouse/in"]) as wire:
+        both = (("clean:v1", "s3://warehouse/in/a.csv"), ("clean:v2", "s3://warehouse/in"))
+        for ref, source in both:
+            assert (await wire.run(ref, source))["status"] == "SUCCEEDED"
             bucket.put("in/a.csv", b"id\n1\n")
-            bucket.put("in/b.csv", b"id\n1\n")
-            found = [(await again(wire, *one)).document["source_changed"] for one in both]
-            assert found == [False, True]
-            bucket.remove("in/a.csv")
-            assert (await again(wire, *both[0])).document["source_changed"] is None
+            assert (await again(wire, ref, source)).document["source_changed"] is False
+        bucket.put("in/a.csv", b"id\n2\n")
+        for ref, source in both:
+            assert (await again(wire, ref, source)).document["source_changed"] is True
+        bucket.put("in/a.csv", b"id\n1\n")
+        bucket.put("in/b.csv", b"id\n1\n")
+        found = [(await again(wire, *one)).document["source_changed"] for one in both]
+        assert found == [False, True]
+        bucket.remove("in/a.csv")
+        assert (await again(wire, *both[0])).document["source_changed"] is None
 
 
 async def test_a_look_that_takes_too_long_leaves_it_open(

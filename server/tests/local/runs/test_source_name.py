@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 from local.flows import people
+from local.servers import serve
 from local.table_run import ENV, Database
-from local.wire import Wire
 
-import lume_local
 from lume_local._flow.definition import read_definition
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sources.source_files import (
@@ -50,13 +49,12 @@ async def test_a_batch_leaves_that_of_another_root_alone(database: Database, tmp
     for number, folder in enumerate(folders):
         folder.mkdir()
         (folder / "x.csv").write_text(f"id\n{number}\n")
-    async with lume_local.serve(None, tmp_path / "data", folders) as server:
-        wire = Wire(server.base_url, server.api_key)
-        async with wire.session:
-            await wire.ask("PUT", "/v1/flows/people/versions/v1", json=people(target=INTO))
-            for folder in (*folders, folders[0]):
-                run = await wire.run("people:v1", str(folder / "x.csv"), force_rerun=True)
-                assert run["status"] == "SUCCEEDED", run["metadata"]["error_message"]
+    (tmp_path / "flows").mkdir()
+    async with serve(tmp_path, roots=folders) as wire:
+        await wire.ask("PUT", "/v1/flows/people/versions/v1", json=people(target=INTO))
+        for folder in (*folders, folders[0]):
+            run = await wire.run("people:v1", str(folder / "x.csv"), force_rerun=True)
+            assert run["status"] == "SUCCEEDED", run["metadata"]["error_message"]
     assert database.execute("SELECT id FROM clean ORDER BY id") == [(0,), (1,)]
 
 
@@ -118,13 +116,12 @@ async def test_no_run_writes_over_the_target_of_another_root(tmp_path: Path) -> 
     for number, folder in enumerate(folders):
         folder.mkdir()
         (folder / "x.csv").write_text(f"id\n{number}\n")
-    async with lume_local.serve(None, tmp_path / "data", folders) as server:
-        wire = Wire(server.base_url, server.api_key)
-        async with wire.session:
-            flow = people(target={"mapped": "{data}/" + OWN})
-            await wire.ask("PUT", "/v1/flows/people/versions/v1", json=flow)
-            assert (await wire.run("people:v1", "x.csv"))["status"] == "SUCCEEDED"
-            other = await wire.run("people:v1", str(folders[1] / "x.csv"))
+    (tmp_path / "flows").mkdir()
+    async with serve(tmp_path, roots=folders) as wire:
+        flow = people(target={"mapped": "{data}/" + OWN})
+        await wire.ask("PUT", "/v1/flows/people/versions/v1", json=flow)
+        assert (await wire.run("people:v1", "x.csv"))["status"] == "SUCCEEDED"
+        other = await wire.run("people:v1", str(folders[1] / "x.csv"))
     assert other["status"] == "FAILED"
     assert "Add {run_id} to the target" in other["metadata"]["error_message"]
-    assert (tmp_path / "data/x.csv.csv").read_text() == "id\n0\n"
+    assert (tmp_path / ".lume/x.csv.csv").read_text() == "id\n0\n"

@@ -106,7 +106,7 @@ async def test_a_server_that_is_killed_again_and_again(home: Path) -> None:
     values = {f"s{n}.csv": chance.sample(range(400), 150) for n in range(12)}
     for name, ids in values.items():
         source(home, name, *ids)
-    for _ in range(6):
+    for _ in range(3):
         async with process(home, max_active=4) as (server, wire):
             for name in values:
                 await wire.submit("orders:v1", name)
