@@ -157,22 +157,6 @@ async def test_what_does_not_wait(home: Path, two: Path, monkeypatch: pytest.Mon
         assert "sftp://acme.example.com can't be reached" in run["metadata"]["error_message"]
 
 
-async def test_one_run_finds_out_and_the_pauses_grow(
-    home: Path, two: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with_places(monkeypatch, home)
-    monkeypatch.setattr(late, "FIRST", 30.0)
-    (home / "away-acme").touch()
-    for number in range(20):
-        (home / f"acme/{number:02}.csv").write_text(ROWS)
-    async with serve(home, arrivals=two, max_active=2) as wire:
-        await waits(wire)
-        (home / "other/a.csv").write_text(ROWS)
-        await wire.until((await run_of(wire, "other/a.csv"))["id"])
-    tried = (home / "tries").read_text().split()
-    assert len([name for name in tried if name != "a.csv"]) <= 2, "one a lane, before the first has ended"
-
-
 def test_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They grow from one try to the next, and end with a run that has found its source."""
     now = 1000.0

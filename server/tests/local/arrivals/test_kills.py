@@ -29,7 +29,7 @@ mapped = "{data}/out/{run_id}.csv"
 type = "integer"
 """
 QUIET = 1.5
-KILLS, WRITES = 4, 60
+KILLS, WRITES = 3, 40
 QUICK = """
 from lume_local._arrivals import sftp_place, store_place, watcher
 sftp_place.POLL = store_place.POLL = watcher.RETRY = store_place.RETRY = 0.2

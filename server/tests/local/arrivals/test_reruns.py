@@ -7,12 +7,9 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 from local.arrivals.site import Site, arrival_of
-from local.arrivals.test_server import ARRIVALS, ROWS
-from local.flows import slow_rows
 from local.states import moved
 from on_posix import posix_only
 
-import lume_local
 from lume_local._runs.sources.source_files import with_seeds
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.arrived import Arrived
@@ -180,28 +177,3 @@ async def test_the_same_content_once_more_belongs_to_the_rerun(tmp_path: Path, w
         assert len(await site.runs()) == 2
     finally:
         await site.close()
-
-
-@posix_only
-async def test_a_rerun_on_a_real_server(home: Path) -> None:
-    (home / "in").mkdir()
-    (home / "arrivals.toml").write_text(ARRIVALS + 'after = { move = "done/" }\n')
-    (home / "slow.csv").write_text(slow_rows())
-    folders = home / "flows", home / ".lume", [home]
-    async with (
-        lume_local.serve(*folders, arrivals=home / "arrivals.toml", max_active=1) as server,
-        server.client() as client,
-    ):
-        slow = await client.run("slow:v1", "slow.csv")
-        (home / "in/a.csv").write_text(ROWS)
-        async with asyncio.timeout(60):
-            while not (files := (await client.arrivals(state="submitted")).files):
-                await asyncio.sleep(0.02)
-            first = await client.run_status(str(files[0].run_id))
-            for run in (first, slow):
-                await run.cancel()
-            again = await (await first.rerun()).wait(timeout=30)
-            (file,) = (await client.arrivals()).files
-            assert (file.run_id, file.status) == (again.id, "SUCCEEDED")
-            while not (home / "in/done/a.csv").exists():
-                await asyncio.sleep(0.02)

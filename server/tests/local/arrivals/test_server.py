@@ -129,19 +129,6 @@ async def test_a_new_version_with_a_layout_is_used_from_then_on(
         ]
 
 
-async def test_what_somebody_has_submitted_is_known(home: Path, file: Path) -> None:
-    file.write_text(ARRIVALS.replace("rerun", "refuse"))
-    (home / "in/a.csv").write_text(ROWS)
-    async with serve(home) as wire:
-        run = await wire.run("people:v1", "in/a.csv")
-    async with serve(home, arrivals=file) as wire:
-        await until(wire, lambda found: found["arrivals"][0]["submitted"] == 1)
-        (home / "in/a.csv").write_text(ROWS.replace("5", "6"))
-        found = await until(wire, lambda found: found["arrivals"][0]["refused"] == 1)
-        assert run["id"] in found["files"][0]["why"]
-        assert [one["id"] for one in (await wire.ask("GET", "/v1/runs")).document["items"]] == [run["id"]]
-
-
 async def test_content_that_the_run_has_read_is_no_other(home: Path, file: Path) -> None:
     """A file that was replaced after it was submitted, and before its run read it."""
     file.write_text(ARRIVALS.replace("rerun", "refuse"))
@@ -212,11 +199,6 @@ async def test_an_arrival_moves_to_another_version(home: Path, file: Path) -> No
         assert (refused.status, refused.kind) == (422, "not-supported")
         assert "arrivals.toml: arrival[0].name: is missing" in refused.document["detail"]
         assert file.read_text() == "[[arrival]]\n"
-
-
-async def test_a_server_without_arrivals_moves_none(home: Path) -> None:
-    async with serve(home) as wire:
-        assert (await wire.ask("PATCH", "/v1/arrivals/acme", json={"version": "v1"})).status == 404
 
 
 async def test_a_server_does_not_start_with_a_mistake(home: Path, file: Path) -> None:

@@ -1,15 +1,13 @@
 """One clear state for each file: it waits, was submitted or is refused, and why."""
 
-import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 from local.arrivals.site import Site, arrival_of
 from local.states import moved
 from moto_server import BUCKET, Bucket
@@ -24,7 +22,6 @@ from lume_local._runs.store.records import NewRun
 from lume_local._worker import object_stores
 
 pytestmark = posix_only
-Opened = Callable[..., Any]
 
 
 @asynccontextmanager
@@ -142,17 +139,6 @@ async def test_other_content_under_a_path(tmp_path: Path, policy: str) -> None:
         await settled(site)
         assert len(await site.runs()) == len(runs), "this content was submitted"
         assert await site.refused() == {}
-
-
-async def test_a_failed_run_does_not_hold_its_path(tmp_path: Path) -> None:
-    async with site_on(tmp_path) as site:
-        file = tmp_path / "in/a.csv"
-        file.write_text("broken\n1\n")
-        await settled(site)
-        await site.end((await site.runs())[0], "FAILED")
-        file.write_text("no\n1\n")
-        await settled(site)
-        assert len(await site.runs()) == 2
 
 
 @pytest.mark.parametrize("policy", ["refuse", "rerun", "ignore"])
@@ -434,32 +420,3 @@ async def test_a_bucket(bucket: Bucket, tmp_path: Path) -> None:
         assert bucket.names() == ["in/c.txt", "in/deeper/b.csv", "in/done/a-2.csv", "in/done/a.csv"]
         assert bucket.get("in/done/a-2.csv") == b"no\n2\n"
         assert bucket.get("in/done/a.csv") == b"somebody's"
-
-
-async def test_a_bucket_that_answers_503_is_in_trouble(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def unavailable(request: web.BaseRequest) -> web.Response:
-        return web.Response(
-            status=503, text="<Error><Code>SlowDown</Code><Message>Slow down</Message></Error>"
-        )
-
-    runner = web.ServerRunner(web.Server(unavailable))
-    await runner.setup()
-    address = web.TCPSite(runner, "127.0.0.1", 0)
-    await address.start()
-    port = runner.addresses[0][1]
-    for name, value in {
-        "ACCESS_KEY_ID": "k",
-        "SECRET_ACCESS_KEY": "s",
-        "ENDPOINT_URL": f"http://127.0.0.1:{port}",
-    }.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    async with site_on(tmp_path, "s3://bucket", **{"from": '"s3://bucket/in/*.csv"'}) as site:
-        watching = asyncio.create_task(site.watcher.watch())
-        while not site.watcher.view().trouble:
-            assert not watching.done()
-            await asyncio.sleep(0.01)
-        watching.cancel()
-        assert "s3://bucket/in can't be used" in site.watcher.view().trouble
-    await runner.cleanup()

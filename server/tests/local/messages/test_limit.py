@@ -107,7 +107,7 @@ def rule(most: int, period: int) -> MessageRule:
     return read_rules(RULE.format(most=most, period=period))[0]
 
 
-@examples(900)
+@examples(300)
 @given(st.integers(1, 4), st.sampled_from([1, 60, 300, 1000]), st.lists(ENDS, max_size=60))
 def test_what_is_told(most: int, period: int, ends: list[tuple[str, tuple[str, int], float]]) -> None:
     world = World(rule(most, period))
@@ -148,7 +148,7 @@ def _states(one: Said, flow: str) -> list[str]:
     return [*(["bad"] if flow in one.bad else []), *(["fine"] if flow in one.fine else [])]
 
 
-@examples(300)
+@examples(100)
 @given(st.lists(st.tuples(ENDS, st.booleans()), max_size=40))
 def test_a_digest_that_is_late(steps: list[tuple[tuple[str, tuple[str, int], float], bool]]) -> None:
     """The server was away, or busy: what happened comes before what happens now."""
@@ -168,7 +168,7 @@ def test_a_digest_that_is_late(steps: list[tuple[tuple[str, tuple[str, int], flo
         assert (not history or history[-1] == "fine") == last[flow]
 
 
-@examples(300)
+@examples(100)
 @given(st.lists(st.tuples(ENDS, st.integers(-(10**6), 10**6)), max_size=40))
 def test_a_clock_that_jumps_loses_nothing(
     steps: list[tuple[tuple[str, tuple[str, int], float], int]],

@@ -148,30 +148,6 @@ async def test_rejected_rows_are_told_above_a_share_and_recovery_once(
     )
 
 
-def told_in(said: dict[str, Any]) -> int:
-    """How many failed runs a message tells of."""
-    words = said["title"].split()
-    return int(words[0]) if words[0].isdecimal() else 1
-
-
-async def test_what_is_beyond_the_limit_is_one_digest(home: Path, ops: Inbox[dict[str, Any]]) -> None:
-    async with telling(home, RULES + 'at_most = "1 in 1s"') as wire:
-        runs = [await wire.run("people:v1", f"absent{n}.csv") for n in range(7)]
-        said = await ops.until(2)
-        while sum(told_in(one) for one in said) < 7:  # on a slow machine there is more than one digest
-            said = await ops.until(len(said) + 1)
-        told = [one for run in runs for one in await deliveries(wire, run)]
-    assert said[0]["title"] == "people: a run failed"
-    assert sum(told_in(one) for one in said) == 7
-    count = told_in(said[1])
-    assert said[1]["title"] == f"{count} run{'s' if count > 1 else ''} of people failed"
-    lines = said[1]["message"].splitlines()
-    assert lines[1:3] == ["Reasons:", f"  {count} x there is no file the source"]
-    assert lines[3].startswith("From ")
-    assert lines[-1] == f"{CONSOLE}/#/runs?flow=people&status=FAILED"
-    assert len(told) == len(said)
-
-
 @pytest.mark.thorough
 async def test_what_nobody_accepts_is_given_up_and_says_why_without_the_address(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

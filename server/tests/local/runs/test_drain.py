@@ -15,7 +15,7 @@ from lume_local._runs.store.records import StoredRun
 
 @pytest.mark.thorough
 async def test_what_ends_in_time_ends_and_nothing_else_begins(home: Path) -> None:
-    (home / "slow.csv").write_text(slow_rows(400))
+    (home / "slow.csv").write_text(slow_rows(150))
     async with serve(home, drain=60) as wire:
         first = (await wire.submit("slow:v1", "slow.csv")).document["id"]
         await wire.until(first, "TRANSFORMING")

@@ -165,7 +165,7 @@ def shown(run: StoredRun) -> StoredRun:
 
 
 @pytest.mark.thorough
-@examples(60)
+@examples(20)
 @given(seed=st.integers(0, 2**32), steps=st.integers(5, 40))
 def test_a_purge_changes_no_answer(seed: int, steps: int) -> None:
     async def go(store: SqliteStore, folder: Path) -> None:

@@ -49,12 +49,11 @@ def own_postgres() -> Iterator[postgres_server.Server]:
 
 @pytest.mark.thorough
 async def test_the_other_server_takes_over(clients: Clients) -> None:
-    """One after the other: the process dies, it is stopped for longer than its lease, the network drops."""
+    """One after the other: the process dies, it is stopped for longer than its lease."""
     cluster = clients.cluster
     harms: list[Callable[[Member], Awaitable[None]]] = [
         cluster.kill,
         lambda one: cluster.freeze(one, 8),
-        lambda one: one.line.down(8),
     ]
     async with clients.following(), asyncio.TaskGroup() as work:
         for _ in range(4):

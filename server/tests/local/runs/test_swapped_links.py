@@ -239,7 +239,7 @@ async def test_a_file_that_is_swapped_all_the_time(home: Path, inside: Path) -> 
         thread = threading.Thread(target=swapping, args=(path, key, stopped))
         thread.start()
         try:
-            for _ in range(40):
+            for _ in range(15):
                 dry = await wire.submit("people:v1", "in/people.csv", dry_run=True)
                 assert "secret@" not in str(dry.document)
                 answer = await wire.submit("people:v1", "in/people.csv", force_rerun=True)
