@@ -133,33 +133,6 @@ def submit(path: Path, name: str) -> None:
         writer.execute("INSERT INTO notes VALUES (?, '')", [name])
 
 
-def test_a_copy_ends_while_the_server_writes_without_a_pause(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    large(path, 32).close()
-    stop, began = threading.Event(), threading.Event()
-
-    def write() -> None:
-        number = 0
-        with closing(sqlite3.connect(path, timeout=60)) as server:
-            server.execute("PRAGMA synchronous = NORMAL")
-            while not stop.is_set():
-                with server:
-                    server.execute("INSERT INTO notes VALUES (?, '')", [str(number := number + 1)])
-                began.set()
-
-    writer = threading.Thread(target=write, daemon=True)
-    copier = threading.Thread(target=back_up, args=[path], daemon=True)
-    writer.start()
-    assert began.wait(20)
-    copier.start()
-    copier.join(20)
-    ended = not copier.is_alive()
-    stop.set()
-    writer.join(20)
-    copier.join(20)
-    assert ended
-
-
 def test_a_copy_is_of_one_moment_however_often_the_server_writes_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

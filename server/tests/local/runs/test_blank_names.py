@@ -58,27 +58,6 @@ async def test_a_file_of_both_packages(home: Path) -> None:
             assert (await asyncio.to_thread(with_sync)).source_path == path
 
 
-async def test_an_object(home: Path, bucket: Bucket) -> None:
-    bucket.put(f"in/{NAME}.csv", CONTENT.encode())
-    url = f"s3://{BUCKET}/in/{NAME}.csv"
-    where = home / "flows", home / ".lume", [f"s3://{BUCKET}/in"]
-    async with lume_local.serve(*where) as server, (wire := Wire(server.base_url, server.api_key)).session:
-        run = await wire.run("odd:v1", url)
-    assert (run["status"], run["source_path"]) == ("PARTIAL_FAILED", url), run
-
-
-async def test_a_file_of_an_sftp_server(home: Path, sftp_site: SftpSite) -> None:
-    """By its name, and by a pattern."""
-    sftp_site.put(f"in/{NAME}.csv", CONTENT.encode())
-    pattern = FLOW.replace('"v1"', f'"v2"\n[source]\nuri = "{sftp_site.url}/{{source_path}}/*.csv"')
-    (home / "flows/odd.v2.toml").write_text(pattern)
-    where = home / "flows", home / ".lume", [home, sftp_site.root]
-    async with lume_local.serve(*where) as server, (wire := Wire(server.base_url, server.api_key)).session:
-        for ref, source_path in (("odd:v1", f"{sftp_site.url}/in/{NAME}.csv"), ("odd:v2", "in")):
-            run = await wire.run(ref, source_path)
-            assert (run["status"], run["source_path"]) == ("PARTIAL_FAILED", source_path), run
-
-
 @pytest.mark.thorough
 async def test_what_arrives(home: Path, bucket: Bucket, sftp_site: SftpSite) -> None:
     """In a folder, a bucket and on an SFTP server: it is read, and then moved."""

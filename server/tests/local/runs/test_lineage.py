@@ -13,7 +13,7 @@ from aiohttp import web
 from cattrs import Converter
 from components import package
 from local.flows import PEOPLE_CSV, slow_rows
-from local.receiver import Received, Receiver, receiver
+from local.receiver import Received, Receiver
 from local.servers import serve
 
 from lume_async.models import RunStatus
@@ -228,15 +228,3 @@ async def test_events_of_an_earlier_server_wait_for_one_with_an_address(
     async with serve(home, lineage_url=here.url):
         await here.until(2)
     assert sorted(event["eventType"] for event in backend.events) == ["COMPLETE", "START"]
-
-
-async def test_webhooks_and_events_beside_each_other(home: Path, marquez: tuple[Backend, Receiver]) -> None:
-    _, here = marquez
-    async with receiver(lambda event: None) as hooks:
-        settings: dict[str, Any] = {"webhook_secret": "whisper", "webhook_hosts": [hooks.host]}
-        async with serve(home, lineage_url=here.url, **settings) as wire:
-            await wire.run("people:v1", "people.csv", webhook_url=hooks.url)
-            await here.until(2)
-            (hook,) = await hooks.until(1)
-    assert hook.status == 204
-    assert "X-Lume-Signature-256" not in {name for one in here.received for name in one.headers}

@@ -22,7 +22,7 @@ from local.states import moved
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.audit import PURGE, ActFilter
 from lume_local._runs.store.ledger import Claim
-from lume_local._runs.store.records import Cursor, Duplicate, NewRun, Purged, RunFilter, StoredRun
+from lume_local._runs.store.records import Cursor, Duplicate, NewRun, Purged, StoredRun
 from lume_local._shared.identity import SourceContent
 
 LATE, END = "2027-01-01T00:00:00Z", "2026-01-01T00:00:00Z"
@@ -245,24 +245,6 @@ async def test_a_compact_run_goes_once_a_newer_one_has_its_source_or_its_key_is_
         assert await store.forget(LATE, 100)
         assert await purged(store) == Purged(1, 0)
         assert await store.get(keyed.run_id) is None
-
-
-async def test_outputs_that_are_still_to_be_removed_keep_their_run(tmp_path: Path) -> None:
-    with closing(SqliteStore(tmp_path / "runs.sqlite")) as store:
-        first = await a_run(store, "/a")
-        await a_run(store, "/a", force=True)
-        await a_run(store, "/last")
-        assert await purged(store, outputs=True) == Purged(0, 2)
-        await store.outputs.forget(first.run_id, "mapped")
-        assert await purged(store, outputs=True) == Purged(1, 0)
-        assert await store.get(first.run_id) is None
-
-
-async def test_young_runs_stay(tmp_path: Path) -> None:
-    with closing(SqliteStore(tmp_path / "runs.sqlite")) as store:
-        await a_run(store, "/a", "FAILED")
-        assert await purged(store, END) == Purged()
-        assert len(await store.runs(RunFilter(), None, 10)) == 1
 
 
 async def test_a_server_archives_and_removes_old_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -145,25 +144,6 @@ def test_a_folder_that_can_not_be_read_is_no_empty_one(roots: Roots, monkeypatch
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(PathRefused, match="2024 can't be read: Permission denied"):
         found(roots, ["**/x.csv"])
-
-
-async def test_a_search_ends_when_it_is_cancelled(roots: Roots, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, ended = threading.Event(), threading.Event()
-
-    def endless(self: SourceSpec, roots: Roots, is_stopped: Callable[[], bool]) -> list[Path]:
-        begun.set()
-        while not is_stopped():
-            time.sleep(0.001)
-        ended.set()
-        return []
-
-    monkeypatch.setattr(SourceSpec, "files", endless)
-    search = asyncio.create_task(SourceSpec(("*",), "x").find(roots))
-    assert await asyncio.to_thread(begun.wait, 10)
-    search.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await search
-    assert await asyncio.to_thread(ended.wait, 10)
 
 
 async def test_a_run_that_is_cancelled_does_not_wait_for_its_search(

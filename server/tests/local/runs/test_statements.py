@@ -155,20 +155,6 @@ async def test_a_step_reads_a_run_only_if_nobody_has(
             reads = 0
 
 
-async def test_a_change_returns_the_run_as_it_is_stored(store: SqlStore) -> None:
-    run, _ = await store.create(evolve(NEW, webhook_url="http://127.0.0.1/"))
-    stages = [{"name": "SYNCING_SOURCE", "started_at": END, "finished_at": None, "rows": None}]
-    begun = await store.update(run, "SYNCING_SOURCE", stages=stages, started_at=END)
-    assert begun is not None
-    assert begun == await store.require(run.run_id)
-    metrics = {"rows_read": 3, "rejected_ratio": 0.1, "warnings": {"ä": 1}}
-    values: dict[str, Any] = {"finished_at": END, "metrics": metrics, "error_message": "no" * 10_000}
-    ended = await store.update(begun, "FAILED", event=b"{}", **values)
-    assert ended == await store.require(run.run_id)
-    assert [one.url for one in await store.deliveries.waiting(9)] == ["http://127.0.0.1/"]
-    assert await store.update(begun, "CANCELLED") is None
-
-
 async def test_a_submission_asks_once_whether_it_takes_over_an_arrived_file(
     store: SqlStore, statements: Statements
 ) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import multiprocessing
 import os
 import shutil
 import sqlite3
@@ -74,12 +73,6 @@ async def test_a_forced_success_counts_as_processed(store: SqlStore) -> None:
     await moved(store, again.run_id, "SUCCEEDED")
 
 
-async def test_other_flow_versions_and_sources_do_not_matter(store: SqlStore) -> None:
-    await store.create(NEW)
-    await store.create(evolve(NEW, flow_version="f:v2"))
-    await store.create(evolve(NEW, source_key="/b.csv"))
-
-
 @pytest.mark.parametrize("status", ENDED)
 async def test_a_key_gives_its_run_again_whatever_became_of_it(store: SqlStore, status: str) -> None:
     keyed = evolve(NEW, idempotency_key="k", force_rerun=True)
@@ -134,18 +127,6 @@ async def test_every_update_is_a_change_with_a_new_revision(store: SqlStore) -> 
     some, place = await store.changes(start, 2)
     assert (some, (await store.changes(place, 10))[0]) == (changes[:2], changes[2:])
     assert await store.changes(end, 10) == ([], end)
-
-
-async def test_what_was_stored_is_there_after_opening_again(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "s")
-    run, _ = await store.create(evolve(NEW, idempotency_key="k"))
-    identity = store.store_id
-    store.close()
-    store = SqliteStore(tmp_path / "s")
-    assert evolve(await store.require(run.run_id), rev=1) == run
-    assert store.store_id == identity
-    assert [one.run_id for one in await store.unfinished()] == [run.run_id]
-    store.close()
 
 
 def test_files_that_are_no_state_are_refused(tmp_path: Path) -> None:
@@ -307,40 +288,6 @@ async def test_a_disk_that_fails_is_not_taken_for_durable(
         patch.setattr(sqlite_sql, "_sync", broken)
         await file.settled()
     await file.settled()
-
-
-def _contend(path: str, sources: int, wins: "multiprocessing.Queue[list[str]]") -> None:
-    wins.put(asyncio.run(_won(path, sources)))
-
-
-async def _won(path: str, sources: int) -> list[str]:
-    store = SqliteStore(Path(path))
-    won = []
-    for number in range(sources):
-        try:
-            run, _ = await store.create(evolve(NEW, source_key=f"/{number}"))
-        except Duplicate:
-            continue
-        won.append(run.source_key)
-    store.close()
-    return won
-
-
-@pytest.mark.thorough
-def test_four_processes_contend_for_the_same_sources(tmp_path: Path) -> None:
-    SqliteStore(tmp_path / "s").close()
-    context = multiprocessing.get_context("spawn")
-    wins: multiprocessing.Queue[list[str]] = context.Queue()
-    processes = [context.Process(target=_contend, args=(str(tmp_path / "s"), 100, wins)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    won = [source for _ in processes for source in wins.get(timeout=30)]
-    for process in processes:
-        process.join()
-        process.close()
-    wins.close()
-    wins.join_thread()
-    assert sorted(won) == sorted(f"/{number}" for number in range(100))
 
 
 async def test_a_message_is_decided_about_once(store: SqlStore) -> None:

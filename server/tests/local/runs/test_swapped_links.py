@@ -85,25 +85,27 @@ def between(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> Iterato
         yield
 
 
-@pytest.mark.parametrize("dry_run", [False, True])
-@pytest.mark.parametrize(
-    ("source", "part"),
-    [("people.csv", "in/people.csv"), ("people.csv", "in"), ("people.csv.gz", "in/people.csv.gz")],
-)
-async def test_a_source(
-    home: Path, inside: Path, monkeypatch: pytest.MonkeyPatch, source: str, part: str, dry_run: bool
-) -> None:
+async def test_a_source(home: Path, inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = outside(home)
-    to = secret if part == "in" else secret / source
     async with serve(home) as wire:
-        with between(monkeypatch, lambda: swap(home / part, to)):
-            run = await ended(wire, "people:v1", f"in/{source}", dry_run=dry_run)
-        assert run["status"] == "FAILED"
-        assert LINK in run["metadata"]["error_message"]
-        assert str(home / "in") in run["metadata"]["error_message"]
-        assert "secret" not in str(run).replace(str(home), "")
-        # With the link still there the server follows it, and says where it leads.
-        assert "outside of the folders" in (await wire.submit("people:v1", f"in/{source}")).document["detail"]
+        for dry_run in (False, True):
+            for source, part in (
+                ("people.csv", "in/people.csv"),
+                ("people.csv", "in"),
+                ("people.csv.gz", "in/people.csv.gz"),
+            ):
+                to = secret if part == "in" else secret / source
+                with between(monkeypatch, lambda: swap(home / part, to)):  # noqa: B023
+                    run = await ended(wire, "people:v1", f"in/{source}", dry_run=dry_run)
+                assert run["status"] == "FAILED"
+                assert LINK in run["metadata"]["error_message"]
+                assert str(home / "in") in run["metadata"]["error_message"]
+                assert "secret" not in str(run).replace(str(home), "")
+                # With the link still there the server follows it, and says where it leads.
+                again = await wire.submit("people:v1", f"in/{source}")
+                assert "outside of the folders" in again.document["detail"]
+                (home / part).unlink()
+                (home / part).with_name(f"{Path(part).name}.was").rename(home / part)
 
 
 async def ended(wire: Wire, flow: str, source: str, **fields: Any) -> dict[str, Any]:
@@ -138,8 +140,10 @@ async def test_a_seed(home: Path, inside: Path, monkeypatch: pytest.MonkeyPatch)
     assert (run["status"], LINK in run["metadata"]["error_message"]) == ("FAILED", True)
 
 
-@pytest.mark.parametrize("mapped", ["out/{{run_id}}.parquet", "out/deep/er/{{run_id}}.csv", "out/parts/"])
-@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize(
+    ("mapped", "there"),
+    [("out/{{run_id}}.parquet", True), ("out/deep/er/{{run_id}}.csv", False), ("out/parts/", True)],
+)
 async def test_a_folder_of_a_target(
     home: Path, monkeypatch: pytest.MonkeyPatch, mapped: str, there: bool
 ) -> None:
@@ -274,13 +278,7 @@ type = "integer"
 
 
 @pytest.mark.parametrize(
-    ("flow", "sample", "part"),
-    [
-        ("people", "in/people.csv", "in/people.csv"),
-        ("people", "in/people.csv.gz", "in"),
-        ("patterns", "in", "in/people.csv"),
-        ("patterns", "in", "in"),
-    ],
+    ("flow", "sample", "part"), [("people", "in/people.csv.gz", "in"), ("patterns", "in", "in/people.csv")]
 )
 async def test_a_sample_of_a_proposal(
     home: Path, inside: Path, monkeypatch: pytest.MonkeyPatch, flow: str, sample: str, part: str

@@ -3,7 +3,6 @@
 import asyncio
 import sqlite3
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import anyio
@@ -142,15 +141,6 @@ async def test_a_server_begins_by_forgetting(home: Path) -> None:
         again = await wire.submit("people:v1", "people.csv", key="k")
         assert (again.status, again.kind) == (409, "already-processed")
         assert (await wire.get(answer.document["id"])).document["status"] == "SUCCEEDED"
-
-
-async def test_it_goes_on_while_the_server_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upkeep, "INTERVAL", 0.01)
-    async with serve(home, keep=timedelta(days=1)) as wire:
-        await wire.run("people:v1", "people.csv")
-        assert counts(home / ".lume/state/runs.sqlite")["changes"] == 5
-        age(home / ".lume/state/runs.sqlite", 2 * DAY)
-        await until_empty(home / ".lume/state/runs.sqlite")
 
 
 async def test_a_failed_sweep_is_reported_and_not_the_last(
