@@ -116,24 +116,6 @@ async def test_pages_are_bounded(sftp_site: SftpSite, place: ArrivalPlace) -> No
     assert pages == [1000, 1000, 500]
 
 
-@pytest.mark.thorough
-async def test_cuts_are_mended(sftp_site: SftpSite, place: ArrivalPlace) -> None:
-    """Of a connection that was idle, and once in the middle of a listing."""
-    for n in range(1500):
-        sftp_site.put(f"in/{n}.csv", b"no\n%d\n" % n)
-    paths = set[str]()
-    async for page in place.pages():
-        if not paths:
-            assert sftp_site.signal_connections(signal.SIGKILL)
-        paths |= {one.path for one in page}
-    assert len(paths) == 1500
-    some = sorted(paths)[:20]
-    assert sftp_site.signal_connections(signal.SIGKILL)
-    found = await place.look(some)
-    assert sftp_site.signal_connections(signal.SIGKILL)
-    assert None not in await place.contents([one for one in found if one is not None])
-
-
 async def test_a_file_that_is_large_is_not_read(
     sftp_site: SftpSite, place: ArrivalPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

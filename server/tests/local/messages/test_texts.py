@@ -43,6 +43,22 @@ def test_an_unusual_run() -> None:
     )
 
 
+def test_rejected_rows() -> None:
+    notice = Notice(
+        **{**vars_of(RUN), "kind": "PARTIAL_FAILED", "reasons": {"email: is not an email address": 12}}
+    )
+    title, lines, kind = said(Happened(notice, ("PARTIAL_FAILED",), False))
+    assert (title, kind) == ("orders: 12 of 240 rows rejected (5.0%)", "warning")
+    assert lines[1:4] == [
+        "PARTIAL_FAILED at 2026-01-02 03:04:05 UTC: 240 rows read, 12 rejected",
+        "Rejected rows:",
+        "  12 x email: is not an email address",
+    ]
+    notice = Notice(**{**vars_of(RUN), "kind": "SUCCEEDED", "rejected": 0})
+    title, _, kind = said(Happened(notice, ("recovered",), False))
+    assert (title, kind) == ("orders is fine again", "success")
+
+
 def vars_of(notice: Notice) -> dict[str, object]:
     return {name: getattr(notice, name) for name in Notice.__annotations__}
 

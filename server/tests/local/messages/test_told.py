@@ -9,7 +9,6 @@ from typing import Any
 
 import orjson
 import pytest
-from local.flows import PEOPLE_CSV
 from local.people import PASSWORD, Inbox, chat, mail
 from local.processes import workers
 from local.servers import process, serve
@@ -73,13 +72,6 @@ async def settled(wire: Wire, run: dict[str, Any], count: int = 1) -> list[dict[
     return found
 
 
-def source(home: Path, name: str, bad: int) -> str:
-    """Four rows, some of which are rejected."""
-    rows = [f"{n},{'nobody' if n < bad else f'p{n}@example.org'},{20 + n}" for n in range(4)]
-    (home / name).write_text("\n".join([PEOPLE_CSV.splitlines()[0], *rows, ""]))
-    return name
-
-
 async def test_a_failed_run_is_told_by_http_and_by_mail(
     home: Path, ops: Inbox[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,46 +98,6 @@ async def test_a_failed_run_is_told_by_http_and_by_mail(
     assert {(one["kind"], one["receiver"], one["state"], one["attempts"], one["error"]) for one in told} == {
         ("message", name, "delivered", 1, None) for name in ("OPS_URL", "MAIL_URL")
     }
-
-
-@pytest.mark.thorough
-async def test_rejected_rows_are_told_above_a_share_and_recovery_once(
-    home: Path, ops: Inbox[dict[str, Any]]
-) -> None:
-    runs = []
-    async with telling(home) as wire:
-        for bad, name in (
-            (1, "few"),
-            (2, "many"),
-            (1, "fine"),
-            (1, "finer"),
-            (4, "none"),
-            (0, "good"),
-            (0, "well"),
-        ):
-            runs.append(await wire.run("people:v1", source(home, f"{name}.csv", bad)))
-        await wire.run("notes:v1", "absent.csv")  # of no rule
-        said = await ops.until(4)
-        await wire.run("people:v1", "absent.csv")
-        said = await ops.until(5)
-    assert [one["title"] for one in said] == [
-        "people: 2 of 4 rows rejected (50.0%)",
-        "people is fine again",
-        "people: a run failed",
-        "people is fine again",
-        "people: a run failed",
-    ]
-    assert said[0]["type"] == "warning"
-    assert said[0]["message"].splitlines()[:-1] == [
-        "people:v1 on many.csv",
-        f"PARTIAL_FAILED at {at(runs[1])}: 4 rows read, 2 rejected",
-        "Rejected rows:",
-        "  2 x email: is not an email address",
-    ]
-    assert (said[1]["type"], said[1]["message"].splitlines()[0]) == (
-        "success",
-        "people:v1 on fine.csv",
-    )
 
 
 @pytest.mark.thorough

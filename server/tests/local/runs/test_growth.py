@@ -9,7 +9,6 @@ import sqlite3
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -531,28 +530,6 @@ async def test_what_grows_with_the_history_is_known(aged: tuple[Aged, Aged], nam
     _, operation = BOUNDED_OTHERWISE[name]
     (few, _), (many, _) = [await one.steps(operation(one)) for one in aged]
     assert many > 1.2 * few + 50, "it doesn't grow any more: move it to the others"
-
-
-@pytest.mark.thorough
-async def test_a_longer_queue_for_one_receiver_costs_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Recorded))
-    counts = []
-    for waiting in (SHORT, LONG):
-        store = SqliteStore(tmp_path / f"{waiting}.sqlite")
-        assert isinstance(store._db, Recorded)
-        fill(store._db, waiting)
-        store._db.execute("UPDATE deliveries SET due = attempts, url = 'https://away.example/' || id")
-        store._db.commit()
-        one = Aged(store, store._db, waiting)
-        await a_delivery(one)
-        counts.append(await one.steps(store.deliveries.waiting(4)))
-        assert len(await store.deliveries.waiting(4)) == 5
-        store.close()
-    (few, _), (many, scans) = counts
-    assert many <= 1.2 * few + 50
-    assert not scans
 
 
 def is_operation(name: str, method: Any) -> bool:

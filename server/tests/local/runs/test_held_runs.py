@@ -176,20 +176,6 @@ async def test_a_server_closes_while_a_stranger_holds_a_run(home: Path) -> None:
         assert (await wire.get(run_id)).document["status"] == "CRASHED"
 
 
-async def test_several_are_recovered_one_by_one(home: Path) -> None:
-    (home / "other.csv").write_text(PEOPLE_CSV)
-    first, lock = await begun(home)
-    second, second_lock = await begun(home, "other.csv")
-    with held(lock), held(second_lock):
-        lock.write_text("1")
-        second_lock.write_text("1")
-        async with serve(home) as wire:
-            await until_waiting(wire, first, second)
-            os.unlink(second_lock)
-            assert (await wire.until(second))["status"] == "CRASHED"
-            await until_waiting(wire, first)
-
-
 async def test_a_worker_of_this_system_is_killed_and_waits_for_nobody(home: Path) -> None:
     run_id, lock = await begun(home)
     process = await asyncio.create_subprocess_exec(

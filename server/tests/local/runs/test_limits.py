@@ -4,7 +4,6 @@ import asyncio
 import os
 import resource
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +22,6 @@ from lume_async._http.settings import DEFAULT_TIMEOUT
 from lume_local._flow.fields import FlowError
 from lume_local._http import flow_operations
 from lume_local._runs import execution
-from lume_local._runs.recovery import late
 from lume_local._runs.workers import child, worker, worker_pool
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.protocol import Check, Refused
@@ -109,27 +107,6 @@ async def test_closing_waits_for_no_stopped_worker(home: Path, monkeypatch: pyte
             run = (await wire.get(run_id)).document
     assert run["status"] == "CRASHED"
     assert "the server was stopped" in run["metadata"]["error_message"]
-
-
-async def test_a_stopped_worker_of_a_dead_server_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(late, "_TO_EXIT", 0.1)
-    lock = tmp_path / "lock"
-    code = f"""
-import pathlib, time
-from lume_local._shared.lock import held
-with held(pathlib.Path({str(lock)!r})):
-    print("held", flush=True)
-    time.sleep(600)
-"""
-    holder = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
-    assert holder.stdout is not None
-    await holder.stdout.readline()
-    os.kill(holder.pid, signal.SIGSTOP)
-    async with asyncio.timeout(20):
-        await late.wait_until_free(lock)
-        assert await holder.wait() == -signal.SIGKILL
 
 
 async def test_a_source_that_is_no_file(wire: Wire, home: Path) -> None:

@@ -404,20 +404,6 @@ async def test_receivers_that_hang_delay_no_other(
             await hook.until(31)
 
 
-async def test_hosts_take_turns(store: SqliteStore) -> None:
-    """Few places, many waiting for one host: the next place is for a host that has none."""
-    order: list[str] = []
-    async with (
-        receiver(lambda event: order.append("one")) as one,
-        receiver(lambda event: order.append("two")) as two,
-    ):
-        await ended(store, one.url, 20)
-        await ended(store, two.url, 2)
-        async with sending(store, one.host, two.host):
-            await two.until(2)
-    assert order.count("one") < 20
-
-
 async def test_a_clock_that_was_set_back_holds_nothing_up(store: SqliteStore, tmp_path: Path) -> None:
     async with receiver(lambda event: None) as hook:
         await ended(store, hook.url)

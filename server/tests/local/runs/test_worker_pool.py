@@ -183,20 +183,6 @@ async def test_the_secrets_of_the_server_are_not_in_the_environment_of_its_proce
     assert isinstance(event, Done), event
 
 
-async def test_a_spare_process_of_another_environment_is_not_handed_out(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with WorkerPool().running() as pool:
-        pool.warm()
-        assert pool._spare is not None
-        await pool._spare.settled.wait()
-        spare = pool._spare.found
-        monkeypatch.setenv("AWS_REGION", "one")
-        taken = await pool.take()
-        assert taken is not spare
-        assert pool.size == 1
-
-
 @pytest.mark.thorough
 async def test_a_process_that_keeps_memory_ends(odd: WorkerPool, tmp_path: Path) -> None:
     first, _ = await ask(odd, tmp_path, do="kept['hoard'] = bytes([1]) * 400_000_000")
@@ -313,16 +299,6 @@ async def test_a_cancel_that_comes_too_late_does_not_reach_the_next_run(
     await releasing
     assert not taken.is_alive
     assert isinstance((await ask(odd, tmp_path))[1], Done)
-
-
-async def test_a_refused_target_ends_the_process_and_not_the_server(home: Path) -> None:
-    (home / ".lume/out").write_text("a file where a folder must be")
-    async with serve(home, max_active=1) as wire:
-        (first,) = own_workers()
-        assert (await wire.run("people:v1", "people.csv"))["status"] == "FAILED"
-        assert await gone([first])
-        (home / ".lume/out").unlink()
-        assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
 
 
 async def test_after_a_quiet_while_one_spare_process_is_left(

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from attrs import evolve
 from local import stores
-from local.runs.postgres.support import NEW, execute, until
+from local.runs.postgres.support import NEW, until
 from local.several_servers import Line
 from local.states import moved
 
@@ -81,21 +81,6 @@ async def test_a_transaction_of_a_server_that_was_stopped_ends_before_its_lease_
 ) -> None:
     row = await store.sql.single(lambda: store.sql.row("SHOW idle_in_transaction_session_timeout"))
     assert 0 < int(row[0].removesuffix("s")) <= lease.LEASE
-
-
-@pytest.mark.thorough
-async def test_connections_that_were_lost_are_made_anew(store: SqlStore, url: str) -> None:
-    run, _ = await store.create(NEW)
-    for _ in range(3):
-        await asyncio.gather(*(store.get(run.run_id) for _ in range(10)))
-        execute(
-            url,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND application_name = 'lume'",
-        )
-        assert await store.get(run.run_id) == run
-    moved_on = await moved(store, run.run_id, "SYNCING_SOURCE")
-    assert moved_on.rev == run.rev + 1
 
 
 async def test_an_operation_that_is_cancelled_is_undone_as_a_whole(store: SqlStore) -> None:

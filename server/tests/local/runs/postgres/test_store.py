@@ -15,7 +15,7 @@ from local.states import moved
 from lume_local._runs.postgres.postgres_store import PostgresStore
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.arrived import Arrived
-from lume_local._runs.store.audit import PURGE, ActFilter
+from lume_local._runs.store.audit import DISMISS, Act, ActFilter
 from lume_local._runs.store.drafts import Reject, Room, RowChange, Saved
 from lume_local._runs.store.records import Duplicate, RunFilter, StoredRun
 
@@ -237,49 +237,10 @@ async def test_a_file_that_is_noted_while_a_rerun_takes_it_over_is_moved_by_that
         assert (move.seen, move.is_due, move.run_seq) == ("t", True, run.seq)
 
 
-async def test_old_runs_are_purged_and_the_audit_says_so(store: SqlStore, url: str) -> None:
-    for n in range(3):
-        run, _ = await store.create(evolve(NEW, source_key=f"/{n % 2}", force_rerun=n == 2))
-        figures = {"rows_read": 1, "columns": {"a": 1}, "source": {"bytes": 7, "header": ["id"]}}
-        await moved(store, run.run_id, "SUCCEEDED", metrics=figures, finished_at="2020-01-01T00:00:00.000Z")
-    found, after = await store.purge.old("2021", ("", 0), 10, outputs=False)
-    assert after is not None
-    assert [run.source_key for run in found] == ["/0", "/1"], "the last one says what the columns are"
-    purged = await store.purge.remove(found, "2021", outputs=False, detail={})
-    assert (purged.removed, purged.compact) == (1, 1), (
-        "the first was done again, the second is its source's last"
-    )
-    assert await store.purge.old("2021", ("", 0), 10, outputs=False) == ([], (after[0], after[1]))
-    acts = await store.audit.acts(ActFilter(), None, 10)
-    assert [one.act.what for one in acts][:1] == [PURGE]
+async def test_nobody_changes_the_audit(store: SqlStore, url: str) -> None:
+    await store.audit.note(Act("ann", DISMISS, "run_1"))
     for change in ("UPDATE lume.audit SET by = 'x'", "DELETE FROM lume.audit", "TRUNCATE lume.audit"):
         with pytest.raises(psycopg.errors.RaiseException, match="the audit"):
             execute(url, change)
     assert await store.audit.forget("9999", 10) == 0
-    assert await store.is_used("f:v1")
-
-
-async def test_the_newest_runs_of_names_that_have_none(
-    url: str, store: SqlStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of a long history nothing is read that is not on the page."""
-    execute(
-        url,
-        "SET session_replication_role = replica; INSERT INTO lume.runs "
-        "(run_id, rev, flow_version, source_path, source_key, run_metadata, force_rerun, "
-        "status, created_at, stages, metrics, target_locations, arrival) SELECT 'run_' || n, 1, 'f:v1', "
-        "'s', '/s' || n, '{}', 0, 'SUCCEEDED', '2026', '[]', '{}', '{}', "
-        "CASE n % 2 WHEN 0 THEN 'a' ELSE 'b' END FROM generate_series(1, 20000) AS n",
-    )
-    execute(url, "ANALYZE lume.runs")
-    plans, rows = list[str](), store.sql.rows
-
-    async def explained(query: str, values: Sequence[Any] = ()) -> list[Any]:
-        plans.extend(row[0] for row in await rows(f"EXPLAIN (ANALYZE) {query}", values))
-        return await rows(query, values)
-
-    monkeypatch.setattr(store.sql, "rows", explained)
-    names = ["a", "nobody", "b", *(str(number) for number in range(20))]
-    newest = [run.run_id for run in await store.newest_arrived(names, 3)]
-    assert newest == ["run_20000", "run_19999", "run_19998"]
-    assert not [line for line in plans if "Removed by Filter" in line or "Seq Scan" in line], "\n".join(plans)
+    assert len(await store.audit.acts(ActFilter(), None, 10)) == 1
