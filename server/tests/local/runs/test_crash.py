@@ -9,7 +9,6 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
@@ -21,8 +20,6 @@ from local.wire import Wire
 import lume_local
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import RunPaths
-from lume_local._runs.sqlite.sqlite_store import SqliteStore
-from lume_local._runs.store.records import NewRun
 from lume_local._shared.commit import begin, commit, committed, draft_of
 from lume_local._shared.interpreter import command
 from lume_local._worker.targets.file_targets import FileTarget
@@ -136,62 +133,6 @@ async def test_servers_killed_at_any_time_leave_whole_outputs_or_none(home: Path
             assert run["status"] == "CRASHED"
             assert not output.exists()
         assert not left(home)
-
-
-async def interrupted(home: Path, *, moved: int, is_committed: bool, status: str = "SYNCING_TARGET") -> str:
-    """State as a server leaves it that dies after its worker has moved so many files."""
-    state = home / ".lume/state"
-    store = SqliteStore(state / "runs.sqlite")
-    key = str(home / "people.csv")
-    run, _ = await store.create(NewRun("people:v1", "people.csv", key, None, False, None, ""))
-    await store.update(run, status, started_at=run.created_at, stages=[])
-    store.close()
-    folder, out = state / "runs" / run.run_id, home / f".lume/out/people/v1/{run.run_id}"
-    folder.mkdir(parents=True)
-    out.mkdir(parents=True)
-    steps = []
-    for number, name in enumerate(("rejects.csv", "mapped.parquet")):
-        (out if number < moved else folder).joinpath(name).write_text(name)
-        places = {"from": str(folder / name), "to": str(out / name)}
-        steps.append({"kind": "file", "part": name.partition(".")[0], **places})
-    draft = draft_of(out / "mapped.parquet", run.run_id)
-    begin(folder, {"kind": "file", "draft": str(draft)})
-    draft.write_text("half")
-    record: dict[str, Any] = {
-        "status": "PARTIAL_FAILED",
-        "metrics": {"rows_read": 2, "rows_mapped": 1, "rows_rejected": 1, "reject_reasons": {"x": 1}},
-        "target_locations": {"rejects": steps[0]["to"], "mapped": steps[1]["to"]},
-        "read": {"bytes": 1, "seen": "something else", "digest": None},
-        "steps": steps,
-    }
-    if is_committed:
-        commit(folder, record)
-    return run.run_id
-
-
-@pytest.mark.parametrize(("moved", "status"), [(1, "SYNCING_TARGET"), (0, "CREATED")])
-async def test_a_commit_is_carried_out_by_the_next_server(home: Path, moved: int, status: str) -> None:
-    """CREATED: a power cut took its stages."""
-    run_id = await interrupted(home, moved=moved, is_committed=True, status=status)
-    async with serve(home) as wire:
-        run = (await wire.get(run_id)).document
-        assert run["status"] == "PARTIAL_FAILED"
-        assert run["metadata"]["metrics"]["rows_mapped"] == 1
-        for name in ("rejects", "mapped"):
-            assert Path(run["metadata"]["target_locations"][name]).read_text().startswith(name)
-        duplicate = await wire.submit("people:v1", "people.csv")
-        assert (duplicate.status, duplicate.document["run_id"]) == (409, run_id)
-        assert duplicate.document["source_changed"] is True
-    assert not left(home)
-
-
-async def test_without_a_commit_nothing_has_happened(home: Path) -> None:
-    run_id = await interrupted(home, moved=0, is_committed=False)
-    async with serve(home) as wire:
-        run = (await wire.get(run_id)).document
-        assert run["status"] == "CRASHED"
-        assert not list((home / f".lume/out/people/v1/{run_id}").iterdir())
-        assert (await wire.run("people:v1", "people.csv"))["status"] == "SUCCEEDED"
 
 
 def test_a_run_that_cannot_hand_over_what_it_has_begun_keeps_its_folder(tmp_path: Path) -> None:

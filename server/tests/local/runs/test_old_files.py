@@ -40,18 +40,6 @@ async def sweeps(wire: Wire, home: Path) -> None:
         await until(lambda name=name: not (home / ".lume/uploads" / name).exists())  # type: ignore[misc]
 
 
-async def test_old_uploads_go_and_new_ones_stay(home: Path) -> None:
-    uploads = home / ".lume/uploads"
-    async with serve(home, keep_uploads=3600) as wire:
-        for name in ("old.csv", "new.csv"):
-            await wire.ask("PUT", f"/v1/uploads/{name}", data=PEOPLE_CSV.encode())
-        os.utime(uploads / "old.csv", (0, 0))
-        await until(lambda: not (uploads / "old.csv").exists())
-        assert (uploads / "new.csv").exists()
-        answer = await wire.submit("people:v1", "upload://new.csv")
-        assert (await wire.until(answer.document["id"]))["status"] == "SUCCEEDED"
-
-
 async def test_an_upload_that_was_sent_again_stays(home: Path) -> None:
     """Its file is as old as before, as nothing has replaced it: a run may be about to read it."""
     uploads = home / ".lume/uploads"

@@ -1,16 +1,11 @@
 """Runs of a server whose rejects go to a table, too: what else works as before, and what kills leave."""
 
-import os
-import random
 import tomllib
-from functools import partial
 from pathlib import Path
 
-import anyio
 import pytest
-from local.servers import process, serve
-from local.table_run import ENV, Database
-from local.wire import Wire
+from local.servers import serve
+from local.table_run import Database
 
 FLOW = """
 flow = "people"
@@ -74,33 +69,3 @@ async def test_the_rest_works_as_with_a_file_alone(home: Path, database: Databas
         assert gone.kind == "output-gone", "the table is for people; the server does not read it"
     assert of_runs(database, "bad") == {run["id"]: BAD, mended["id"]: 1}
     assert sum(of_runs(database, "good").values()) == 20
-
-
-async def settled(wire: Wire, run_ids: list[str]) -> dict[str, str]:
-    return {run_id: (await wire.until(run_id))["status"] for run_id in run_ids}
-
-
-@pytest.mark.thorough
-@pytest.mark.timeout(300)
-async def test_each_reject_is_in_the_table_once(home: Path, database: Database) -> None:
-    """Whenever the server is killed, a run that has ended has all of its rows in both tables, or none in any."""
-    dice = random.Random(1)
-    start, run_ids = partial(process, home, env={ENV: os.environ[ENV]}), list[str]()
-    for number in range(3):
-        async with start() as (server, wire):
-            for part in range(2):
-                name = f"{number}{part}.csv"
-                write(home, name, 100 * (2 * number + part))
-                run_ids.append((await wire.submit("people:v1", name)).document["id"])
-            await anyio.sleep(dice.uniform(0, 0.8))  # the moment of the kill is what is random here
-            server.kill()
-            await server.wait()
-    async with serve(home) as wire:
-        statuses = await settled(wire, run_ids)
-    complete = {run_id for run_id, status in statuses.items() if status == "PARTIAL_FAILED"}
-    assert set(statuses.values()) <= {"PARTIAL_FAILED", "CRASHED"}
-    assert complete, "the last server has ended some"
-    assert of_runs(database, "bad") == dict.fromkeys(complete, BAD)
-    assert of_runs(database, "good") == dict.fromkeys(complete, 20 - BAD)
-    claims = {run_id for (run_id,) in database.execute("SELECT run_id FROM _lume_loads")}
-    assert claims == complete | {f"{run_id}/rejects" for run_id in complete}

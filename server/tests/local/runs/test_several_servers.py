@@ -76,20 +76,6 @@ async def done(harm: Awaitable[None]) -> None:
 
 
 @pytest.mark.thorough
-async def test_postgresql_crashes(clients: Clients) -> None:
-    cluster = clients.cluster
-    async with clients.following(), asyncio.TaskGroup() as work:
-        for _ in range(4):
-            work.create_task(clients.work(2))
-        for _ in range(2):
-            await asyncio.sleep(0.5)
-            await cluster.crash_postgres()
-            await cluster.until_one_works(TAKEN_WITHIN)
-        clients.enough.set()
-    clients.judge()
-
-
-@pytest.mark.thorough
 async def test_a_server_that_ends_gives_the_state_to_the_other_at_once(clients: Clients) -> None:
     cluster = clients.cluster
     first = await cluster.until_one_works()

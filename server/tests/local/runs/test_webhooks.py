@@ -225,21 +225,6 @@ async def test_a_run_that_the_next_server_settles_is_told_too(home: Path) -> Non
     assert [(event.run_id, event.status) for event in events] == [(run_id, "CRASHED")]
 
 
-async def test_a_run_ends_with_its_delivery_or_not_at_all(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object) -> None:
-        raise sqlite3.OperationalError("no")
-
-    run, _ = await store.create(NewRun("f:v1", "a", "/a", None, False, None, "", "http://127.0.0.1/"))
-    with monkeypatch.context() as patch, pytest.raises(StoreUnavailable):
-        patch.setattr(SqlDeliveries, "add", broken)
-        await moved(store, run.run_id, "FAILED", event=b"{}")
-    assert await store.require(run.run_id) == run
-    await moved(store, run.run_id, "FAILED", event=b"{}")
-    assert [one.run_id for one in await store.deliveries.waiting(9)] == [run.run_id]
-
-
 # -- the sender
 
 
@@ -411,23 +396,6 @@ async def test_a_clock_that_was_set_back_holds_nothing_up(store: SqliteStore, tm
         await store.deliveries.failed(waiting.id, "no", time.time() + 86400)
         async with sending(store, hook.host):
             await settled(tmp_path / "runs.sqlite")
-
-
-async def test_closing_leaves_what_is_under_way_to_the_next_one(
-    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outbox, "_GRACE", 0.01)
-    arrived = asyncio.Event()
-
-    async def hold(event: WebhookEvent) -> None:
-        arrived.set()
-        await asyncio.Event().wait()
-
-    async with receiver(hold) as hook:
-        await ended(store, hook.url)
-        async with sending(store, hook.host):
-            await arrived.wait()
-    assert [one.attempts for one in await store.deliveries.waiting(9)] == [0]
 
 
 async def test_what_can_not_be_noted_is_noted_later_and_not_sent_again(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from anyio.to_thread import run_sync
 from local.flows import slow_rows
-from local.servers import process, serve
+from local.servers import serve
 
 import lume_local
 from lume_async.errors import ConfigurationError
@@ -44,17 +44,6 @@ async def test_what_is_shared_and_what_is_not(home: Path, places: dict[str, Any]
     assert {path.name for path in (home / "shared").iterdir()} >= {".runs", "uploads"}
     assert (home / "state/runs.sqlite").is_file()
     assert not (home / "state/runs").exists()
-
-
-async def test_a_killed_server_finds_its_runs_again(home: Path, places: dict[str, Any]) -> None:
-    (home / "slow.csv").write_text(slow_rows())
-    async with process(home, **{name: str(path) for name, path in places.items()}) as (server, wire):
-        slow = (await wire.submit("slow:v1", "slow.csv")).document["id"]
-        await wire.until(slow, "TRANSFORMING")
-        server.kill()
-    async with serve(home, **places) as wire:
-        assert (await wire.until(slow))["status"] == "CRASHED"
-        assert not (home / "shared/.runs" / slow).exists()
 
 
 async def test_a_work_folder_belongs_to_one_state(home: Path, places: dict[str, Any]) -> None:
