@@ -25,7 +25,7 @@ async def test_a_newer_state_is_refused_with_both_versions(url: str) -> None:
             pass
 
 
-FORM_2 = Path(__file__).parents[1] / "states/postgresql-form-2.sql"
+FORM_2 = Path(__file__).parents[1] / "store/states/postgresql-form-2.sql"
 
 
 def content(url: str) -> dict[str, list[tuple[object, ...]]]:

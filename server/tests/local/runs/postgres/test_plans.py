@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from attrs import frozen
 from local import stores
-from local.runs.test_growth import (
+from local.runs.store.test_growth import (
     GROW_WITH_HISTORY,
     HISTORY,
     OPERATIONS,

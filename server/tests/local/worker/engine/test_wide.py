@@ -1,4 +1,4 @@
-"""Flows and files of many columns. See also `runs/test_limits.py`."""
+"""Flows and files of many columns. See also `runs/workers/test_limits.py`."""
 
 import re
 from pathlib import Path

@@ -15,7 +15,7 @@ from attrs import evolve
 from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
-from local.runs.test_ledger import Model
+from local.runs.store.test_ledger import Model
 from local.servers import serve
 from local.states import moved
 

@@ -11,7 +11,7 @@ import pytest
 from forked import altered
 from local import table_run
 from local.between import Line, Store, line
-from local.runs.test_database_runs import loaded, prepare
+from local.runs.sources.test_database_runs import loaded, prepare
 from local.servers import serve
 from local.table_run import ENV, Database
 from local.wire import Wire

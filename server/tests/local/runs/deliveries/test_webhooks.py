@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from local.flows import slow_rows
 from local.receiver import SECRET, receiver
-from local.runs.test_webhook_rules import resolved_by
+from local.runs.deliveries.test_webhook_rules import resolved_by
 from local.servers import process, serve
 from local.states import moved
 from local.wire import Wire, validate
