@@ -1,7 +1,6 @@
 """A run whose output had to wait while a later one has written to the same place: which that is, and what stays."""
 
 import errno
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,6 @@ from lume_local._worker.targets.target import Step, TargetError
 
 OUT = "s3://warehouse/out/latest.csv"
 NEW = NewRun("f:v1", "a.csv", "/a.csv", {}, False, None, "print")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "runs.sqlite")
-    yield store
-    store.close()
 
 
 async def submitted(store: SqliteStore, **changes: Any) -> StoredRun:

@@ -202,49 +202,47 @@ def counted(store: SqliteStore) -> dict[str, int]:
     return {name: store._db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in tables}
 
 
-async def test_what_nothing_needs_goes_with_all_that_belongs_to_it(tmp_path: Path) -> None:
-    with closing(SqliteStore(tmp_path / "runs.sqlite")) as store:
-        failed = await a_run(store, "/a", "FAILED", event=b"{}")
-        replaced = await a_run(store, "/b", ledger={"reasons": {"why": None}}, read=SourceContent(1, "x"))
-        await a_run(store, "/b", force=True)
-        await a_run(store, "/last")
-        assert await purged(store) == Purged(1, 1), "a webhook that is to be delivered keeps its run"
-        (delivery,) = [one.id for one in await store.deliveries.waiting(10)]
-        await store.deliveries.delivered(delivery)
-        assert await purged(store) == Purged(1, 0)
-        assert [await store.get(run.run_id) for run in (failed, replaced)] == [None, None]
-        left = {"runs": 2, "traces": 1, "notes": 2, "outputs": 2}
-        assert counted(store) == dict.fromkeys(counted(store), 0) | left
-        assert await store.sources.last_headers("f:v1") == {"": ["a"]}
-        assert await purged(store) == Purged(), "what is compact is not looked at again"
-        acts = await store.audit.acts(ActFilter(what=PURGE), None, 10)
-        assert [
-            (noted.act.by, noted.act.detail["removed"], noted.act.detail["compact"]) for noted in acts
-        ] == [*(("server", 1, 0), ("server", 1, 1))]
+async def test_what_nothing_needs_goes_with_all_that_belongs_to_it(store: SqliteStore) -> None:
+    failed = await a_run(store, "/a", "FAILED", event=b"{}")
+    replaced = await a_run(store, "/b", ledger={"reasons": {"why": None}}, read=SourceContent(1, "x"))
+    await a_run(store, "/b", force=True)
+    await a_run(store, "/last")
+    assert await purged(store) == Purged(1, 1), "a webhook that is to be delivered keeps its run"
+    (delivery,) = [one.id for one in await store.deliveries.waiting(10)]
+    await store.deliveries.delivered(delivery)
+    assert await purged(store) == Purged(1, 0)
+    assert [await store.get(run.run_id) for run in (failed, replaced)] == [None, None]
+    left = {"runs": 2, "traces": 1, "notes": 2, "outputs": 2}
+    assert counted(store) == dict.fromkeys(counted(store), 0) | left
+    assert await store.sources.last_headers("f:v1") == {"": ["a"]}
+    assert await purged(store) == Purged(), "what is compact is not looked at again"
+    acts = await store.audit.acts(ActFilter(what=PURGE), None, 10)
+    assert [(noted.act.by, noted.act.detail["removed"], noted.act.detail["compact"]) for noted in acts] == [
+        *(("server", 1, 0), ("server", 1, 1))
+    ]
 
 
 async def test_a_compact_run_goes_once_a_newer_one_has_its_source_or_its_key_is_forgotten(
-    tmp_path: Path,
+    store: SqliteStore,
 ) -> None:
-    with closing(SqliteStore(tmp_path / "runs.sqlite")) as store:
-        first = await a_run(store, "/a")
-        keyed = await a_run(store, "/b", "FAILED", key="k")
-        await a_run(store, "/last")
-        assert await purged(store) == Purged(0, 2)
-        compact = await store.require(first.run_id)
-        assert (compact.is_compact, compact.stages, compact.rev) == (True, [], first.rev + 1)
-        assert compact.metrics == {
-            **{"rows_read": 3, "rows_mapped": 3},
-            "source": {"bytes": 9, "lines": 4, "records": 3},
-        }
-        await a_run(store, "/a", force=True)
-        await a_run(store, "/last", force=True)
-        assert await purged(store) == Purged(2, 1)
-        assert await store.get(first.run_id) is None
-        assert (await store.require(keyed.run_id)).is_compact
-        assert await store.forget(LATE, 100)
-        assert await purged(store) == Purged(1, 0)
-        assert await store.get(keyed.run_id) is None
+    first = await a_run(store, "/a")
+    keyed = await a_run(store, "/b", "FAILED", key="k")
+    await a_run(store, "/last")
+    assert await purged(store) == Purged(0, 2)
+    compact = await store.require(first.run_id)
+    assert (compact.is_compact, compact.stages, compact.rev) == (True, [], first.rev + 1)
+    assert compact.metrics == {
+        **{"rows_read": 3, "rows_mapped": 3},
+        "source": {"bytes": 9, "lines": 4, "records": 3},
+    }
+    await a_run(store, "/a", force=True)
+    await a_run(store, "/last", force=True)
+    assert await purged(store) == Purged(2, 1)
+    assert await store.get(first.run_id) is None
+    assert (await store.require(keyed.run_id)).is_compact
+    assert await store.forget(LATE, 100)
+    assert await purged(store) == Purged(1, 0)
+    assert await store.get(keyed.run_id) is None
 
 
 async def test_a_server_archives_and_removes_old_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

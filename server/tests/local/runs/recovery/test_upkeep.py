@@ -2,7 +2,6 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -17,13 +16,6 @@ from lume_local._runs.store.records import Cursor, CursorForgotten, NewRun, Stor
 from lume_local._runs.times import ago_text
 
 DAY = 86400.0
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "runs.sqlite")
-    yield store
-    store.close()
 
 
 async def fill(store: SqliteStore, count: int = 1) -> None:
