@@ -1,4 +1,4 @@
 import os
 
 collect_ignore_glob = [] if os.environ.get("SOAK") else ["*test_*.py"]
-"""These take minutes: `./scripts/soak rows`, `formats` and others run them."""
+"""These take minutes: `./scripts/soak rows`, `shards` and `contract` run them."""

@@ -165,7 +165,8 @@ async def test_a_file_that_can_not_be_moved(tmp_path: Path, monkeypatch: pytest.
         await site.compare()
         assert sorted(path.name for path in tmp_path.rglob("*.csv")) == ["1.csv", "2.csv"]
         assert (tmp_path / "in/done/2.csv").exists()
-        assert "in/a/1.csv can't be moved" in site.watcher.view().trouble
+        said = "in/a/1.csv can't be moved: in/done/a is a file, not a folder"
+        assert said in site.watcher.view().trouble
         (tmp_path / "in/done/a").unlink()
         await site.compare()
         assert (tmp_path / "in/done/a/1.csv").exists()

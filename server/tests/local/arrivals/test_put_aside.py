@@ -37,21 +37,6 @@ async def test_a_target_that_is_a_link_is_trouble(tmp_path: Path) -> None:
         assert site.watcher.view().trouble == ""
 
 
-@pytest.mark.parametrize("wrong", ["done", "done/deep"])
-async def test_a_target_that_is_a_file_is_named(tmp_path: Path, wrong: str) -> None:
-    async with site_on(tmp_path, **MOVED, **{"from": '"in/**/*.csv"'}) as site:
-        (tmp_path / "in/deep").mkdir()
-        (tmp_path / "in" / wrong).parent.mkdir(exist_ok=True)
-        (tmp_path / "in" / wrong).write_text("somebody's")
-        (tmp_path / "in/deep/a.csv").write_text("no\n1\n")
-        await settled(site)
-        (run,) = await site.runs()
-        await site.end(run)
-        await site.after(0)
-        said = f"in/deep/a.csv can't be moved: in/{wrong} is a file, not a folder"
-        assert said in site.watcher.view().trouble
-
-
 async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At each step: the file is in one of the two places, and the move is finished later."""
     calls = 0

@@ -82,17 +82,6 @@ async def test_many_changes_cost_each_of_many_watchers_few_turns() -> None:
     await feed.end()
 
 
-async def test_a_few_watchers_wait_for_no_turn() -> None:
-    feed = Feed(20)
-    await feed.settle()
-    for changes in range(1, 4):
-        feed.change()
-        await feed.settle()
-        assert feed.seen == [changes] * 20
-        feed.now += 0.1
-    await feed.end()
-
-
 async def test_changes_that_may_wait_share_a_turn() -> None:
     feed = Feed(20)
     await feed.settle()
@@ -110,19 +99,6 @@ async def test_changes_that_may_wait_share_a_turn() -> None:
     assert (feed.seen, feed.responses) == ([5] * 20, 40)
     feed.crowd.notify(may_wait=True)
     await feed.end()
-
-
-async def test_a_change_costs_the_same_however_many_watch() -> None:
-    counts = []
-    for count in (10, MANY):
-        feed = Feed(count)
-        await feed.settle()
-        feed.crowd._left, feed.crowd._at = 0.0, feed.now
-        before = feed.reads
-        feed.change()
-        counts.append((feed.reads - before, len(feed.crowd._due)))
-        await feed.end()
-    assert counts[0] == counts[1]
 
 
 async def test_everybody_has_a_turn_in_the_order_in_which_they_came() -> None:

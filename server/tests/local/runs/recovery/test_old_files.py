@@ -57,21 +57,6 @@ async def test_an_upload_that_was_sent_again_stays(home: Path) -> None:
         assert (await wire.until(answer.document["id"]))["status"] == "SUCCEEDED"
 
 
-async def test_an_upload_that_a_run_waits_to_read_stays(home: Path) -> None:
-    uploads = home / ".lume/uploads"
-    (home / "slow.csv").write_text(slow_rows())
-    async with serve(home, keep_uploads=3600, max_active=1) as wire:
-        slow = (await wire.submit("slow:v1", "slow.csv")).document["id"]
-        await wire.ask("PUT", "/v1/uploads/read.csv", data=PEOPLE_CSV.encode())
-        waiting = (await wire.submit("people:v1", "upload://read.csv")).document["id"]
-        os.utime(uploads / "read.csv", (0, 0))
-        await sweeps(wire, home)
-        assert (uploads / "read.csv").exists()
-        await wire.ask("POST", f"/v1/runs/{slow}/cancel")
-        assert (await wire.until(waiting))["status"] == "SUCCEEDED"
-        await until(lambda: not (uploads / "read.csv").exists())
-
-
 def test_what_is_in_use() -> None:
     used = InUse(["/in/a.csv", f"/in/b.csv\n/in/c [1].csv#{'0' * 64}", "/globs/*.csv", "/day [1]/[!a]*.csv"])
     for path in ("/in/a.csv", "/in/b.csv", "/in/c [1].csv", "/globs/d.csv", "/day [1]/x.csv"):

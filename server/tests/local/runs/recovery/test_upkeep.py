@@ -75,20 +75,6 @@ async def test_only_what_is_old_is_forgotten_and_runs_stay(store: SqliteStore, t
     assert await left(store, 6) == 4
 
 
-async def test_a_little_at_a_time(store: SqliteStore, tmp_path: Path) -> None:
-    await fill(store, 5)
-    age(tmp_path / "runs.sqlite", 31 * DAY)
-    dropped = []
-    while count := await store.forget(ago_text(30 * DAY), 2):
-        dropped.append(count)
-    assert dropped == [6, 6, 4, 2, 2]
-    assert counts(tmp_path / "runs.sqlite")["changes"] == 0
-    assert await store.newest() == Cursor(0, 10)
-    with pytest.raises(CursorForgotten):
-        await store.changes(Cursor(0, 9), 100)
-    assert await left(store, 10) == 0
-
-
 async def test_a_clock_that_was_set_back_leaves_no_gaps(store: SqliteStore, tmp_path: Path) -> None:
     await fill(store, 2)
     db = sqlite3.connect(tmp_path / "runs.sqlite")

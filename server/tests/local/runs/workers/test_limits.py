@@ -231,26 +231,22 @@ async def test_only_a_few_verdicts_are_kept(checks: list[Check]) -> None:
         assert len(checks) == 6
 
 
-async def test_a_worker_that_dies_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_dead_workers_and_missing_packages_are_no_lasting_verdicts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def died(*_: Any) -> None:
         raise worker.WorkerDied("out of order")
 
-    async with WorkerPool().running() as pool:
-        with monkeypatch.context() as broken:
-            broken.setattr(worker.Worker, "answer", died)
-            with pytest.raises(worker.WorkerDied, match="out of order"):
-                await pool.check(people())
-        assert (await pool.check(people()))["ref"] == "people:v1"
-
-
-async def test_a_missing_package_is_no_lasting_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refused(*_: Any) -> Refused:
         return Refused("source.format", "format 'xml' needs lxml")
 
     async with WorkerPool().running() as pool:
-        with monkeypatch.context() as missing:
-            missing.setattr(worker.Worker, "answer", refused)
-            with pytest.raises(FlowError, match="needs lxml"):
+        for answer, error, words in (
+            (died, worker.WorkerDied, "out of order"),
+            (refused, FlowError, "needs lxml"),
+        ):
+            with monkeypatch.context() as broken, pytest.raises(error, match=words):
+                broken.setattr(worker.Worker, "answer", answer)
                 await pool.check(people())
         assert (await pool.check(people()))["ref"] == "people:v1"
 
