@@ -40,6 +40,25 @@ async def test_a_run_says_that_the_file_of_its_version_has_changed(home: Path, f
         assert (await ended(wire, force_rerun=True))[1] == []
 
 
+async def test_the_log_says_once_that_a_file_has_changed_which_came_after_the_start(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(home) as wire:
+        file = home / "flows/late.v1.toml"
+        file.write_text(PEOPLE.replace('"people"', '"late"'))
+        await wire.run("late:v1", "people.csv")
+        assert "has changed" not in caplog.text
+        for text in (STRICTER, STRICTER.replace("40", "30")):
+            file.write_text(text.replace('"people"', '"late"'))
+            for _ in range(2):
+                await wire.run("late:v1", "people.csv", force_rerun=True)
+    told = [record.getMessage() for record in caplog.records if "has changed" in record.getMessage()]
+    assert [text.startswith(f"{file} has changed, but late:v1 stays as it was") for text in told] == [
+        True,
+        True,
+    ]
+
+
 async def test_on_a_development_server_a_version_changes_and_runs_say_so(
     home: Path, file: Path, caplog
 ) -> None:
