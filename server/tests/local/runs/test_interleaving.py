@@ -25,7 +25,7 @@ from lume_local._runs.health import Health
 from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
-from lume_local._runs.store.records import NewRun
+from lume_local._runs.store.records import NewRun, StoreUnavailable
 from lume_local._runs.times import ago_text
 from lume_local._runs.waiters import Hub
 from lume_local._serve import assembly
@@ -79,7 +79,60 @@ async def place(wire: Wire) -> str:
     return cursor
 
 
+async def history(wire: Wire, run_id: str, after: str) -> list[str]:
+    """The statuses that a run has had since."""
+    changes = await wire.ask("GET", "/v1/changes", params={"after": after})
+    return [one["status"] for one in changes.document["items"] if one["id"] == run_id]
+
+
+def outputs(home: Path) -> list[str]:
+    """The ids of the runs that have written."""
+    return [path.parent.name for path in (home / ".lume/out").rglob("*.*")]
+
+
 # -- who has a run
+
+
+async def test_a_run_that_is_cancelled_while_a_lane_takes_it_is_not_begun(home: Path, script: Script) -> None:
+    async with serve(home, max_active=1) as wire:
+        start = await place(wire)
+        cancelled = asyncio.Event()
+
+        async def cancel() -> None:
+            (run,) = (await wire.ask("GET", "/v1/runs")).document["items"]
+            answer = await wire.ask("POST", f"/v1/runs/{run['id']}/cancel")
+            assert answer.document["status"] == "CANCELLED"
+            cancelled.set()
+
+        script.at("next_waiting>", cancel)
+        run_id = (await wire.submit("people:v1", "people.csv")).document["id"]
+        await cancelled.wait()
+        (home / "other.csv").write_text(PEOPLE_CSV)
+        done = await wire.run("people:v1", "other.csv")  # by the same lane, after it
+        assert await history(wire, run_id, start) == ["CREATED", "CANCELLED"]
+        assert set(outputs(home)) == {done["id"]}
+
+
+async def test_a_cancel_is_kept_where_the_lane_has_to_try_again(
+    home: Path, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "RETRY", 0.01)
+    async with serve(home, max_active=1) as wire:
+        start = await place(wire)
+
+        async def cancelled_and_failed() -> None:
+            (run,) = (await wire.ask("GET", "/v1/runs")).document["items"]
+            assert (await wire.ask("POST", f"/v1/runs/{run['id']}/cancel")).status == 202
+            raise StoreUnavailable("no")
+
+        async def then() -> None:
+            script.at("<settled", cancelled_and_failed)
+
+        script.at("next_waiting>", then)
+        run_id = (await wire.submit("people:v1", "people.csv")).document["id"]
+        await wire.until(run_id)
+        assert script.is_over
+        assert await history(wire, run_id, start) == ["CREATED", "CANCELLED"]
 
 
 async def test_a_lane_does_not_take_a_run_that_is_being_cancelled(
@@ -100,8 +153,7 @@ async def test_a_lane_does_not_take_a_run_that_is_being_cancelled(
         script.at("<update", other_run)
         answer = await wire.ask("POST", f"/v1/runs/{run_id}/cancel")
         assert (answer.status, answer.document["status"]) == (202, "CANCELLED")
-        changes = (await wire.ask("GET", "/v1/changes", params={"after": start})).document["items"]
-        assert [one["status"] for one in changes if one["id"] == run_id] == ["CREATED", "CANCELLED"]
+        assert await history(wire, run_id, start) == ["CREATED", "CANCELLED"]
 
 
 async def none(_: object) -> None:

@@ -79,23 +79,6 @@ async def test_rows_of_objects(tmp_path: Path, bucket: Bucket, suffix: str) -> N
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("part", ["mapped", "rejects"])
-async def test_rows_of_an_object_that_is_a_later_runs_by_now(
-    tmp_path: Path, bucket: Bucket, part: str
-) -> None:
-    """As many rows, of the same size: they are not the earlier run's."""
-    prepare(tmp_path, bucket)
-    (tmp_path / "flows/clean.v1.toml").write_text(FLOW.replace("{source_path}/{run_id}", "same"))
-    bucket.put("in/b.csv", b"id\n2\ny\n")
-    async with serve(tmp_path, roots=ROOTS) as wire:
-        runs = [await wire.run("clean:v1", f"s3://warehouse/in/{name}.csv") for name in "ab"]
-        earlier, later = [f"/v1/runs/{run['id']}/{part}" for run in runs]
-        assert (await wire.ask("GET", earlier)).kind == "output-changed"
-        (row,) = (await wire.ask("GET", later)).document["items"]
-        assert row["id"] == (2 if part == "mapped" else "y")
-
-
-@pytest.mark.thorough
 async def test_objects_stay_where_old_files_go(tmp_path: Path, bucket: Bucket) -> None:
     prepare(tmp_path, bucket)
     rejects = "s3://warehouse/out/{source_path}/{run_id}.rejects.csv"
