@@ -183,6 +183,20 @@ async def test_the_secrets_of_the_server_are_not_in_the_environment_of_its_proce
     assert isinstance(event, Done), event
 
 
+async def test_a_spare_process_of_another_environment_is_not_handed_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with WorkerPool().running() as pool:
+        pool.warm()
+        assert pool._spare is not None
+        await pool._spare.settled.wait()
+        spare = pool._spare.found
+        monkeypatch.setenv("AWS_REGION", "one")
+        taken = await pool.take()
+        assert taken is not spare
+        assert pool.size == 1
+
+
 @pytest.mark.thorough
 async def test_a_process_that_keeps_memory_ends(odd: WorkerPool, tmp_path: Path) -> None:
     first, _ = await ask(odd, tmp_path, do="kept['hoard'] = bytes([1]) * 400_000_000")
