@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import suppress
 from typing import Any, cast
 
-import depth
 import postgres_server
 import psycopg
 import pytest
@@ -31,8 +30,9 @@ from lume_local._runs.postgres import postgres_sql
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import Duplicate
 
-TIMES = 12
-"""How often an operation is carried out: psycopg prepares a statement, PostgreSQL changes to a general plan."""
+RUNS = 20_000
+TIMES = 7
+"""How often an operation is carried out: PostgreSQL changes to a general plan after five times."""
 MOST = 2_000
 """The rows that an operation may look at."""
 WITH_A_QUEUE = (
@@ -106,16 +106,11 @@ def parts(node: dict[str, Any]) -> Iterator[tuple[str, int]]:
 
 
 @pytest.fixture(scope="module")
-def runs() -> int:
-    return 100_000 if depth.is_thorough else 20_000
-
-
-@pytest.fixture(scope="module")
-def aged(postgres: postgres_server.Server, runs: int) -> Iterator[str]:
+def aged(postgres: postgres_server.Server) -> Iterator[str]:
     """The URL of a database with a long history."""
     with stores.database(postgres) as url:
         asyncio.run(created(url))
-        fill(url, runs)
+        fill(url, RUNS)
         yield url
 
 
@@ -150,16 +145,17 @@ def fill(url: str, runs: int) -> None:
 
 
 @pytest.fixture
-async def watched(aged: str, runs: int, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
+async def watched(aged: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
     configure, read = postgres_sql._configure, list[Reading]()
 
     async def watching(connection: postgres_sql.Connection) -> None:
         await configure(connection)
+        connection.prepare_threshold = 0  # else psycopg prepares a statement after five times
         connection.add_notice_handler(lambda notice: read.extend(readings(notice)))
 
     monkeypatch.setattr(postgres_sql, "_configure", watching)
     async with stores.at(aged) as store:
-        yield Watched(store, runs, read)
+        yield Watched(store, RUNS, read)
 
 
 @pytest.mark.thorough

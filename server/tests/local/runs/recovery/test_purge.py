@@ -245,6 +245,16 @@ async def test_a_compact_run_goes_once_a_newer_one_has_its_source_or_its_key_is_
     assert await store.get(keyed.run_id) is None
 
 
+async def test_outputs_that_are_still_to_be_removed_keep_their_run(store: SqliteStore) -> None:
+    first = await a_run(store, "/a")
+    await a_run(store, "/a", force=True)
+    await a_run(store, "/last")
+    assert await purged(store, outputs=True) == Purged(0, 2)
+    await store.outputs.forget(first.run_id, "mapped")
+    assert await purged(store, outputs=True) == Purged(1, 0)
+    assert await store.get(first.run_id) is None
+
+
 async def test_a_server_archives_and_removes_old_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
     archive = home / "archive"
