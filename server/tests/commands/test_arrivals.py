@@ -58,11 +58,6 @@ def test_check(home: Path, shell: Shell) -> None:
     assert done.code == 1
     assert "wrong.toml:6: arrival[0].form" in done.err
     assert "wrong.toml:7: arrival[0].changed" in done.err
-    assert shell.lume("arrivals", "check", str(home / "absent.toml")).code == 2
-    (home / "empty.toml").touch()
-    done = shell.lume("arrivals", "check", str(home / "empty.toml"))
-    assert done.code == 0
-    assert f"{home}/empty.toml has no [[arrival]] table: nothing is watched" in done.err
     (home / "both.toml").write_text("[[arrival]]\nform = 1\n[[message]]\non = 1\n[[mesage]]\n")
     said = shell.lume("arrivals", "check", str(home / "both.toml")).err
     for mistake in ("2: arrival[0].form: ", "4: message[0].on: ", "5: mesage: is not a known key"):

@@ -213,16 +213,9 @@ def test_a_program_that_never_ends_is_stopped(
 
 
 @pytest.mark.parametrize(
-    ("target", "code", "words"),
-    [
-        ("missing.json", 2, "missing.json can't be read"),
-        ("leute.csv", 1, "is not a JSON Schema"),
-        ("env:NOT_SET:people", 1, "NOT_SET is not set"),
-        ("missing.yml:x", 2, "missing.yml can't be read"),
-    ],
+    ("target", "words"),
+    [("leute.csv", "is not a JSON Schema"), ("env:NOT_SET:people", "NOT_SET is not set")],
 )
-def test_a_target_that_is_none_is_reported(
-    lone: Shell, folder: Path, target: str, code: int, words: str
-) -> None:
+def test_a_target_that_is_none_is_reported(lone: Shell, folder: Path, target: str, words: str) -> None:
     done = mapped(lone, target, "leute.csv")
-    assert (done.code, words in done.err) == (code, True), done.err
+    assert (done.code, words in done.err) == (1, True), done.err

@@ -89,6 +89,16 @@ SHEET_XML = (
         ("a.csv.gz", gzip.compress(CSV, mtime=0)[:-9], "is not a complete gzip file: .*. Copy it again"),
         ("a.csv.zst", zstd.compress(CSV * 99)[:-9], "is not a complete zstd file: .*. Copy it again"),
         ("a.zip.gz", gzip.compress(zipped({"a.csv": CSV})), "is a compressed ZIP archive: decompress it, and pass"),
+        ("a", b"PAR1\x15...", "is not a Parquet file that can be read"),
+        ("a", b"PK\x03\x04....", r"is a damaged ZIP archive, not a workbook \(.xlsx, .*\): copy it again"),
+        ("a", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "is a workbook that can't be read"),
+        ("a.zip", zipped({"mimetype": b"application/vnd.oasis.opendocument.text"}),
+         r"is an OpenDocument file, not a workbook \(.xlsx, .xls, .xlsb, .ods\): open it in a"),
+        ("a.xml", b"<a><b></a>", "is not well-formed XML"),
+        ("a", b"{}\n[1]\n", "is not a JSON object: correct it there"),
+        ("a.json", b'[{"a": 1},\n{"a": ]', "a.json:2 is not valid JSON"),
+        ("a.json", b"[]", "a.json has no object with a member"),
+        ("a.json", b'[["id", "name"],\n ["1", "x"]]\n', "is JSON without an array of objects at its top"),
         ("a.json", b"42", "is JSON without an array of objects at its top: convert it to one, or to CSV"),
         ("a.ndjson", b'[1, "Ann"]\n[2, "Bob"]\n', "is JSON without an array of objects at its top"),
         ("a.json", '[{"id": 1}]'.encode("utf-16"), "is not valid UTF-8, which JSON requires: save it as UTF-8"),
@@ -106,26 +116,25 @@ def test_what_is_no_sample_is_named_with_a_way_on(
     assert re.search(words, " ".join(result.stderr.split())), result.stderr
 
 
-@pytest.mark.parametrize("pack", [gzip.compress, zstd.compress])
-@pytest.mark.parametrize("is_named", [True, False])
 @pytest.mark.parametrize(
-    ("name", "content", "count"),
+    ("pack", "ending", "name", "content", "count"),
     [
-        ("a.csv", CSV, 11),
-        ("a.ndjson", NDJSON, 3),
-        ("a.json", b'[{"id": 1}, {"id": 2}]', 2),
-        ("a.xlsx", None, 5),
+        (gzip.compress, ".gz", "a.csv", CSV, 11),
+        (zstd.compress, "", "a.csv", CSV, 11),
+        (zstd.compress, ".zst", "a.ndjson", NDJSON, 3),
+        (gzip.compress, "", "a.ndjson", NDJSON, 3),
+        (gzip.compress, "", "a.json", b'[{"id": 1}, {"id": 2}]', 2),
+        (zstd.compress, ".zst", "a.xlsx", None, 5),
     ],
 )
 def test_a_compressed_sample_is_read_as_by_a_run(
-    tmp_path: Path, pack: Any, is_named: bool, name: str, content: bytes | None, count: int
+    tmp_path: Path, pack: Any, ending: str, name: str, content: bytes | None, count: int
 ) -> None:
     packed = pack(written("xlsx", BOOK) if content is None else content)
-    if is_named:
-        name += ".gz" if pack is gzip.compress else ".zst"
+    name += ending
     made, said = made_of(tmp_path / name, packed)
     assert said == ""
-    assert ("compression" in made["source"]) is not is_named
+    assert ("compression" in made["source"]) is (ending == "")
     result = execute_files(tmp_path / "run", (name, packed), source=made["source"], columns=made["columns"])
     assert (len(result.mapped), result.rejects) == (count, [])
 
@@ -152,16 +161,17 @@ TITLE = [["Report of 2024"], [], ["Created", "2024-01-01"], []]
 
 
 @pytest.mark.parametrize(
-    "rows",
+    ("kind", "rows"),
     [
-        [[], [], *TABLE],
-        [*TITLE, *TABLE],
-        [[], *TITLE, *TABLE],
-        [[None, *row] for row in [["Report"], [], *TABLE]],
-        [[None, *row] for row in [[], *TABLE]],
+        ("xlsx", [[], [], *TABLE]),
+        ("xlsx", [*TITLE, *TABLE]),
+        ("xls", [*TITLE, *TABLE]),
+        ("xlsb", [[], *TITLE, *TABLE]),
+        ("xlsx", [[None, *row] for row in [["Report"], [], *TABLE]]),
+        ("ods", [[None, *row] for row in [["Report"], [], *TABLE]]),
+        ("xls", [[None, *row] for row in [[], *TABLE]]),
     ],
 )
-@pytest.mark.parametrize("kind", KINDS)
 def test_a_table_below_blank_rows_and_beside_blank_columns(
     tmp_path: Path, kind: str, rows: list[list[Any]]
 ) -> None:
@@ -365,26 +375,19 @@ def test_a_header_too_far_down_a_sheet_is_refused_with_a_way_on(tmp_path: Path) 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_header_of_merged_cells_over_two_rows(tmp_path: Path, kind: str) -> None:
     rows = [
+        *(["Report of 2024"], []),
         ["Id", "Person", None, "Amount"],
         [None, "First", "Last", None],
         *([n, f"A{n}", f"B{n}", n + 0.5] for n in range(1, 7)),
     ]
-    merged = [(0, 0, 1, 0), (0, 1, 0, 2), (0, 3, 1, 3)]
-    for above in ([], [["Report of 2024"], []]):
-        at = len(above)
-        moved = [(top + at, left, bottom + at, right) for top, left, bottom, right in merged]
-        content = written(kind, {"A": Sheet([*above, *rows], merged=moved)})
-        made, said = made_of(tmp_path / f"a.{kind}", content)
-        assert made["source"]["header"] == {"contains": ["Id", "Person First", "Person Last"], "lines": 2}
-        assert "'Person Last', 'Amount', joined from 2 lines" in said
-        result = execute_files(
-            tmp_path / f"run {at}",
-            ("in.dat", content),
-            source=made["source"],
-            columns=made["columns"],
-            mapped=".parquet",
-        )
-        assert [row[:3] for row in result.mapped] == [(n, f"A{n}", f"B{n}") for n in range(1, 7)]
+    merged = [(2, 0, 3, 0), (2, 1, 2, 2), (2, 3, 3, 3)]
+    content = written(kind, {"A": Sheet(rows, merged=merged)})
+    made, said = made_of(tmp_path / f"a.{kind}", content)
+    assert made["source"]["header"] == {"contains": ["Id", "Person First", "Person Last"], "lines": 2}
+    assert "'Person Last', 'Amount', joined from 2 lines" in said
+    run, source, columns = tmp_path / "run", made["source"], made["columns"]
+    result = execute_files(run, ("in.dat", content), source=source, columns=columns, mapped=".parquet")
+    assert [row[:3] for row in result.mapped] == [(n, f"A{n}", f"B{n}") for n in range(1, 7)]
 
 
 @pytest.mark.parametrize(

@@ -28,12 +28,12 @@ def init(sample: Path, *options: str) -> Result:
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
-@pytest.mark.parametrize("ragged", [["1", "2"], ["1", "2", "3", "4"], ["1"], ["1", "x, y; z", "3"]])
 @pytest.mark.parametrize("at", [0, 10])
-def test_a_ragged_row_changes_no_delimiter(mark: str, ragged: list[str], at: int) -> None:
-    rows = [["1", "2", "3"]] * 15
-    rows.insert(at, ragged)
-    assert delimiter([mark.join(row) + "\n" for row in [["a", "b", "c"], *rows]]) == mark
+def test_a_ragged_row_changes_no_delimiter(mark: str, at: int) -> None:
+    for ragged in (["1", "2"], ["1", "2", "3", "4"], ["1"], ["1", "x, y; z", "3"]):
+        rows = [["1", "2", "3"]] * 15
+        rows.insert(at, ragged)
+        assert delimiter([mark.join(row) + "\n" for row in [["a", "b", "c"], *rows]]) == mark
 
 
 def test_commas_in_values_and_in_a_name_are_no_delimiter() -> None:
@@ -90,10 +90,16 @@ def test_no_flow_is_made_of_a_file_that_is_no_table(tmp_path: Path, content: byt
 ROWS = [{"id": n, "name": f"n{n}", "price": 1.5, "tags": ["a", {"b": n}]} for n in range(20)]
 
 
-@pytest.mark.parametrize("indent", [None, 1])
-@pytest.mark.parametrize("shape", ["array", "objects"])
-@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("indent", "shape", "mark", "packed"),
+    [
+        (None, "array", b"", False),
+        (1, "array", codecs.BOM_UTF8, True),
+        (None, "objects", codecs.BOM_UTF8, False),
+        (None, "objects", b"", True),
+        (1, "objects", b"", False),
+    ],
+)
 def test_json_is_known_in_all_its_shapes(
     tmp_path: Path, indent: int | None, shape: str, mark: bytes, packed: bool
 ) -> None:
@@ -127,22 +133,6 @@ def test_of_a_large_json_file_the_beginning_is_read(tmp_path: Path, monkeypatch:
     assert init(sample).stdout.startswith("# Generated from 4 rows")
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b'[{"a": 1},\n{"a": ]', "a.json:2 is not valid JSON"),
-        (b'[\n{"a": "\xfc"}]', "a.json is not valid UTF-8, which JSON requires"),
-        (b"[]", "a.json has no object with a member"),
-    ],
-)
-def test_json_that_is_no_sample(tmp_path: Path, content: bytes, words: str) -> None:
-    sample = tmp_path / "a.json"
-    sample.write_bytes(content)
-    result = init(sample)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert words in " ".join(result.stderr.replace("\n", " ").split())
-
-
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-8-sig"])
 def test_a_byte_order_mark_names_the_encoding(tmp_path: Path, encoding: str) -> None:
     sample = tmp_path / "a.csv"
@@ -153,14 +143,14 @@ def test_a_byte_order_mark_names_the_encoding(tmp_path: Path, encoding: str) -> 
     assert made["source"]["csv"]["encoding"] == encoding.removesuffix("-be").removesuffix("-sig")
 
 
-@pytest.mark.parametrize("name", ["rowid", "RowID", "file_row_number", "_lume", "__lume_x"])
-def test_every_name_of_a_column_gives_a_flow_that_may_be_registered(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("names", [["rowid", "file_row_number", "_lume", "__lume_x"], ["RowID"]])
+def test_every_name_of_a_column_gives_a_flow_that_may_be_registered(tmp_path: Path, names: list[str]) -> None:
     sample = tmp_path / "a.csv"
-    sample.write_text(f"id,{name}\n1,x\n")
+    sample.write_text(f"id,{','.join(names)}\n1{',x' * len(names)}\n")
     made = tomllib.loads(init(sample).stdout)
-    assert len(read_definition(made).columns) == 2
-    (_, column) = made["columns"].values()
-    assert name in column.get("sql", name)
+    assert len(read_definition(made).columns) == 1 + len(names)
+    for name, column in zip(["id", *names], made["columns"].values(), strict=True):
+        assert name in column.get("sql", name)
 
 
 def test_a_file_of_rejects_has_the_columns_of_its_source(tmp_path: Path) -> None:
@@ -189,8 +179,7 @@ def columns_of(result: Result) -> dict[str, str]:
     return {name: column["type"] for name, column in tomllib.loads(result.stdout)["columns"].items()}
 
 
-@pytest.mark.parametrize("row", [2, 5, 40])
-@pytest.mark.parametrize("value", [None, "checked"])
+@pytest.mark.parametrize(("row", "value"), [(2, "checked"), (5, None), (40, "checked")])
 def test_a_cell_to_the_right_of_the_columns_changes_no_type(
     tmp_path: Path, row: int, value: str | None
 ) -> None:
@@ -223,12 +212,6 @@ def test_a_delimiter_at_the_end_of_each_line_changes_no_type(tmp_path: Path, in_
     else:
         assert "the header has 3 columns, but most rows have 4, and a run rejects" in result.stderr
         assert "end the header with one" in result.stderr
-
-
-def test_a_header_of_too_few_columns_is_told(tmp_path: Path) -> None:
-    sample = tmp_path / "a.csv"
-    sample.write_text("a;b\n" + "1;2;3\n" * 5)
-    assert "the header has 2 columns, but most rows have 3" in init(sample, "--delim", ";").stderr
 
 
 @pytest.mark.thorough
@@ -364,9 +347,15 @@ def test_what_keeps_a_column_from_being_required_or_unique_is_told(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "start", [b"", b"id,name\n1,a\n", b'{"id": 1}\n', b'{"id": 1', b"id\xe4,name\n1,a\n"]
+    ("start", "packed"),
+    [
+        (b"", False),
+        (b"id,name\n1,a\n", True),
+        (b'{"id": 1}\n', False),
+        (b'{"id": 1', True),
+        (b"id\xe4,name\n1,a\n", False),
+    ],
 )
-@pytest.mark.parametrize("packed", [False, True])
 def test_a_file_without_line_ends_is_refused_without_reading_it(
     tmp_path: Path, start: bytes, packed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,10 +401,10 @@ def test_a_file_without_line_ends_is_refused_without_reading_it(
     "text",
     [
         f"{'x' * 1_000_000},{'x' * 1_000_000}\n1,2\n",
-        f"_lume_{'x' * 1_000_000}\n1\n",
-        f"{'x' * 500_000};{'y' * 500_000}\n1;2\n",
-        f'{{"{"x" * 1_000_000}": 1}}\n1\n',
-        "\a" * 1_000_000 + "\n1\n",
+        f"_lume_{'x' * 100_000}\n1\n",
+        f"{'x' * 50_000};{'y' * 50_000}\n1;2\n",
+        f'{{"{"x" * 100_000}": 1}}\n1\n',
+        "\a" * 100_000 + "\n1\n",
     ],
 )
 def test_what_is_said_of_a_sample_is_short(tmp_path: Path, text: str) -> None:
@@ -430,24 +419,6 @@ def zip_of(**files: bytes) -> bytes:
         for name, content in files.items():
             archive.writestr(name, content)
     return out.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "is a workbook that can't be read"),
-        (
-            zip_of(mimetype=b"application/vnd.oasis.opendocument.text"),
-            "is an OpenDocument file, not a workbook (.xlsx, .xls, .xlsb, .ods): open it in a",
-        ),
-    ],
-)
-def test_an_archive_that_is_no_workbook_says_what_to_do(tmp_path: Path, content: bytes, words: str) -> None:
-    pytest.importorskip("openpyxl")
-    sample = tmp_path / "sample.zip"
-    sample.write_bytes(content)
-    refused = init(sample)
-    assert (refused.exit_code, words in " ".join(refused.stderr.split())) == (2, True), refused.stderr
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -508,13 +479,13 @@ def test_an_archive_whose_member_can_not_be_read(tmp_path: Path) -> None:
     assert "is not read: its name leads out of the archive" in " ".join(init(sample).stderr.split())
 
 
-@pytest.mark.parametrize("bad", ['{"id": ', "[1]", "7", '{"id": 1, "id": 2}', '{"id": NaN}'])
-def test_a_bad_line_of_ndjson_is_a_line(tmp_path: Path, bad: str) -> None:
+def test_a_bad_line_of_ndjson_is_a_line(tmp_path: Path) -> None:
     sample = tmp_path / "a.ndjson"
-    sample.write_text(f'{{"id": 1, "v": "x"}}\n{bad}\n{{"id": 2}}\n')
+    bad = ['{"id": ', "[1]", "7", '{"id": 1, "id": 2}', '{"id": NaN}']
+    sample.write_text("\n".join(['{"id": 1, "v": "x"}', *bad, *['{"id": 2}'] * 9]))
     result = init(sample)
     assert columns_of(result) == {"id": "integer", "v": "string"}
-    assert "a run rejects 1 line of the sample (" in result.stderr
+    assert "a run rejects 5 lines of the sample (" in result.stderr
     assert "see line 2" in result.stderr
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cli.shell import Done, Shell
 from local.flows import PEOPLE
-from local.workbooks import KINDS, Sheet, written
+from local.workbooks import Sheet, written
 
 from lume_cli._output.row_table import reject_table
 from lume_local.commands.flow_try import side_by_side
@@ -40,7 +40,7 @@ def test_clean_and_rejected_rows_with_reasons(lone: Shell, folder: Path) -> None
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "zip"])
+@pytest.mark.parametrize("kind", ["xlsx", "zip"])
 def test_containers(lone: Shell, folder: Path, kind: str) -> None:
     """What `lume flow init` has written of a workbook or an archive is tried on it."""
     sheets = {"Hidden": Sheet([["?"]], "hidden"), "Orders": Sheet([["No", "Name"], [1, "A"], [2, "B"]])}
@@ -87,15 +87,15 @@ def test_json_has_the_rows(lone: Shell, folder: Path) -> None:
     assert found["rejected"][0]["_lume_reasons"]
 
 
-@pytest.mark.parametrize("sql_type", ["DECIMAL(18,2)", "DECIMAL(12,2)", "decimal(6, 2)"])
-def test_amounts_keep_their_digits(lone: Shell, folder: Path, sql_type: str) -> None:
-    column = f'[columns.price]\ntype = "number"\nsql_type = "{sql_type}"\n'
-    (folder / "people.toml").write_text(f'flow = "people"\nversion = "v1"\n{column}')
-    (folder / "people.csv").write_text("price\n1234.5\n2500\n")
+def test_amounts_keep_their_digits(lone: Shell, folder: Path) -> None:
+    types = {"a": "DECIMAL(18,2)", "b": "DECIMAL(12,2)", "c": "decimal(6, 2)"}
+    columns = [f'[columns.{name}]\ntype = "number"\nsql_type = "{one}"\n' for name, one in types.items()]
+    (folder / "people.toml").write_text('flow = "people"\nversion = "v1"\n' + "".join(columns))
+    (folder / "people.csv").write_text("a,b,c\n1234.5,1234.5,1234.5\n2500,2500,2500\n")
     shown = trying(lone)
-    assert shown.out.split() == [*shown.out.split()[:-4], "CLEAN", "price", "1234.50", "2500.00"]
+    assert shown.out.split()[-10:] == ["CLEAN", *types, *["1234.50"] * 3, *["2500.00"] * 3]
     found = json.loads(trying(lone, "-o", "json").out)
-    assert [row["price"] for row in found["clean"]] == [1234.5, 2500.0]
+    assert found["clean"] == [dict.fromkeys(types, 1234.5), dict.fromkeys(types, 2500.0)]
 
 
 def test_rows_that_are_all_rejected_are_shown(lone: Shell, folder: Path) -> None:
@@ -115,26 +115,21 @@ def test_a_failure_calls_the_flow_as_its_file_does(lone: Shell, folder: Path) ->
     assert 'csv.delim = ";" in [source] (in a new flow version if this one is registered)' in done.out
 
 
-@pytest.mark.parametrize(
-    "uri", ["in/{source_path}/*.csv", ["a.csv", "{source_path}"], "s3://bucket/{source_path}"]
-)
 def test_a_sample_is_the_whole_source_and_seeds_are_those_of_a_server_from_here(
-    lone: Shell, tmp_path: Path, uri: str | list[str]
+    lone: Shell, tmp_path: Path
 ) -> None:
-    flow = (
-        f'flow = "f"\nversion = "v1"\n[source]\nuri = {json.dumps(uri)}\n[seeds.countries]\npath = "c.csv"\n'
-        "key = \"code\"\n[columns.name]\nsql = \"seed('countries', code, 'name')\"\n"
-    )
-    for name, text in {
-        "flows/f.toml": flow,
-        "in/may/1.csv": "code\nGB\n",
-        "c.csv": "code,name\nGB,Britain\n",
-    }.items():
+    for name, text in {"in/may/1.csv": "code\nGB\n", "c.csv": "code,name\nGB,Britain\n"}.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-
-    done = lone.lume("flow", "try", "flows/f.toml", "in/may/1.csv")
-    assert (done.code, done.out.split()[-1]) == (0, "Britain"), done
+    (tmp_path / "flows").mkdir()
+    for uri in ("in/{source_path}/*.csv", ["a.csv", "{source_path}"], "s3://bucket/{source_path}"):
+        flow = (
+            f'flow = "f"\nversion = "v1"\n[source]\nuri = {json.dumps(uri)}\n[seeds.countries]\npath = "c.csv"\n'
+            "key = \"code\"\n[columns.name]\nsql = \"seed('countries', code, 'name')\"\n"
+        )
+        (tmp_path / "flows/f.toml").write_text(flow)
+        done = lone.lume("flow", "try", "flows/f.toml", "in/may/1.csv")
+        assert (done.code, done.out.split()[-1]) == (0, "Britain"), done
 
     (tmp_path / "c.csv").unlink()
     done = lone.lume("flow", "try", "flows/f.toml", "in/may/1.csv")
@@ -149,13 +144,6 @@ def test_a_sample_is_the_whole_source_and_seeds_are_those_of_a_server_from_here(
         (tmp_path / "flows/f.toml").write_text(flow.replace('path = "c.csv"', f'path = "{seed}"'))
         done = lone.lume("flow", "try", "flows/f.toml", "in/may/1.csv")
         assert (done.code, words in " ".join(done.out.split())) == (3, True), done.out
-
-
-def test_the_version_may_be_changed_after_it(lone: Shell, folder: Path) -> None:
-    first = trying(lone)
-    (folder / "people.toml").write_text(PEOPLE.replace("required = true", "required = false"))
-    assert trying(lone).out.splitlines()[0].startswith("people:v1 on people.csv")
-    assert first.code == 5
 
 
 def test_mistakes_are_all_reported(lone: Shell, folder: Path) -> None:
