@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +47,9 @@ def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]
 
 
 @pytest.fixture
-async def wire(home: Path, table: Database, each_state: str) -> AsyncIterator[Wire]:
-    async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(serve(home))
+async def wire(home: Path, table: Database) -> AsyncIterator[Wire]:
+    async with serve(home) as wire:
+        yield wire
 
 
 async def registered(wire: Wire, *texts: str) -> None:
@@ -149,7 +148,7 @@ async def test_without_corrections_nothing_is_told(wire: Wire, home: Path) -> No
 
 
 @posix_only
-async def test_a_corrected_file_that_arrives_is_told(home: Path, table: Database, each_state: str) -> None:
+async def test_a_corrected_file_that_arrives_is_told(each_state: str, home: Path, table: Database) -> None:
     (home / "in").mkdir()
     (home / "flows/rb.v1.toml").write_text(STRICT)
     (home / "arrivals.toml").write_text(ARRIVAL)

@@ -89,27 +89,26 @@ SOURCES: dict[str, tuple[dict[str, Any], Callable[[Path], object]]] = {
 }
 
 
-@pytest.mark.parametrize("name", SOURCES)
-async def test_no_source_makes_a_long_text(
-    wire: Wire, home: Path, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_source_makes_a_long_text(wire: Wire, home: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    definition, write = SOURCES[name]
-    source = f"source.{ {'excel': 'xlsx'}.get(definition['source']['format'], 'csv') }"
-    write(home / source)
-    answer = await wire.ask("PUT", "/v1/flows/people/versions/v9", json={**definition, "version": "v9"})
-    assert answer.status in (200, 201), answer.document
-    body = {"flow_version": "people:v9", "source_path": source, "dry_run": True, "limit": 0}
-    for run in (
-        (await wire.ask("POST", "/v1/runs", json=body)).document,
-        await wire.run("people:v9", source),
-    ):
-        assert max(map(len, texts(run))) <= LIMIT
-        assert len(json.dumps(run)) < 16_000
-        assert "\0" not in json.dumps(run)
-        said = run["metadata"]["error_message"] or ""
-        assert not [char for char in said if ord(char) < 32 and char != "\n"]
-    assert all(len(line) < 2000 for line in caplog.messages)
+    for n, (name, (definition, write)) in enumerate(SOURCES.items(), 9):
+        source = f"source{n}.{ {'excel': 'xlsx'}.get(definition['source']['format'], 'csv') }"
+        write(home / source)
+        answer = await wire.ask(
+            "PUT", f"/v1/flows/people/versions/v{n}", json={**definition, "version": f"v{n}"}
+        )
+        assert answer.status == 201, answer.document
+        body = {"flow_version": f"people:v{n}", "source_path": source, "dry_run": True, "limit": 0}
+        for run in (
+            (await wire.ask("POST", "/v1/runs", json=body)).document,
+            await wire.run(f"people:v{n}", source),
+        ):
+            assert max(map(len, texts(run))) <= LIMIT, name
+            assert len(json.dumps(run)) < 16_000
+            assert "\0" not in json.dumps(run)
+            said = run["metadata"]["error_message"] or ""
+            assert not [char for char in said if ord(char) < 32 and char != "\n"]
+        assert all(len(line) < 2000 for line in caplog.messages)
 
 
 @pytest.mark.thorough
@@ -174,15 +173,17 @@ LONG: dict[str, Request] = {
 }
 
 
-@pytest.mark.parametrize("name", LONG)
-async def test_no_request_makes_a_long_answer(server: lume_local.Server, wire: Wire, name: str) -> None:
-    method, path, options = LONG[name]
-    async with wire.session.request(method, path, **options) as response:
-        body = await response.read()
-    assert response.status >= 400
-    document = json.loads(body)
-    assert max(map(len, texts(document))) <= LIMIT
-    assert len(body) < 4000
+async def test_no_request_makes_a_long_answer(server: lume_local.Server, wire: Wire) -> None:
+    for name, (method, path, options) in LONG.items():
+        async with wire.session.request(method, path, **options) as response:
+            body = await response.read()
+        assert response.status >= 400, name
+        document = json.loads(body)
+        assert max(map(len, texts(document))) <= LIMIT, name
+        assert len(body) < 4000, name
+        detail = document["detail"]
+        if HUGE_URL in path and "xxx" in detail:
+            assert re.search(r" … \([\d,]+ characters\) … ", detail), detail
 
 
 async def test_an_exception_of_the_client_is_short() -> None:
@@ -196,23 +197,3 @@ async def test_an_exception_of_the_client_is_short() -> None:
     assert len(str(error)) <= LIMIT
     assert "(1,000,002 characters)" in str(error)
     assert "\0" not in str(error)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        f"/v1/runs?status={'x' * 2000}",
-        f"/v1/runs?{'x' * 2000}=1",
-        f"/v1/runs/{'x' * 2000}",
-        f"/v1/flows/people/versions/{'x' * 2000}",
-        f"/v1/uploads/{'x' * 2000}",
-        f"/{'x' * 2000}",
-    ],
-    ids=lambda path: path.replace("x" * 2000, "…"),
-)
-async def test_what_is_left_out_of_a_problem_is_counted(wire: Wire, path: str) -> None:
-    method = "PUT" if path.startswith("/v1/uploads") else "GET"
-    answer = await wire.ask(method, path)
-    detail = answer.document["detail"]
-    assert len(detail) <= LIMIT
-    assert "xxx" not in detail or re.search(r" … \(2,\d{3} characters\) … ", detail), detail

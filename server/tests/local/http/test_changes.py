@@ -9,8 +9,6 @@ from local.wire import Wire
 
 from lume_local._http import run_operations
 
-pytestmark = pytest.mark.usefixtures("each_state")
-
 
 async def start_of(wire: Wire) -> str:
     answer = await wire.ask("GET", "/v1/changes?include=run")
@@ -36,6 +34,7 @@ async def four_ends(wire: Wire, home: Path) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.usefixtures("each_state")
 async def test_the_runs_are_as_they_are_alone(wire: Wire, home: Path) -> None:
     after = await start_of(wire)
     runs = await four_ends(wire, home)
@@ -54,7 +53,7 @@ async def test_the_runs_are_as_they_are_alone(wire: Wire, home: Path) -> None:
     assert "mended_by" in items[[item["status"] for item in items].index("PARTIAL_FAILED")]["run"]["metadata"]
 
 
-@pytest.mark.parametrize("most", [0, 3000, 10**6])
+@pytest.mark.parametrize("most", [0, 10**6])
 async def test_a_page_is_not_too_large_and_no_change_is_lost(
     wire: Wire, home: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
@@ -78,10 +77,10 @@ async def test_a_page_is_not_too_large_and_no_change_is_lost(
     ]
 
 
-@pytest.mark.parametrize("value", ["", "runs", "run,run", "RUN"])
-async def test_what_else_may_be_included(wire: Wire, value: str) -> None:
-    answer = await wire.ask("GET", "/v1/changes", params={"include": value})
-    assert (answer.status, answer.kind, answer.document["field"]) == (400, "invalid-query", "include")
+async def test_what_else_may_be_included(wire: Wire) -> None:
+    for value in ("", "runs", "run,run", "RUN"):
+        answer = await wire.ask("GET", "/v1/changes", params={"include": value})
+        assert (answer.status, answer.kind, answer.document["field"]) == (400, "invalid-query", "include")
 
 
 def test_a_key_that_gets_the_runs_may_also_get_each() -> None:

@@ -10,7 +10,7 @@ import pytest
 from local.http.test_keys import entry
 from local.http.test_listener import connection
 from local.routes import ROUTES, needed
-from local.wire import SPEC, Wire, check
+from local.wire import SPEC, Answer, Wire, check
 
 import lume_local
 from lume_local._http import front
@@ -76,47 +76,50 @@ async def unfinished(server: lume_local.Server, method: str, path: str) -> int:
         return int((await reader.readline()).split()[1])
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "described"), [pytest.param(*one, id=f"{one[0]} {one[1]}") for one in operations()]
-)
 async def test_the_faults_that_a_request_may_have(
-    server: lume_local.Server,
-    method: str,
-    path: str,
-    described: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
+    server: lume_local.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place, statuses = path.format(**VALUES), set()
+    monkeypatch.setattr(limits, "AT_ONCE", 1_000_000)
     wire, reader, nobody = (Wire(server.base_url, key) for key in (server.api_key, "read", "wrong"))
-
-    async def ask(who: Wire, method: str = method, query: str = "", **options: Any) -> None:
-        answer = await who.ask(method, place + query, **options)  # which holds it against the document
-        statuses.add(str(answer.status))
-
     async with wire.session, reader.session, nobody.session:
-        if method == "PATCH" and "name" in path:
-            await wire.ask("PUT", place, data=b"", headers={"Upload-Complete": "?0"})
-            await ask(wire, data=b"x" * 1001, headers=PART)
-            await wire.ask("PUT", place, data=b"", headers={"Upload-Complete": "?0"})
-        await ask(wire, query="?nonsense=1")
-        await ask(wire, method="OPTIONS")
-        await ask(wire, data=io.BytesIO(b"x" * 1_100_000))
-        await ask(wire, data=b"x", headers={"Content-Encoding": "gzip"})
-        await ask(nobody)
-        await ask(reader, headers={"Content-Encoding": "gzip"})
-        with monkeypatch.context() as patch:
-            patch.setattr(front, "BODY_LIMIT", 0.01)
-            patch.setattr(front, "CHUNK_LIMIT", 0.01)
-            statuses.add(str(await unfinished(server, method, place)))
-        with monkeypatch.context() as patch:
-            patch.setattr(limits, "LONGEST", -1e9)
+        for method, path, described in operations():
+            place, statuses = path.format(**VALUES), set[str]()
+
+            async def ask(
+                who: Wire, method: str = method, place: str = place, seen: set[str] = statuses, **options: Any
+            ) -> Answer:
+                answer = await who.ask(method, place, **options)  # which holds it against the document
+                seen.add(str(answer.status))
+                return answer
+
+            if method == "PATCH" and "name" in path:
+                await wire.ask("PUT", place, data=b"", headers={"Upload-Complete": "?0"})
+                await ask(wire, data=b"x" * 1001, headers=PART)
+                await wire.ask("PUT", place, data=b"", headers={"Upload-Complete": "?0"})
+            assert (await ask(wire, place=f"{place}?nonsense=1")).kind == "invalid-query", (method, path)
+            assert (await ask(wire, "OPTIONS")).headers["Allow"] == allowed(path), path
+            await ask(wire, data=io.BytesIO(b"x" * 1_100_000))
+            await ask(wire, data=b"x", headers={"Content-Encoding": "gzip"})
             await ask(nobody)
-        for error in (RuntimeError("broken"), StoreUnavailable("away")):
+            await ask(reader, headers={"Content-Encoding": "gzip"})
             with monkeypatch.context() as patch:
-                patch.setattr(front, "_ask", raising(error))
-                await ask(wire)
-    assert statuses & FAULTS == set(described["responses"]) & FAULTS
-    assert ("403" in statuses) is (needed(method, path) > Role.READ)
+                patch.setattr(front, "BODY_LIMIT", 0.01)
+                patch.setattr(front, "CHUNK_LIMIT", 0.01)
+                statuses.add(str(await unfinished(server, method, place)))
+            with monkeypatch.context() as patch:
+                patch.setattr(limits, "LONGEST", -1e9)
+                await ask(nobody)
+            for error in (RuntimeError("broken"), StoreUnavailable("away")):
+                with monkeypatch.context() as patch:
+                    patch.setattr(front, "_ask", raising(error))
+                    await ask(wire)
+            assert statuses & FAULTS == set(described["responses"]) & FAULTS, (method, path)
+            assert ("403" in statuses) is (needed(method, path) > Role.READ), (method, path)
+
+
+def allowed(path: str) -> str:
+    methods = {method for method, other, _ in operations() if other == path}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
 
 def raising(error: Exception) -> Any:
@@ -126,22 +129,22 @@ def raising(error: Exception) -> Any:
     return ask
 
 
-@pytest.mark.parametrize("path", sorted({path for method, path, _ in operations() if method == "GET"}))
-async def test_a_head_is_answered_as_a_get_without_the_body(server: lume_local.Server, path: str) -> None:
-    wire, place = Wire(server.base_url, server.api_key), path.format(**VALUES)
-    asked = wire.session.get(place), wire.session.head(place), wire.session.get(place)
-    async with wire.session, asked[0] as got, asked[1] as head, asked[2] as again:
-        assert (head.status, await head.read()) == (got.status, b"")
-        assert {*head.headers} == {*got.headers}
-        assert head.headers["Content-Type"] == got.headers["Content-Type"]
-        # Some texts grow meanwhile, as that of the health with the first backup.
-        lengths = {len(await got.read()), len(await again.read())}
-        assert int(head.headers["Content-Length"]) in lengths
+async def test_a_head_is_answered_as_a_get_without_the_body(server: lume_local.Server) -> None:
+    wire = Wire(server.base_url, server.api_key)
+    async with wire.session as http:
+        for path in sorted({path for method, path, _ in operations() if method == "GET"}):
+            place = path.format(**VALUES)
+            async with http.get(place) as got, http.head(place) as head, http.get(place) as again:
+                assert (head.status, await head.read()) == (got.status, b""), path
+                assert {*head.headers} == {*got.headers}, path
+                assert head.headers["Content-Type"] == got.headers["Content-Type"], path
+                # Some texts grow meanwhile, as that of the health with the first backup.
+                lengths = {len(await got.read()), len(await again.read())}
+                assert int(head.headers["Content-Length"]) in lengths, path
 
 
 def test_what_the_document_does_not_describe_is_found() -> None:
     """The check that every test uses can fail."""
-    from local.wire import Answer
     from multidict import CIMultiDict
 
     fine = {

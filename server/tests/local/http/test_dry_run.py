@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import pytest
 from local.flows import slow_rows
 from local.servers import serve
 from local.wire import Answer, Wire
@@ -66,31 +65,11 @@ async def test_it_takes_no_key_and_no_claim(wire: Wire) -> None:
     assert (await wire.submit("people:v1", "people.csv", key="k-1")).document["id"] == first.document["id"]
 
 
-@pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 1), (2, 2), (1000, 3)])
-async def test_the_limit_is_of_the_rows_in_the_answer(wire: Wire, limit: int, count: int) -> None:
-    run = (await dry(wire, "people.csv", limit=limit)).document
-    assert len(run["rows"]["mapped"]) == count
-    assert run["metadata"]["metrics"]["rows_mapped"] == 3
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"dry_run": True, "limit": -1},
-        {"dry_run": True, "limit": 1001},
-        {"dry_run": True, "limit": 1.5},
-        {"dry_run": True, "limit": True},
-        {"dry_run": True, "limit": "5"},
-        {"dry_run": True, "limit": None},
-        {"dry_run": False, "limit": 5},
-        {"limit": 5},
-        {"dry_run": 1},
-    ],
-)
-async def test_what_makes_no_sense_is_refused(wire: Wire, fields: dict[str, Any]) -> None:
-    answer = await wire.submit("people:v1", "people.csv", **fields)
-    assert (answer.status, answer.kind) == (422, "invalid-field")
-    assert (await wire.ask("GET", "/v1/runs")).document["items"] == []
+async def test_the_limit_is_of_the_rows_in_the_answer(wire: Wire) -> None:
+    for limit, count in ((0, 0), (1, 1), (2, 2), (1000, 3)):
+        run = (await dry(wire, "people.csv", limit=limit)).document
+        assert len(run["rows"]["mapped"]) == count, (limit, count)
+        assert run["metadata"]["metrics"]["rows_mapped"] == 3
 
 
 async def test_all_else_is_checked_as_ever(wire: Wire) -> None:

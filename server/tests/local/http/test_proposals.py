@@ -111,9 +111,10 @@ async def test_an_upload_is_a_sample(wire: Wire) -> None:
     assert found["samples"][0]["columns"] == ["Kd-Nr", "E-Mail", "Alter"]
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "kind", "words"),
-    [
+async def test_what_is_refused(wire: Wire, home: Path) -> None:
+    (home / "empty.csv").write_text("")
+    (home / "a.pdf").write_bytes(b"%PDF-1.7\n")
+    for body, status, kind, words in (
         ({}, 422, "invalid-field", "samples: must be a list of 1 to 20"),
         ({"samples": []}, 422, "invalid-field", "samples"),
         ({"samples": ["people.csv"] * 21}, 422, "invalid-field", "samples"),
@@ -138,17 +139,10 @@ async def test_an_upload_is_a_sample(wire: Wire) -> None:
         ({"samples": ["people.csv"], "layout": "a b"}, 422, "invalid-field", "can't name a layout"),
         ({"samples": ["empty.csv"]}, 422, "invalid-field", "is empty"),
         ({"samples": ["a.pdf"]}, 422, "invalid-field", "a PDF document"),
-    ],
-    ids=str,
-)
-async def test_what_is_refused(
-    wire: Wire, home: Path, body: dict[str, Any], status: int, kind: str, words: str
-) -> None:
-    (home / "empty.csv").write_text("")
-    (home / "a.pdf").write_bytes(b"%PDF-1.7\n")
-    answer = await propose(wire, **body)
-    assert (answer.status, answer.kind) == (status, kind)
-    assert words in answer.document["detail"]
+    ):
+        answer = await propose(wire, **body)
+        assert (answer.status, answer.kind) == (status, kind), words
+        assert words in answer.document["detail"]
 
 
 async def test_a_flow_that_is_not_there_is_reported(wire: Wire) -> None:

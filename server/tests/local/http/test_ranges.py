@@ -42,13 +42,11 @@ async def test_parts(wire: Wire, output: tuple[str, bytes]) -> None:
             assert part.headers["ETag"] == tag
 
 
-@pytest.mark.parametrize("wanted", ["bytes=a-b", "lines=1-2", "bytes=5-2", "bytes=0-1,3-4", ""])
-async def test_a_range_that_can_not_be_read_is_ignored(
-    wire: Wire, output: tuple[str, bytes], wanted: str
-) -> None:
-    path, content = output
-    async with wire.session.get(path, headers={"Range": wanted}) as whole:
-        assert (whole.status, await whole.read()) == (200, content)
+async def test_a_range_that_can_not_be_read_is_ignored(wire: Wire, output: tuple[str, bytes]) -> None:
+    for wanted in ("bytes=a-b", "lines=1-2", "bytes=5-2", "bytes=0-1,3-4", ""):
+        path, content = output
+        async with wire.session.get(path, headers={"Range": wanted}) as whole:
+            assert (whole.status, await whole.read()) == (200, content), wanted
 
 
 async def test_a_range_after_the_end(wire: Wire, output: tuple[str, bytes]) -> None:

@@ -75,7 +75,6 @@ async def test_statistics(wire: Wire) -> None:
     assert (await wire.ask("GET", "/v1/statistics?since=2999-01-01T00:00:00Z")).document == {"items": []}
 
 
-@pytest.mark.usefixtures("each_state")
 async def test_outputs_are_downloaded_as_they_are(wire: Wire, two: list[dict[str, Any]]) -> None:
     mixed = two[0]
     for output in ("mapped", "rejects"):
@@ -91,7 +90,6 @@ async def test_outputs_are_downloaded_as_they_are(wire: Wire, two: list[dict[str
             assert response.headers["Content-Length"] == str(len(content))
 
 
-@pytest.mark.usefixtures("each_state")
 async def test_an_output_that_is_not_there(wire: Wire, two: list[dict[str, Any]]) -> None:
     mixed, good = two
     places = mixed["metadata"]["target_locations"]
@@ -107,7 +105,6 @@ async def test_an_output_that_is_not_there(wire: Wire, two: list[dict[str, Any]]
         assert (await wire.ask("GET", path)).kind == kind
 
 
-@pytest.mark.usefixtures("each_state")
 async def test_a_link_out_of_the_roots_is_not_followed(wire: Wire, two: list[dict[str, Any]]) -> None:
     place = Path(two[0]["metadata"]["target_locations"]["rejects"])
     place.unlink()
@@ -126,7 +123,6 @@ async def test_an_output_in_a_database_is_not_for_download(
     assert (answer.status, answer.kind) == (422, "not-supported")
 
 
-@pytest.mark.usefixtures("each_state")
 async def test_deliveries_do_not_show_what_is_secret_in_their_url(home: Path) -> None:
     (home / "flows" / "people.v1.toml").write_text(PEOPLE)
     async with (
@@ -147,7 +143,6 @@ async def test_deliveries_do_not_show_what_is_secret_in_their_url(home: Path) ->
     }
 
 
-@pytest.mark.usefixtures("each_state")
 async def test_a_run_without_a_webhook_has_no_deliveries(wire: Wire, two: list[dict[str, Any]]) -> None:
     assert (await wire.ask("GET", f"/v1/runs/{two[0]['id']}/deliveries")).document == {"items": []}
     assert (await wire.ask("GET", "/v1/runs/none/deliveries")).status == 404
@@ -168,7 +163,6 @@ async def test_a_run_and_its_mends_name_each_other(wire: Wire, home: Path, two: 
     assert answer.headers["ETag"] != (await wire.get(mend["id"])).headers["ETag"]
 
 
-@pytest.mark.usefixtures("each_state")
 async def test_a_run_is_dismissed_with_a_reason(wire: Wire, home: Path, two: list[dict[str, Any]]) -> None:
     path = f"/v1/runs/{two[0]['id']}/dismiss"
     for body, field in (
@@ -193,7 +187,6 @@ async def test_a_run_is_dismissed_with_a_reason(wire: Wire, home: Path, two: lis
     await wire.ask("POST", f"/v1/runs/{slow}/cancel")
 
 
-@pytest.mark.usefixtures("each_state")
 async def test_a_source_without_rows_is_warned_about(wire: Wire, home: Path) -> None:
     (home / "empty.csv").write_text("id,Email,Age\n")
     run = await wire.run("people:v1", "empty.csv")

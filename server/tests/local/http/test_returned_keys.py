@@ -67,7 +67,6 @@ def reasons(run: dict[str, Any]) -> dict[str, int]:
     return found
 
 
-@pytest.mark.usefixtures("each_state")
 async def test_a_repeat_that_is_resubmitted_is_rejected_again(wire: Wire, home: Path) -> None:
     await registered(wire)
     run = await first_run(wire, home)
@@ -79,7 +78,6 @@ async def test_a_repeat_that_is_resubmitted_is_rejected_again(wire: Wire, home: 
     assert (await ids(wire, again), reasons(again)) == ([5], {REPEATS: 1})
 
 
-@pytest.mark.usefixtures("each_state")
 async def test_a_replay_and_its_dry_run(wire: Wire, home: Path) -> None:
     await registered(wire)
     await first_run(wire, home)
@@ -154,7 +152,6 @@ async def test_each_row_is_compared_with_its_own_source(wire: Wire, home: Path) 
         assert (await ids(wire, again), reasons(again)) == ([9], {REPEATS: 1})
 
 
-@pytest.mark.usefixtures("each_state")
 async def test_rejects_of_a_replay_of_several_sources_are_corrected(wire: Wire, home: Path) -> None:
     await registered(wire)
     for name, rows in {"may": "1,a@b.org,Ulm\n2,no,Bonn\n", "june": "2,a@b.org,Ulm\n1,no,Hof\n"}.items():
@@ -175,7 +172,6 @@ async def test_rejects_of_a_replay_of_several_sources_are_corrected(wire: Wire, 
     assert (await ids(wire, again), reasons(again)) == ([5], {REPEATS: 2})
 
 
-@pytest.mark.usefixtures("each_state")
 async def test_a_row_whose_first_output_is_gone_is_held_back(wire: Wire, home: Path) -> None:
     await registered(wire)
     run = await first_run(wire, home)

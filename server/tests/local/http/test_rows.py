@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import pytest
 from local.flows import slow_rows
 from local.wire import Wire
 
@@ -44,13 +43,17 @@ async def test_the_pages_are_those_of_the_golden_files(wire: Wire, home: Path) -
         assert answer.document == json.loads((GOLDEN / f"{part}_page.json").read_text()), part
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 100])
-async def test_every_row_comes_once_in_the_order_of_the_source(wire: Wire, home: Path, limit: int) -> None:
+async def test_every_row_comes_once_in_the_order_of_the_source(wire: Wire, home: Path) -> None:
     run = await mixed(wire, home)
-    assert [row["id"] for row in await rows(wire, run["id"], "mapped", limit)] == [1, 5]
-    rejected = await rows(wire, run["id"], "rejects", limit)
-    assert [(row["_lume_row"], row["_lume_line"]) for row in rejected] == [(2, None), (3, None), (None, 6)]
-    assert rejected[1]["Email"] == 'c,\n"d'
+    for limit in (1, 2, 3, 100):
+        assert [row["id"] for row in await rows(wire, run["id"], "mapped", limit)] == [1, 5], limit
+        rejected = await rows(wire, run["id"], "rejects", limit)
+        assert [(row["_lume_row"], row["_lume_line"]) for row in rejected] == [
+            (2, None),
+            (3, None),
+            (None, 6),
+        ]
+        assert rejected[1]["Email"] == 'c,\n"d'
 
 
 async def test_rejects_of_one_reason(wire: Wire, home: Path) -> None:
@@ -137,11 +140,11 @@ async def test_cursors_belong_to_their_request(wire: Wire, home: Path) -> None:
         assert answer.status in (400, 409), answer.document
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "offset=3", "limit=1&limit=2"])
-async def test_queries_that_make_no_sense_are_refused(wire: Wire, query: str) -> None:
+async def test_queries_that_make_no_sense_are_refused(wire: Wire) -> None:
     run = await wire.run("people:v1", "people.csv")
-    answer = await wire.ask("GET", f"/v1/runs/{run['id']}/mapped?{query}")
-    assert (answer.status, answer.kind) == (400, "invalid-query")
+    for query in ("limit=0", "limit=1001", "offset=3", "limit=1&limit=2"):
+        answer = await wire.ask("GET", f"/v1/runs/{run['id']}/mapped?{query}")
+        assert (answer.status, answer.kind) == (400, "invalid-query"), query
 
 
 async def test_ndjson_outputs_and_a_head_request(wire: Wire, home: Path) -> None:
