@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from cli.shell import Shell, Started
@@ -17,16 +16,13 @@ from lume_cli._output.text import short
 from lume_sync import Client, LumeRun
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_goes_on(
-    shell: Shell, slow_source: Callable[[], str], client: Client, number: signal.Signals
-) -> None:
+def test_an_interrupted_run_goes_on(shell: Shell, slow_source: Callable[[], str], client: Client) -> None:
     started = shell.start("run", "slow:v1", slow_source(), "--wait")
     started.until(lambda: "TRANSFORMING" in started.err)
-    started.signal(number)
+    started.signal(signal.SIGTERM)
     done = started.end()
     run_id = done.out.strip()
-    assert done.code == 128 + number
+    assert done.code == 143
     assert done.err.endswith(f"the run keeps running; resume with `lume wait {short(run_id)}`\n")
     assert not client.run_status(run_id).is_terminal
 
@@ -113,26 +109,3 @@ def test_a_second_ctrl_c_ends_the_process_at_once(shell: Shell) -> None:
         started.until(lambda: "cleaning" in started.out)
         started.signal(signal.SIGINT)
         assert started.end().code == 130
-
-
-@pytest.mark.thorough
-def test_serve_ends_in_order_when_it_is_told_to(shell: Shell, home: Path, tmp_path: Path) -> None:
-    started = shell.start("serve", "--flows", str(home / "flows"), "--root", str(home))
-    started.until(lambda: "LUME_API_KEY" in started.err and "\n" in started.out)
-    exports = [line.split()[1] for line in started.err.splitlines() if "export" in line]
-    variables = dict(line.split("=", 1) for line in exports)
-    assert started.out.strip() == variables["LUME_BASE_URL"]
-    doctor = shell.lume("doctor", **variables)
-    assert doctor.code == 0, doctor.out
-    started.signal(signal.SIGTERM)
-    done = started.end()
-    assert (done.code, done.err.splitlines()[-1]) == (0, "lume: stopped")
-    assert (tmp_path / ".lume").is_dir()
-
-
-def test_serve_tells_a_mistake_in_a_flow(shell: Shell, tmp_path: Path) -> None:
-    (tmp_path / "flows").mkdir()
-    (tmp_path / "flows" / "bad.toml").write_text('flow = "bad"\nversion = "v1"\n')
-    done = shell.lume("serve")
-    assert (done.code, done.out) == (1, "")
-    assert "bad.toml: columns: is missing" in done.err

@@ -96,28 +96,25 @@ def test_an_unknown_profile_names_those_that_are_there(no_server: Path) -> None:
         found(profile="prod")
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
-def test_a_key_that_others_can_read_is_warned_of(no_server: Path, mode: int) -> None:
-    path = write(CONFIG, mode)
-    assert found()[1] == [f"{path} contains an API key and is readable by others: chmod 600 {path}"]
-    write('[default]\nbase_url = "http://lume.test"\n', mode)
-    assert found()[1] == []
+def test_a_key_that_others_can_read_is_warned_of(no_server: Path) -> None:
+    for mode in (0o640, 0o604, 0o644):
+        path = write(CONFIG, mode)
+        assert found()[1] == [f"{path} contains an API key and is readable by others: chmod 600 {path}"], mode
+        write('[default]\nbase_url = "http://lume.test"\n', mode)
+        assert found()[1] == []
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
+def test_mistakes_in_the_file(no_server: Path) -> None:
+    for text, problem in (
         ("default = 1", r"write \[default\]"),
         ("[default]\napi_key = 7", "must be a quoted string"),
         ("[default]\nrequest_timeout = '7'", "must be a number"),
         ("[default]\nrequest_timeout = true", "must be a number"),
         ("[default", "is not valid TOML"),
-    ],
-)
-def test_mistakes_in_the_file(no_server: Path, text: str, problem: str) -> None:
-    write(text)
-    with pytest.raises(ConfigurationError, match=problem):
-        found()
+    ):
+        write(text)
+        with pytest.raises(ConfigurationError, match=problem):
+            found()
 
 
 def test_a_setting_that_is_none_is_warned_of(no_server: Path) -> None:

@@ -101,28 +101,27 @@ def test_no_settings_at_all(doctor: Ask) -> None:
     assert "LUME_BASE_URL" in found["url"]["fix"]
 
 
-@pytest.mark.parametrize(
-    ("date", "word"),
-    [("Tue, 01 Jan 2030 00:00:00 GMT", "behind"), ("Wed, 01 Jan 2020 00:00:00 GMT", "ahead of")],
-)
-def test_a_clock_that_is_wrong(doctor: Ask, date: str, word: str) -> None:
-    with service(date=date) as url:
-        code, found = doctor(LUME_BASE_URL=url)
-    assert (code, found["clock"]["state"], found["access"]["state"]) == (1, "fail", "ok")
-    assert word in found["clock"]["message"]
-    assert "fix" in found["clock"]
+def test_a_clock_that_is_wrong(doctor: Ask) -> None:
+    for date, word in (
+        ("Tue, 01 Jan 2030 00:00:00 GMT", "behind"),
+        ("Wed, 01 Jan 2020 00:00:00 GMT", "ahead of"),
+    ):
+        with service(date=date) as url:
+            code, found = doctor(LUME_BASE_URL=url)
+        assert (code, found["clock"]["state"], found["access"]["state"]) == (1, "fail", "ok"), (date, word)
+        assert word in found["clock"]["message"]
+        assert "fix" in found["clock"]
 
 
-@pytest.mark.parametrize("date", ["", "yesterday"])
-def test_a_service_that_tells_no_time(doctor: Ask, date: str) -> None:
-    with service(date=date) as url:
-        code, found = doctor(LUME_BASE_URL=url)
-    assert (code, found["clock"]["state"]) == (0, "warn")
+def test_a_service_that_tells_no_time(doctor: Ask) -> None:
+    for date in ("", "yesterday"):
+        with service(date=date) as url:
+            code, found = doctor(LUME_BASE_URL=url)
+        assert (code, found["clock"]["state"]) == (0, "warn"), date
 
 
-@pytest.mark.parametrize(
-    ("health", "state"),
-    [
+def test_the_age_of_the_copy_of_the_state(doctor: Ask) -> None:
+    for health, state in (
         (b'{"backup_age_seconds": 3000}', "ok"),
         (b'{"backup_age_seconds": 9000}', "warn"),
         (b'{"backup_age_seconds": "old"}', None),
@@ -130,14 +129,15 @@ def test_a_service_that_tells_no_time(doctor: Ask, date: str) -> None:
         (b'{"status": "ok"}', None),
         (b"[]", None),
         (b"<html>", None),
-        (b"", None),
-    ],
-)
-def test_the_age_of_the_copy_of_the_state(doctor: Ask, health: bytes, state: str | None) -> None:
-    with service(health=health) as url:
-        code, found = doctor(LUME_BASE_URL=url)
-    assert (code, found.get("backup", {}).get("state")) == (0, state)
-    assert state != "warn" or "2 h 30 min" in found["backup"]["message"]
+        (b"[", None),
+        (b'{"waiting": 1}', None),
+        (b'{"waiting": [1]}', None),
+    ):
+        with service(health=health) as url:
+            code, found = doctor(LUME_BASE_URL=url)
+        assert (code, found.get("backup", {}).get("state")) == (0, state), health
+        assert "waiting" not in found
+        assert state != "warn" or "2 h 30 min" in found["backup"]["message"]
 
 
 def test_what_waits_elsewhere_is_a_warning(doctor: Ask) -> None:
@@ -145,13 +145,6 @@ def test_what_waits_elsewhere_is_a_warning(doctor: Ask) -> None:
         code, found = doctor(LUME_API_KEY="key", LUME_BASE_URL=url)
     assert (code, found["waiting"]["state"]) == (0, "warn")
     assert found["waiting"]["message"] == "recovering runs: 1 run waits (run_1)"
-
-
-@pytest.mark.parametrize("health", [b"", b"[", b"[]", b'{"waiting": 1}', b'{"waiting": [1]}'])
-def test_a_health_check_with_any_body(doctor: Ask, health: bytes) -> None:
-    with service(health=health) as url:
-        code, found = doctor(LUME_API_KEY="key", LUME_BASE_URL=url)
-    assert (code, "waiting" in found) == (0, False)
 
 
 def test_a_service_that_is_something_else(doctor: Ask) -> None:
@@ -170,15 +163,8 @@ def test_a_redirect_names_the_other_place(doctor: Ask) -> None:
     assert "https://new.test/" in found["service"]["message"]
 
 
-def test_a_service_that_is_down(doctor: Ask) -> None:
-    with service(503) as url:
-        code, found = doctor(LUME_BASE_URL=url)
-    assert (code, found["service"]["state"], "access" in found) == (1, "fail", False)
-
-
-@pytest.mark.parametrize(
-    ("body", "text"),
-    [
+def test_why_a_service_can_not_work(doctor: Ask) -> None:
+    for body, text in (
         (
             b'{"status": 503, "detail": "the disk is\\u001b[2J full"}',
             "GET /healthz returned 503: the disk is[2J full",
@@ -186,12 +172,10 @@ def test_a_service_that_is_down(doctor: Ask) -> None:
         (b'{"detail": 1}', "GET /healthz returned 503"),
         (b"<html>", "GET /healthz returned 503"),
         (b'{"detail": "' + b"x" * 9000 + b'"}', "GET /healthz returned 503: " + "x" * 500),
-    ],
-)
-def test_why_a_service_can_not_work(doctor: Ask, body: bytes, text: str) -> None:
-    with service(503, health=body) as url:
-        code, found = doctor(LUME_BASE_URL=url)
-    assert (code, found["service"]["message"]) == (1, text)
+    ):
+        with service(503, health=body) as url:
+            code, found = doctor(LUME_BASE_URL=url)
+        assert (code, found["service"]["message"]) == (1, text), (body, text)
 
 
 def test_nobody_listens(doctor: Ask) -> None:

@@ -81,11 +81,6 @@ def test_a_file_outside_of_the_roots_is_uploaded(shell: Shell, tmp_path: Path) -
     assert (done.code, "SUCCEEDED" in done.err) == (0, True), done.err
 
 
-def test_a_file_that_is_not_there_is_wrong_usage(shell: Shell) -> None:
-    done = shell.lume("run", "people:v1", "nowhere.csv", "--upload")
-    assert (done.code, "--upload: nowhere.csv does not exist" in done.err) == (2, True)
-
-
 def test_what_is_sent_is_shown_at_a_terminal_only(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(PEOPLE_CSV)
     seen = shell.screen("run", "people:v1", "mine.csv", "--upload", "--wait", width=120)

@@ -183,14 +183,6 @@ def test_a_cancel_of_a_run_that_has_ended_says_so(
     assert client.run_status(ended.id).status == "SUCCEEDED"
 
 
-def test_watch_tells_each_change_as_a_line(shell: Shell, source: Callable[..., str], client: Client) -> None:
-    runs = [client.run("people:v1", source()) for _ in range(3)]
-    done = shell.lume("watch", *(run.id for run in runs))
-    assert done.code == 0
-    ends = [line.split()[2] for line in done.out.splitlines() if line.endswith("SUCCEEDED")]
-    assert sorted(ends) == sorted(short(run.id) for run in runs)
-
-
 def test_watch_ends_with_what_came_of_each_run(
     shell: Shell, source: Callable[..., str], client: Client
 ) -> None:
@@ -219,18 +211,6 @@ def test_status_says_why_a_run_failed(shell: Shell, client: Client) -> None:
     assert (done.code, done.out.count("\n")) == (0, 2)
     assert f"run {short(run.id)} FAILED" in done.err
     assert str(run.error_message) in done.err
-
-
-def test_a_run_that_is_late_is_named_once(shell: Shell, slow_run: LumeRun) -> None:
-    done = shell.lume("wait", slow_run.id, "--timeout", "200ms")
-    (error,) = [line for line in done.err.splitlines() if line.startswith("error: ")]
-    assert error.count(slow_run.id) == 1
-
-
-def test_watch_stops_after_its_timeout(shell: Shell, slow_run: LumeRun) -> None:
-    done = shell.lume("watch", slow_run.id, "--timeout", "500ms", "-o", "ndjson")
-    assert done.code == 124
-    assert slow_run.id in done.err
 
 
 def test_show_tells_rows_reasons_and_places(shell: Shell, source: Callable[..., str], client: Client) -> None:
@@ -272,11 +252,6 @@ def test_an_id_that_is_too_short_says_how_long_one_is(
         done = shell.lume(command, short(run.id)[:7])
         assert done.code == 1
         assert "a short id needs at least its first 8 characters" in done.err
-
-
-def test_a_folder_is_no_file_to_upload(shell: Shell) -> None:
-    done = shell.lume("run", "people:v1", ".", "--upload")
-    assert (done.code, "--upload: . is a folder: pass a file in it" in done.err) == (2, True)
 
 
 def test_no_advice_to_force_what_is_in_progress(shell: Shell, slow_run: LumeRun) -> None:

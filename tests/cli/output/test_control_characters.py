@@ -116,8 +116,7 @@ def sent(done: Done) -> list[str]:
     return [text for text in SENT if text in done.out + done.err]
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("line", NAMING)
+@pytest.mark.parametrize("line", ["run people:v1 @.csv --wait", "show RUN", "rejects RUN", "list -o ndjson"])
 def test_a_pipe_gets_what_can_be_shown(shell: Shell, words: Callable[[str], list[str]], line: str) -> None:
     done = shell.lume(*words(line))
 
@@ -125,7 +124,13 @@ def test_a_pipe_gets_what_can_be_shown(shell: Shell, words: Callable[[str], list
     assert "Traceback" not in done.err or "-v" in line
 
 
-@pytest.mark.parametrize("line", [*NAMING, "list -o sources", "list -o ids", "rejects RUN -o csv"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(pytest.param(line, marks=[pytest.mark.thorough] * (n % 3 > 0)) for n, line in enumerate(NAMING)),
+        *("list -o sources", "list -o ids", "rejects RUN -o csv"),
+    ],
+)
 def test_a_terminal_is_not_driven(shell: Shell, words: Callable[[str], list[str]], line: str) -> None:
     done = shell.screen(*words(line), width=300)
 

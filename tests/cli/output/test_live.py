@@ -1,6 +1,5 @@
 """What a terminal shows: displays that leave nothing behind, plain text where it has to be plain."""
 
-import os
 import re
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cli.shell import DEADLINE, LUME, Shell
+from cli.shell import DEADLINE, Shell
 from components import component
 from local.flows import PEOPLE_CSV
 
@@ -28,14 +27,14 @@ def test_a_terminal_gets_colours(shell: Shell, source: Callable[..., str], clien
     assert short(run.id) in done.out
 
 
-@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_no_colours_where_they_are_not_wanted(
-    shell: Shell, source: Callable[..., str], client: Client, variables: dict[str, str]
+    shell: Shell, source: Callable[..., str], client: Client
 ) -> None:
     run = client.run("people:v1", source()).wait(10)
-    done = shell.screen("status", run.id, width=200, **variables)
-    assert "SUCCEEDED" in done.out
-    assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", done.out)
+    for variables in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        done = shell.screen("status", run.id, width=200, **variables)
+        assert "SUCCEEDED" in done.out, variables
+        assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", done.out)
 
 
 def test_a_dumb_terminal_gets_lines_instead_of_a_display(shell: Shell, source: Callable[..., str]) -> None:
@@ -52,28 +51,29 @@ def test_a_display_hides_and_shows_the_cursor_again(shell: Shell, source: Callab
     assert "SUCCEEDED in" in done.out
 
 
-@pytest.mark.parametrize("command", ["status", "watch", "wait"])
 def test_a_narrow_terminal_loses_no_part_of_an_id(
-    shell: Shell, source: Callable[..., str], client: Client, command: str
+    shell: Shell, source: Callable[..., str], client: Client
 ) -> None:
     run = client.run("people:v1", source()).wait(10)
-    done = shell.screen(command, run.id, width=24, NO_COLOR="1")
-    assert done.code == 0
-    assert "Traceback" not in done.out
-    table = done.out[done.out.rindex("RUN") :]  # the one that stays, below the display
-    assert table.splitlines()[1].split()[0] == short(run.id)
+    for command in ("status", "watch", "wait"):
+        done = shell.screen(command, run.id, width=24, NO_COLOR="1")
+        assert done.code == 0, command
+        assert "Traceback" not in done.out
+        table = done.out[done.out.rindex("RUN") :]  # the one that stays, below the display
+        assert table.splitlines()[1].split()[0] == short(run.id)
 
 
-@pytest.mark.parametrize("command", ["status", "watch", "wait"])
 def test_an_id_is_not_broken_where_the_terminal_is_wide_enough(
-    shell: Shell, home: Path, client: Client, command: str
+    shell: Shell, home: Path, client: Client
 ) -> None:
-    name = f"{command}_{'long' * 30}.csv"
+    name = f"{'long' * 30}.csv"
     (home / name).write_text(PEOPLE_CSV)
     run = client.run("people:v1", name, force_rerun=True).wait(10)
-    done = shell.screen(command, run.id, width=100, NO_COLOR="1")
-    table = done.out[done.out.rindex("RUN") :]
-    assert [line.split()[0] for line in table.splitlines()[1:2]] == [short(run.id)]
+    assert name in shell.screen("status", run.id).out  # the terminal wraps it: no line break is in it
+    for command in ("status", "watch", "wait"):
+        done = shell.screen(command, run.id, width=100, NO_COLOR="1")
+        table = done.out[done.out.rindex("RUN") :]
+        assert [line.split()[0] for line in table.splitlines()[1:2]] == [short(run.id)], command
 
 
 def test_tables_fit_into_80_columns(shell: Shell, home: Path, client: Client) -> None:
@@ -84,41 +84,6 @@ def test_tables_fit_into_80_columns(shell: Shell, home: Path, client: Client) ->
         table = COLOUR.sub("", done.out[done.out.rindex("RUN ") :]).splitlines()
         assert max(map(len, table)) < 80
         assert [line.split()[-1] for line in table] == ["SOURCE", "customers.csv"]
-
-
-def test_a_long_source_can_be_copied_whole(shell: Shell, home: Path, client: Client) -> None:
-    name = f"{'long' * 30}.csv"
-    (home / name).write_text(PEOPLE_CSV)
-    run = client.run("people:v1", name, force_rerun=True).wait(10)
-    assert name in shell.screen("status", run.id).out  # the terminal wraps it: no line break is in it
-
-
-def test_control_characters_of_others_never_reach_the_terminal(shell: Shell, client: Client) -> None:
-    run = client.run("people:v1", "none.csv", {"title": "\x1b[2J\x9b31m"}, force_rerun=True)
-    client.wait_all([run], timeout=10)
-    done = shell.screen("show", run.id, width=200)
-    assert "\x1b[2J" not in done.out
-    assert "\x9b" not in done.out
-    assert "\\u001b[2J" in done.out
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("output", ["table", "ndjson"])
-def test_a_reader_that_has_gone_is_no_error(shell: Shell, client: Client, output: str) -> None:
-    client.run("people:v1", "none.csv", force_rerun=True)
-    reader, writer = os.pipe()
-    os.close(reader)
-    try:
-        done = subprocess.run(
-            [*LUME, "list", "-o", output],
-            env=shell.variables,
-            stdout=writer,
-            stderr=subprocess.PIPE,
-            timeout=DEADLINE,
-        )
-    finally:
-        os.close(writer)
-    assert (done.returncode, done.stderr) == (141, b"")
 
 
 class Tmux:

@@ -105,12 +105,6 @@ def test_the_summary_of_a_backfill(
     check(done, "rejected because:", *(f"{reason} 2" for reason in REASONS))
 
 
-def test_without_a_terminal_each_row_is_one_line(shell: Shell, run: LumeRun) -> None:
-    header, *rows = shell.lume("rejects", run.id).out.splitlines()
-    assert header.split()[:2] == ["WHERE", "WHY"]
-    assert len(rows) == 2
-
-
 def test_blocks() -> None:
     row = {
         "_lume_row": 1234,
