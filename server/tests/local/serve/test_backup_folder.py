@@ -19,7 +19,7 @@ import pytest
 from anyio.to_thread import run_sync
 from hypothesis import given
 from hypothesis import strategies as st
-from local.flows import PEOPLE_CSV, slow_rows
+from local.flows import PEOPLE_CSV, slow_rows, write_flows
 from local.servers import process, serve
 from local.wire import Wire
 from on_posix import posix_only
@@ -52,12 +52,24 @@ unique = "ever"
 """
 
 
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a server that had a run; its backup is in `copy`."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "people.csv").write_text(PEOPLE_CSV)
+    with (
+        lume_local.serve_in_thread(write_flows(home / "flows"), home / ".lume", [home]) as server,
+        server.client() as client,
+    ):
+        client.run("people:v1", "people.csv").wait(timeout=30)
+    back_up(home / ".lume", home / "copy", outputs=True)
+    return home
+
+
 @pytest.fixture
-async def made(home: Path, tmp_path: Path) -> Backup:
-    """A backup in `copy`, of a server with a run."""
-    async with serve(home) as wire:
-        await wire.run("people:v1", "people.csv")
-    return back_up(home / ".lume", tmp_path / "copy", outputs=True)
+def copy(pristine: Path, tmp_path: Path) -> Path:
+    """This backup, for one test."""
+    return Path(shutil.copytree(pristine / "copy", tmp_path / "copy"))
 
 
 async def test_the_restore_drill(home: Path, tmp_path: Path) -> None:
@@ -160,9 +172,10 @@ async def test_values_that_are_unique_for_ever_are_known_in_the_new_place(home: 
         assert again.status == "SUCCEEDED", "a source does not repeat its own values"
 
 
-def test_a_backup_has_no_key_and_is_for_its_owner_only(made: Backup, home: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
+def test_a_backup_has_no_key_and_is_for_its_owner_only(pristine: Path, tmp_path: Path) -> None:
+    home, copy = pristine, tmp_path / "copy"
     (home / ".lume/state/server.json").write_text("{}")
+    made = back_up(home / ".lume", copy, outputs=True)
     assert sorted(str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()) == [
         *("SHA256SUMS", "backup.json"),
         *sorted(
@@ -252,11 +265,11 @@ def sha256sum(copy: Path) -> list[str]:
 
 @posix_only
 @pytest.mark.parametrize("line", [b"abc  x", b"0" * 64 + b"  /etc/passwd", b"0" * 64 + b"  uploads/../../x"])
-def test_checksums_that_are_none(made: Backup, tmp_path: Path, line: bytes) -> None:
-    sums = tmp_path / "copy/SHA256SUMS"
+def test_checksums_that_are_none(copy: Path, tmp_path: Path, line: bytes) -> None:
+    sums = copy / "SHA256SUMS"
     sums.write_bytes(sums.read_bytes() + line + b"\n")
     with pytest.raises(ConfigurationError, match="is not a backup of lume: SHA256SUMS is damaged"):
-        restore(tmp_path / "copy", tmp_path / "new")
+        restore(copy, tmp_path / "new")
 
 
 @given(
@@ -340,12 +353,12 @@ def of_a_later_release(copy: Path) -> None:
     ],
 )
 def test_a_bad_backup_is_refused_and_leaves_nothing(
-    made: Backup, tmp_path: Path, change: Callable[[Path], None], message: str
+    copy: Path, tmp_path: Path, change: Callable[[Path], None], message: str
 ) -> None:
-    change(tmp_path / "copy")
+    change(copy)
     before = set(tmp_path.iterdir())
     with pytest.raises(ConfigurationError, match=message):
-        restore(tmp_path / "copy", tmp_path / "new")
+        restore(copy, tmp_path / "new")
     assert set(tmp_path.iterdir()) == before
 
 
@@ -385,9 +398,8 @@ outputs//state/server.json outputs/./state/server.json ./state/server.json state
 
 
 @pytest.mark.parametrize("name", FOREIGN.split())
-def test_a_name_that_no_backup_has_is_refused(made: Backup, tmp_path: Path, name: str) -> None:
+def test_a_name_that_no_backup_has_is_refused(copy: Path, tmp_path: Path, name: str) -> None:
     """Also if its checksum is right: somebody may have made a backup in order to have it restored."""
-    copy = tmp_path / "copy"
     listed(copy, name)
     if "\0" not in name and not (copy / name).is_dir():
         stray(name)(copy)
@@ -418,12 +430,12 @@ def test_a_name_that_no_backup_has_is_refused(made: Backup, tmp_path: Path, name
     ],
 )
 def test_what_is_in_a_backup_beside_its_files_is_refused(
-    made: Backup, tmp_path: Path, change: Callable[[Path], None], words: str
+    copy: Path, tmp_path: Path, change: Callable[[Path], None], words: str
 ) -> None:
-    change(tmp_path / "copy")
+    change(copy)
     before = set(tmp_path.iterdir())
     with pytest.raises(ConfigurationError, match=words):
-        restore(tmp_path / "copy", tmp_path / "new/data")
+        restore(copy, tmp_path / "new/data")
     assert set(tmp_path.iterdir()) == before
 
 
@@ -445,9 +457,7 @@ async def test_files_are_restored_without_special_rights(home: Path, tmp_path: P
     assert stat.S_IMODE((tmp_path / "new/uploads/people.csv").stat().st_mode) == 0o640
 
 
-def test_a_restore_leaves_the_backup_as_it_is(made: Backup, tmp_path: Path) -> None:
-    copy = tmp_path / "copy"
-
+def test_a_restore_leaves_the_backup_as_it_is(copy: Path, tmp_path: Path) -> None:
     def content() -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
 
@@ -457,23 +467,25 @@ def test_a_restore_leaves_the_backup_as_it_is(made: Backup, tmp_path: Path) -> N
     assert content() == before
 
 
-def test_folders_that_will_not_do(made: Backup, home: Path, tmp_path: Path) -> None:
-    for to, message in ((tmp_path / "copy", "exists"), (home / ".lume/copy", "is in the data folder")):
+def test_folders_that_will_not_do(pristine: Path, copy: Path, tmp_path: Path) -> None:
+    home = pristine
+    for to, message in ((copy, "exists"), (home / ".lume/copy", "is in the data folder")):
         with pytest.raises(ConfigurationError, match=message):
             back_up(home / ".lume", to)
     with pytest.raises(ConfigurationError, match="not the data folder of a server"):
         back_up(tmp_path, tmp_path / "other")
     with pytest.raises(ConfigurationError, match="is not empty"):
-        restore(tmp_path / "copy", home / ".lume")
+        restore(copy, home / ".lume")
     with pytest.raises(ConfigurationError, match=r"is in the backup .*: name a folder elsewhere"):
-        restore(tmp_path / "copy", tmp_path / "copy/new")
+        restore(copy, copy / "new")
     with pytest.raises(ConfigurationError, match="is a mount point"):
-        restore(tmp_path / "copy", "/proc")
+        restore(copy, "/proc")
 
 
 def test_an_empty_path_is_not_the_current_folder(
-    made: Backup, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pristine: Path, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    home = pristine
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     for call, name in (
@@ -481,21 +493,21 @@ def test_an_empty_path_is_not_the_current_folder(
         (lambda: back_up(home / ".lume", ""), "to"),
         (lambda: back_up(home / ".lume", tmp_path / "other", state=""), "state"),
         (lambda: restore("", tmp_path / "other"), "backup"),
-        (lambda: restore(tmp_path / "copy", ""), "data"),
+        (lambda: restore(copy, ""), "data"),
     ):
         with pytest.raises(ConfigurationError, match=f"^{name} does not name a file or folder"):
             call()
     assert os.listdir() == []
 
 
-def test_a_full_disk_leaves_nothing(made: Backup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_nothing(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fchmod", full)
     before = set(tmp_path.iterdir())
     with pytest.raises(ConfigurationError, match=r"can't be restored to .*: the disk is full"):
-        restore(tmp_path / "copy", tmp_path / "new")
+        restore(copy, tmp_path / "new")
     assert set(tmp_path.iterdir()) == before
 
 

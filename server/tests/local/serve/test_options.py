@@ -49,8 +49,9 @@ async def verdict(home: Path, name: str, value: Any, *, in_thread: bool) -> str:
     return "" if fitting else "is accepted"
 
 
-@pytest.mark.parametrize("in_thread", [False, True], ids=["serve", "serve_in_thread"])
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize(
+    ("name", "in_thread"), [*((name, False) for name in OPTIONS), *((name, True) for name in FOLDERS)]
+)
 async def test_what_an_option_can_not_be_is_refused_at_once_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, in_thread: bool
 ) -> None:
