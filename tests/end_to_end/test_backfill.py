@@ -111,7 +111,7 @@ async def start(url: str, journal: Path, requests: int) -> ForkedProcess:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("capabilities", ["idempotency", ""])
 async def test_killed_at_random_moments_and_started_again(tmp_path: Path, capabilities: str) -> None:
-    most = 30
+    most = 10
     requests = most * A_KILL
     rng = random.Random(20260101)
     server = Server(capabilities)
