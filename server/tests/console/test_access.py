@@ -79,17 +79,23 @@ def opened(page: Any, places: dict[str, str], name: str) -> None:
         summary.click()
 
 
-# Of its rules, nearly all say the same at both widths.
-@pytest.mark.parametrize("width", [1200, pytest.param(390, marks=pytest.mark.thorough)])
-def test_axe_finds_nothing(page: Any, places: dict[str, str], width: int) -> None:
+def fits(page: Any, name: str, width: int = 390) -> None:
+    """Nothing is wider than a phone, where it stays."""
     page.set_viewport_size({"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+
+
+# Of its rules, nearly all say the same at both widths: the pages are looked at wide, what they open narrow.
+def test_axe_finds_nothing(page: Any, places: dict[str, str]) -> None:
     for name in PAGES:
+        page.set_viewport_size({"width": 1200, "height": 900})
         opened(page, places, name)
         assert violations(page) == [], name
         page.emulate_media(color_scheme="dark")
         assert violations(page, "color-contrast", "link-in-text-block") == [], name
         page.emulate_media(color_scheme="light")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        fits(page, name, 1200)
+        fits(page, name)
     settled(page, places["run"])
     page.get_by_role("button", name="Run again, forced").click()
     assert violations(page) == [], "dialog"
@@ -108,30 +114,23 @@ def test_axe_finds_nothing(page: Any, places: dict[str, str], width: int) -> Non
     assert violations(page, "color-contrast") == [], "edited rows"
     cell(page, 1, "Email").dblclick()
     assert violations(page) == [], "a cell is edited"
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    fits(page, "a cell is edited")
     settled(page, "#/inbox/people?reason=age%3A+is+above+150")
     page.locator(".others li").first.wait_for()
     assert violations(page) == [], "edits of other reasons"
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    fits(page, "edits of other reasons")
     page.emulate_media(color_scheme="light")
 
 
-def test_nothing_is_wider_than_a_phone(page: Any, places: dict[str, str]) -> None:
-    page.set_viewport_size({"width": 390, "height": 900})
-    for name in PAGES:
-        opened(page, places, name)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_at_the_door(visitor: Any, site: Site, scheme: str) -> None:
-    visitor.emulate_media(color_scheme=scheme)
+def test_axe_finds_nothing_at_the_door(visitor: Any, site: Site) -> None:
     visitor.goto(site.url)
     visitor.locator("main h1").wait_for()
-    assert violations(visitor) == []
+    for scheme in ("light", "dark"):
+        visitor.emulate_media(color_scheme=scheme)
+        assert violations(visitor) == []
 
 
-@pytest.mark.parametrize("width", [1200, 700, 390])
+@pytest.mark.parametrize("width", [700, 390])
 def test_axe_finds_nothing_where_it_is_asked_who_signs_in(visitor: Any, site: Site, width: int) -> None:
     visitor.set_viewport_size({"width": width, "height": 900})
     signed_in(visitor, site)

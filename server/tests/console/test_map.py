@@ -14,7 +14,7 @@ from local.workbooks import Sheet, written
 
 from console.conftest import profile, watched
 from console.site import Site, running
-from console.test_access import violations
+from console.test_access import fits, violations
 
 expect = package("playwright.sync_api").expect
 PATIENCE = 40_000
@@ -421,10 +421,8 @@ def test_a_decision_that_is_refused_is_taken_back(page: Any, site: Site, orders:
     expect(page.get_by_label("Source of note")).not_to_have_value("[]")
 
 
-# A narrow page has what a wide one has: `test_access` looks at both.
-@pytest.mark.parametrize("width", [390, pytest.param(1200, marks=pytest.mark.thorough)])
-def test_for_everybody(page: Any, site: Site, orders: str, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 900})
+def test_for_everybody(page: Any, site: Site, orders: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
     opened(page, orders, site.write("everybody.csv", FOREIGN))
     read_from(page, "size", "Grösse")
     expect(page.get_by_label("Meaning of XL in size")).to_be_visible()
@@ -436,7 +434,9 @@ def test_for_everybody(page: Any, site: Site, orders: str, width: int) -> None:
     assert violations(page) == []
     page.emulate_media(color_scheme="dark")
     assert violations(page, "color-contrast", "link-in-text-block") == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    fits(page, "the mapping")
+    fits(page, "the mapping", 1200)
+    assert violations(page) == []
 
 
 def test_the_keyboard_is_enough(page: Any, site: Site, orders: str) -> None:

@@ -320,9 +320,14 @@ def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 @pytest.mark.thorough
-def test_webhook_deliveries(visitor: Any, tmp_path: Path, receiver: Any) -> None:
+def test_webhook_deliveries_and_messages(
+    visitor: Any, tmp_path: Path, receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     host, received = receiver
-    options = {"webhook_secret": "whisper", "webhook_hosts": [host]}
+    monkeypatch.setenv("OPS_URL", f"json://ops:sesame@{host}/")
+    rules = tmp_path / "arrivals.toml"
+    rules.write_text('[[message]]\non = ["FAILED"]\nto_env = ["OPS_URL"]\n')
+    options = {"webhook_secret": "whisper", "webhook_hosts": [host], "messages": rules}
     with running(tmp_path, usual(tmp_path), **options) as site:
         run_id = site.run(
             "people:v1", site.write("hook.csv", GOOD), webhook_url=f"http://{host}/hook?key=sesame"
@@ -337,23 +342,11 @@ def test_webhook_deliveries(visitor: Any, tmp_path: Path, receiver: Any) -> None
         expect(table).to_contain_text("Delivered")
         expect(table).to_contain_text(f"http://{host}")
         assert "sesame" not in page.content()
-
-
-@pytest.mark.thorough
-def test_messages_are_beside_webhooks(
-    visitor: Any, tmp_path: Path, receiver: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    host, received = receiver
-    monkeypatch.setenv("OPS_URL", f"json://ops:sesame@{host}/")
-    rules = tmp_path / "arrivals.toml"
-    rules.write_text('[[message]]\non = ["FAILED"]\nto_env = ["OPS_URL"]\n')
-    with running(tmp_path, usual(tmp_path), messages=rules) as site:
         run_id = site.run("people:v1", "absent.csv")
         path = f"/v1/runs/{run_id}/deliveries"
         while [one["state"] for one in site.ask("GET", path)["items"]] != ["delivered"]:
             pass
-        page = signed_in(visitor, site)
-        page.goto(received[0]["message"].splitlines()[-1])  # the link in the message
+        page.goto(received[1]["message"].splitlines()[-1])  # the link in the message
         row = page.get_by_role("table", name="Deliveries").get_by_role("row").nth(1)
         expect(row).to_contain_text("MessageDeliveredOPS_URL1")
         assert "sesame" not in page.content()

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from components import package
 
-from console.conftest import signed_in
 from console.mending import judged, write
 from console.site import Site, running
 
@@ -54,7 +53,7 @@ def shows_text_only(page: Any, *places: Any) -> None:
     assert page.locator("main img, main svg[onload], main script").count() == 0
 
 
-def test_a_run(visitor: Any, site: Site) -> None:
+def test_a_run(page: Any, site: Site) -> None:
     name = "<img src=x onerror=pwned=1>.csv"
     cells = [quoted(EVIL), quoted(EVIL)]
     text = f"{quoted(EVIL)},kind\n{','.join(cells)}\n1,{quoted(EVIL)}\n2,other\n"
@@ -66,7 +65,6 @@ def test_a_run(visitor: Any, site: Site) -> None:
     assert EVIL in json.dumps(run["metadata"]["metrics"]["reject_reasons"], ensure_ascii=False).replace(
         '\\"', '"'
     )
-    page = signed_in(visitor, site)
     page.evaluate("(place) => { location.hash = place; }", f"#/runs/{run_id}")
     rejected = page.get_by_role("table", name="Rejected rows")
     shows_text_only(
@@ -101,15 +99,13 @@ def test_a_run(visitor: Any, site: Site) -> None:
     shows_text_only(page, page.get_by_role("dialog"))
 
 
-def test_a_run_that_failed(visitor: Any, site: Site) -> None:
+def test_a_run_that_failed(page: Any, site: Site) -> None:
     run_id = site.run("evil:v1", "<img src=x onerror=pwned=1>/absent.csv")
-    page = signed_in(visitor, site)
     page.evaluate("(place) => { location.hash = place; }", f"#/runs/{run_id}")
     shows_text_only(page, page.get_by_role("alert"))
 
 
-def test_a_flow(visitor: Any, site: Site) -> None:
-    page = signed_in(visitor, site)
+def test_a_flow(page: Any) -> None:
     page.evaluate("location.hash = '#/flows'")
     shows_text_only(page, page.get_by_role("table"))
     page.evaluate("location.hash = '#/flows/evil?version=v2'")
@@ -123,11 +119,10 @@ def test_a_flow(visitor: Any, site: Site) -> None:
     )
 
 
-@pytest.mark.parametrize("place", ["runs", "flows"])
-def test_an_address(visitor: Any, site: Site, place: str) -> None:
-    page = signed_in(visitor, site)
-    page.evaluate("(place) => { location.hash = place; }", f"#/{place}/<img src=x onerror=pwned=1>")
-    shows_text_only(page, page.get_by_role("alert"))
+def test_an_address(page: Any) -> None:
+    for place in ("runs", "flows"):
+        page.evaluate("(place) => { location.hash = place; }", f"#/{place}/<img src=x onerror=pwned=1>")
+        shows_text_only(page, page.get_by_role("alert"))
     page.evaluate("location.hash = '#/runs?source=\"><img src=x onerror=pwned=1>'")
     expect(page.get_by_label("Source contains")).to_have_value('"><img src=x onerror=pwned=1>')
     assert page.evaluate("typeof pwned") == "undefined"
