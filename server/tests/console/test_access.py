@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from components import package
-from local.http.test_keys import entry
+from local.http.access.test_keys import entry
 
 from console.conftest import signed_in
 from console.mending import cell, judged, write

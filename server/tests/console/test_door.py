@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from components import package
-from local.http.test_keys import entry
+from local.http.access.test_keys import entry
 
 from console.conftest import signed_in, watched
 from console.site import GOOD, Site, running, usual

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from components import package
-from local.http.test_keys import entry
+from local.http.access.test_keys import entry
 
 from console.conftest import profile, signed_in, signed_in_as
 from console.site import GOOD, MIXED, Site, running, usual

@@ -18,7 +18,7 @@ from lume_local._runs.turns import Turns
 from lume_local._runs.workers import worker_pool
 from lume_local._shared.protocol import Propose
 
-GOLDEN = Path(__file__).parents[4] / "tests/contract"
+GOLDEN = Path(__file__).parents[5] / "tests/contract"
 CUSTOMERS = "Kd-Nr;E-Mail;Alter\n1;Ann@Example.org;31\n2;bob@example.org;\n3;cy@example.org;47\n"
 SCHEMA = {
     "title": "people",

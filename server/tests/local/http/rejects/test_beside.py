@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from local import table_run
 from local.arrivals.test_server import until
-from local.http.test_mended import corrected
+from local.http.rejects.test_mended import corrected
 from local.servers import serve
 from local.table_run import Database
 from local.wire import Wire

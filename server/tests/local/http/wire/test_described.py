@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local.http.test_keys import entry
-from local.http.test_listener import connection
+from local.http.access.test_keys import entry
+from local.http.wire.test_listener import connection
 from local.routes import ROUTES, needed
 from local.wire import SPEC, Answer, Wire, check
 
@@ -154,7 +154,7 @@ def test_what_the_document_does_not_describe_is_found() -> None:
         "Content-Type": "application/json",
         "X-Content-Type-Options": "nosniff",
     }
-    document = json.loads((Path(__file__).parents[4] / "tests/contract/health.json").read_text())
+    document = json.loads((Path(__file__).parents[5] / "tests/contract/health.json").read_text())
     check("GET", "/healthz", Answer(200, CIMultiDict(fine), document))
     for headers in (fine | {"X-Other": "1"}, {**fine, "X-Content-Type-Options": "other"}):
         with pytest.raises(AssertionError):

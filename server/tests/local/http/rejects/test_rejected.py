@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 from local.flows import NOTES, PEOPLE
-from local.http.test_contract import golden, shape
+from local.http.wire.test_contract import golden, shape
 from local.wire import Wire
 
 from lume_local._flow.definition import Flow

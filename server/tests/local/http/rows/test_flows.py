@@ -6,7 +6,7 @@ from pathlib import Path
 from local.flows import people
 from local.wire import Wire
 
-GOLDEN = Path(__file__).parents[4] / "tests/contract"
+GOLDEN = Path(__file__).parents[5] / "tests/contract"
 
 
 async def test_the_page_is_that_of_the_golden_file(wire: Wire) -> None:

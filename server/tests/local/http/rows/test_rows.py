@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from local.flows import slow_rows
 from local.wire import Wire
 
-GOLDEN = Path(__file__).parents[4] / "tests/contract"
+GOLDEN = Path(__file__).parents[5] / "tests/contract"
 MIXED = 'id,Email,Age\n1,Ann@Example.org ,31\nx,y,6\n3,"c,\n""d",200\n4\n5,eve@example.org,\n'
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import anyio
 import pytest
 from local.flows import PEOPLE
-from local.http.test_contract import golden, shape
-from local.http.test_keys import entry
-from local.http.test_rejected import DIRTY, WITHOUT_RULE, dirty, inbox, registered, rows
+from local.http.access.test_keys import entry
+from local.http.rejects.test_rejected import DIRTY, WITHOUT_RULE, dirty, inbox, registered, rows
+from local.http.wire.test_contract import golden, shape
 from local.wire import Wire
 
 import lume_local

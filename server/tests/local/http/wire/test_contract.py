@@ -21,7 +21,7 @@ from lume_local._http.exchange import _TITLES, TYPE, Problem
 from tools import openapi_json
 
 DESCRIPTION = Path(lume_local.__file__).parent / "openapi.yaml"
-GOLDEN = Path(__file__).parents[4] / "tests/contract"
+GOLDEN = Path(__file__).parents[5] / "tests/contract"
 
 
 def golden(name: str) -> Any:

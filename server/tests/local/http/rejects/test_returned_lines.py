@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 from components import package
-from local.http.test_drafts import draft, judged, mend, saved, submitted
-from local.http.test_rejected import registered, rows
-from local.http.test_rows import rows as rows_of
+from local.http.rejects.test_drafts import draft, judged, mend, saved, submitted
+from local.http.rejects.test_rejected import registered, rows
+from local.http.rows.test_rows import rows as rows_of
 from local.wire import Wire
 
 from lume_async._run.row_text import CsvDialect, json_lines

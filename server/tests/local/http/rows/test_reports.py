@@ -137,7 +137,7 @@ async def test_deliveries_do_not_show_what_is_secret_in_their_url(home: Path) ->
     (item,) = answer.document["items"]
     assert "sesame" not in json.dumps(answer.document)
     assert (item["state"], item["receiver"], item["attempts"]) == ("delivered", f"http://{there.host}", 1)
-    golden = json.loads((Path(__file__).parents[4] / "tests/contract/deliveries_page.json").read_text())
+    golden = json.loads((Path(__file__).parents[5] / "tests/contract/deliveries_page.json").read_text())
     assert {name: type(value) for name, value in item.items()} == {
         name: type(value) for name, value in golden["items"][0].items()
     }

@@ -11,7 +11,7 @@ import pyarrow
 import pytest
 from aiohttp import web
 from attrs import evolve
-from local.http.test_rows import mixed, rows
+from local.http.rows.test_rows import mixed, rows
 from local.wire import ARROW, Answer, Wire
 
 from lume_local._http import requests, responses, result_operations

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local.http.test_drafts import judged, mend, saved, submitted
-from local.http.test_rejected import registered
-from local.http.test_returned_lines import as_csv, as_json, mapped, replayed, resubmitted, sums
-from local.http.test_rows import rows as rows_of
+from local.http.rejects.test_drafts import judged, mend, saved, submitted
+from local.http.rejects.test_rejected import registered
+from local.http.rejects.test_returned_lines import as_csv, as_json, mapped, replayed, resubmitted, sums
+from local.http.rows.test_rows import rows as rows_of
 from local.wire import Wire
 
 LAYOUTS = """
