@@ -22,13 +22,6 @@ async def lume(connection):
         yield lume
 
 
-async def test_submitted_again_it_is_the_same_run(lume, connection, sources) -> None:
-    wanted = options(sources.good())
-    first, second = await begin(lume.client, wanted, task_try()), await begin(lume.client, wanted, task_try())
-    assert first.id == second.id
-    assert len(await runs(connection)) == 1
-
-
 async def test_a_forced_run_is_not_doubled_either(lume, connection, sources) -> None:
     wanted = options(sources.good(), force_rerun=True)
     first = await follow(lume.client, lume.wait, wanted, task_try())
@@ -46,13 +39,6 @@ async def test_a_retry_after_a_failure_is_a_new_run(lume, connection, sources) -
     assert second.id != first.id
     assert (await follow(lume.client, lume.wait, wanted, task_try(tries=2))).id == second.id
     assert len(await runs(connection)) == 2
-
-
-async def test_a_try_that_comes_after_a_success_takes_it(lume, connection, sources) -> None:
-    wanted = options(sources.good())
-    first = await follow(lume.client, lume.wait, wanted, task_try())
-    assert (await follow(lume.client, lume.wait, wanted, task_try(tries=3))).id == first.id
-    assert len(await runs(connection)) == 1
 
 
 async def test_a_cleared_task_processes_the_source_again(lume, connection, sources) -> None:

@@ -32,12 +32,6 @@ def again(trigger: Any) -> Any:
     return type(trigger)(**kwargs)
 
 
-async def test_a_run_is_followed_to_its_end(connection, sources) -> None:
-    (event,) = await events(again(await begun(options(sources.good()))))
-    assert event.payload["result"]["status"] == "SUCCEEDED"
-    assert len(await runs(connection)) == 1
-
-
 async def test_a_trigger_that_starts_anew_finds_the_run(connection, sources) -> None:
     trigger = await begun(options(sources.good(), force_rerun=True))
     first = asyncio.ensure_future(events(trigger))
@@ -67,18 +61,18 @@ async def test_a_killed_task_leaves_a_run_only_where_asked(connection, sources, 
 
 async def test_a_killed_batch_leaves_no_runs(connection, sources) -> None:
     wanted = BatchOptions(
-        flow_version="customer_cleaner:v1", source_paths=[sources.good(f"{n}.csv") for n in range(20)]
+        flow_version="customer_cleaner:v1", source_paths=[sources.good(f"{n}.csv") for n in range(8)]
     )
     trigger = again(LumeBatchTrigger(wanted.as_kwargs(), task_try().as_kwargs()))
     working = asyncio.ensure_future(events(trigger))
     with anyio.fail_after(30):
-        while len(await runs(connection)) < 20:
+        while len(await runs(connection)) < 8:
             await asyncio.sleep(0.01)
     working.cancel()
     await asyncio.wait([working])
     await trigger.on_kill()
     statuses = await ended(connection)
-    assert len(statuses) == 20
+    assert len(statuses) == 8
     assert "CANCELLED" in statuses
 
 
