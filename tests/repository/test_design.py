@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
 import test_layers
 
 ROOT = Path(__file__).parents[2]
@@ -12,11 +11,9 @@ NAMED = re.compile(r"`((?:lume_\w+|tests|tools|benchmarks|docs|examples|scripts)
 IN_THE_CORE = re.compile(r"`(_\w+/\w*(?:\.py)?|_\w+\.py)`")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_path_that_is_named_exists(page: Path) -> None:
-    text = page.read_text()
-    paths = set(NAMED.findall(text))
-    gone = {path for path in paths if not (ROOT / path).exists()}
+def test_every_path_that_is_named_exists() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    gone = {path for path in NAMED.findall(text) if not (ROOT / path).exists()}
     short = set(IN_THE_CORE.findall(text))
     packages = [test_layers.HOMES.get(name, ROOT) / name for name in test_layers.PACKAGES]
     gone |= {path for path in short if not any((package / path).exists() for package in packages)}

@@ -235,12 +235,12 @@ def test_the_page_works_as_it_stands(page, folder, capsys, monkeypatch, tmp_path
             runner.run(lume_async.aclose())
 
 
-@pytest.mark.parametrize("page", [*READMES, *PAGES], ids=ids)
-def test_links_lead_somewhere(page) -> None:
-    text = FENCE.sub("", page.read_text(encoding="utf-8"))
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)", text):
-        if "://" not in target and Path(target).name not in PENDING:
-            assert (page.parent / target).exists(), f"{page}: {target} is not there"
+def test_links_lead_somewhere() -> None:
+    for page in [*READMES, *PAGES]:
+        text = FENCE.sub("", page.read_text(encoding="utf-8"))
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)\s]*)?\)", text):
+            if "://" not in target and Path(target).name not in PENDING:
+                assert (page.parent / target).exists(), f"{page}: {target} is not there"
 
 
 def test_every_error_has_its_place_in_the_reference() -> None:
@@ -251,7 +251,7 @@ def test_every_error_has_its_place_in_the_reference() -> None:
     assert [name for name in errors if f"[`{name}`](#{name.lower()}) |" not in text] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=ids)
 @pytest.mark.parametrize("index", ["mkdocs.yml", "docs/llms.txt"])
-def test_every_page_is_listed(page, index) -> None:
-    assert ids(page) in (ROOT / index).read_text(encoding="utf-8")
+def test_every_page_is_listed(index) -> None:
+    text = (ROOT / index).read_text(encoding="utf-8")
+    assert [page for page in PAGES if ids(page) not in text] == []

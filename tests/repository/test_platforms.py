@@ -12,7 +12,23 @@ import pytest
 from on_posix import posix_only
 
 ROOT = Path(__file__).parents[2]
-TESTS = ("tests/windows", "tests/async", "tests/sync")
+ASYNC = ("base", "batch", "http", "test_client.py", "test_api.py", "test_flows.py")
+SYNC = (
+    "portal",
+    "portal_end",
+    "loop_thread",
+    "processes",
+    "interruptions",
+    "journal",
+    "contexts",
+    "leftovers",
+)
+TESTS = (
+    "tests/windows",
+    *(f"tests/async/{name}" for name in ASYNC),
+    *(f"tests/sync/test_{name}.py" for name in SYNC),
+)
+"""Those of what asks the system for something: files, sockets, threads, signals, processes."""
 
 pytestmark = posix_only
 

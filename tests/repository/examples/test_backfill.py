@@ -38,8 +38,11 @@ async def runs_of(server: lume_local.ThreadedServer) -> list[str]:
 
 
 @pytest.mark.thorough
-async def test_the_worst_outcome_is_the_exit_code(
-    backfill: Callable[..., Script], source: Callable[[str], str], home: Path
+async def test_the_worst_outcome_is_the_exit_code_and_a_journal_is_of_one_batch(
+    backfill: Callable[..., Script],
+    source: Callable[[str], str],
+    home: Path,
+    server: lume_local.ThreadedServer,
 ) -> None:
     rows = (home / source("bad rows.csv")).read_text().splitlines(keepends=True)
     (home / "good.csv").write_text("".join(rows[:3]))
@@ -48,23 +51,12 @@ async def test_the_worst_outcome_is_the_exit_code(
     assert (good.code, good.out.splitlines()[0]) == (0, "1 outcome: SUCCEEDED 1")
     partial = await ended(backfill("good.csv", "bad rows.csv", journal="2.db"))
     assert (partial.code, partial.out.splitlines()[0]) == (5, "2 outcomes: SUCCEEDED 1, PARTIAL_FAILED 1")
+    assert len(await runs_of(server)) == 3, "a new journal runs a source again"
+    again = await ended(backfill("good.csv", "bad rows.csv", journal="2.db"))
+    assert (again.code, again.out.splitlines()[:3]) == (5, partial.out.splitlines()[:3])
+    assert len(await runs_of(server)) == 3, "a batch that ended is told again"
     failed = await ended(backfill("nobody.csv", "bad rows.csv", "good.csv", journal="3.db"))
     assert (failed.code, "\nFAILED nobody.csv (run_" in failed.out) == (3, True)
-
-
-@pytest.mark.thorough
-async def test_a_batch_that_ended_is_told_again_and_a_new_journal_runs_it_again(
-    backfill: Callable[..., Script], source: Callable[[str], str], server: lume_local.ThreadedServer
-) -> None:
-    names = [source("a.csv"), source("b.csv")]
-    first = await ended(backfill(*names))
-    assert (first.code, len(await runs_of(server))) == (5, 2)
-    again = await ended(backfill(*names))
-    assert (again.code, again.out.splitlines()[:3]) == (5, first.out.splitlines()[:3])
-    assert len(await runs_of(server)) == 2
-
-    anew = await ended(backfill(*names, journal="new.db"))
-    assert (anew.code, len(await runs_of(server))) == (5, 4)
 
 
 @pytest.fixture
@@ -75,12 +67,8 @@ def slow_cleaner(home: Path) -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
 async def test_an_interrupted_batch_is_resumed(
-    end: signal.Signals,
-    slow_cleaner: None,
-    backfill: Callable[..., Script],
-    server: lume_local.ThreadedServer,
+    slow_cleaner: None, backfill: Callable[..., Script], server: lume_local.ThreadedServer
 ) -> None:
     async with Client(server.api_key, base_url=server.base_url) as client:
         async with backfill("quick.csv", "slow.csv") as script:
@@ -88,10 +76,9 @@ async def test_an_interrupted_batch_is_resumed(
             async with asyncio.timeout(ENOUGH):
                 while not (slow := [run async for run in client.list_runs(source_path="slow.csv")]):
                     await asyncio.sleep(0.01)
-            script.process.send_signal(end)
+            script.process.send_signal(signal.SIGINT)
             done = await script.end()
-        if end == signal.SIGINT:
-            assert (done.code, done.out, "the same command finishes the rest" in done.err) == (130, "", True)
+        assert (done.code, done.out, "the same command finishes the rest" in done.err) == (130, "", True)
         await slow[0].refresh()
         assert not slow[0].is_terminal
         await slow[0].cancel()

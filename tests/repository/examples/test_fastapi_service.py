@@ -51,26 +51,19 @@ async def test_a_run_is_submitted_looked_at_and_awaited(
 
 
 @pytest.mark.thorough
-async def test_the_same_key_gives_the_same_run(
-    home: Path, settings: dict[str, str], server: lume_local.ThreadedServer, source: Callable[[str], str]
-) -> None:
-    async with service(home, settings) as session, busy(server):
-        answers = [await post(session, source("a.csv"), "order-1") for _ in range(2)]
-        assert (await post(session, source("a.csv"), None))[0] == 422
-        _, other = await post(session, source("b.csv"), "order-2")
-
-    assert {status for status, _ in answers} == {202}
-    assert len({run["id"] for _, run in answers}) == 1
-    assert other["id"] != answers[0][1]["id"]
-
-
-@pytest.mark.thorough
-async def test_past_the_deadline_comes_a_504_and_the_run_goes_on(
+async def test_the_same_key_gives_the_same_run_and_past_the_deadline_comes_a_504(
     home: Path, settings: dict[str, str], server: lume_local.ThreadedServer, source: Callable[[str], str]
 ) -> None:
     async with service(home, settings) as session:
         async with busy(server):
-            _, run = await post(session, source("a.csv"), "order-1")
+            answers = [await post(session, source("a.csv"), "order-1") for _ in range(2)]
+            assert (await post(session, source("a.csv"), None))[0] == 422
+            _, other = await post(session, source("b.csv"), "order-2")
+            assert {status for status, _ in answers} == {202}
+            assert len({run["id"] for _, run in answers}) == 1
+            assert other["id"] != answers[0][1]["id"]
+
+            run = answers[0][1]
             status, told = await get(session, f"/cleanings/{run['id']}/result?timeout=0.1")
             assert (status, told["error"]) == (504, "RunTimeoutError")
             assert (await get(session, f"/cleanings/{run['id']}"))[1]["status"] == "CREATED"

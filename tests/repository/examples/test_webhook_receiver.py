@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import aiohttp
 from examples.support import ADDRESS, busy, line_with
@@ -73,18 +72,15 @@ async def test_a_delivery_wakes_the_monitor(
     assert "Traceback" not in receiver.done.err
 
 
-async def test_several_runs_are_followed(settings: dict[str, str], source: Callable[[str], str]) -> None:
+async def test_several_runs_are_followed_and_what_is_not_signed_is_refused(
+    settings: dict[str, str], source: Callable[[str], str]
+) -> None:
+    body = b'{"event": "run.finished", "run_id": "run_1", "status": "SUCCEEDED"}'
     async with running(settings) as receiver:
         ids = [await receiver.submit(source(f"{n}.csv")) for n in range(5)]
         ids.append(await receiver.submit("nobody.csv"))
         told = [await receiver.end_of(run_id) for run_id in ids]
-
-    assert told == ["PARTIAL_FAILED"] * 5 + ["FAILED"]
-
-
-async def test_what_is_not_signed_is_refused(settings: dict[str, str], home: Path) -> None:
-    body = b'{"event": "run.finished", "run_id": "run_1", "status": "SUCCEEDED"}'
-    async with running(settings) as receiver:
+        assert told == ["PARTIAL_FAILED"] * 5 + ["FAILED"]
         for headers in ({}, {SIGNATURE_HEADER: "sha256=" + "0" * 64}):
             async with receiver.session.post("/lume/", data=body, headers=headers) as answer:
                 assert answer.status == 401

@@ -26,8 +26,8 @@ GUNICORN = (
 @pytest.mark.thorough
 @pytest.mark.parametrize(
     "words",
-    [(str(EXAMPLES / "wsgi_app.py"),), GUNICORN, (*GUNICORN, "--preload")],
-    ids=["wsgiref", "gunicorn", "gunicorn --preload"],
+    [(str(EXAMPLES / "wsgi_app.py"),), (*GUNICORN, "--preload")],
+    ids=["wsgiref", "gunicorn --preload"],
 )
 async def test_many_threads_clean_at_once(
     words: tuple[str, ...], home: Path, settings: dict[str, str], source: Callable[[str], str]

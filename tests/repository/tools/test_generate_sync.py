@@ -89,57 +89,53 @@ def test_examples_wait_for_nothing(tmp_path: Path) -> None:
     assert ">>> client.close()\n" in text
 
 
-@pytest.mark.parametrize(
-    ("returns", "expected"),
-    [
-        ("int", "return call(self._core.act).result()"),
-        ("None", "call(self._core.act).result()"),
-        ("LumeRun", "return LumeRun._wrap(call(self._core.act).result())"),
-        ("'LumeRun'", "return LumeRun._wrap(call(self._core.act).result())"),
-        ("list[LumeRun]", "return in_list(LumeRun._wrap)(call(self._core.act).result())"),
-        ("list[Outcome[LumeRun]]", "in_list(in_outcome(LumeRun._wrap))(call(self._core.act).result())"),
-        ("Self", "call(self._core.act).result()\n        return self"),
-    ],
-)
-def test_the_return_annotation_picks_the_wrapping(tmp_path: Path, returns: str, expected: str) -> None:
-    text = generate(tmp_path, f"async def act(self) -> {returns}:\n    '''Acts.'''\n    return 1")
-    assert expected in text
+def several(tmp_path: Path, signatures: list[str]) -> str:
+    """The twin of a client with the methods `act0`, `act1` …"""
+    bodies = (f"{one}:\n    '''Acts.'''\n    return 1" for one in signatures)
+    return generate(tmp_path, "\n\n".join(bodies))
+
+
+def test_the_return_annotation_picks_the_wrapping(tmp_path: Path) -> None:
+    wrappings = {
+        "int": "return call({}).result()",
+        "None": "call({}).result()",
+        "LumeRun": "return LumeRun._wrap(call({}).result())",
+        "'LumeRun'": "return LumeRun._wrap(call({}).result())",
+        "list[LumeRun]": "return in_list(LumeRun._wrap)(call({}).result())",
+        "list[Outcome[LumeRun]]": "in_list(in_outcome(LumeRun._wrap))(call({}).result())",
+        "Self": "call({}).result()\n        return self",
+    }
+    text = several(tmp_path, [f"async def act{n}(self) -> {one}" for n, one in enumerate(wrappings)])
+    for n, expected in enumerate(wrappings.values()):
+        assert expected.format(f"self._core.act{n}") in text
     assert "async" not in text.replace("lume_async", "")
 
 
-@pytest.mark.parametrize(
-    ("returns", "wrap"),
-    [
-        ("Items[int]", "same"),
-        ("Items[LumeRun]", "LumeRun._wrap"),
-        ('Items["LumeRun"]', "LumeRun._wrap"),
-        ("Items[RunEvent[LumeRun]]", "in_event(LumeRun._wrap)"),
-    ],
-)
-def test_plain_functions_do_not_hop_and_iterators_are_iterated(
-    tmp_path: Path, returns: str, wrap: str
-) -> None:
-    text = generate(tmp_path, f"def act(self) -> {returns}:\n    '''Acts.'''\n    return 1")
-    assert f"def act(self) -> {returns}:" in text
-    assert f"with adopted:\n            return iterate(self._core.act(), {wrap})" in text
+def test_plain_functions_do_not_hop_and_iterators_are_iterated(tmp_path: Path) -> None:
+    wraps = {
+        "Items[int]": "same",
+        "Items[LumeRun]": "LumeRun._wrap",
+        'Items["LumeRun"]': "LumeRun._wrap",
+        "Items[RunEvent[LumeRun]]": "in_event(LumeRun._wrap)",
+    }
+    text = several(tmp_path, [f"def act{n}(self) -> {one}" for n, one in enumerate(wraps)])
+    for n, (returns, wrap) in enumerate(wraps.items()):
+        assert f"def act{n}(self) -> {returns}:" in text
+        assert f"with adopted:\n            return iterate(self._core.act{n}(), {wrap})" in text
     assert "from lume_sync._bridge import Items, " in text
 
 
-@pytest.mark.parametrize(
-    ("annotation", "passed"),
-    [
-        ("int", "value"),
-        ("LumeRun", "core_of(value)"),
-        ("LumeRun | str", "core_of(value)"),
-        ("'LumeRun | str | None'", "core_of(value)"),
-        ("Iterable[LumeRun | str]", "cores_of(value)"),
-    ],
-)
-def test_the_argument_annotation_picks_the_unwrapping(tmp_path: Path, annotation: str, passed: str) -> None:
-    text = generate(
-        tmp_path, f"async def act(self, value: {annotation}) -> int:\n    '''Acts.'''\n    return 1"
-    )
-    assert f"call(self._core.act, {passed}).result()" in text
+def test_the_argument_annotation_picks_the_unwrapping(tmp_path: Path) -> None:
+    passed = {
+        "int": "value",
+        "LumeRun": "core_of(value)",
+        "LumeRun | str": "core_of(value)",
+        "'LumeRun | str | None'": "core_of(value)",
+        "Iterable[LumeRun | str]": "cores_of(value)",
+    }
+    text = several(tmp_path, [f"async def act{n}(self, value: {one}) -> int" for n, one in enumerate(passed)])
+    for n, argument in enumerate(passed.values()):
+        assert f"call(self._core.act{n}, {argument}).result()" in text
 
 
 def test_an_iterable_or_asynchronous_one_is_only_the_first_here(tmp_path: Path) -> None:
@@ -361,7 +357,7 @@ def test_only_what_is_imported_as_itself_is_public(
 
 
 @pytest.mark.thorough
-def test_check_is_silent_where_all_is_fresh_and_writes_nothing(
+def test_check_is_silent_where_all_is_fresh_and_compares_whole_bytes(
     tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert generate_sync.main(["--check"], tree) == 1
@@ -371,21 +367,15 @@ def test_check_is_silent_where_all_is_fresh_and_writes_nothing(
     assert generate_sync.main(["--check"], tree) == 0
     assert capsys.readouterr().out == ""
 
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("change", [b"\n", b"# one more line\n"])
-def test_check_compares_whole_bytes(tree: Path, capsys: pytest.CaptureFixture[str], change: bytes) -> None:
-    generate_sync.main([], tree)
     path = tree / "lume_sync" / "_client.py"
-    path.write_bytes(path.read_bytes() + change)
+    path.write_bytes(path.read_bytes() + b"\n")
     assert generate_sync.main(["--check"], tree) == 1
     assert "lume_sync/_client.py (new)" in capsys.readouterr().out
-    assert path.read_bytes().endswith(change)
+    assert path.read_bytes().endswith(b"\n\n")
 
 
 @pytest.mark.thorough
 def test_an_orphan_is_found_and_then_removed(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    generate_sync.main([], tree)
     orphan = tree / "lume_sync" / "_old.py"
     orphan.write_text("# Generated by tools/generate_sync.py from lume_async/_old.py. Do not edit\n")
     by_hand = tree / "lume_sync" / "_portal.py"
