@@ -12,17 +12,11 @@ import pytest
 from on_posix import posix_only
 
 ROOT = Path(__file__).parents[2]
-ASYNC = ("base", "batch", "http", "test_client.py", "test_api.py", "test_flows.py")
-SYNC = (
-    "portal",
-    "portal_end",
-    "loop_thread",
-    "processes",
-    "interruptions",
-    "journal",
-    "contexts",
-    "leftovers",
+ASYNC = (
+    *("base", "batch/test_journal.py", "batch/test_journal_file.py", "batch/test_held_paths.py"),
+    *("batch/test_run_many.py", "http/test_transport.py", "http/test_resolver.py", "http/test_per_loop.py"),
 )
+SYNC = ("portal", "portal_end", "loop_thread", "processes", "journal")
 TESTS = (
     "tests/windows",
     *(f"tests/async/{name}" for name in ASYNC),

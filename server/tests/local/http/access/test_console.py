@@ -62,6 +62,20 @@ async def test_a_link_opens_one_session(server: lume_local.Server, browser: aioh
     assert await status(browser, "GET", "/v1/runs", headers=own) == 401
 
 
+async def test_what_a_session_has_made_ends_when_it_signs_out(
+    server: lume_local.Server, browser: aiohttp.ClientSession
+) -> None:
+    own = await sign_in(browser, token_of(server))
+    assert own is not None
+    used, unused = await link(browser, own), await link(browser, own)
+    other = await sign_in(browser, used)
+    assert await status(browser, "GET", "/v1/runs", headers=other) == 200
+    assert await status(browser, "DELETE", "/console/session", headers=own) == 204
+    assert await sign_in(browser, unused) is None
+    assert await status(browser, "GET", "/v1/runs", headers=other) == 401
+    assert await status(browser, "POST", "/console/links", headers=other) == 401
+
+
 async def test_a_wrong_token_opens_none(browser: aiohttp.ClientSession) -> None:
     for token in ("wrong", "", 1, None):
         assert await sign_in(browser, token) is None, token

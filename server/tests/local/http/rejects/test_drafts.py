@@ -417,6 +417,7 @@ BAD: list[tuple[str, str, Any, str]] = [
 
 
 async def test_bad_requests(wire: Wire) -> None:
+    assert (await wire.ask("GET", "/v1/drafts/nobody")).status == 404
     for method, path, body, field in BAD:
         answer = await wire.ask(method, f"/v1/drafts/{path}", json=body)
         assert (answer.status, answer.document["field"]) == (422, field), (method, path, field)
