@@ -30,6 +30,8 @@ DURATIONS = Path(__file__).with_name("tests") / "durations.json"
 
 The longest begin first: a file stays on one core, and would keep the others waiting.
 """
+MEASURED = Path(__file__).with_name("tests")
+"""The tests that show what of the client is covered; tracing the others would cost them a quarter of their time."""
 BEGIN_SAMPLE = opening.begin
 LONG = 300.0
 """Seconds that a test may take with `--thorough`, unless it says so itself."""
@@ -90,6 +92,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             limit["method"] = "thread"
         if limit:
             item.add_marker(pytest.mark.timeout(**limit))
+        if not item.path.is_relative_to(MEASURED):
+            item.add_marker(pytest.mark.no_cover)
     if config.getoption("--thorough"):
         return
     left_out = [item for item in items if item.get_closest_marker("thorough")]
