@@ -41,7 +41,7 @@ class Session:
 
     def __init__(self, settings: Settings, ssl: ssl_module.SSLContext | None) -> None:
         self.open = True
-        self.reading: set[aiohttp.ClientResponse] = set()
+        self.reading: dict[aiohttp.ClientResponse, None] = {}
         self._ending = asyncio.Lock()
         # `asyncio.run` (and any `Runner`) closes the async generators of its loop, this one among them.
         self.life = cast("AsyncGeneratorType[aiohttp.ClientSession, None]", self._live(settings, ssl))
@@ -93,7 +93,7 @@ class Session:
             _open_sessions.discard(self)
             # aiohttp does not end tasks that are connecting or reading a body: they would wait for their timeout.
             connector.give_up()
-            for response in self.reading.copy():
+            for response in list(self.reading):
                 response.close()
             await self.session.close()
 

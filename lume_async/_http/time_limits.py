@@ -23,7 +23,9 @@ class TimeLimits:
     def __init__(self, is_connecting: Callable[[asyncio.Task[Any]], bool] = lambda task: False) -> None:
         self.is_connecting = is_connecting
         self.loop = asyncio.get_running_loop()
-        self._running: set[TimeLimit] = set()
+        self._running: dict[
+            TimeLimit, None
+        ] = {}  # no set: of equal ends, the first to begin is the first to end
         self._timer: asyncio.Handle | None = None
         # Kept here, since the handle of a timer that is due at once may not know its time.
         self._planned = math.inf
@@ -32,11 +34,11 @@ class TimeLimits:
         """Activate the limit."""
         if limit.ends < self._planned:
             self._plan(limit.ends)
-        self._running.add(limit)  # last, so that nothing can end a block that was not entered
+        self._running[limit] = None  # last, so that nothing can end a block that was not entered
 
     def remove(self, limit: "TimeLimit") -> None:
         """Deactivate the limit. The timer stays, for the next limit."""
-        self._running.discard(limit)
+        self._running.pop(limit, None)
 
     def _plan(self, moment: float) -> None:
         timer = self.loop.call_at(moment, self._ring)
@@ -48,7 +50,8 @@ class TimeLimits:
         now = max(self._planned, self.loop.time())  # a loop may be slightly early, due to rounding
         self._timer, self._planned = None, math.inf
         over = [limit for limit in self._running if limit.ends <= now]
-        self._running.difference_update(over)
+        for limit in over:
+            del self._running[limit]
         if self._running:
             self._plan(min(limit.ends for limit in self._running))
         for limit in over:

@@ -148,14 +148,14 @@ class AiohttpTransport:
 
     async def _read(self, opened: Session, response: aiohttp.ClientResponse) -> bytes:
         """Return the body, or the first part of an error's; afterwards the connection is free or closed."""
-        opened.reading.add(response)
+        opened.reading[response] = None
         try:
             async with response:
                 if response.status < 400:
                     return await whole(response, self._settings.max_response_bytes)
                 return await beginning(response)
         finally:
-            opened.reading.discard(response)
+            opened.reading.pop(response, None)
 
     async def _pass_on(
         self,
@@ -165,7 +165,7 @@ class AiohttpTransport:
         on_chunk: Callable[[], None],
     ) -> bytes:
         """Give the body to the receiver; return an empty one."""
-        opened.reading.add(response)
+        opened.reading[response] = None
         try:
             async with response:
                 refuse_encoded(response)
@@ -180,7 +180,7 @@ class AiohttpTransport:
                 finally:
                     await receiver.flush()
         finally:
-            opened.reading.discard(response)
+            opened.reading.pop(response, None)
         return b""
 
     async def aclose(self) -> None:
