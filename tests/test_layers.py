@@ -164,6 +164,7 @@ MAY_IMPORT_AIOHTTP = {
     "_http/session",
     "_http/socks",
     "_http/transport",
+    "testing/_wire",
     "webhooks",
 }
 """The last one for the handler that users put into an aiohttp server of their own."""

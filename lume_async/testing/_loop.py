@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from contextvars import Context
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, TypeVar, TypeVarTuple
+from socket import socket
+from typing import Any, Protocol, TypeVar, TypeVarTuple
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -26,6 +28,14 @@ class StuckError(AssertionError):
     """Every task waits for something that never comes."""
 
 
+class Dialer(Protocol):
+    """Makes the connections of a loop that has no sockets."""
+
+    async def reach(self, address: tuple[Any, ...]) -> Callable[[asyncio.Protocol], asyncio.Transport]:
+        """Return what connects a protocol with the other end. Raises `OSError`."""
+        ...
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """asyncio's loop over a selector that never sleeps: where it would, the time jumps to the next timer.
 
@@ -34,13 +44,43 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     Attributes:
         turns: the number of turns so far.
         on_turn: called before each turn; may raise an error, which ends `run_until_complete`.
+        dialer: makes connections; None: there is nothing to connect to.
     """
 
     def __init__(self, start: float = START) -> None:
         self.turns: int = 0
         self.on_turn: Callable[[], object] | None = None
+        self.dialer: Dialer | None = None
         self._now = start
+        self._reached: WeakKeyDictionary[socket, Callable[[asyncio.Protocol], asyncio.Transport]] = (
+            WeakKeyDictionary()
+        )
+        self._numbers = count()
         super().__init__(_Jumps(self))
+
+    def create_future(self) -> "asyncio.Future[Any]":
+        """Return a future whose place in a set is the same in every process."""
+        future = _Future(loop=self)
+        future.number = next(self._numbers)
+        return future
+
+    def create_task(self, coro: Any, **options: Any) -> "asyncio.Task[Any]":
+        """Return a task whose place in a set is the same in every process."""
+        return _Task(coro, loop=self, number=next(self._numbers), **options)
+
+    async def sock_connect(self, sock: socket, address: Any) -> None:
+        """Connect a socket, which itself stays unused, with what the dialer finds at the address."""
+        if self.dialer is None:
+            raise ConnectionRefusedError("nothing is simulated at this address")
+        self._reached[sock] = await self.dialer.reach(address)
+
+    async def create_connection(self, protocol_factory: Callable[[], Any], *_: Any, **options: Any) -> Any:
+        """Return the transport and the protocol of a socket that `sock_connect` has connected."""
+        sock = options["sock"]
+        connect = self._reached.pop(sock)
+        sock.close()
+        protocol = protocol_factory()
+        return connect(protocol), protocol
 
     def time(self) -> float:
         """Return the virtual time in seconds."""
@@ -130,6 +170,26 @@ class UvloopLikeLoop(VirtualLoop):
 
     def _milliseconds(self) -> int:
         return int(self._now * 1000)
+
+
+class _Future(asyncio.Future[Any]):
+    """A future that hashes as its number."""
+
+    number = 0
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class _Task(asyncio.Task[Any]):
+    """A task that hashes as its number."""
+
+    def __init__(self, coro: Any, *, number: int, **options: Any) -> None:
+        self.number = number  # before anybody adds it to a set
+        super().__init__(coro, **options)
+
+    def __hash__(self) -> int:
+        return self.number
 
 
 class _Timer(asyncio.TimerHandle):

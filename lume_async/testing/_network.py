@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from attrs import define, field
 from multidict import CIMultiDict
 
+from lume_async import _client
 from lume_async._http.settings import Settings
 from lume_async._http.transport import Body
 from lume_async._wire.call import Receiver, Response
 from lume_async.errors import ApiConnectionError, ApiTimeoutError, ClientClosedError
 from lume_async.testing._chance import Chance
 from lume_async.testing._fakes import FakeAnswer, FakeRequest
+from lume_async.testing._loop import Dialer
 from lume_async.testing._server import HeldAnswer, SimulatedServer
 
 FAULTS = (
@@ -70,6 +73,15 @@ class SimulatedNetwork:
         """
         delays = chance.pick("messages take up to", [(0.0, 0.01), (0.0, 0.01, 1.0), (0.01, 20.0)])
         return cls(server, chance, chance.random.choice([0.0, 0.05, 0.2, 0.5]), delays=delays)
+
+    @property
+    def dialer(self) -> Dialer | None:
+        """What makes the connections of the event loop; None: messages need none."""
+        return None
+
+    def replacements(self, now: Callable[[], float]) -> list[tuple[object, str, object]]:
+        """Return the owner, the name and the value of each part of the library to replace by this network."""
+        return [(_client, "AiohttpTransport", partial(SimulatedTransport, self))]
 
     async def exchange(self, request: FakeRequest) -> FakeAnswer:
         """Bring a request to the service and its answer back; a lost one waits for ever.

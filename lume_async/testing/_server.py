@@ -256,6 +256,13 @@ class SimulatedServer:
                 return self._changes(query, now + self._hold(request))
         return self._problem(404, "not-found")
 
+    def part(self, request: FakeRequest) -> None:
+        """Take a request that broke off; its body is what has arrived.
+
+        Examples:
+            >>> SimulatedServer().part(FakeRequest("PUT", "/v1/uploads/a.csv", body=b"a,b"))
+        """
+
     def _record(self, run: SimulatedRun, now: float) -> dict[str, Any]:
         """Return the run as JSON."""
         _, status = run.status_at(now)

@@ -10,20 +10,23 @@ import warnings
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, Literal, TypeVar
 
+from anyio import to_thread
+
 from lume_async import _client
 from lume_async._base import threads
 from lume_async._batch import journal
-from lume_async._http.settings import Settings
 from lume_async.testing._chance import Chance
 from lume_async.testing._loop import LOOPS, START, VirtualLoop
-from lume_async.testing._network import SimulatedNetwork, SimulatedTransport
+from lume_async.testing._network import SimulatedNetwork
 from lume_async.testing._server import EPOCH, SimulatedServer
+from lume_async.testing._wire import WireNetwork
 
 T = TypeVar("T")
 _MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - files of a moment
@@ -40,7 +43,7 @@ class Simulation:
 
     Args:
         chance: decides about everything.
-        network: the network, with the server at its other end.
+        network: the network, with the server at its other end; the real HTTP client runs over one of bytes.
         folder: the files that outlive a kill.
         loop: the library whose order of callbacks the event loop has.
 
@@ -129,6 +132,7 @@ class Simulation:
     def _new_loop(self) -> VirtualLoop:
         loop = self._loop = self._make(self.begins)
         loop.on_turn = self._turn
+        loop.dialer = self.network.dialer
         self.on_start(loop)
         return loop
 
@@ -154,20 +158,19 @@ class Simulation:
     def _surroundings(self) -> Iterator[None]:
         """Replace what the library takes from the machine: time, chance, threads and the network."""
         rng = random.Random(self._chance.random.getrandbits(64))  # noqa: S311 - repeatable, not secret
-
-        def transport(settings: Settings) -> SimulatedTransport:
-            return SimulatedTransport(self.network, settings)
-
         chances = SimpleNamespace(Random=lambda: random.Random(rng.random()))  # noqa: S311 - jitter
         with (
-            _replaced(_client, "AiohttpTransport", transport),
+            ExitStack() as of_network,
             _replaced(_client, "SystemClock", lambda: self),
             _replaced(_client, "random", chances),
             _replaced(threads, "spawn", _no_threads),
             _replaced(journal, "ThreadPoolExecutor", lambda *_, **__: OnLoop(self._write, rng)),
+            _replaced(to_thread, "run_sync", partial(_later, rng)),
             _replaced(uuid, "uuid4", lambda: uuid.UUID(int=rng.getrandbits(128), version=4)),
             _no_garbage_collection(),
         ):
+            for place in self.network.replacements(self.now):
+                of_network.enter_context(_replaced(*place))
             yield
 
 
@@ -211,6 +214,7 @@ def simulate(
     kills: int = 0,
     folder: Path | None = None,
     loop: Literal["asyncio", "uvloop"] = "asyncio",
+    wire: bool = False,
     only: Collection[int] | None = None,
 ) -> T:
     """Run a program on virtual time against a simulated server, over a network that loses things; return its result.
@@ -227,6 +231,8 @@ def simulate(
         kills: how often the program is killed at a moment that the seed decides, and called again.
         folder: the files that outlive a kill, such as the journal of a `run_many`, as they were at that moment.
         loop: the library whose order of callbacks the event loop has, asyncio or uvloop.
+        wire: let bytes travel, in place of messages: with the real HTTP client and faults at any byte, at a fifth of
+            the speed; without TLS.
         only: the numbers of the events that happen; for finding those that a failure needs.
 
     Raises:
@@ -244,7 +250,7 @@ def simulate(
         >>> assert not server.doubled()
     """
     chance = Chance(seed, only)
-    network = SimulatedNetwork(SimulatedServer() if server is None else server, chance, faults=faults)
+    network = (WireNetwork if wire else SimulatedNetwork)(server or SimulatedServer(), chance, faults=faults)
     simulation = Simulation(chance, network, folder, loop)
     try:
         for _ in range(kills):
@@ -258,6 +264,25 @@ def simulate(
     except Exception as error:
         error.add_note(f"simulated with seed={seed}; events: {'; '.join(chance.events) or 'none'}")
         raise
+
+
+async def _later(rng: random.Random, work: Callable[..., T], *arguments: Any, **_: Any) -> T:
+    """Do the work of a thread on the loop, after a delay; it is done even if its caller is cancelled meanwhile."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def job() -> None:
+        try:
+            result = work(*arguments)
+        except Exception as error:
+            if not done.done():
+                done.set_exception(error)
+        else:
+            if not done.done():
+                done.set_result(result)
+
+    loop.call_later(rng.choice(_DISK), job)
+    return await done
 
 
 def _no_threads(*_target: object) -> None:
