@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from attrs import define, field
+from attrs import define, evolve, field
 from multidict import CIMultiDict
 
 from lume_async import _client
@@ -116,6 +116,8 @@ class SimulatedNetwork:
         if fault == "refused":
             await asyncio.sleep(self._delay())
             raise ApiConnectionError("refused", reached=False)
+        if fault in ("lost before", "reset before") and request.body:
+            self.server.part(evolve(request, body=request.body[: self._somewhere(request.body)]))
         if fault == "lost before":
             return await back
         if fault in ("reset before", "503", "502 before"):
@@ -136,7 +138,11 @@ class SimulatedNetwork:
             raise ApiConnectionError("reset", reached=True)
         if fault == "500 after":
             return FakeAnswer(500, HTML)
-        return FakeAnswer(answer.status, answer.body[:7], answer.headers) if fault == "cut after" else answer
+        if fault == "cut after":
+            is_file = "Content-Length" in answer.headers  # an answer that is read as it arrives
+            end = self._somewhere(answer.body) if is_file else 7
+            return FakeAnswer(answer.status, answer.body[:end], answer.headers)
+        return answer
 
     def _arrive(self, request: FakeRequest, arrived: "asyncio.Future[FakeAnswer]") -> None:
         if self.is_cut:
@@ -162,6 +168,10 @@ class SimulatedNetwork:
 
         timer = loop.call_at(held.due, again)
         listeners.add(again)
+
+    def _somewhere(self, content: bytes) -> int:
+        """Return the number of bytes before a cut."""
+        return self.chance.random.randrange(len(content)) if content else 0
 
     def _may_come_twice(self, request: FakeRequest) -> bool:
         """Return whether a gateway may repeat it: without keys, nobody could make good a second submission."""
@@ -192,7 +202,12 @@ class SimulatedTransport:
         """Make one attempt, as `Transport.request` says."""
         if self._closed:
             raise ClientClosedError
-        content = body if body is None or isinstance(body, bytes) else b"".join([part async for part in body])
+        try:
+            content = (
+                body if body is None or isinstance(body, bytes) else b"".join([part async for part in body])
+            )
+        except OSError as error:
+            raise ApiConnectionError(str(error), reached=True) from None
         request = FakeRequest(method, path, CIMultiDict(headers), content, timeout)
         try:
             async with asyncio.timeout(timeout) as alarm:
@@ -209,6 +224,8 @@ class SimulatedTransport:
             await receiver.begin(answer.status, CIMultiDict(answer.headers))
             await receiver.write(answer.body)
             await receiver.flush()
+            if len(answer.body) < int(answer.headers.get("Content-Length", "0")):
+                raise ApiConnectionError("the body is truncated", reached=True)
             return Response(answer.status, CIMultiDict(answer.headers), b"")
         return Response(answer.status, CIMultiDict(answer.headers), answer.body)
 

@@ -5,6 +5,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate
+from functools import partial
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,12 +14,14 @@ from attrs import define, field, frozen
 
 from lume_async.testing._chance import Chance
 from lume_async.testing._fakes import FakeAnswer, FakeRequest, run_json
+from lume_async.testing._transfers import SimulatedFiles
 
 OFFERS = ("idempotency", "wait", "changes", "cancel")
 """The capabilities that a simulated server can announce."""
 ROUTES = ("list", "health")
 """Further routes that a server may lack."""
 STAGES = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
+WITH_OUTPUT = ("SUCCEEDED", "PARTIAL_FAILED")
 EPOCH = 1_700_000_000.0
 """The wall clock at the loop's time 0, in seconds since the epoch."""
 
@@ -107,6 +110,7 @@ class SimulatedServer:
         requests: the number of requests by method and route, such as `GET /v1/runs/{id}`.
         refused: the number of requests that the limit has refused.
         lost: runs that a restart has forgotten.
+        files: the uploads, and the outputs of runs on them.
 
     Examples:
         >>> server = SimulatedServer(offers=["idempotency"], lasts=30)
@@ -133,6 +137,7 @@ class SimulatedServer:
         self.offers: frozenset[str] = frozenset(offers)
         self.runs: dict[str, SimulatedRun] = {}
         self.lost: list[SimulatedRun] = []
+        self.files: SimulatedFiles = SimulatedFiles()
         self.requests: dict[str, int] = {}
         self.refused: int = 0
         self.clock: float = clock
@@ -207,6 +212,7 @@ class SimulatedServer:
         if forgets:
             self.lost += self.runs.values()
             self.runs, self._keys, self._by_source, self._feed = {}, {}, {}, []
+            self.files.forget()
 
     def add(self, flow_version: str = "flow:v1", source_path: str = "a.csv", **body: Any) -> SimulatedRun:
         """Start a run that somebody else submitted; call it in a simulation.
@@ -254,6 +260,12 @@ class SimulatedServer:
                 return self._cancel(run_id, now)
             case "GET", ["v1", "changes"] if "changes" in self.offers:
                 return self._changes(query, now + self._hold(request))
+            case _, ["v1", "uploads", name]:
+                return self._of_files(self.files.on_upload(request, name))
+            case "GET", ["v1", "runs", run_id, "outputs", ("mapped" | "rejects") as part]:
+                return self._output(run_id, now, partial(self.files.on_output, request), part)
+            case "GET", ["v1", "runs", run_id, ("mapped" | "rejects") as part]:
+                return self._output(run_id, now, partial(self.files.on_rows, request, query), part)
         return self._problem(404, "not-found")
 
     def part(self, request: FakeRequest) -> None:
@@ -262,6 +274,7 @@ class SimulatedServer:
         Examples:
             >>> SimulatedServer().part(FakeRequest("PUT", "/v1/uploads/a.csv", body=b"a,b"))
         """
+        self.files.part(request)
 
     def _record(self, run: SimulatedRun, now: float) -> dict[str, Any]:
         """Return the run as JSON."""
@@ -277,7 +290,7 @@ class SimulatedServer:
             created_at=self._stamp(run.changes[0][0]),
             started_at=self._stamp(started) if started is not None and started <= now else None,
             finished_at=self._stamp(end) if end <= now else None,
-            metadata={"metrics": rows} if end <= now and last == "SUCCEEDED" else {},
+            metadata={"metrics": rows} if end <= now and last in WITH_OUTPUT else {},
         )
 
     def _stamp(self, moment: float) -> str:
@@ -307,7 +320,10 @@ class SimulatedServer:
     def _start(self, body: dict[str, Any], key: str | None) -> SimulatedRun:
         now = asyncio.get_running_loop().time()
         lasts = self._lasts(body)
-        statuses = [*STAGES, self._ends_as(body)]
+        end = self._ends_as(body)
+        if end == "SUCCEEDED" and self.files.has_rejects(str(body["source_path"])):
+            end = "PARTIAL_FAILED"
+        statuses = [*STAGES, end]
         changes = [(now + lasts * n / len(STAGES), status) for n, status in enumerate(statuses)]
         run = SimulatedRun(f"run_{self._count}", body, key, changes)
         self._count += 1
@@ -387,6 +403,20 @@ class SimulatedServer:
         for listener in list(self.on_run):
             listener()
         return self._run(202, run, now)
+
+    def _output(
+        self, run_id: str, now: float, answer: Callable[[str, str, str], FakeAnswer], part: str
+    ) -> FakeAnswer:
+        run = self.runs.get(run_id)
+        if run is None:
+            return self._problem(404, "run-not-found")
+        if run.changes[-1][0] > now or run.changes[-1][1] not in WITH_OUTPUT:
+            return self._problem(409, "no-output")
+        return self._of_files(answer(run_id, run.source_path, part))
+
+    def _of_files(self, answer: FakeAnswer) -> FakeAnswer:
+        body = answer.body if isinstance(answer.body, bytes) else orjson.dumps(answer.body)
+        return FakeAnswer(answer.status, body, {**self._with({}), **answer.headers})
 
     def _missing(self, route: str) -> FakeAnswer | None:
         return self._problem(self.lacks[route], "not-found") if route in self.lacks else None

@@ -10,9 +10,11 @@ import aiohttp.connector
 from attrs import define, field
 from multidict import CIMultiDict
 
+from lume_async.testing._chance import Chance
 from lume_async.testing._fakes import FakeAnswer, FakeRequest
 from lume_async.testing._link import UNDERWAY, Link
 from lume_async.testing._network import HTML, SimulatedNetwork
+from lume_async.testing._server import SimulatedServer
 
 HERE = "192.0.2.1"
 """The address of every name that has no other one."""
@@ -50,6 +52,17 @@ class WireNetwork(SimulatedNetwork):
     count: int = 0
     starts_at: float = 0.0
 
+    @classmethod
+    def drawn(cls, server: SimulatedServer, chance: Chance) -> "WireNetwork":
+        """Return a network with faults and delays that are drawn.
+
+        Examples:
+            >>> network = WireNetwork.drawn(SimulatedServer(), Chance(7))
+        """
+        # A connection takes two of them, and each piece of an answer one: 10 s for the first are the limit.
+        delays = chance.pick("pieces take up to", [(0.0, 0.01), (0.0, 0.01, 1.0), (0.01, 4.0)])
+        return cls(server, chance, chance.random.choice([0.0, 0.05, 0.2, 0.5]), delays=delays)
+
     @property
     def dialer(self) -> "WireNetwork":
         """What makes the connections of the event loop."""
@@ -69,6 +82,7 @@ class WireNetwork(SimulatedNetwork):
     async def reach(self, address: tuple[Any, ...]) -> Callable[[asyncio.Protocol], asyncio.Transport]:
         """Connect with the service at an address, as `Dialer.reach` says."""
         loop, where = asyncio.get_running_loop(), str(address[0])
+        self.sent += 1
         fault = self._befalls(self.kinds, f"the connection to {where}")
         if loop.time() < self.down_until:
             fault = "unreachable" if self.chance.random.random() < 0.5 else "refused"
@@ -94,6 +108,7 @@ class WireNetwork(SimulatedNetwork):
 
     def _begins(self, link: Link) -> None:
         """Draw what befalls the next exchange of a connection."""
+        self.sent += 1
         if not link.fault and self.links[link].is_idle:
             fault = self._befalls(self.kinds, f"connection {link.number}")
             link.strike(fault if fault not in CONNECTING else "reset there")

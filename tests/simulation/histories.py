@@ -3,12 +3,15 @@
 from collections.abc import Callable
 
 from simulation import batches
-from simulation.world import World, play, shrunk
+from simulation.world import OnBytes, World, play, shrunk
 
 HISTORIES: dict[str, tuple[Callable[[World], None], int]] = {
     "journaled": (batches.journaled, 700),
     "plain": (batches.plain, 200),
     "left_early": (batches.left_early, 300),
+    "journaled_on_bytes": (OnBytes(batches.journaled), 100),
+    "plain_on_bytes": (OnBytes(batches.plain), 50),
+    "left_early_on_bytes": (OnBytes(batches.left_early), 50),
 }
 """The kinds, each with the number of its histories in the quick run."""
 

@@ -16,6 +16,7 @@ from lume_async.testing import Chance, SimulatedServer
 from lume_async.testing._loop import VirtualLoop
 from lume_async.testing._network import SimulatedNetwork
 from lume_async.testing._simulate import Killed, Simulation
+from lume_async.testing._wire import WireNetwork
 
 T = TypeVar("T")
 AFTERWARDS = 400.0
@@ -29,14 +30,17 @@ class World:
         seed: decides about everything.
         only: the numbers of the events that happen; None: all.
         folder: the files of the client.
+        on_bytes: whether bytes travel, in place of messages.
     """
 
-    def __init__(self, seed: int, only: Collection[int] | None, folder: Path) -> None:
+    def __init__(
+        self, seed: int, only: Collection[int] | None, folder: Path, *, on_bytes: bool = False
+    ) -> None:
         self.chance = chance = Chance(seed, only)
         self.random = chance.random
         self.folder = folder
         self.server = SimulatedServer.drawn(chance)
-        self.network = SimulatedNetwork.drawn(self.server, chance)
+        self.network = (WireNetwork if on_bytes else SimulatedNetwork).drawn(self.server, chance)
         loop: Literal["asyncio", "uvloop"] = "uvloop" if seed % 2 else "asyncio"
         self.simulation = Simulation(chance, self.network, folder, loop)
         self.simulation.on_start = self._start
@@ -138,12 +142,23 @@ def within(deadline: float, what: str) -> None:
     assert now <= deadline + 0.01, f"a wait ends by its deadline: {what} ended {now - deadline:.3f} s late"
 
 
+class OnBytes:
+    """A history over a network of bytes, with the real HTTP client."""
+
+    def __init__(self, history: Callable[[World], None]) -> None:
+        self._history = history
+
+    def __call__(self, world: World) -> None:
+        """Play it in a world in which bytes travel."""
+        self._history(world)
+
+
 def play(history: Callable[[World], None], seed: int, only: Collection[int] | None = None) -> World:
     """Play one history in a folder of its own."""
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with TemporaryDirectory(dir=memory) as folder, silent_log():
         (Path(folder) / "files").mkdir()
-        world = World(seed, only, Path(folder) / "files")
+        world = World(seed, only, Path(folder) / "files", on_bytes=isinstance(history, OnBytes))
         try:
             history(world)
         except BaseException as error:
