@@ -29,11 +29,21 @@ then answers a submission in the same way, which proves nothing either."""
 
 
 class LookUp:
-    """Finds the runs of lost submissions."""
+    """Finds the runs of lost submissions.
 
-    def __init__(self, sender: Sender, known_runs: Callable[[], Awaitable[set[str]]]) -> None:
+    Args:
+        left: returns the seconds that a request may take; None for no limit.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        known_runs: Callable[[], Awaitable[set[str]]],
+        left: Callable[[], float | None] = lambda: None,
+    ) -> None:
         self._sender = sender
         self._read_known_runs = known_runs
+        self._left = left
         self._known_runs: set[str] | None = None
         self._reading = asyncio.Lock()
         self._claimed: Counter[str] = Counter()
@@ -78,7 +88,7 @@ class LookUp:
         fitting: list[RunRecord] = []
         cursor: str | None = None
         for _ in range(PAGES):
-            page = await self._sender.send(endpoints.runs(filters, cursor))
+            page = await self._sender.send(endpoints.runs(filters, cursor), timeout=self._left())
             self._has_list = True
             sent = sent_at(self._sender, state)
             since = None if sent is None else sent - LAG

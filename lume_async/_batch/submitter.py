@@ -72,7 +72,7 @@ class Submitter:
         self._on_duplicate: OnDuplicate = on_duplicate
         self._retry_failed = retry_failed
         self._deadline = math.inf if timeout is None else sender.clock.now() + timeout
-        self._look_up = LookUp(sender, self._known_runs)
+        self._look_up = LookUp(sender, self._known_runs, self._left)
         self._under_way: Counter[bytes] | None = None
         """The number of items under way, or sent since, per request; None until it is needed."""
         self._reading = asyncio.Lock()
@@ -133,6 +133,12 @@ class Submitter:
         """Record the number of items of the input."""
         await self._record(Journal.complete, count)
 
+    def _left(self) -> float | None:
+        """Return the seconds that a submission, and all that it needs, may still take; None for no limit."""
+        if math.isinf(self._deadline):
+            return None
+        return max(0.0, self._deadline + LAST_SUBMISSION - self._sender.clock.now())
+
     def _run(self, run_id: str, entry: Entry, record: RunRecord | None = None) -> LumeRun:
         return LumeRun(self._sender, run_id, record, idempotency_key=entry.key, reused=entry.reused)
 
@@ -152,7 +158,9 @@ class Submitter:
                 if not self._asked and not sender.knows_time:
                     self._asked = True
                     with suppress(ApiError):
-                        await sender.send(endpoints.health(), timeout=LAST_SUBMISSION, once=True)
+                        left = self._left()
+                        limit = LAST_SUBMISSION if left is None else min(LAST_SUBMISSION, left)
+                        await sender.send(endpoints.health(), timeout=limit, once=True)
         if self._under_way is not None:
             self._under_way[likeness(request)] += 1
         now = sender.server_time(sender.clock.now())
@@ -194,7 +202,6 @@ class Submitter:
 
     async def _attempt(self, request: RunRequest, key: str, state: CallState, has_twin: bool) -> StartedRun:
         """Send it once. With `has_twin`, a 409 names the other item's run: our key would return our own run."""
-        left = self._deadline - self._sender.clock.now()
         return await submit(
             self._sender,
             request,
@@ -202,7 +209,7 @@ class Submitter:
             own_key=key == request.idempotency_key,
             on_duplicate=self._on_duplicate,
             state=state,
-            timeout=None if math.isinf(left) else max(0.0, left) + LAST_SUBMISSION,
+            timeout=self._left(),
             is_anothers=lambda run_id: has_twin or self._look_up.is_claimed(run_id),
         )
 
@@ -213,7 +220,7 @@ class Submitter:
         last = error.__cause__ if isinstance(error, SubmissionUnknownError) else None
         if not isinstance(last, ApiError) or (pause := self._waits_for(last)) is None:
             return None
-        replays = await self._sender.replays()
+        replays = await self._sender.replays(self._left())
         then = decide(last, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
         return pause if then is Then.SEND else None
 
@@ -260,7 +267,7 @@ class Submitter:
                 break
             found = await self._look_up.find(request, state)
         is_answered = found.failure is None or found.is_clear
-        key_is_kept = entry.by_server and is_answered and await self._sender.replays()
+        key_is_kept = entry.by_server and is_answered and await self._sender.replays(self._left())
         key_is_kept = (
             key_is_kept and self._sender.known.keys_kept is not None and not self._is_forgotten(state)
         )
@@ -285,7 +292,7 @@ class Submitter:
 
     async def _may_submit(self, request: RunRequest, state: CallState, *, knows_age: bool) -> bool:
         """Return whether the rules for lost responses allow sending it again if no run was found."""
-        replays = await self._sender.replays() and not self._is_forgotten(state)
+        replays = await self._sender.replays(self._left()) and not self._is_forgotten(state)
         replays = replays and (knows_age or self._sender.known.keys_kept is None)
         then = decide(None, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
         return then is Then.SEND

@@ -33,10 +33,13 @@ class RecentRuns:
         if len(self._times) > REMEMBERED:
             self._times.popitem(last=False)
 
-    def is_fresh(self, run_id: str | None) -> bool:
-        """Return whether the run is so new that the server may not find it yet."""
+    def is_fresh(self, run_id: str | None, asked: float) -> bool:
+        """Return whether the run was so new that a server that was `asked` then may not have found it.
+
+        The answer may have taken long: it speaks of the time of the question, in monotonic seconds.
+        """
         submitted, *_ = self._times.get(run_id or "", _LONG_AGO)
-        return self._clock.now() - submitted < GRACE
+        return asked - submitted < GRACE
 
     def quiet_for(self, run_id: str) -> float:
         """Return the seconds for which the server asked not to poll the run; 0 or less if it may be polled."""

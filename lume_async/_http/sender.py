@@ -198,6 +198,7 @@ class Sender:
         try:
             while True:
                 state.attempts += 1
+                asked = clock.now()
                 try:
                     return await self._attempt(call, state, deadline)
                 except ApiError as caught:
@@ -209,9 +210,9 @@ class Sender:
                     state.lost = True
                 if clock.over and isinstance(error, ApiConnectionError):
                     raise ClientClosedError(CLOSED_MEANWHILE)
-                delay = None if once else self._delay(call, error, state, deadline)
+                delay = None if once else self._delay(call, error, state, asked, deadline)
                 if call.submits is not None:
-                    await self._check_safe(call, error, state, again=delay is not None)
+                    await self._check_safe(call, error, state, deadline, again=delay is not None)
                 if delay is None:
                     raise error
                 if delay:
@@ -388,19 +389,22 @@ class Sender:
         return True
 
     def _delay(
-        self, call: Call[T], error: ApiError, state: CallState, deadline: float | None
+        self, call: Call[T], error: ApiError, state: CallState, asked: float, deadline: float | None
     ) -> float | None:
         """Return the seconds until the next attempt; None for no further attempt."""
         delay = self.retry.delay(error, state.attempts, self.rng)
         is_poll = isinstance(error, RunNotFoundError) and call.method == "GET"
-        asked = error.retry_after or 0.0
-        if is_poll and self.recent_runs.is_fresh(call.run_id) and asked <= self.retry.max_retry_after:
-            delay = max(asked, self.retry.backoff.delay(state.attempts - 1, self.rng))
+        floor = error.retry_after or 0.0
+        is_fresh = is_poll and self.recent_runs.is_fresh(call.run_id, asked)
+        if is_fresh and floor <= self.retry.max_retry_after:
+            delay = max(floor, self.retry.backoff.delay(state.attempts - 1, self.rng))
         if delay is None or deadline is None or self.clock.now() + delay < deadline:
             return delay
         return None
 
-    async def _check_safe(self, call: Call[T], error: ApiError, state: CallState, *, again: bool) -> None:
+    async def _check_safe(
+        self, call: Call[T], error: ApiError, state: CallState, deadline: float | None, *, again: bool
+    ) -> None:
         """Return if a failed submission may be sent again, otherwise raise: the rule for lost answers."""
         assert call.submits is not None
         replays = self._knows_keys()
@@ -408,7 +412,8 @@ class Sender:
             error, lost=state.lost, force_rerun=call.submits.force_rerun, replays=replays, again=again
         )
         if then is Then.ASK:
-            then = Then.SEND if await self.replays() else Then.UNKNOWN
+            left = None if deadline is None else deadline - self.clock.now()
+            then = Then.SEND if await self.replays(left) else Then.UNKNOWN
         if then is Then.UNKNOWN:
             raise submission_unknown(call, error, state, self.known.keys_kept)
         if then is not Then.SEND:
@@ -417,11 +422,17 @@ class Sender:
     def _knows_keys(self) -> bool | None:
         return None if self.known.capabilities is None else self.can("idempotency")
 
-    async def replays(self) -> bool:
-        """Return whether the server replays its first answer to a known idempotency key; asks it once if unknown."""
+    async def replays(self, left: float | None = None) -> bool:
+        """Return whether the server replays its first answer to a known idempotency key; asks it once if unknown.
+
+        Args:
+            left: the seconds that asking may take; None for no limit of the caller's.
+        """
         if self.known.capabilities is None:
             try:
-                await self.send(endpoints.health(), timeout=10.0, once=True)
+                await self.send(
+                    endpoints.health(), timeout=10.0 if left is None else min(10.0, left), once=True
+                )
             except ApiError:
                 return False
         return self._knows_keys() is True

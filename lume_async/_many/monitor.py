@@ -371,12 +371,13 @@ class Monitor(Batched[RunEvent[LumeRun]]):
     async def _request(self, watched: Watched) -> float | ApiError:
         """Poll once; return the seconds the server asked us to wait, or a permanent error."""
         run, sender = watched.run, self._sender
+        asked = sender.clock.now()
         try:
             polled = await poll_once(sender, run.id, record_of(run), timeout=self._left(), retry=False)
         except ApiError as error:
             watched.failures, watched.last_error = watched.failures + 1, copy(error).with_traceback(None)
             self._last_error = watched.last_error
-            floor = patience(sender, error, run.id)
+            floor = patience(sender, error, run.id, asked)
             return error if floor is None else floor
         watched.polls += 1
         watched.failures, watched.stale = 0, watched.stale + 1 if watched.ended else 0

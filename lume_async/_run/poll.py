@@ -42,19 +42,22 @@ def poll_once(
     return sender.send(call, timeout=timeout, once=not retry)
 
 
-def fetch(sender: Sender, run_id: str) -> Coroutine[Any, Any, RunRecord]:
-    """Request the run, without an ETag."""
-    return sender.send(endpoints.run(run_id))
+def fetch(sender: Sender, run_id: str, timeout: float | None = None) -> Coroutine[Any, Any, RunRecord]:
+    """Request the run, without an ETag; `timeout` is in seconds, retries included."""
+    return sender.send(endpoints.run(run_id), timeout=timeout)
 
 
-def patience(sender: Sender, error: Exception, run_id: str) -> float | None:
+def patience(sender: Sender, error: Exception, run_id: str, asked: float) -> float | None:
     """After a failed poll, the minimum delay in seconds before the next one; None if polling again can't help.
 
     A failed poll is not a failed run.
+
+    Args:
+        asked: the time at which the poll began, in monotonic seconds.
     """
     if not isinstance(error, ApiError):
         return None
-    not_yet = isinstance(error, RunNotFoundError) and sender.recent_runs.is_fresh(run_id)
+    not_yet = isinstance(error, RunNotFoundError) and sender.recent_runs.is_fresh(run_id, asked)
     return floor(error.retry_after) if error.retryable or not_yet else None
 
 
@@ -77,12 +80,13 @@ class RunPoll:
         self._on_record = on_record
         self._done = done
         self._long_poll = long_poll
-        self._not_before = sender.clock.now() + sender.recent_runs.quiet_for(run_id)
+        self._asked = sender.clock.now()
+        self._not_before = self._asked + sender.recent_runs.quiet_for(run_id)
 
     async def __call__(self, left: float | None) -> Seen[RunRecord]:
         sender, before = self._sender, self._record
         hold = self._seconds_to_hold(before, left)
-        started = sender.clock.now()
+        started = self._asked = sender.clock.now()
         polled = await poll_once(sender, self._run_id, before, hold=hold, timeout=left)
         ended = sender.clock.now()
         self._not_before = ended + polled.not_before
@@ -109,7 +113,7 @@ class RunPoll:
             timeout,
             sender.clock,
             sender.rng,
-            tolerate=lambda error: patience(sender, error, self._run_id),
+            tolerate=lambda error: patience(sender, error, self._run_id, self._asked),
             max_probes=max_probes,
             not_before=self._not_before - sender.clock.now(),
         )

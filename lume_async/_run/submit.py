@@ -51,7 +51,7 @@ async def submit(
         key: the idempotency key of every attempt.
         own_key: whether the caller chose the key, so that it may belong to an earlier call.
         state: the attempts that an earlier process has sent with this key; updated by this call.
-        timeout: seconds for the answer, retries included.
+        timeout: seconds for the answer, retries and the look at a duplicate included.
         is_anothers: whether a run is known to belong to another submission.
 
     Raises:
@@ -61,6 +61,7 @@ async def submit(
     """
     call = endpoints.submit(request, key)
     state = state or CallState()
+    ends = None if timeout is None else sender.clock.now() + timeout
     try:
         answer = await sender.send(call, timeout=timeout, state=state)
     except DuplicateRunError as caught:
@@ -79,7 +80,8 @@ async def submit(
     if duplicate.run_id is None:  # it may be our own run, but its ID is not known
         raise submission_unknown(call, duplicate, state, sender.known.keys_kept)
     try:
-        holder = await fetch(sender, duplicate.run_id)
+        left = None if ends is None else max(0.0, ends - sender.clock.now())
+        holder = await fetch(sender, duplicate.run_id, left)
     except (ApiError, ClientClosedError) as caught:
         if not state.lost:
             raise

@@ -203,9 +203,10 @@ async def test_the_memory_of_our_runs_is_bounded() -> None:
     for n in range(10_001):
         client._sender.recent_runs.add(f"run_{n}")
 
-    assert not client._sender.recent_runs.is_fresh("run_0")
-    assert client._sender.recent_runs.is_fresh("run_1")
-    assert not client._sender.recent_runs.is_fresh(None)
+    now = client._sender.clock.now()
+    assert not client._sender.recent_runs.is_fresh("run_0", now)
+    assert client._sender.recent_runs.is_fresh("run_1", now)
+    assert not client._sender.recent_runs.is_fresh(None, now)
 
 
 # Time limits

@@ -1,0 +1,102 @@
+"""Faults that histories have found, each as a program of its own."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from lume_async import Client, LumeRun, Outcome, RunRequest, SubmissionUnknownError
+from lume_async.testing import FakeAnswer, FakeRequest, SimulatedServer, simulate
+from lume_async.testing._server import HeldAnswer
+
+
+class SlowServer(SimulatedServer):
+    """A server that answers some requests late, by the beginning of method and path."""
+
+    slow: dict[str, float]
+
+    def answer(self, request: FakeRequest) -> FakeAnswer | HeldAnswer:
+        now = asyncio.get_running_loop().time()
+        for begin, seconds in self.slow.items():
+            if f"{request.method} {request.path}".startswith(begin):
+                return self._late(now + seconds, request)
+        return super().answer(request)
+
+    def _late(self, due: float, request: FakeRequest) -> FakeAnswer | HeldAnswer:
+        if asyncio.get_running_loop().time() < due:
+            return HeldAnswer(due, lambda: self._late(due, request))
+        return super().answer(request)
+
+
+def client_of_its_own() -> Client:
+    return Client("key", base_url="http://lume.test")
+
+
+@pytest.mark.parametrize(
+    ("slow", "is_unknown"),
+    [
+        ({"GET /v1/runs?": 1000.0}, True),
+        ({"GET /v1/runs?": 38.0, "POST /v1/runs": 1000.0}, True),
+        ({"GET /v1/runs?": 1000.0, "GET /healthz": 1000.0}, True),
+        ({"GET /healthz": 1000.0}, False),
+    ],
+    ids=["the list is silent", "the list is slow", "all is silent", "the list answers"],
+)
+@pytest.mark.parametrize("offers", [(), ("idempotency",)])
+def test_a_resumed_batch_ends_soon_after_its_timeout_whatever_it_looks_up(
+    tmp_path: Path, slow: dict[str, float], is_unknown: bool, offers: tuple[str, ...]
+) -> None:
+    """The lookup of a lost submission, and what follows it, have the ten seconds of a last submission together."""
+    server = SlowServer(offers=offers, lasts=1.0)
+    requests = [RunRequest("f:v1", f"{n}.csv") for n in range(3)]
+
+    async def batch(timeout: float) -> list[Outcome[LumeRun]]:
+        async with client_of_its_own() as client:
+            items = client.run_many(requests, journal=tmp_path / "journal", timeout=timeout)
+            return [outcome async for outcome in items]
+
+    async def left() -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await batch(1000)
+
+    async def resumed() -> tuple[list[Outcome[LumeRun]], float]:
+        begun = asyncio.get_running_loop().time()
+        outcomes = await batch(30)
+        return outcomes, asyncio.get_running_loop().time() - begun
+
+    server.slow = {"POST /v1/runs": 1000.0}
+    simulate(left, server, faults=0.0)
+    server.slow = slow
+    outcomes, took = simulate(resumed, server, faults=0.0)
+
+    assert took <= 30 + 10 + 3
+    assert [isinstance(outcome.error, SubmissionUnknownError) for outcome in outcomes] == [is_unknown] * 3
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_404_whose_answer_takes_long_still_speaks_of_a_fresh_run(together: bool) -> None:
+    class Server(SlowServer):
+        """The first looks find nothing, and their answers come when the run is no longer fresh."""
+
+        def answer(self, request: FakeRequest) -> FakeAnswer | HeldAnswer:
+            asked = self.requests.get("GET /v1/runs/{id}", 0)
+            found = super().answer(request)
+            if not asked and request.path.startswith("/v1/runs/run_"):
+                assert isinstance(found, FakeAnswer)
+                due = asyncio.get_running_loop().time() + 20
+                return HeldAnswer(due, lambda: found)
+            return found
+
+    server = Server(offers=(), lasts=60.0, grace=2.0)
+    server.slow = {}
+
+    async def program() -> list[str | None]:
+        async with client_of_its_own() as client:
+            run = await client.run("f:v1", "a.csv")
+            if together:
+                return [outcome.run and outcome.run.status for outcome in await client.wait_all([run])]
+            return [(await run.wait()).status]
+
+    assert simulate(program, server, faults=0.0) == ["SUCCEEDED"]
