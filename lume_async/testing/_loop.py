@@ -90,6 +90,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return the same as precise as a clock of the system, not of the loop."""
         return self._now
 
+    def call_soon_threadsafe(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Call the function in the next turn; there are no other threads, so nobody is woken."""
+        return self.call_soon(callback, *args, context=context)
+
     def run_in_executor(self, executor: object, func: Callable[[*Ts], T], *args: *Ts) -> "asyncio.Future[T]":
         """Call the function on the loop, a turn later."""
         done: asyncio.Future[T] = self.create_future()

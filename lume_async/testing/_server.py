@@ -5,7 +5,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import formatdate
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -437,9 +437,8 @@ class SimulatedServer:
         return FakeAnswer(status, orjson.dumps(body), self._with(headers))
 
     def _with(self, headers: dict[str, str]) -> dict[str, str]:
-        date = formatdate(int(EPOCH + self._now + self.clock), usegmt=True)
         return {
-            "Date": date,
+            "Date": _date(int(EPOCH + self._now + self.clock)),
             **self._headers,
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }
@@ -447,6 +446,11 @@ class SimulatedServer:
     @property
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+@lru_cache(1000)
+def _date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def source_of(body: dict[str, Any]) -> bytes:

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import os
 import random
-import shutil
 import uuid
 import warnings
 from collections import deque
@@ -13,7 +12,6 @@ from concurrent.futures import Executor, Future
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, Literal, TypeVar
 
@@ -29,7 +27,6 @@ from lume_async.testing._server import EPOCH, SimulatedServer
 from lume_async.testing._wire import WireNetwork
 
 T = TypeVar("T")
-_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - files of a moment
 _DISK = (0.0, 0.0, 0.001, 0.05)
 """Seconds that a write takes, each as likely as the others."""
 
@@ -69,7 +66,7 @@ class Simulation:
         self.turns: int = 0
         self._chance = chance
         self._folder = folder
-        self._saved: Path | None = None
+        self._saved: dict[Path, tuple[int, bytes]] | None = None
         self._make = LOOPS[loop]
         self._loop: VirtualLoop | None = None
         self._is_dead = False
@@ -92,13 +89,9 @@ class Simulation:
         """Run the program once. Raises `Killed` if it was killed; then the folder is as at that moment."""
         self._is_dead = self.network.is_cut = False
         self.writes, self._saved = 0, None
-        with TemporaryDirectory(dir=_MEMORY) as saved, self._surroundings(), warnings.catch_warnings():
-            if self._folder is not None:
-                self._saved = Path(saved)
-            if self.kill_at is not None:
-                warnings.filterwarnings(
-                    "ignore", "coroutine .* was never awaited"
-                )  # of tasks that did not begin
+        with self._surroundings(), warnings.catch_warnings():
+            if self.kill_at is not None:  # of tasks that did not begin
+                warnings.filterwarnings("ignore", "coroutine .* was never awaited")
             try:
                 with asyncio.Runner(loop_factory=self._new_loop) as runner:
                     result = self._until_its_end(runner, main)
@@ -110,8 +103,8 @@ class Simulation:
             finally:
                 assert self._loop is not None
                 self.begins = self._loop.now()
-                if self._is_dead and self._folder is not None:
-                    _replace(self._folder, Path(saved))
+                if self._folder is not None and self._saved is not None:
+                    _restore(self._folder, self._saved)
         raise Killed
 
     def _until_its_end(self, runner: asyncio.Runner, main: Callable[[], Awaitable[T]]) -> T:
@@ -126,8 +119,8 @@ class Simulation:
         """Kill the program: its files are what they are now, and nothing that it still does has an effect."""
         if not self._is_dead:
             self._is_dead = self.network.is_cut = True
-            if self._folder is not None and self._saved is not None:
-                shutil.copytree(self._folder, self._saved, dirs_exist_ok=True)
+            if self._folder is not None:
+                self._saved = _saved(self._folder)
 
     def _new_loop(self) -> VirtualLoop:
         loop = self._loop = self._make(self.begins)
@@ -289,9 +282,21 @@ def _no_threads(*_target: object) -> None:
     raise RuntimeError("a simulation has no threads: the work is done at once")
 
 
-def _replace(folder: Path, saved: Path) -> None:
-    shutil.rmtree(folder)
-    shutil.copytree(saved, folder)
+def _files(folder: Path) -> list[Path]:
+    return [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+
+
+def _saved(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    """Return the mode and the content of each file."""
+    return {file: (file.stat().st_mode, file.read_bytes()) for file in _files(folder)}
+
+
+def _restore(folder: Path, saved: dict[Path, tuple[int, bytes]]) -> None:
+    for file in _files(folder):
+        file.unlink()  # what the killed program still has open is another file
+    for file, (mode, content) in saved.items():
+        file.write_bytes(content)
+        file.chmod(mode)
 
 
 @contextmanager
