@@ -161,13 +161,13 @@ class SimulatedNetwork:
         held, listeners = answer, self.server.on_run
 
         def again() -> None:
-            listeners.discard(again)
+            listeners.pop(again, None)
             timer.cancel()
             if not arrived.done():
                 self._settle(held.again, arrived)
 
         timer = loop.call_at(held.due, again)
-        listeners.add(again)
+        listeners[again] = None
 
     def _somewhere(self, content: bytes) -> int:
         """Return the number of bytes before a cut."""

@@ -154,7 +154,7 @@ class SimulatedServer:
         self._count = 0
         self._life = 0
         self._headers: dict[str, str] = {}
-        self.on_run: set[Callable[[], object]] = set()
+        self.on_run: dict[Callable[[], object], None] = {}
         if self.offers:
             self._headers["Lume-Capabilities"] = ", ".join(sorted(self.offers))
         if "idempotency" in self.offers and keys_kept is not None:
