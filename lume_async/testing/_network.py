@@ -26,6 +26,7 @@ FAULTS = (
         "lost after",
         "503",
         "502 before",
+        "404 before",
         "500 after",
     ),
     *("cut after", "twice"),
@@ -120,7 +121,7 @@ class SimulatedNetwork:
             self.server.part(evolve(request, body=request.body[: self._somewhere(request.body)]))
         if fault == "lost before":
             return await back
-        if fault in ("reset before", "503", "502 before"):
+        if fault in ("reset before", "503", "502 before", "404 before"):
             await asyncio.sleep(self._delay())
             if fault == "reset before":
                 raise ApiConnectionError("reset", reached=True)

@@ -103,6 +103,10 @@ class SimulatedServer:
         limit: the limit of its requests.
         grace: seconds after which a new run is found by its ID.
         include: what becomes of `include=run` in the change feed: "known", "ignored" or "refused".
+        feed: the change feed is "complete", "misses ends", or "repeats" changes that it has reported already.
+        asks: seconds for which it asks not to poll a new run.
+        page: the largest number of runs in a page, whatever is asked for.
+        stamps: the precision of its times: "microseconds", "milliseconds" or "seconds".
         clock: its clock minus the true time, in seconds.
 
     Attributes:
@@ -133,6 +137,10 @@ class SimulatedServer:
         grace: float = 0.0,
         include: str = "known",
         clock: float = 0.0,
+        feed: str = "complete",
+        asks: float = 0.0,
+        page: int = 100,
+        stamps: str = "microseconds",
     ) -> None:
         self.offers: frozenset[str] = frozenset(offers)
         self.runs: dict[str, SimulatedRun] = {}
@@ -146,7 +154,11 @@ class SimulatedServer:
         self._ends_as = ends_as if callable(ends_as) else lambda _: ends_as
         self._keys_kept = keys_kept
         self.limit: RequestLimit | None = limit
-        self._grace = grace
+        self.grace: float = grace
+        self.feed: str = feed
+        self.asks: float = asks
+        self._page = page
+        self._stamps = stamps
         self._include = include
         self._keys: dict[str, tuple[str, float]] = {}
         self._by_source: dict[bytes, list[SimulatedRun]] = {}
@@ -188,6 +200,10 @@ class SimulatedServer:
             grace=chance.pick("a run is found after", [0.0, 2.0]),
             include=chance.pick("include=run is", ["known", "ignored", "refused"]),
             clock=chance.pick("the server's clock is off by", [0.0, 3600.0, -7.5]),
+            feed=chance.pick("the feed is", ["complete"] * 4 + ["misses ends", "repeats"]),
+            asks=chance.pick("it asks not to poll for", [0.0] * 3 + [3.0]),
+            page=chance.pick("pages have", [100, 2]),
+            stamps=chance.pick("times are in", ["microseconds", "milliseconds", "seconds"]),
         )
 
     def doubled(self) -> dict[str, list[str]]:
@@ -295,7 +311,7 @@ class SimulatedServer:
 
     def _stamp(self, moment: float) -> str:
         """Return a moment of the loop as text, by this server's clock."""
-        return datetime.fromtimestamp(EPOCH + moment + self.clock, UTC).isoformat(timespec="microseconds")
+        return datetime.fromtimestamp(EPOCH + moment + self.clock, UTC).isoformat(timespec=self._stamps)
 
     def _submit(self, request: FakeRequest, now: float) -> FakeAnswer:
         body, key = request.json(), request.headers.get("Idempotency-Key")
@@ -315,7 +331,8 @@ class SimulatedServer:
                 if not ended or status == "SUCCEEDED":
                     kind = "already-processed" if ended else "run-in-progress"
                     return self._problem(409, kind, run_id=run.id)
-        return self._run(201, self._start(body, key), now)
+        quiet = {"Retry-After": f"{self.asks:g}"} if self.asks else {}
+        return self._run(201, self._start(body, key), now, **quiet)
 
     def _start(self, body: dict[str, Any], key: str | None) -> SimulatedRun:
         now = asyncio.get_running_loop().time()
@@ -340,7 +357,7 @@ class SimulatedServer:
     def _look(self, run_id: str, request: FakeRequest, until: float) -> Answer:
         now = self._now
         run = self.runs.get(run_id)
-        if run is None or now - run.changes[0][0] < self._grace:
+        if run is None or now - run.changes[0][0] < self.grace:
             return self._problem(404, "run-not-found")
         count, _ = run.status_at(now)
         if request.headers.get("If-None-Match") != f'"{count}"':
@@ -363,9 +380,13 @@ class SimulatedServer:
         if known <= int(first) and until > now:
             due = self._feed[known][0] if known < len(self._feed) else until
             return HeldAnswer(min(until, due), lambda: self._changes(query, until))
+        begin = int(first)
+        if self.feed == "repeats" and known > begin:
+            begin = max(0, begin - 3)
         items = [
-            self._change(*change, now, include="include" in query)
-            for change in self._feed[int(first) : known]
+            self._change(at, n, run_id, status, now, include="include" in query)
+            for at, n, run_id, status in self._feed[begin:known]
+            if self.feed != "misses ends" or n < len(self.runs[run_id].changes) - 1
         ]
         return self._json(200, {"items": items, "next_cursor": f"{self._life}.{known}"})
 
@@ -385,7 +406,7 @@ class SimulatedServer:
             for record in (self._record(run, now) for run in reversed(self.runs.values()))
             if all(record[name] == query[name] for name in names)
         ]
-        first, size = int(query.get("cursor", "0")), int(query.get("limit", "100"))
+        first, size = int(query.get("cursor", "0")), min(self._page, int(query.get("limit", "100")))
         more = str(first + size) if first + size < len(found) else None
         return self._json(200, {"items": found[first : first + size], "next_cursor": more})
 
@@ -425,9 +446,9 @@ class SimulatedServer:
         name, _, seconds = request.headers.get("Prefer", "").partition("=")
         return float(seconds) if name == "wait" and "wait" in self.offers else 0.0
 
-    def _run(self, status: int, run: SimulatedRun, now: float) -> FakeAnswer:
+    def _run(self, status: int, run: SimulatedRun, now: float, **headers: str) -> FakeAnswer:
         count, _ = run.status_at(now)
-        return self._json(status, self._record(run, now), ETag=f'"{count}"')
+        return self._json(status, self._record(run, now), ETag=f'"{count}"', **headers)
 
     def _problem(self, status: int, kind: str, run_id: str | None = None, **headers: str) -> FakeAnswer:
         body = {"type": f"urn:lume:problem:{kind}", "title": kind, "status": status, "detail": kind}

@@ -4,13 +4,17 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 
+from attrs import evolve
+
 from lume_async import Client, LumeRun, Outcome, RunRequest
-from lume_async.errors import ApiError, RunTimeoutError
+from lume_async.errors import ApiError, DuplicateRunError, RunTimeoutError, SubmissionUnknownError
 from simulation.world import World, within
 
 Outcomes = list[Outcome[LumeRun]]
 OVERTIME = 13.0
 """Seconds after its timeout in which a batch ends: submissions under way have 10, the last polls 2."""
+LOOKING = 200.0
+"""Seconds that it may take longer to look up what an earlier process has sent."""
 
 
 def requests_of(world: World) -> list[RunRequest]:
@@ -18,8 +22,11 @@ def requests_of(world: World) -> list[RunRequest]:
     force = world.chance.pick("force_rerun", [False, True])
     count = world.chance.pick("items", [1, 2, 3, 5, 8])
     metadata = world.chance.pick("with metadata", [False, True])
+    sources = count if not force else world.chance.pick("sources", [count, (count + 1) // 2])
     return [
-        RunRequest("flow:v1", f"{n}.csv", {"n": n} if metadata else None, force, priority=0)
+        RunRequest(
+            "flow:v1", f"{n % sources}.csv", {"n": n % sources} if metadata else None, force, priority=0
+        )
         for n in range(count)
     ]
 
@@ -32,6 +39,7 @@ def journaled(world: World) -> None:
 
     async def batch(client: Client) -> tuple[Outcomes, bool]:
         begun, outcomes = world.simulation.now(), Outcomes()
+        world.watched.deadline, sent = begun + timeout, world.network.sent
         items = client.run_many(
             requests, journal=world.folder / "journal", max_active=active, timeout=timeout
         )
@@ -41,12 +49,18 @@ def journaled(world: World) -> None:
                 outcomes.append(outcome)
         except RunTimeoutError:
             is_late = True
-        within(begun + timeout + OVERTIME, "run_many")
-        check_ends(world)
+        within(begun + timeout + OVERTIME + (LOOKING if world.was_killed else 0.0), "run_many")
+        if world.network.sent > sent:
+            check_ends(world)
         return outcomes, is_late
 
     outcomes, is_late = world.live(batch, kills=world.chance.pick("kills", [0, 1, 2, 3]))
     check_outcomes(world, requests, outcomes, all_taken=not is_late, in_time=timeout > 1000)
+    if all(outcome.run is not None for outcome in outcomes) and not is_late:
+        sent = world.network.sent
+        remembered, _ = world.live(batch)
+        assert world.network.sent == sent, "a journal that is complete needs no request"
+        check_outcomes(world, requests, remembered)
 
 
 def plain(world: World) -> None:
@@ -54,13 +68,17 @@ def plain(world: World) -> None:
     requests = requests_of(world)
     active = world.chance.pick("max_active", [100, 1, 3])
 
+    outcomes = Outcomes()
+
     async def given() -> AsyncIterator[RunRequest]:
-        for request in requests:
+        for number, request in enumerate(requests, 1):
             await asyncio.sleep(world.random.choice([0.0, 0.0, 2.0]))
+            assert number - len(outcomes) <= active, "no more than max_active items are under way"
             yield request
 
     async def batch(client: Client) -> Outcomes:
-        outcomes = [outcome async for outcome in client.run_many(given(), max_active=active, timeout=3000)]
+        async for outcome in client.run_many(given(), max_active=active, timeout=3000):
+            outcomes.append(outcome)
         check_ends(world)
         return outcomes
 
@@ -74,14 +92,25 @@ def left_early(world: World) -> None:
     how = world.random.choice(["leave", "cancel", "twice", "close"])
     after = 2 ** (world.random.random() * 6) - 1
     taken: Outcomes = []
+    inputs: list[str] = []
+
+    async def given() -> AsyncIterator[RunRequest]:
+        inputs.append("begun")
+        try:
+            for request in requests:
+                await asyncio.sleep(world.random.choice([0.0, 0.0, 2.0]))
+                yield request
+        finally:
+            inputs.append("ended")
 
     async def read(client: Client) -> None:
-        items = client.run_many(requests, journal=journal, timeout=3000)
+        items = client.run_many(given(), journal=journal, timeout=3000)
         async with items:
             async for outcome in items:
                 taken.append(outcome)
                 if how == "leave" and world.random.random() < 0.5:
                     break
+        assert inputs != ["begun"], "nothing left: the input goes on after its batch"
 
     async def batch(client: Client) -> None:
         reading = asyncio.create_task(read(client))
@@ -102,14 +131,43 @@ def left_early(world: World) -> None:
             raise error
 
     world.live(batch)
-    check_at_most_one(world)
+    check_at_most_one(world, requests)
     if journal is None:
         return
+    clear = {request.source_path for request in requests} - (world.watched.submitted - world.watched.told)
 
     async def again(client: Client) -> Outcomes:
         return [outcome async for outcome in client.run_many(requests, journal=journal, timeout=3000)]
 
-    check_outcomes(world, requests, world.live(again))
+    outcomes = world.live(again)
+    check_outcomes(world, requests, outcomes, in_time=False)
+    if world.is_steady and world.watched is world.network:
+        unknown = [
+            outcome.request.source_path for outcome in outcomes if is_unknown(outcome) and outcome.request
+        ]
+        assert not clear & set(unknown), f"what was answered, or never sent, is not unknown: {unknown}"
+
+
+def retried(world: World) -> None:
+    """A batch whose failed items are tried again, some with keys of their own."""
+    requests = [
+        evolve(request, idempotency_key=f"own-{n}" if n % 2 else None)
+        for n, request in enumerate(requests_of(world))
+    ]
+    journal = world.folder / "journal"
+
+    async def batch(client: Client) -> Outcomes:
+        items = client.run_many(requests, journal=journal, timeout=3000, retry_failed=True)
+        return [outcome async for outcome in items]
+
+    first = world.live(batch)
+    check_outcomes(world, requests, first)
+    failed = {outcome.run.id for outcome in first if outcome.run is not None and not outcome.run.has_output}
+    before = set(world.server.runs)
+    second = world.live(batch)
+    check_outcomes(world, requests, second, rounds=2)
+    same = {outcome.run.id for outcome in second if outcome.run is not None} & failed & before
+    assert not same or world.has_forgotten, f"a retry is a new run: {same}"
 
 
 def check_outcomes(
@@ -119,14 +177,17 @@ def check_outcomes(
     *,
     all_taken: bool = True,
     in_time: bool = True,
+    rounds: int = 1,
 ) -> None:
     """Check that each item that was taken has one outcome, and the runs that it speaks of."""
     given = Counter(request.source_path for request in requests)
     told = Counter(outcome.request.source_path for outcome in outcomes if outcome.request)
     complete = told == given if all_taken else told <= given
     assert complete, f"each item has one outcome: {told - given} more, {given - told} fewer"
-    check_at_most_one(world)
+    check_at_most_one(world, requests, rounds)
     forgotten = {run.id for run in world.server.lost}
+    shared = [run for run, items in Counter(o.run.id for o in outcomes if o.run).items() if items > 1]
+    assert not shared or world.has_forgotten, f"each item has a run of its own: {shared} have several"
     for outcome in outcomes:
         assert outcome.request is not None
         if outcome.run is not None:
@@ -135,23 +196,46 @@ def check_outcomes(
             run = world.server.runs[outcome.run.id]
             assert run.source_path == outcome.request.source_path, "an outcome is of its own item"
             assert outcome.run.status == run.changes[-1][1], "an outcome shows the end of its run"
-        elif world.is_calm and in_time:
+            continue
+        if in_time and (world.is_calm or is_certain(world, outcome.request)):
             raise AssertionError(f"without faults every item has a run: {outcome.error!r}") from outcome.error
-        else:
-            assert isinstance(outcome.error, ApiError | RunTimeoutError), (
-                f"an error of ours: {outcome.error!r}"
-            )
+        assert isinstance(outcome.error, ApiError | RunTimeoutError), f"an error of ours: {outcome.error!r}"
+        if rounds == 1:
+            check_error(world, outcome, given)
 
 
-def check_at_most_one(world: World) -> None:
+def check_error(world: World, outcome: Outcome[LumeRun], given: Counter[str]) -> None:
+    """Check that an error that says that no run was started is right."""
+    error, request = outcome.error, outcome.request
+    if world.has_forgotten or request is None or given[request.source_path] > 1:
+        return
+    assert not isinstance(error, DuplicateRunError), f"a run of ours is not taken for another's: {error!r}"
+    if not isinstance(error, SubmissionUnknownError | RunTimeoutError) and outcome.run_id is None:
+        runs = [run.id for run in world.server.runs.values() if run.source_path == request.source_path]
+        assert not runs, f"an error that says that there is no run is right: {runs}, {error!r}"
+
+
+def is_unknown(outcome: Outcome[LumeRun]) -> bool:
+    """Return whether nobody knows whether the item has a run."""
+    return isinstance(outcome.error, SubmissionUnknownError)
+
+
+def is_certain(world: World, request: RunRequest) -> bool:
+    """Return whether the server can tell, after a kill, whether an item was submitted."""
+    return world.is_steady and (not request.force_rerun) and max(world.network.delays) <= 1
+
+
+def check_at_most_one(world: World, requests: list[RunRequest], rounds: int = 1) -> None:
     """Check that no submission has two runs. One that failed at once may hide behind a lost answer."""
     if world.has_forgotten:
         return
+    given = Counter(request.source_path for request in requests)
     for source, runs in world.server.doubled().items():
         open_runs = [run for run in runs if world.server.runs[run].changes[-1][1] != "FAILED"]
         forced = any(world.server.runs[run].body["force_rerun"] for run in runs)
-        assert not forced, f"at most one run a submission: {source} has {runs}"
-        assert len(open_runs) <= 1, f"at most one run a submission: {source} has {open_runs}"
+        most = given[source] * rounds
+        assert not forced or len(runs) <= most, f"at most one run a submission: {source} has {runs}"
+        assert forced or len(open_runs) <= 1, f"at most one run a submission: {source} has {open_runs}"
 
 
 def check_ends(world: World) -> None:
@@ -159,7 +243,7 @@ def check_ends(world: World) -> None:
 
     Polls are up to 5 s apart, ± a quarter; a request and the end may meet on the way.
     """
-    if world.is_calm and world.server.runs:
+    if world.is_calm and world.server.runs and world.server.feed != "misses ends":
         last = max(run.changes[-1][0] for run in world.server.runs.values())
         limit = 5.0 * 1.25 + 6 * max(world.network.delays)
         late = world.simulation.now() - last

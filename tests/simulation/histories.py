@@ -9,6 +9,7 @@ HISTORIES: dict[str, tuple[Callable[[World], None], int]] = {
     "journaled": (batches.journaled, 700),
     "plain": (batches.plain, 200),
     "left_early": (batches.left_early, 300),
+    "retried": (batches.retried, 100),
     "journaled_on_bytes": (OnBytes(batches.journaled), 100),
     "plain_on_bytes": (OnBytes(batches.plain), 50),
     "left_early_on_bytes": (OnBytes(batches.left_early), 50),

@@ -10,9 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeVar
 
+import orjson
+from attrs import define, field
+
 from lume_async import Client
 from lume_async._batch.journal_file import held_paths
-from lume_async.testing import Chance, SimulatedServer
+from lume_async.testing import Chance, FakeAnswer, FakeRequest, SimulatedServer
 from lume_async.testing._loop import VirtualLoop
 from lume_async.testing._network import SimulatedNetwork
 from lume_async.testing._simulate import Killed, Simulation
@@ -21,6 +24,47 @@ from lume_async.testing._wire import WireNetwork
 T = TypeVar("T")
 AFTERWARDS = 400.0
 """Virtual seconds after the end of a program in which nothing may be sent any more."""
+ENDLESS = "a wait ends by its deadline: the loop never comes to rest"
+MOST_TURNS = 100_000
+"""Turns of the event loop that a life never takes: the longest honest ones take 2,000."""
+
+
+@define
+class WatchedNetwork(SimulatedNetwork):
+    """A network that remembers what the client has asked for, and what it was told.
+
+    Attributes:
+        submitted: the sources that a request was sent for.
+        told: those whose run the client was told.
+        quiet: until when the server asked not to repeat a submission (by its key), or not to poll a run (by its
+            path).
+        impatient: requests that came earlier.
+        deadline: when the client asks for the last time, however new a run is.
+    """
+
+    submitted: set[str] = field(factory=set)
+    told: set[str] = field(factory=set)
+    quiet: dict[str, float] = field(factory=dict)
+    impatient: list[str] = field(factory=list)
+    deadline: float = math.inf
+
+    async def exchange(self, request: FakeRequest) -> FakeAnswer:
+        """Bring a request to the service and its answer back."""
+        clock = asyncio.get_running_loop()
+        key = request.headers.get("Idempotency-Key") or request.path
+        if clock.time() < min(self.deadline, self.quiet.get(key, 0.0)) - 0.01:
+            self.impatient.append(f"{request.method} {request.path} at {clock.time():.3f}")
+        is_submission = request.method == "POST" and request.path == "/v1/runs"
+        source = str(request.json()["source_path"]) if is_submission else ""
+        self.submitted.add(source)
+        answer = await SimulatedNetwork.exchange(self, request)
+        asked = float(answer.headers.get("Retry-After", 0.0))
+        if is_submission and answer.status in (429, 503):
+            self.quiet[key] = clock.time() + asked
+        elif is_submission and answer.status in (200, 201) and answer.body.endswith(b"}"):
+            self.told.add(source)
+            self.quiet[f"/v1/runs/{orjson.loads(answer.body)['id']}"] = clock.time() + asked
+        return answer
 
 
 class World:
@@ -40,7 +84,13 @@ class World:
         self.random = chance.random
         self.folder = folder
         self.server = SimulatedServer.drawn(chance)
-        self.network = (WireNetwork if on_bytes else SimulatedNetwork).drawn(self.server, chance)
+        self.network: SimulatedNetwork = (WireNetwork if on_bytes else WatchedNetwork).drawn(
+            self.server, chance
+        )
+        # Bytes are not watched: what is sent and told shows at their ends only.
+        self.watched = (
+            self.network if isinstance(self.network, WatchedNetwork) else WatchedNetwork(self.server, chance)
+        )
         loop: Literal["asyncio", "uvloop"] = "uvloop" if seed % 2 else "asyncio"
         self.simulation = Simulation(chance, self.network, folder, loop)
         self.simulation.on_start = self._start
@@ -53,7 +103,14 @@ class World:
     @property
     def is_calm(self) -> bool:
         """Whether nothing goes wrong, so that only delays remain."""
-        return not (self.network.faults or self._accidents or self.server.limit or self.was_killed)
+        return not self.was_killed and self.is_steady
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether nothing goes wrong but kills of the client."""
+        # A 404 that takes long is not known to come from the first seconds of a run.
+        is_slow = self.server.grace and max(self.network.delays) > 1
+        return not (self.network.faults or self._accidents or self.server.limit or is_slow)
 
     def client(self) -> Client:
         """Return a new client of the server."""
@@ -87,10 +144,18 @@ class World:
         assert not left, f"nothing left: tasks go on after the end: {left}"
         assert slots._free == places, f"nothing left: {places - slots._free} request slots are taken"
         assert client._sender.known.long_polls == 0, "nothing left: a long poll is counted"
+        assert not client._sender.clock._listeners.get(), (
+            "nothing left: somebody listens for the client's end"
+        )
+        assert not client._sender.on_silence, "nothing left: somebody listens for the server's silence"
         assert not held_paths._held, "nothing left: a journal is open"
         sent = self.network.sent
         await asyncio.sleep(AFTERWARDS)
         assert self.network.sent == sent, "no request after leaving"
+        early = (
+            self.watched.impatient if "changes" not in self.server.offers else []
+        )  # a feed may know better
+        assert not early, f"a pause that the server asks for is kept: {early}"
         return result
 
     def _drawn_accidents(self) -> list[tuple[float, Callable[[], object]]]:
@@ -121,6 +186,17 @@ class World:
         return found
 
     def _start(self, loop: VirtualLoop) -> None:
+        self.watched.quiet.clear()  # a new process does not know
+        before = loop.on_turn
+
+        def turn() -> None:
+            if loop.turns > MOST_TURNS:
+                loop.on_turn = None
+                raise AssertionError(f"{ENDLESS}: more than {MOST_TURNS:,} turns at {loop.now():.1f} s")
+            if before is not None:
+                before()
+
+        loop.on_turn = turn
         for moment, happen in self._accidents:
             loop.call_later(moment, happen)
 
