@@ -1,0 +1,35 @@
+"""Random histories of servers; see `histories`, and `invariants` for what must hold at their end."""
+
+import pytest
+from depth import is_thorough
+
+from .histories import KINDS, carried_out, drawn
+from .world import Violation
+
+NUMBER = {"one": 500, "several": 500} if is_thorough else {"one": 48, "several": 24}
+AT_ONCE = 24
+"""Histories of one test."""
+
+
+def check(kind: str, seed: int) -> None:
+    try:
+        carried_out(drawn(kind, seed))
+    except Violation as violation:
+        pytest.fail(f"{violation}\nTo repeat it: python server/tests/simulation {kind} {seed}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"), [(kind, first) for kind in KINDS for first in range(0, NUMBER[kind], AT_ONCE)]
+)
+def test_invariants_hold_at_the_end(kind: str, first: int) -> None:
+    for seed in range(first, first + AT_ONCE):
+        check(kind, seed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_seed_is_one_history(kind: str) -> None:
+    for seed in range(10_000, 10_003):
+        one, other = carried_out(drawn(kind, seed)), carried_out(drawn(kind, seed))
+        assert one.names == other.names
+        texts = [str(world.accepted_by).replace(str(world.folder), "") for world in (one, other)]
+        assert texts[0] == texts[1]
