@@ -107,6 +107,8 @@ class Model(RuleBasedStateMachine):
         said = {item: self.journal.entry(item, REQUESTS[item], rows) for item, rows in found.items()}
         assert said == self.known
         assert self.journal.known_runs() == self.own_runs
+        sending = [entry.request for entry in self.known.values() if entry.state is Kind.SENDING]
+        assert sorted(map(canonical, self.journal.under_way())) == sorted(sending)
         assert self.journal.count == self.count
 
     def teardown(self) -> None:
