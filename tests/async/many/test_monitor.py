@@ -36,6 +36,19 @@ async def test_each_change_of_each_run_is_an_event() -> None:
         ]
 
 
+async def test_a_run_of_our_own_may_be_late_to_show() -> None:
+    service = Service()
+    client = client_of(service)
+    run = await client.run("f:v1", "s")
+    service.broken[run.id] = GONE
+    async with client.monitor() as monitor:
+        monitor.add(run)
+        await service.clock.sleep(1.0)
+        del service.broken[run.id]
+        (event,) = await ends(monitor, 1)
+    assert event.error is None
+
+
 async def test_failed_looks_are_waited_out_and_retry_after_is_a_floor() -> None:
     service = Service(lasts=0.0)
     service.broken["a"] = FakeAnswer(503, b"", {"Retry-After": "40"})
