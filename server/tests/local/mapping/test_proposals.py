@@ -104,33 +104,24 @@ def test_values_that_fail_the_checks_lower_the_grade(tmp_path: Path) -> None:
     assert found["columns"][0]["candidates"][0]["grade"] == "low"
 
 
-@pytest.mark.parametrize(
-    ("dates", "sql", "open_"),
-    [
-        (["03/04/2024", "04/13/2024"], "parse_date_any(value, 'mdy')", False),
-        (["03/04/2024", "05/06/2024"], "parse_date_any(value)", True),
-        (["3 April 2024", "2024-05-01"], "parse_date_any(value)", False),
-        (["2024-04-03", "2024-05-01"], None, False),
-    ],
-)
-def test_the_order_of_dates(tmp_path: Path, dates: list[str], sql: str | None, open_: bool) -> None:
-    text = "id,birth_date\n" + "".join(f"{n},{one}\n" for n, one in enumerate(dates))
-    found = chosen(for_columns(tmp_path, text, birth_date=DATE))["birth_date"]
-    assert (found["sql"], bool(found["doubts"])) == (sql, open_)
+ORDERS: dict[str, tuple[Json, list[str], str | None, bool]] = {
+    "birth_date": (DATE, ["03/04/2024", "04/13/2024"], "parse_date_any(value, 'mdy')", False),
+    "due_date": (DATE, ["03/04/2024", "05/06/2024"], "parse_date_any(value)", True),
+    "order_date": (DATE, ["3 April 2024", "2024-05-01"], "parse_date_any(value)", False),
+    "ship_date": (DATE, ["2024-04-03", "2024-05-01"], None, False),
+    "amount": ({"type": "number"}, ["1,234", "2,345.50"], "parse_money(value, '.')", False),
+    "price": ({"type": "number"}, ["1.234", "2.345"], None, False),  # decimals, as the engine reads them
+    "tax": ({"type": "number"}, ["1,234", "2,345"], "parse_money(value)", True),
+}
 
 
-@pytest.mark.parametrize(
-    ("amounts", "sql", "open_"),
-    [
-        (["1,234", "2,345.50"], "parse_money(value, '.')", False),
-        (["1.234", "2.345"], None, False),  # decimals, as the engine reads them
-        (["1,234", "2,345"], "parse_money(value)", True),
-    ],
-)
-def test_the_decimal_mark(tmp_path: Path, amounts: list[str], sql: str | None, open_: bool) -> None:
-    text = "id;amount\n" + "".join(f"{n};{one}\n" for n, one in enumerate(amounts))
-    found = chosen(for_columns(tmp_path, text, amount={"type": "number"}))["amount"]
-    assert (found["sql"], bool(found["doubts"])) == (sql, open_)
+def test_the_order_of_dates_and_the_decimal_mark(tmp_path: Path) -> None:
+    rows = zip(*(values for _, values, *_ in ORDERS.values()), strict=True)
+    text = "".join(f"{';'.join(row)}\n" for row in [tuple(ORDERS), *rows])
+    found = chosen(for_columns(tmp_path, text, **{name: one for name, (one, *_) in ORDERS.items()}))
+    assert {name: (one["sql"], bool(one["doubts"])) for name, one in found.items()} == {
+        name: (sql, is_open) for name, (_, _, sql, is_open) in ORDERS.items()
+    }
 
 
 def test_all_rows_decide_if_those_that_were_looked_at_do_not(

@@ -127,6 +127,16 @@ def test_fractions_at_the_edge_of_what_a_double_holds(tmp_path: Path) -> None:
     assert [Decimal(text) for _, text in result.mapped] == [Decimal(number) for number in numbers]
 
 
+def test_numbers_with_exponents(tmp_path: Path) -> None:
+    numbers = ["1e3", "1.5E-2", "-2e0", "1e9999", "12345678901234567e-3"]
+    lines = "".join(f'{{"v": {number}}}\n' for number in numbers)
+    column = {"type": "number", "sql_type": "DECIMAL(38,10)", "sql": "try_cast(v AS DECIMAL(38,10))"}
+    result = run(tmp_path, lines, columns={"v": column, "t": {"sql": "v"}})
+    assert [Decimal(text) for _, text in result.mapped] == [Decimal(number) for number in numbers]
+    fits = [None if number == "1e9999" else Decimal(number) for number in numbers]
+    assert [value for value, _ in result.mapped] == fits
+
+
 def test_fractions_as_programs_write_them_stay_numbers_in_arrays(tmp_path: Path) -> None:
     chance = random.Random(7)
     numbers = [repr(chance.gauss(0, 1) * 10.0 ** chance.randint(-2, 14)) for _ in range(2000)]
