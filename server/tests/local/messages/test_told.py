@@ -100,6 +100,23 @@ async def test_a_failed_run_is_told_by_http_and_by_mail(
     }
 
 
+async def test_what_is_beyond_the_limit_comes_in_digests(home: Path, ops: Inbox[dict[str, Any]]) -> None:
+    """One is enough on a quick machine; together they tell of each run once."""
+
+    def told(said: dict[str, Any]) -> int:
+        words = said["title"].split()
+        return int(words[0]) if words[0].isdecimal() else 1
+
+    async with telling(home, RULES + 'at_most = "1 in 1s"') as wire:
+        runs = [await wire.run("people:v1", f"absent{n}.csv") for n in range(5)]
+        said = await ops.until(2)
+        while sum(map(told, said)) < len(runs):
+            said = await ops.until(len(said) + 1)
+    assert told(said[0]) == 1
+    assert sum(map(told, said)) == len(runs)
+    assert said[-1]["message"].splitlines()[-1].startswith(f"{CONSOLE}/#/runs")
+
+
 @pytest.mark.thorough
 async def test_what_nobody_accepts_is_given_up_and_says_why_without_the_address(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

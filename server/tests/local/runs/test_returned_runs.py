@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import sqlite3
 import tomllib
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from local.wire import Wire
 import lume_local
 from lume_local._runs.recorder import RunRecorder
 from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.records import StoredRun
 
 FLOW = """
@@ -213,6 +216,43 @@ async def test_ever_keeps_its_own_rules(home: Path) -> None:
         Path(run["metadata"]["target_locations"]["mapped"]).unlink()
         mend = await mended(wire, run["id"], ref, (2, "1"), (3, "3"))
         assert figures(mend) == (1, {"code: repeats the value of an earlier run": 1})
+
+
+@pytest.mark.thorough
+async def test_an_output_whose_time_is_over_and_a_run_that_was_purged(home: Path) -> None:
+    """Keys that are known decide; of others nobody knows."""
+    async with serve(home) as wire:
+        ref = await registered(wire)
+        rows = [(str(n), "bad") for n in range(2, 9)]
+        run = await wire.run(ref, written(home, "a.csv", ("1", "good"), *rows))
+        mend = await mended(wire, run["id"], ref, (2, "2"))
+    await forget(home, mend["id"])
+    async with serve(home) as wire:
+        held = f"code: can't be checked, because the output of {mend['id']} is gone"
+        found = await mended(wire, run["id"], ref, (3, "1"), (4, "4"), name="two")
+        assert found["status"] == "FAILED"
+        assert f"all 2 rows were rejected: {REPEATS} (1); {held} (1)" in found["metadata"]["error_message"]
+        lax = await registered(wire, "v2", rule="")
+        done = (await wire.ask("POST", "/v1/replays", json={"flow": "parts", "to": lax})).document
+        assert figures(await wire.until(done["runs"][0]["id"])) == (0, {held: 6})
+    with closing(sqlite3.connect(home / ".lume/state/runs.sqlite")) as state, state:
+        state.execute("DELETE FROM runs WHERE run_id = ?", [mend["id"]])
+        state.execute("DELETE FROM mends WHERE run_id = ?", [mend["id"]])
+    async with serve(home) as wire:
+        found = await mended(wire, run["id"], ref, (5, "5"), name="three")
+        assert held in found["metadata"]["error_message"]
+
+
+async def forget(home: Path, run_id: str) -> None:
+    """As `--keep-output` does with the mapped rows of a run."""
+    store = SqliteStore(home / ".lume/state/runs.sqlite")
+    try:
+        run = await store.require(run_id)
+        Path(run.target_locations["mapped"]).unlink()
+        await store.outputs.forget(run_id, "mapped")
+        await store.settled()
+    finally:
+        store.close()
 
 
 @pytest.mark.timeout(20)
