@@ -84,13 +84,9 @@ async def test_submissions_that_are_refused(home: Path, wire: Wire) -> None:
             answer = await wire.submit("people:v1", "people.csv", webhook_url=url)
             assert (answer.status, answer.kind, answer.document["field"]) == (422, kind, "webhook_url")
         assert (await wire.ask("GET", "/v1/runs")).document["items"] == []
-
-
-async def test_the_url_belongs_to_the_request(home: Path) -> None:
-    async with serve(home, webhook_secret=SECRET, webhook_hosts=["127.0.0.1:9"]) as wire:
-        await wire.submit("people:v1", "absent.csv", key="k", webhook_url="http://127.0.0.1:9/")
-        other = await wire.submit("people:v1", "absent.csv", key="k", webhook_url="http://127.0.0.1:9/2")
-        assert other.kind == "idempotency-key-reused"
+        await wire.submit("people:v1", "absent.csv", key="k", webhook_url="http://receiver/")
+        reused = await wire.submit("people:v1", "absent.csv", key="k", webhook_url="http://receiver/2")
+        assert reused.kind == "idempotency-key-reused", "the URL belongs to the request"
 
 
 async def test_the_end_of_a_run_is_told(home: Path) -> None:

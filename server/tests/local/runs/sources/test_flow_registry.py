@@ -3,7 +3,6 @@
 import asyncio
 from pathlib import Path
 
-import pytest
 from local.flows import PEOPLE, people
 from local.servers import serve
 from local.wire import Wire
@@ -61,21 +60,18 @@ async def test_mistakes_in_new_files_are_told(wire: Wire, home: Path) -> None:
     assert (await wire.run("people:v2", "people.csv"))["status"] == "SUCCEEDED"
 
 
-@pytest.mark.parametrize(
-    ("ref", "words"),
-    [
+async def test_what_there_is_instead(wire: Wire, home: Path) -> None:
+    for ref, words in (
         ("people", "write name:version, such as 'people:v1'"),
         ("peopel", "write name:version, such as 'people:v1'"),
         ("xyz", "write name:version, such as 'orders:v1'"),
         ("people:v7", "this flow has people:v1"),
         ("peple:v1", "did you mean 'people:v1'?"),
         ("entirely:else", "there are notes:v1, people:v1, slow:v1"),
-    ],
-)
-async def test_what_there_is_instead(wire: Wire, home: Path, ref: str, words: str) -> None:
-    detail = await told(wire, ref)
-    assert f"no flow version {ref!r}, nor a file with it in {home / 'flows'}" in detail
-    assert words in detail
+    ):
+        detail = await told(wire, ref)
+        assert f"no flow version {ref!r}, nor a file with it in {home / 'flows'}" in detail
+        assert words in detail
 
 
 async def test_without_a_folder(tmp_path: Path) -> None:

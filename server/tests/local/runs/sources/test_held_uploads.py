@@ -111,13 +111,11 @@ async def test_data_that_is_sent_twice_at_once_is_processed_by_one_run(home: Pat
         assert (await second.wait(timeout=30)).status == "SUCCEEDED"
 
 
-@pytest.mark.parametrize("options", [{}, {"engine": "pool://2", "shard_bytes": 1024}], ids=["one", "shards"])
-async def test_seeds_are_held_too(
-    home: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
-) -> None:
+async def test_seeds_are_held_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where each shard reads them."""
     (home / "flows/seeded.v1.toml").write_text(SEEDED)
     (home / "in.csv").write_text("id,C\n" + "1,a\n" * 500)
-    async with serve(home, **options) as wire:
+    async with serve(home, engine="pool://2", shard_bytes=1024) as wire:
         once_held(monkeypatch, lambda: put(wire, "code,name\na,new\n", "names.csv"))
         await put(wire, "code,name\na,old\n", "names.csv")
         run = await wire.run("seeded:v1", "in.csv")

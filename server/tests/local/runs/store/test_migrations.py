@@ -238,7 +238,7 @@ def test_another_build_that_gave_the_same_number_to_its_tables_is_named(tmp_path
         SqliteStore(path)
 
 
-@pytest.mark.parametrize("name", STATES)
+@pytest.mark.parametrize("name", ["form-1", "form-3"])
 async def test_a_flow_version_of_an_earlier_release_reads_corrected_rejects(
     name: str, tmp_path: Path
 ) -> None:
