@@ -213,6 +213,12 @@ def test_status_says_why_a_run_failed(shell: Shell, client: Client) -> None:
     assert str(run.error_message) in done.err
 
 
+def test_watch_stops_after_its_timeout(shell: Shell, slow_run: LumeRun) -> None:
+    done = shell.lume("watch", slow_run.id, "--timeout", "500ms", "-o", "ndjson")
+    assert done.code == 124
+    assert slow_run.id in done.err
+
+
 def test_show_tells_rows_reasons_and_places(shell: Shell, source: Callable[..., str], client: Client) -> None:
     run = client.run("people:v1", source(MIXED_CSV), {"ticket": 7}).wait(10)
     done = shell.lume("show", run.id)
