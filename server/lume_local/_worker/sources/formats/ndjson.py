@@ -456,12 +456,17 @@ class Shape:
                     return None
                 left += ((f'{path}."{key}"', item) for key, item in one.items())
         listed = {path: keys for path, keys in found.items() if "[*]" in path}
+        if not all(listed.values()):
+            return None  # an array has no keys either
         return cls({path: keys for path, keys in found.items() if path not in listed}, listed)
 
     def matched_by(self, line: str) -> str:
         """Return SQL for whether a line has this shape and no other object; NULL if that can't be determined."""
         paths, keys = _texts(list(self.single)), ", ".join(map(_texts, self.single.values()))
         conditions, objects = [f"TRY(json_keys({line}, {paths})) = [{keys}]"], [str(len(self.single))]
+        if empty := [path for path, each in self.single.items() if not each]:
+            kinds = _texts(["OBJECT"] * len(empty))
+            conditions.append(f"TRY(json_type({line}, {_texts(empty)})) = {kinds}")
         for path, each in self.listed.items():
             found = f"TRY(json_keys({line}, {text(path)}))"
             conditions.append(f"list_distinct({found}) = [{_texts(each)}]")
