@@ -352,7 +352,7 @@ async def test_the_ledger_is_what_a_model_says(
 
 
 @pytest.mark.thorough
-@examples(5)
+@examples(3)
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 40))
 async def test_the_ledger_in_postgresql_is_the_same(in_postgresql: Stores, seed: int, steps: int) -> None:
     async with in_postgresql.opened() as store:
