@@ -97,6 +97,7 @@ SHEET_XML = (
         ("a.xml", b"<a><b></a>", "is not well-formed XML"),
         ("a", b"{}\n[1]\n", "is not a JSON object: correct it there"),
         ("a.json", b'[{"a": 1},\n{"a": ]', "a.json:2 is not valid JSON"),
+        ("a.json", b'[\n{"a": "\xfc"}]', "a.json is not valid UTF-8, which JSON requires"),
         ("a.json", b"[]", "a.json has no object with a member"),
         ("a.json", b'[["id", "name"],\n ["1", "x"]]\n', "is JSON without an array of objects at its top"),
         ("a.json", b"42", "is JSON without an array of objects at its top: convert it to one, or to CSV"),
