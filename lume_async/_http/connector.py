@@ -1,4 +1,4 @@
-"""aiohttp's resolver, connector and protocol, with four gaps closed."""
+"""aiohttp's resolver, connector and protocol, with five gaps closed."""
 
 import asyncio
 import socket
@@ -94,6 +94,12 @@ class _Protocol(ResponseHandler):
         aiohttp would read that as the response to the next request.
         """
         return super().is_connected() and not self.should_close
+
+    def close(self) -> None:
+        """Drop unsent data: a transport would wait for a silent peer to take it, for a quarter of an hour."""
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            self.abort()
+        super().close()
 
     def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
         """Let the error also end the body, whose reader would wait for its timeout in aiohttp."""
