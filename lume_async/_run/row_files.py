@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import (
+    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Awaitable,
@@ -207,22 +208,26 @@ async def _gathered(
     name: str,
     worker: JobThread,
 ) -> Path:
-    """Return an asynchronous iterable; its rows are held in memory."""
+    """Write an asynchronous iterable, with its rows in memory; a generator is closed at the end."""
     path = folder / "data"
     found = aiter(data)
-    first = await anext(found, _NOTHING)
-    if isinstance(first, Mapping):
-        rows = [first, *[row async for row in found]]
-        return await worker.run(_write_rows, rows, await rows_as(), folder)
-    block = bytearray(_begun(first, name))
-    with await to_thread.run_sync(path.open, "wb") as file:
-        async for piece in found:
-            block += _bytes(piece, name)
-            if len(block) >= _BLOCK:
-                await to_thread.run_sync(file.write, bytes(block))
-                block.clear()
-        await to_thread.run_sync(file.write, bytes(block))
-    return path
+    try:
+        first = await anext(found, _NOTHING)
+        if isinstance(first, Mapping):
+            rows = [first, *[row async for row in found]]
+            return await worker.run(_write_rows, rows, await rows_as(), folder)
+        block = bytearray(_begun(first, name))
+        with await to_thread.run_sync(path.open, "wb") as file:
+            async for piece in found:
+                block += _bytes(piece, name)
+                if len(block) >= _BLOCK:
+                    await to_thread.run_sync(file.write, bytes(block))
+                    block.clear()
+            await to_thread.run_sync(file.write, bytes(block))
+        return path
+    finally:
+        if isinstance(found, AsyncGenerator):
+            await found.aclose()
 
 
 def _write_rows(rows: Any, form: RowFormat, folder: Path) -> Path:

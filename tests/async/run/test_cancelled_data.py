@@ -7,7 +7,7 @@ import json
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 from lume_async import Client, RunStatus
 from lume_async._base.platform import IS_POSIX
+from lume_async.errors import InvalidRequestError
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
 FLOW_VERSION = Path(__file__).parents[2] / "contract/flow_version.json"
@@ -126,6 +127,23 @@ async def test_a_call_that_is_cancelled_twice(temporary: Path, is_file: bool) ->
         async with asyncio.timeout(10):
             await call
     await ends(pieces, temporary, closed=not is_file)  # a file is its owner's
+
+
+async def test_an_asynchronous_generator_is_closed_after_data_that_are_refused() -> None:
+    client, _ = fake_client(answer)
+    closed = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[Any]:
+        try:
+            yield b"id\n"
+            yield "text"
+        finally:
+            closed.set()
+
+    data = pieces()
+    with pytest.raises(InvalidRequestError, match="must consist of bytes"):
+        await client.run("f:v1", data=data)
+    assert closed.is_set()
 
 
 async def test_data_that_does_not_block_is_pulled_no_more(temporary: Path) -> None:
