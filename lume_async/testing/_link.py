@@ -54,11 +54,11 @@ class Link:
         self._after = 0
         self._stalled: set[End] = set()
 
-    def strike(self, fault: str) -> None:
-        """Let something befall it, from a byte on that is drawn."""
+    def strike(self, fault: str, after: int | None = None) -> None:
+        """Let something befall it, after so many bytes on its way; None: they are drawn."""
         self.fault = fault
         if fault in UNDERWAY:
-            self._after = int(2 ** (self._random.random() * 17)) - 1
+            self._after = int(2 ** (self._random.random() * 17)) - 1 if after is None else after
 
     def taken(self, kinds: tuple[str, ...]) -> str:
         """Return what befalls the request that has arrived, if it is one of these kinds."""
@@ -66,6 +66,11 @@ class Link:
         if fault:
             self.fault = ""
         return fault
+
+    def stall(self) -> None:
+        """Let nothing more arrive at either end, until the system gives the connection up."""
+        self._stalled |= {self.client, self.service}
+        self.loop.call_later(GIVES_UP, self._reset)
 
     def carry(self, sender: "End", data: bytes) -> None:
         """Take bytes of one end to the other, or not."""
@@ -82,10 +87,10 @@ class Link:
                     self.loop.call_later(GIVES_UP, self._reset)
                     return
                 for end in (sender.peer, sender):
-                    self.send(
-                        end,
-                        ConnectionResetError(104, "Connection reset by peer") if kind == "reset" else None,
-                    )
+                    if kind == "cut":
+                        self.send(end, None)  # what is written to a closed end is answered by a reset
+                    if kind == "reset" or end is sender:
+                        self.send(end, ConnectionResetError(104, "Connection reset by peer"))
                 return
         if sender not in self._stalled:
             self._send(sender.peer, data)

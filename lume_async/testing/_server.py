@@ -328,7 +328,7 @@ class SimulatedServer:
             for run in self._by_source.get(source_of(body), ()):
                 _, status = run.status_at(now)
                 ended = run.changes[-1][0] <= now
-                if not ended or status == "SUCCEEDED":
+                if not ended or status in WITH_OUTPUT:
                     kind = "already-processed" if ended else "run-in-progress"
                     return self._problem(409, kind, run_id=run.id)
         quiet = {"Retry-After": f"{self.asks:g}"} if self.asks else {}

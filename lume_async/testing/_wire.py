@@ -35,6 +35,7 @@ class WireNetwork(SimulatedNetwork):
     Args:
         names: the addresses of host names; one that is missing has the server's.
         gone: addresses at which nothing answers.
+        planned: what befalls a connection, by its number: the kind, and after how many bytes on its way.
 
     Attributes:
         heard: the address and the `Host` of each request, and whether it had an API key.
@@ -47,6 +48,7 @@ class WireNetwork(SimulatedNetwork):
     kinds: tuple[str, ...] = WIRE_FAULTS
     names: dict[str, list[str]] = field(factory=dict)
     gone: set[str] = field(factory=set)
+    planned: dict[int, tuple[str, int]] = field(factory=dict)
     heard: set[tuple[str, str, bool]] = field(factory=set)
     links: dict[Link, "HttpService"] = field(factory=dict)
     count: int = 0
@@ -106,6 +108,17 @@ class WireNetwork(SimulatedNetwork):
             link.service.abort()
         self.server.restart(forgets=forgets)
 
+    def move(self, host: str, address: str) -> None:
+        """Move a host to another address; the machine at the old ones is silent from now on.
+
+        Examples:
+            >>> WireNetwork(SimulatedServer(), Chance(7)).move("lume.test", "192.0.2.2")
+        """
+        self.gone.update(self.names.get(host, [HERE]))
+        self.names[host] = [address]
+        for link in self.links:
+            link.stall()
+
     def _begins(self, link: Link) -> None:
         """Draw what befalls the next exchange of a connection."""
         self.sent += 1
@@ -156,7 +169,7 @@ class WireNetwork(SimulatedNetwork):
         link = Link(self, self.count, self._begins, self.links.pop)
         self.count += 1
         http = self.links[link] = HttpService(self, link, address)
-        link.strike(fault)
+        link.strike(*self.planned.get(link.number, (fault, None)))
         link.client.begin(protocol)
         link.service.begin(http)
         return link.client

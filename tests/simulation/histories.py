@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from simulation import batches
+from simulation import batches, transfers
 from simulation.world import OnBytes, World, play, shrunk
 
 HISTORIES: dict[str, tuple[Callable[[World], None], int]] = {
@@ -13,6 +13,12 @@ HISTORIES: dict[str, tuple[Callable[[World], None], int]] = {
     "journaled_on_bytes": (OnBytes(batches.journaled), 100),
     "plain_on_bytes": (OnBytes(batches.plain), 50),
     "left_early_on_bytes": (OnBytes(batches.left_early), 50),
+    "round_trip": (transfers.round_trip, 300),
+    "round_trip_on_bytes": (OnBytes(transfers.round_trip), 100),
+    "uploaded": (transfers.uploaded, 100),
+    "uploaded_on_bytes": (OnBytes(transfers.uploaded), 100),
+    "interrupted": (transfers.interrupted, 100),
+    "interrupted_on_bytes": (OnBytes(transfers.interrupted), 100),
 }
 """The kinds, each with the number of its histories in the quick run."""
 

@@ -99,6 +99,8 @@ class World:
         self._accidents = self._drawn_accidents()
         self.has_forgotten = False
         self.was_killed = False
+        self.spoils = False
+        """Whether the program itself spoils what it does."""
 
     @property
     def is_calm(self) -> bool:
@@ -110,7 +112,11 @@ class World:
         """Whether nothing goes wrong but kills of the client."""
         # A 404 that takes long is not known to come from the first seconds of a run.
         is_slow = self.server.grace and max(self.network.delays) > 1
-        return not (self.network.faults or self._accidents or self.server.limit or is_slow)
+        return not (self.network.faults or self._accidents or self.server.limit or is_slow or self.spoils)
+
+    def add_accident(self, moment: float, happen: Callable[[], object]) -> None:
+        """Let something happen at a second of each life."""
+        self._accidents.append((moment, happen))
 
     def client(self) -> Client:
         """Return a new client of the server."""
