@@ -13,8 +13,6 @@ from simulation.world import World, within
 Outcomes = list[Outcome[LumeRun]]
 OVERTIME = 13.0
 """Seconds after its timeout in which a batch ends: submissions under way have 10, the last polls 2."""
-LOOKING = 200.0
-"""Seconds that it may take longer to look up what an earlier process has sent."""
 
 
 def requests_of(world: World) -> list[RunRequest]:
@@ -49,7 +47,7 @@ def journaled(world: World) -> None:
                 outcomes.append(outcome)
         except RunTimeoutError:
             is_late = True
-        within(begun + timeout + OVERTIME + (LOOKING if world.was_killed else 0.0), "run_many")
+        within(begun + timeout + OVERTIME, "run_many")
         if world.network.sent > sent:
             check_ends(world)
         return outcomes, is_late

@@ -110,9 +110,7 @@ class World:
     @property
     def is_steady(self) -> bool:
         """Whether nothing goes wrong but kills of the client."""
-        # A 404 that takes long is not known to come from the first seconds of a run.
-        is_slow = self.server.grace and max(self.network.delays) > 1
-        return not (self.network.faults or self._accidents or self.server.limit or is_slow or self.spoils)
+        return not (self.network.faults or self._accidents or self.server.limit or self.spoils)
 
     def add_accident(self, moment: float, happen: Callable[[], object]) -> None:
         """Let something happen at a second of each life."""
