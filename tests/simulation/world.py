@@ -98,6 +98,8 @@ class World:
         """Arguments of the client, besides those that every client has here."""
         self._accidents = self._drawn_accidents()
         self.has_forgotten = False
+        self.earlier: dict[str, str] | None = None
+        """The runs that somebody else has started, by their sources; None before that was decided."""
         self.was_killed = False
         self.spoils = False
         """Whether the program itself spoils what it does."""
