@@ -96,7 +96,6 @@ async def shared(settings: ServerSettings, world: "World") -> AsyncIterator[Stat
         fence = await lease.acquire(connection, "sim", process.pid, lambda holder: None)
         had = lease.Lease(str(path), fence, health)
         async with had.kept():
-            world.fences[process.pid] = fence
             store = SharedStore(path, fence, world)
             with closing(store):
                 claim(places, store.store_id)
