@@ -295,6 +295,7 @@ def _restore(folder: Path, saved: dict[Path, tuple[int, bytes]]) -> None:
     for file in _files(folder):
         file.unlink()  # what the killed program still has open is another file
     for file, (mode, content) in saved.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
         file.chmod(mode)
 
