@@ -55,9 +55,6 @@ class Scheduler:
     def __len__(self) -> int:
         return len(self._due)
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._due
-
     async def run(self) -> None:
         """Poll the keys that are due, until cancelled. Owns the workers. Raises the exception of a poll."""
         async with task_group() as workers:
