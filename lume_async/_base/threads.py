@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from lume_async._base.platform import at_fork
+from lume_async._base.tasks import running_loop
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,13 +74,13 @@ class JobThread:
 
     async def run(self, job: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Run the job after those before it."""
+        answer: asyncio.Future[T] = running_loop().create_future()
         if self._jobs is None:
             self._jobs = SimpleQueue()
             try:
                 spawn(self._context.run, _work, self._jobs)
             except RuntimeError:  # no thread can be started, as in exit handlers of newer Pythons
                 self._has_thread = False
-        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._jobs.put((answer, partial(job, *arguments, **options)))
         if not self._has_thread:
             self._jobs.put(None)

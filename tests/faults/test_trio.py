@@ -10,11 +10,8 @@ import lume_async
 import lume_sync
 from lume_async import Client, RunRequest
 
-DATA = {"upload", "upload_continued", "run_with_seeds"}
-"""Those that first write data of the program to a file say something else."""
 
-
-@pytest.mark.parametrize("name", sorted(OPERATIONS.keys() - DATA))
+@pytest.mark.parametrize("name", sorted(OPERATIONS))
 def test_one_clear_sentence(name: str, tmp_path: Path) -> None:
     async def main() -> None:
         client = Client("test-key", base_url="http://lume.test")
