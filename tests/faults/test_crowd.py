@@ -5,14 +5,13 @@ import math
 import random
 import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 
 import depth
 import orjson
 import pytest
-from faults import virtual_time
 from faults.support import SEED
-from faults.virtual_time import VirtualClock
 from limits import LimitedServer as Limited
 from limits import TokenBucket, Unlimited
 from multidict import CIMultiDict
@@ -21,11 +20,26 @@ from lume_async import Client
 from lume_async._http.transport import Body
 from lume_async._wire.call import Response
 from lume_async.testing import run_json
+from lume_async.testing._loop import VirtualLoop
 
+T = TypeVar("T")
 RATE = 100.0
 CROWD = 5_000
 SEARCHING = 2.0
 """Seconds after the first refusal in which the client looks for the rate."""
+
+
+class VirtualClock:
+    """The loop's time as a `Clock` of the library."""
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def wall(self) -> float:
+        return 1_700_000_000.0 + self.now()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 class LimitedServer:
@@ -85,6 +99,12 @@ async def crowd(server: LimitedServer, seed: int, how: str, runs: int = CROWD) -
     return [outcome.result().succeeded for outcome in await client.wait_all(ids)]
 
 
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run the program in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main)
+
+
 @pytest.mark.thorough
 @pytest.mark.parametrize("how", ["one wait each", "wait_all"])
 @pytest.mark.parametrize(
@@ -105,7 +125,7 @@ def test_a_crowd_before_a_limited_server(
     limited = Limited(TokenBucket(RATE, burst), free_until=free, says=says)
     server = LimitedServer(seed, limited, lasts=30.0, took=took)
 
-    ended = virtual_time.run(crowd(server, seed, how))
+    ended = run(crowd(server, seed, how))
 
     refusals, peak = server.report()
     assert ended == [True] * CROWD
@@ -119,7 +139,7 @@ def test_a_crowd_before_a_limited_server(
 def test_a_limit_is_found_beside_a_bad_backend(how: str) -> None:
     server = LimitedServer(0, Limited(TokenBucket(RATE), bad=0.2), lasts=30.0)
 
-    ended = virtual_time.run(crowd(server, 0, how))
+    ended = run(crowd(server, 0, how))
 
     assert ended == [True] * CROWD
     assert server.limited.over_limit / server.limited.arrived < 0.1
@@ -146,4 +166,4 @@ def crowd_ends_after(seed: int, how: str, runs: int, bad: float) -> float:
         assert await crowd(server, seed, how, runs) == [True] * runs
         return asyncio.get_running_loop().time() - begun
 
-    return virtual_time.run(timed())
+    return run(timed())
