@@ -268,8 +268,9 @@ class Sender:
             limit = call.hold + self.settings.request_timeout
             if deadline is not None:
                 left = deadline - self.clock.now()
-                # Not past the deadline; a long poll gets a bit more.
-                limit = min(limit, max(left, call.hold + LAST_POLL if call.hold else 0.0))
+                # Not past the deadline; a long poll gets a bit more. One that is sent again may ask for more time
+                # than is left.
+                limit = min(limit, max(left, min(call.hold, left) + LAST_POLL if call.hold else 0.0))
             headers: dict[str, str] = {**self.settings.headers, **call.headers}
             if call.keyed and self._keys is not None:
                 headers[API_KEY] = state.key = self._keys.fixed or await self._keys.get(limit)

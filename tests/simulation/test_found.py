@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lume_async import Client, LumeRun, Outcome, RunRequest, SubmissionUnknownError
+from lume_async import Client, LumeRun, Outcome, RunRequest, RunTimeoutError, SubmissionUnknownError
 from lume_async.testing import FakeAnswer, FakeRequest, SimulatedServer, simulate
 from lume_async.testing._server import HeldAnswer
 
@@ -73,6 +73,31 @@ def test_a_resumed_batch_ends_soon_after_its_timeout_whatever_it_looks_up(
 
     assert took <= 30 + 10 + 3
     assert [isinstance(outcome.error, SubmissionUnknownError) for outcome in outcomes] == [is_unknown] * 3
+
+
+def test_a_long_poll_that_is_sent_again_ends_with_the_deadline_too() -> None:
+    """It asks the server to hold it for 30 s, as at its first attempt, although less is left by then."""
+
+    class Server(SlowServer):
+        def answer(self, request: FakeRequest) -> FakeAnswer | HeldAnswer:
+            asked = self.requests.get("GET /v1/runs/{id}", 0)
+            self.slow = {"GET /v1/runs/": 10_000.0} if asked >= 1 else {}
+            return super().answer(request)
+
+        def _late(self, due: float, request: FakeRequest) -> FakeAnswer | HeldAnswer:
+            return HeldAnswer(due, lambda: FakeAnswer(500))
+
+    server = Server(offers=("wait",), lasts=5000.0)
+
+    async def program() -> float:
+        async with client_of_its_own() as client:
+            run = await client.run("f:v1", "a.csv")
+            begun = asyncio.get_running_loop().time()
+            with pytest.raises(RunTimeoutError):
+                await run.wait(timeout=130.0)
+            return asyncio.get_running_loop().time() - begun
+
+    assert 130.0 <= simulate(program, server, faults=0.0) <= 132.0
 
 
 @pytest.mark.parametrize("together", [False, True])
