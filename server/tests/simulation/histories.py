@@ -16,7 +16,15 @@ from .world import Server, Violation, World, play
 KINDS = ("one", "several")
 """A server alone, and several over one state."""
 LOOPS = ("asyncio", "uvloop")
-FAULTS = {"dies": 0.03, "hangs": 0.01, "slow": 0.05, "refuses": 0.2, "away": 0.05, "clings": 0.3}
+FAULTS = {
+    "dies": 0.03,
+    "hangs": 0.01,
+    "slow": 0.05,
+    "refuses": 0.2,
+    "away": 0.05,
+    "clings": 0.3,
+    "babbles": 0.1,
+}
 """The probabilities of faults: at each step of a worker, each message, each file, each death of a server."""
 SERVERS = 3
 LONG = 16.0

@@ -57,18 +57,17 @@ MUTANTS = [
         "several",
     ),
     Mutant(  # an end is written twice
-        "_runs/recorder.py",
-        "            if RunStatus(run.status).is_terminal:\n                return None\n",
-        "",
-        (ONE_END,),
-        "one",
-    ),
-    Mutant(  # a change of another task is overwritten
         "_runs/sql/sql_store.py",
-        "WHERE run_id = ? AND rev = ? {returned}",
-        "WHERE run_id = ? AND ? > 0 {returned}",
+        '        await self.feed.note(run_id, status, values.get("finished_at"))\n',
+        '        await self.feed.note(run_id, status, values.get("finished_at"))\n' * 2,
         (ONE_END,),
-        "one",
+        "run",
+    ),
+    Mutant(  # a source that was processed is processed again
+        "_runs/sql/sql_store.py",
+        "or (done_run is not None and not new.force_rerun):",
+        "and new.force_rerun:",
+        (ONE_END, RESTS),
     ),
     Mutant(  # an entry leaves the outbox before it is delivered
         "_runs/deliveries/outbox.py",

@@ -7,6 +7,8 @@ from .histories import KINDS, carried_out, drawn
 from .world import Violation
 
 NUMBER = {"one": 500, "several": 500} if is_thorough else {"one": 48, "several": 24}
+MENDED = [("one", 411)]
+"""Seeds by which faults of the server were found."""
 AT_ONCE = 24
 """Histories of one test."""
 
@@ -24,6 +26,11 @@ def check(kind: str, seed: int) -> None:
 def test_invariants_hold_at_the_end(kind: str, first: int) -> None:
     for seed in range(first, first + AT_ONCE):
         check(kind, seed)
+
+
+@pytest.mark.parametrize(("kind", "seed"), MENDED)
+def test_mended_faults(kind: str, seed: int) -> None:
+    check(kind, seed)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -151,7 +151,8 @@ class WorkerProcess(SimProcess):
                 job = await self.jobs.get()
                 while not isinstance(job, Execute):
                     await self._work()
-                    self._send(self._answer(job))
+                    babbles = self.sim.dice.random() < self.sim.faults.get("babbles", 0)
+                    self._send(Progressed(0.5) if babbles else self._answer(job))
                     job = await self.jobs.get()
                 outcome = await self._run(job)
                 self.folder = None

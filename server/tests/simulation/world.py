@@ -304,6 +304,8 @@ class World(Points):
         error = task.exception()
         if isinstance(error, StoreUnavailable) or (isinstance(error, Problem) and error.status == 503):
             raise Lost from error
+        if error is not None and not isinstance(error, Problem):
+            raise Violation("comes to rest", f"an internal error: {error!r}") from error
         found: Reply = task.result()
         return found
 

@@ -275,7 +275,7 @@ class WorkerPool:
         except OutOfTime:
             problem = f"takes more than {job.seconds} s of CPU time to check: simplify its expressions"
             verdict.found = Refused("", problem)
-        except (WorkerDied, ProtocolError) as error:
+        except WorkerDied as error:
             verdict.problem = str(error)
         finally:
             # A package that a format needs may be installed before the flow is sent again.
@@ -332,8 +332,10 @@ class WorkerPool:
         worker = await self._next()
         try:
             answer = await worker.answer(job, done, refused, limit, late)
-        except BaseException:
+        except BaseException as error:
             await self.discard(worker)
+            if isinstance(error, ProtocolError):
+                raise WorkerDied(f"the worker process can't be understood: {error}") from error
             raise
         await self.release(worker)
         return answer
