@@ -49,13 +49,6 @@ MUTANTS = [
         (RESTS, ONE_END),
         "several",
     ),
-    Mutant(  # the folder of a run is taken from a worker that still works in it
-        "_runs/runner.py",
-        'is_held = is_locked(self._paths.folder(run.run_id) / "lock")',
-        "is_held = False",
-        (FENCED, OUTPUT, RESTS),
-        "several",
-    ),
     Mutant(  # an end is written twice
         "_runs/sql/sql_store.py",
         '        await self.feed.note(run_id, status, values.get("finished_at"))\n',

@@ -235,6 +235,8 @@ def _patch_files(patch: pytest.MonkeyPatch, points: Points) -> None:
             process.locks.discard(handle)
         close(handle)
 
+    getpid = os.getpid
+    patch.setattr(os, "getpid", lambda: getpid() if (process := current.get()) is None else process.pid)
     patch.setattr(fcntl, "flock", locked)
     patch.setattr(os, "close", closed)
 

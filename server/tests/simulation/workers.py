@@ -225,6 +225,8 @@ class WorkerProcess(SimProcess):
                 return error.outcome
             except _Cancelled:
                 return Cancelled()
+            except OSError as error:
+                return Failed(f"the run's folder can't be used: {error}", None)
 
     async def _stage(self, name: str, rows: int | None = None) -> None:
         self._pause()

@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import contextlib
 import functools
+import hashlib
 import json
 import logging
 import os
@@ -171,6 +172,12 @@ class World(Points):
         self.accepted_by[receiver].append(body)
         # It has it, and the sender is not told.
         return "no answer" if self.dice.random() < self.faults.get("refuses", 0) else None
+
+    @property
+    def digest(self) -> str:
+        """What has happened, to be compared with another history of the same seed."""
+        text = f"{self.names} {dict(self.accepted_by)}".replace(str(self.folder), "")
+        return hashlib.sha256(text.encode()).hexdigest()
 
     # -- places
 
