@@ -11,7 +11,8 @@ from attrs import evolve, frozen
 from lume_local._http.exchange import Ask
 
 from .invariants import judge
-from .world import Server, Violation, World, play
+from .stage import play
+from .world import Server, Violation, World
 
 KINDS = ("one", "several")
 """A server alone, and several over one state."""

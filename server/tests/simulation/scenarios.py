@@ -7,7 +7,8 @@ from typing import Any
 from attrs import frozen
 
 from .invariants import judge
-from .world import World, play
+from .stage import play
+from .world import World
 
 Play = Callable[[World], Awaitable[None]]
 
