@@ -130,7 +130,15 @@ class Points:
             self.is_in_point = False
         for check in self.checks:
             check(process, kind, name)
-        self._kill(process, number, is_after=True)
+        try:
+            self._kill(process, number, is_after=True)
+        except Killed:
+            # The system closes the files of a process.
+            if isinstance(result, io.IOBase):
+                result.close()
+            elif name.startswith("open ") and isinstance(result, int):
+                os.close(result)
+            raise
         return result
 
     def _kill(self, process: SimProcess, number: int, *, is_after: bool) -> None:
