@@ -59,7 +59,7 @@ class Server(SimProcess):
     def __init__(self, world: "World", pid: int) -> None:
         super().__init__(world, "server", pid)
         self.workers: list[WorkerProcess] = []
-        self.requests: set[asyncio.Task[Any]] = set()
+        self.requests: list[asyncio.Task[Any]] = []
         self.operations: Operations | None = None
         self.task: asyncio.Task[None] | None = None
         self.stop = asyncio.Event()
@@ -262,9 +262,9 @@ class World(Points):
 
         coroutine, context = in_process(server, answered)
         task = self.loop.create_task(coroutine, context=context)
-        server.requests.add(task)
+        server.requests.append(task)
         done, _ = await asyncio.wait([task], timeout=seconds)
-        server.requests.discard(task)
+        server.requests.remove(task)
         if not done:
             task.cancel()
             raise Lost
