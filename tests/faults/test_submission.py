@@ -10,7 +10,6 @@ from loopback import Step, hang_up, html_502, reply, reset, throttled
 from run_service import RunService
 
 from lume_async import DuplicateRunError, InvalidRequestError, Retry, SubmissionUnknownError
-from lume_async._run.submit import OnDuplicate
 
 LOST: dict[str, Callable[[], Step]] = {
     "reset": reset,
@@ -38,21 +37,16 @@ class Server:
         return "idempotency" in self.capabilities
 
 
-SERVERS = {
-    "knows keys": Server(("idempotency", "cancel")),
-    "knows no keys": Server(("cancel",)),
-    "bare": Server(()),
-}
+SERVERS = {"knows keys": Server(("idempotency", "cancel")), "bare": Server(())}
 
 
 @pytest.mark.once
 @pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS)
-@pytest.mark.parametrize("on_duplicate", ["raise", "attach"])
 @pytest.mark.parametrize("force_rerun", [False, True], ids=["once", "force_rerun"])
 @pytest.mark.parametrize("committed", [True, False], ids=["after commit", "before commit"])
 @pytest.mark.parametrize("lost", LOST.values(), ids=LOST)
 async def test_a_lost_answer_never_makes_a_second_run(
-    lost: Callable[[], Step], committed: bool, force_rerun: bool, on_duplicate: OnDuplicate, server: Server
+    lost: Callable[[], Step], committed: bool, force_rerun: bool, server: Server
 ) -> None:
     async with RunService(capabilities=server.capabilities) as service:
         service.lose(lost(), committed=committed)
@@ -60,13 +54,9 @@ async def test_a_lost_answer_never_makes_a_second_run(
         async with client:
             if force_rerun and not server.knows_keys:
                 with pytest.raises(SubmissionUnknownError) as caught:
-                    await client.run(
-                        FLOW, SOURCE, {"n": 1}, force_rerun=force_rerun, on_duplicate=on_duplicate
-                    )
+                    await client.run(FLOW, SOURCE, {"n": 1}, force_rerun=force_rerun)
             else:
-                run = await client.run(
-                    FLOW, SOURCE, {"n": 1}, force_rerun=force_rerun, on_duplicate=on_duplicate
-                )
+                run = await client.run(FLOW, SOURCE, {"n": 1}, force_rerun=force_rerun)
 
     (key,) = service.submissions
     if force_rerun and not server.knows_keys:
@@ -171,21 +161,6 @@ async def test_a_lost_answer_followed_by_refusals_is_still_lost() -> None:
                 await client.run(FLOW, SOURCE)
 
     assert len(service.runs) == 1
-
-
-@pytest.mark.parametrize("status", [400, 404, 413, 422])
-async def test_a_gateways_refusal_after_a_lost_answer_is_none(status: int) -> None:
-    page = reply(status, "<html>no such page</html>", headers={"Content-Type": "text/html"})
-    async with RunService() as service:
-        service.lose(reset(), committed=True)
-        service.lose(page, committed=False)
-        client, _ = leaping_client(service)
-        async with client:
-            with pytest.raises(SubmissionUnknownError) as caught:
-                await client.run(FLOW, SOURCE)
-
-    assert len(service.runs) == 1
-    assert caught.value.status_code == status
 
 
 @pytest.mark.parametrize("lost", [True, False], ids=["answer lost", "answered"])

@@ -1,4 +1,4 @@
-"""Submitting once: what is done after a lost answer, by what the server can and by what it holds."""
+"""Submitting once: whose run a duplicate names, and what is sent at all."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -7,12 +7,10 @@ from typing import Any
 import pytest
 
 from lume_async import (
-    ApiConnectionError,
     ApiError,
     DuplicateRunError,
     InvalidRequestError,
     LumeRun,
-    ResponseDecodeError,
     SubmissionUnknownError,
 )
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, fake_client, run_json
@@ -28,16 +26,10 @@ class Server:
         loses: what comes in place of the first answers; each item is (committed, what the client sees).
     """
 
-    def __init__(
-        self,
-        *loses: tuple[bool, Any],
-        capabilities: str | None = "idempotency, wait",
-        health: str | None = "same",
-    ) -> None:
+    def __init__(self, *loses: tuple[bool, Any], capabilities: str | None = "idempotency, wait") -> None:
         self.clock = FakeClock()
         self.loses = list(loses)
         self.capabilities = capabilities
-        self.health = capabilities if health == "same" else health
         self.runs: dict[str, dict[str, Any]] = {}
         self.by_key: dict[str, tuple[str, Any]] = {}
         self.source_changed: Any = None
@@ -53,7 +45,7 @@ class Server:
     def __call__(self, request: FakeRequest) -> FakeAnswer | Exception:
         self.clock.advance(0.25)
         if request.path == "/healthz":
-            return self.answer(200, {}, capabilities=self.health)
+            return self.answer(200, {})
         if request.method == "GET":
             run = self.runs.get(request.path.removeprefix("/v1/runs/"))
             return self.answer(200, run) if run else self.answer(404, {})
@@ -76,11 +68,10 @@ class Server:
         self.by_key[key] = (run_id, body)
         return self.answer(201, self.runs[run_id])
 
-    def answer(self, status: int, body: Any, *, capabilities: str | None = "same") -> FakeAnswer:
+    def answer(self, status: int, body: Any) -> FakeAnswer:
         headers = {}
-        offered = self.capabilities if capabilities == "same" else capabilities
-        if offered is not None:
-            headers["Lume-Capabilities"] = offered
+        if self.capabilities is not None:
+            headers["Lume-Capabilities"] = self.capabilities
         moment = datetime.fromtimestamp(int(self.clock.wall()), UTC)
         headers["Date"] = format_datetime(moment, usegmt=True)
         return FakeAnswer(status, body, headers)
@@ -95,109 +86,13 @@ class Submitted:
         self.sent = [f"{request.method} {request.path}" for request in requests]
 
 
-async def submitted(server: Server, *, known: bool = False, **options: Any) -> Submitted:
-    """Submit once; `known`: the client has seen an answer of the server before."""
+async def submitted(server: Server, **options: Any) -> Submitted:
     client, transport = fake_client(server, clock=server.clock)
-    if known:
-        server.runs["old"] = run_json("old", "SUCCEEDED", source_path="elsewhere.csv")
-        await client.run_status("old")
-        transport.requests.clear()
     try:
         outcome: LumeRun | Exception = await client.run(FLOW, SOURCE, **options)
     except ApiError as error:
         outcome = error
     return Submitted(outcome, transport.requests)
-
-
-# A lost answer and force_rerun=True: only a server that knows keys gets it twice
-
-
-@pytest.mark.parametrize("committed", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize(
-    ("capabilities", "known", "health", "sent"),
-    [
-        ("idempotency, wait", True, "same", ["POST /v1/runs", "POST /v1/runs"]),
-        ("idempotency", False, "same", ["POST /v1/runs", "GET /healthz", "POST /v1/runs"]),
-        ("wait", True, "same", ["POST /v1/runs"]),
-        ("", True, "same", ["POST /v1/runs"]),
-        ("wait", False, "same", ["POST /v1/runs", "GET /healthz"]),
-        (None, True, None, ["POST /v1/runs", "GET /healthz"]),
-        (None, False, None, ["POST /v1/runs", "GET /healthz"]),
-    ],
-)
-async def test_the_decision_after_a_lost_forced_submission(
-    committed: bool, capabilities: str | None, known: bool, health: str | None, sent: list[str]
-) -> None:
-    server = Server((committed, FakeAnswer(502)), capabilities=capabilities, health=health)
-
-    done = await submitted(server, known=known, force_rerun=True)
-
-    assert done.sent == sent
-    made = [run for run in server.runs if run != "old"]
-    if sent.count("POST /v1/runs") == 2:
-        assert done.run is not None
-        assert [done.run.id] == made
-        assert not done.run.reused
-    else:
-        assert isinstance(done.error, SubmissionUnknownError)
-        assert len(made) == committed
-
-
-@pytest.mark.parametrize(
-    "answer", [ApiConnectionError("down"), ApiConnectionError("refused", reached=False), FakeAnswer(404)]
-)
-async def test_where_the_server_does_not_say_what_it_can_nothing_is_sent_twice(answer: Any) -> None:
-    server = Server((True, FakeAnswer(502)))
-
-    def answers(request: FakeRequest) -> Any:
-        return answer if request.path == "/healthz" else server(request)
-
-    client, transport = fake_client(answers, clock=server.clock)
-    with pytest.raises(SubmissionUnknownError):
-        await client.run(FLOW, SOURCE, force_rerun=True)
-
-    assert [request.path for request in transport.requests] == ["/v1/runs", "/healthz"]
-
-
-# Attempts used up
-
-
-@pytest.mark.parametrize(
-    ("then", "kind"),
-    [
-        (FakeAnswer(503), SubmissionUnknownError),
-        (FakeAnswer(429), SubmissionUnknownError),
-        (FakeAnswer(401), SubmissionUnknownError),
-        (FakeAnswer(403), SubmissionUnknownError),
-        (FakeAnswer(302), SubmissionUnknownError),
-        (ApiConnectionError("refused", reached=False), SubmissionUnknownError),
-        (FakeAnswer(400), SubmissionUnknownError),
-        (FakeAnswer(404, b"<html>"), SubmissionUnknownError),
-        (FakeAnswer(404, {"type": "about:blank"}), SubmissionUnknownError),
-        (FakeAnswer(422, {"type": ["urn:lume:problem:invalid"]}), SubmissionUnknownError),
-        (FakeAnswer(400, {"type": "urn:lume:problem:invalid"}), InvalidRequestError),
-        (FakeAnswer(404, {"type": "urn:lume:problem:not-found"}), InvalidRequestError),
-        (FakeAnswer(413, {"type": "urn:lume:problem:too-large"}), InvalidRequestError),
-        (FakeAnswer(422, {"type": "urn:lume:problem:invalid"}), InvalidRequestError),
-    ],
-)
-async def test_after_a_lost_answer_only_a_refusal_of_the_service_says_that_there_is_no_run(
-    then: Any, kind: type[ApiError]
-) -> None:
-    server = Server((True, FakeAnswer(502)), *[(False, then)] * 2)
-
-    done = await submitted(server)
-
-    assert type(done.error) is kind
-
-
-async def test_an_answer_that_is_too_large_is_lost_and_not_sent_again() -> None:
-    too_large = ResponseDecodeError("too large", status_code=201, retryable=False)
-
-    done = await submitted(Server((True, too_large)))
-
-    assert isinstance(done.error, SubmissionUnknownError)
-    assert done.sent == ["POST /v1/runs"]
 
 
 # A 409: whose run is it?
