@@ -32,23 +32,6 @@ async def collect(outcomes: AsyncIterator[Outcome[LumeRun]]) -> list[Outcome[Lum
     return [outcome async for outcome in outcomes]
 
 
-async def test_one_outcome_per_request_and_at_most_so_many_unfinished() -> None:
-    service = Service()
-    most = 0
-    outcomes = []
-    async for outcome in client_of(service).run_many(requests(50), max_active=7):
-        unfinished = sum(service.clock.now() - begun < service.lasts for begun in service.begun.values())
-        most = max(most, unfinished)
-        outcomes.append(outcome)
-    assert len(outcomes) == len(service.created) == 50
-    assert {outcome.request.source_path for outcome in outcomes if outcome.request} == {
-        f"s{n}" for n in range(50)
-    }
-    assert all(outcome.result().succeeded for outcome in outcomes)
-    assert most <= 7
-    assert not other_tasks()
-
-
 async def test_a_submission_that_is_answered_while_the_client_closes_ends_like_the_others() -> None:
     service = Service()
 
@@ -341,15 +324,3 @@ class TestOwnKeys:
         assert {outcome.run_id for outcome in again} == {outcome.run_id for outcome in first}
         assert len(service.created) == 3
         assert all(outcome.result().reused for outcome in again)
-
-    async def test_what_failed_is_tried_again_under_another_key(self, tmp_path: Path) -> None:
-        service, path = Service(capabilities={"idempotency"}, status="FAILED"), tmp_path / "j.db"
-        wanted = [RunRequest("f:v1", "s", idempotency_key="mine")]
-        await collect(client_of(service).run_many(wanted, journal=path))
-        service.status = "SUCCEEDED"
-
-        (outcome,) = await collect(client_of(service).run_many(wanted, journal=path, retry_failed=True))
-
-        assert outcome.result().status == "SUCCEEDED"
-        assert len(service.created) == 2
-        assert outcome.result().idempotency_key != "mine"

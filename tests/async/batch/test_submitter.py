@@ -1,14 +1,11 @@
 """Submitting the items of a run_many: a full server, a deadline, a cancelled batch, what a restart must know."""
 
-import asyncio
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from doubts import KEEPS, REQUEST, Server, commit, killed, resumed
 from fake_service import Service, other_tasks
-from inline import Inline
 
 from lume_async import (
     ApiConnectionError,
@@ -20,7 +17,6 @@ from lume_async import (
     RunRequest,
     SubmissionUnknownError,
 )
-from lume_async._batch import journal as journal_module
 from lume_async._wire.retry import LONGEST_FLOOR
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client
 
@@ -174,45 +170,6 @@ async def test_a_server_that_never_answers_ends_soon_after_the_deadline() -> Non
     (outcome,) = await outcomes_of(service, force(1), stall, timeout=5)
     assert isinstance(outcome.error, SubmissionUnknownError)
     assert service.clock.now() <= 5 + 10 + 10  # the submission, and the question what the server can do
-
-
-# A cancelled batch
-
-
-@pytest.mark.parametrize(
-    ("thread", "turns"),
-    [(Inline, turns) for turns in (*range(30), *range(30, 85, 6))]  # the batch takes 83
-    + [(ThreadPoolExecutor, turns) for turns in (0, 50, 500)],
-)
-async def test_a_batch_that_is_cancelled_at_any_moment_forgets_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thread: type, turns: int
-) -> None:
-    """Against a server that knows no keys: only a submission that was under way stays in doubt."""
-    monkeypatch.setattr(journal_module, "ThreadPoolExecutor", thread)
-    service, path = Service(lasts=0.0), tmp_path / "j.db"
-    client, transport = fake_client(service, clock=service.clock)
-
-    async def run() -> None:
-        async with client.run_many(force(6), journal=path, max_active=3) as outcomes:
-            assert [outcome async for outcome in outcomes]
-
-    batch = asyncio.ensure_future(run())
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    batch.cancel()
-    await asyncio.gather(batch, return_exceptions=True)
-    assert not other_tasks()
-    sent = {request.json()["source_path"] for request in transport.requests if request.method == "POST"}
-    unanswered = sent - {str(source["source_path"]) for source in service.sources.values()}
-
-    again = {
-        outcome.request.source_path: outcome
-        for outcome in await outcomes_of(service, force(6), journal=path)
-        if outcome.request
-    }
-    assert {path for path, outcome in again.items() if outcome.error} == unanswered
-    assert all(isinstance(again[path].error, SubmissionUnknownError) for path in unanswered)
-    assert len(service.created) == len(again) - len(unanswered) == 6 - len(unanswered)
 
 
 # What a restart must know
