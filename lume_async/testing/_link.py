@@ -125,7 +125,7 @@ class Link:
         piece = end.line.popleft()
         if self.network.is_cut:
             return
-        if end is self.client or piece is not None:
+        if not end.is_closing() and (end is self.client or piece is not None):  # aiohttp closes a set of them
             what = f"{len(piece)} {crc32(piece):08x}" if isinstance(piece, bytes) else str(piece or "closed")
             self.network.trace.append(f"{self.loop.time():.6f} {self.number}{end.peer.name} {what}")
         end.arrive(piece)

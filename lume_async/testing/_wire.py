@@ -19,7 +19,8 @@ from lume_async.testing._server import SimulatedServer
 HERE = "192.0.2.1"
 """The address of every name that has no other one."""
 CONNECTING = ("no name", "refused", "unreachable")
-ANSWERED = ("503", "502 before", "500 after", "early 503", "twice", "closed after")
+ANSWERED = ("503", "404 before", "502 before", "500 after", "early 503", "twice", "closed after")
+BY_GATEWAY = ANSWERED[:3]
 WIRE_FAULTS = (*CONNECTING, *UNDERWAY, *ANSWERED)
 """What can befall a connection or a request.
 
@@ -131,7 +132,7 @@ class WireNetwork(SimulatedNetwork):
         loop = asyncio.get_running_loop()
         fault = link.taken(ANSWERED)
         reply = partial(self._reply, link, request, fault)
-        if fault in ("503", "502 before"):
+        if fault in BY_GATEWAY:
             reply(FakeAnswer(int(fault[:3]), HTML))
             return
         self._end_others(link, request)
