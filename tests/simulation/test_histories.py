@@ -26,13 +26,15 @@ def test_the_invariants_hold(kind: str, first: int) -> None:
 def test_a_seed_is_the_same_history_in_every_process() -> None:
     """Neither the order of sets, nor addresses, nor the time reach a decision.
 
-    Only the order in which anyio cancels the tasks of one group is that of a set, so the lines are sorted.
+    Only the order in which anyio cancels the tasks of one group is that of a set, so the lines are sorted, unless
+    bytes travel: of those, what a cancelled task no longer waits for is no part of the trace.
     """
     program = (
         f"import sys; sys.path.insert(0, {str(HERE.parent)!r})\n"
         "from simulation.histories import HISTORIES\nfrom simulation.world import play\n"
         "for kind, (history, _) in HISTORIES.items():\n    for seed in range(50):\n"
-        "        print(kind, seed, *sorted(play(history, seed).network.trace), sep='\\n')\n"
+        "        trace = play(history, seed).network.trace\n"
+        "        print(kind, seed, *(trace if 'on_bytes' in kind else sorted(trace)), sep='\\n')\n"
     )
     traces = [
         subprocess.run(
