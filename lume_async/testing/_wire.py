@@ -18,9 +18,20 @@ from lume_async.testing._server import SimulatedServer
 
 HERE = "192.0.2.1"
 """The address of every name that has no other one."""
+ELSEWHERE = "http://elsewhere.test/"
+"""Where redirects point; nobody may bring the API key there."""
 CONNECTING = ("no name", "refused", "unreachable")
-ANSWERED = ("503", "404 before", "502 before", "500 after", "early 503", "twice", "closed after")
-BY_GATEWAY = ANSWERED[:3]
+ANSWERED = (
+    "503",
+    "404 before",
+    "502 before",
+    "307 before",
+    "500 after",
+    "early 503",
+    "twice",
+    "closed after",
+)
+BY_GATEWAY = ANSWERED[:4]
 WIRE_FAULTS = (*CONNECTING, *UNDERWAY, *ANSWERED)
 """What can befall a connection or a request.
 
@@ -133,7 +144,8 @@ class WireNetwork(SimulatedNetwork):
         fault = link.taken(ANSWERED)
         reply = partial(self._reply, link, request, fault)
         if fault in BY_GATEWAY:
-            reply(FakeAnswer(int(fault[:3]), HTML))
+            elsewhere = {"Location": ELSEWHERE} if fault == "307 before" else {}
+            reply(FakeAnswer(int(fault[:3]), HTML, elsewhere))
             return
         self._end_others(link, request)
         answered: asyncio.Future[FakeAnswer] = loop.create_future()
