@@ -14,14 +14,16 @@ from attrs import define, field, frozen
 
 from lume_async.testing._chance import Chance
 from lume_async.testing._fakes import FakeAnswer, FakeRequest, run_json
+from lume_async.testing._habits import Habits
 from lume_async.testing._transfers import SimulatedFiles
 
 OFFERS = ("idempotency", "wait", "changes", "cancel")
 """The capabilities that a simulated server can announce."""
-ROUTES = ("list", "health")
-"""Further routes that a server may lack."""
-STAGES = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
+ROUTES = ("list", "health", "changes", "cancel")
+"""Routes that a server may lack, also one that it announces."""
 WITH_OUTPUT = ("SUCCEEDED", "PARTIAL_FAILED")
+FREE = ("FAILED", "CANCELLED")
+"""Ends after which another run may have the source."""
 EPOCH = 1_700_000_000.0
 """The wall clock at the loop's time 0, in seconds since the epoch."""
 
@@ -96,17 +98,14 @@ class SimulatedServer:
 
     Args:
         offers: its capabilities: "idempotency", "wait", "changes" and "cancel"; default: all of them.
-        lacks: the routes that it lacks ("list", "health"), and the status with which it answers there: 404, 405, 501.
+        lacks: the routes that it lacks ("list", "health", "changes", "cancel"), and the status with which it answers
+            there: 404, 405, 501.
         lasts: the seconds that a run takes, or a function of the body of its submission.
         ends_as: the status in which a run ends, or a function of the body of its submission.
         keys_kept: the seconds for which it keeps idempotency keys; None: it does not announce it, and keeps them.
         limit: the limit of its requests.
         grace: seconds after which a new run is found by its ID.
         include: what becomes of `include=run` in the change feed: "known", "ignored" or "refused".
-        feed: the change feed is "complete", "misses ends", or "repeats" changes that it has reported already.
-        asks: seconds for which it asks not to poll a new run.
-        page: the largest number of runs in a page, whatever is asked for.
-        stamps: the precision of its times: "microseconds", "milliseconds" or "seconds".
         clock: its clock minus the true time, in seconds.
 
     Attributes:
@@ -137,10 +136,6 @@ class SimulatedServer:
         grace: float = 0.0,
         include: str = "known",
         clock: float = 0.0,
-        feed: str = "complete",
-        asks: float = 0.0,
-        page: int = 100,
-        stamps: str = "microseconds",
     ) -> None:
         self.offers: frozenset[str] = frozenset(offers)
         self.runs: dict[str, SimulatedRun] = {}
@@ -154,11 +149,7 @@ class SimulatedServer:
         self._ends_as = ends_as if callable(ends_as) else lambda _: ends_as
         self._keys_kept = keys_kept
         self.limit: RequestLimit | None = limit
-        self.grace: float = grace
-        self.feed: str = feed
-        self.asks: float = asks
-        self._page = page
-        self._stamps = stamps
+        self._grace = grace
         self._include = include
         self._keys: dict[str, tuple[str, float]] = {}
         self._by_source: dict[bytes, list[SimulatedRun]] = {}
@@ -166,6 +157,8 @@ class SimulatedServer:
         self._count = 0
         self._life = 0
         self._headers: dict[str, str] = {}
+        self._answers = 0
+        self._habits = Habits()
         self.on_run: dict[Callable[[], object], None] = {}
         if self.offers:
             self._headers["Lume-Capabilities"] = ", ".join(sorted(self.offers))
@@ -184,27 +177,26 @@ class SimulatedServer:
         lacks = {
             name: chance.pick(f"{name} is answered", [404, 405, 501])
             for name in ROUTES
-            if chance.happens(0.15, f"the server has no {name}")
+            if chance.happens(0.15 if name not in OFFERS else 0.05, f"the server has no route for {name}")
         }
         limit = None
         if chance.happens(0.1, "the server has a limit"):
             limit = RequestLimit(random.choice([1, 5, 20]), random.choice([1, 5, 20]), random.random() < 0.5)
         lasts = random.choice([0.0, 1.0, 8.0, 60.0])
-        return cls(
+        habits = Habits.drawn(chance)
+        server = cls(
             offers=offers,
             lacks=lacks,
             lasts=lambda body: lasts * (0.5 + hash_of(body) % 1000 / 1000),
-            ends_as=lambda body: "SUCCEEDED" if hash_of(body) % 4 else "FAILED",
+            ends_as=lambda body: habits.end if hash_of(body) % 4 else "FAILED",
             keys_kept=chance.pick("keys are kept", [86_400.0, None, 600.0]),
             limit=limit,
             grace=chance.pick("a run is found after", [0.0, 2.0]),
             include=chance.pick("include=run is", ["known", "ignored", "refused"]),
             clock=chance.pick("the server's clock is off by", [0.0, 3600.0, -7.5]),
-            feed=chance.pick("the feed is", ["complete"] * 4 + ["misses ends", "repeats"]),
-            asks=chance.pick("it asks not to poll for", [0.0] * 3 + [3.0]),
-            page=chance.pick("pages have", [100, 2]),
-            stamps=chance.pick("times are in", ["microseconds", "milliseconds", "seconds"]),
         )
+        server._habits = habits
+        return server
 
     def doubled(self) -> dict[str, list[str]]:
         """Return the sources that have several runs, with the IDs of those.
@@ -273,9 +265,9 @@ class SimulatedServer:
             case "GET", ["v1", "runs", run_id]:
                 return self._look(run_id, request, now + self._hold(request))
             case "POST", ["v1", "runs", run_id, "cancel"] if "cancel" in self.offers:
-                return self._cancel(run_id, now)
+                return self._missing("cancel") or self._cancel(run_id, now)
             case "GET", ["v1", "changes"] if "changes" in self.offers:
-                return self._changes(query, now + self._hold(request))
+                return self._missing("changes") or self._changes(query, now + self._hold(request))
             case _, ["v1", "uploads", name]:
                 return self._of_files(self.files.on_upload(request, name))
             case "GET", ["v1", "runs", run_id, "outputs", ("mapped" | "rejects") as part]:
@@ -311,7 +303,9 @@ class SimulatedServer:
 
     def _stamp(self, moment: float) -> str:
         """Return a moment of the loop as text, by this server's clock."""
-        return datetime.fromtimestamp(EPOCH + moment + self.clock, UTC).isoformat(timespec=self._stamps)
+        return datetime.fromtimestamp(EPOCH + moment + self.clock, UTC).isoformat(
+            timespec=self._habits.stamps
+        )
 
     def _submit(self, request: FakeRequest, now: float) -> FakeAnswer:
         body, key = request.json(), request.headers.get("Idempotency-Key")
@@ -328,10 +322,10 @@ class SimulatedServer:
             for run in self._by_source.get(source_of(body), ()):
                 _, status = run.status_at(now)
                 ended = run.changes[-1][0] <= now
-                if not ended or status in WITH_OUTPUT:
+                if not ended or status not in FREE:
                     kind = "already-processed" if ended else "run-in-progress"
                     return self._problem(409, kind, run_id=run.id)
-        quiet = {"Retry-After": f"{self.asks:g}"} if self.asks else {}
+        quiet = {"Retry-After": f"{self._habits.asks:g}"} if self._habits.asks else {}
         return self._run(201, self._start(body, key), now, **quiet)
 
     def _start(self, body: dict[str, Any], key: str | None) -> SimulatedRun:
@@ -340,8 +334,8 @@ class SimulatedServer:
         end = self._ends_as(body)
         if end == "SUCCEEDED" and self.files.has_rejects(str(body["source_path"])):
             end = "PARTIAL_FAILED"
-        statuses = [*STAGES, end]
-        changes = [(now + lasts * n / len(STAGES), status) for n, status in enumerate(statuses)]
+        statuses = ["CREATED", "SYNCING_SOURCE", self._habits.stage, "SYNCING_TARGET", end]
+        changes = [(now + lasts * n / (len(statuses) - 1), status) for n, status in enumerate(statuses)]
         run = SimulatedRun(f"run_{self._count}", body, key, changes)
         self._count += 1
         self.runs[run.id] = run
@@ -357,14 +351,14 @@ class SimulatedServer:
     def _look(self, run_id: str, request: FakeRequest, until: float) -> Answer:
         now = self._now
         run = self.runs.get(run_id)
-        if run is None or now - run.changes[0][0] < self.grace:
+        if run is None or now - run.changes[0][0] < self._grace:
             return self._problem(404, "run-not-found")
         count, _ = run.status_at(now)
         if request.headers.get("If-None-Match") != f'"{count}"':
             return self._run(200, run, now)
         if until > now and count < len(run.changes):
             return HeldAnswer(min(until, run.changes[count][0]), lambda: self._look(run_id, request, until))
-        return FakeAnswer(304, b"", self._with({"ETag": f'"{count}"'}))
+        return FakeAnswer(304, b"", self._with(self._tag(count)))
 
     def _changes(self, query: dict[str, str], until: float) -> Answer:
         now = self._now
@@ -375,18 +369,20 @@ class SimulatedServer:
         if after is None:
             return self._json(200, {"items": [], "next_cursor": f"{self._life}.{known}"})
         life, _, first = after.partition(".")
-        if int(life) != self._life:
+        feed, asked = self._habits.feed, self.requests.get("GET /v1/changes", 0)
+        if int(life) != self._life or (feed == "forgets" and asked % 7 == 0):
             return self._problem(410, "cursor-expired")
+        if feed == "silent":
+            first = str(known)
+        elif feed == "repeats":
+            first = str(max(0, known - 20))
         if known <= int(first) and until > now:
             due = self._feed[known][0] if known < len(self._feed) else until
             return HeldAnswer(min(until, due), lambda: self._changes(query, until))
-        begin = int(first)
-        if self.feed == "repeats" and known > begin:
-            begin = max(0, begin - 3)
         items = [
-            self._change(at, n, run_id, status, now, include="include" in query)
-            for at, n, run_id, status in self._feed[begin:known]
-            if self.feed != "misses ends" or n < len(self.runs[run_id].changes) - 1
+            self._change(*change, now, include="include" in query)
+            for change in self._feed[int(first) : known]
+            if feed != "repeats" or change[1] < len(self.runs[change[2]].changes) - 1
         ]
         return self._json(200, {"items": items, "next_cursor": f"{self._life}.{known}"})
 
@@ -406,9 +402,12 @@ class SimulatedServer:
             for record in (self._record(run, now) for run in reversed(self.runs.values()))
             if all(record[name] == query[name] for name in names)
         ]
-        first, size = int(query.get("cursor", "0")), min(self._page, int(query.get("limit", "100")))
-        more = str(first + size) if first + size < len(found) else None
-        return self._json(200, {"items": found[first : first + size], "next_cursor": more})
+        if "cursor" in query:  # a run that began meanwhile moves no other to the next page
+            last = int(query["cursor"])
+            found = [record for record in found if number_of(record) < last]
+        page = found[: min(self._habits.page, int(query.get("limit", "100")))]
+        more = str(number_of(page[-1])) if len(page) < len(found) else None
+        return self._json(200, {"items": page, "next_cursor": more})
 
     def _cancel(self, run_id: str, now: float) -> FakeAnswer:
         run = self.runs.get(run_id)
@@ -448,7 +447,10 @@ class SimulatedServer:
 
     def _run(self, status: int, run: SimulatedRun, now: float, **headers: str) -> FakeAnswer:
         count, _ = run.status_at(now)
-        return self._json(status, self._record(run, now), ETag=f'"{count}"', **headers)
+        return self._json(status, self._record(run, now), **self._tag(count), **headers)
+
+    def _tag(self, count: int) -> dict[str, str]:
+        return {"ETag": f'"{count}"'} if self._habits.etags else {}
 
     def _problem(self, status: int, kind: str, run_id: str | None = None, **headers: str) -> FakeAnswer:
         body = {"type": f"urn:lume:problem:{kind}", "title": kind, "status": status, "detail": kind}
@@ -458,9 +460,11 @@ class SimulatedServer:
         return FakeAnswer(status, orjson.dumps(body), self._with(headers))
 
     def _with(self, headers: dict[str, str]) -> dict[str, str]:
+        self._answers += 1
+        every = self._habits.announces
         return {
             "Date": _date(int(EPOCH + self._now + self.clock)),
-            **self._headers,
+            **(self._headers if every and self._answers % every == 0 else {}),
             **{name.replace("_", "-"): value for name, value in headers.items()},
         }
 
@@ -472,6 +476,11 @@ class SimulatedServer:
 @lru_cache(1000)
 def _date(seconds: int) -> str:
     return formatdate(seconds, usegmt=True)
+
+
+def number_of(record: dict[str, Any]) -> int:
+    """Return the place of a run among all."""
+    return int(record["id"].removeprefix("run_"))
 
 
 def source_of(body: dict[str, Any]) -> bytes:

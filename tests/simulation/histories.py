@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from simulation import batches, transfers
+from simulation import batches, follow, transfers
 from simulation.world import OnBytes, World, play, shrunk
 
 HISTORIES: dict[str, tuple[Callable[[World], None], int]] = {
@@ -19,6 +19,10 @@ HISTORIES: dict[str, tuple[Callable[[World], None], int]] = {
     "uploaded_on_bytes": (OnBytes(transfers.uploaded), 100),
     "interrupted": (transfers.interrupted, 100),
     "interrupted_on_bytes": (OnBytes(transfers.interrupted), 100),
+    "following": (follow.following, 300),
+    "crowded": (follow.crowded, 100),
+    "listed": (follow.listed, 50),
+    "abandoned": (follow.abandoned, 50),
 }
 """The kinds, each with the number of its histories in the quick run."""
 

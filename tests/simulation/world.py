@@ -176,6 +176,9 @@ class World:
             self.has_forgotten = True
             self.server.restart(forgets=True)
 
+        def jump_there() -> None:
+            self.server.clock += self.random.choice([-3600.0, 3.0, 3600.0])
+
         def jump() -> None:
             self.simulation.jump += self.random.choice([-3600.0, 3.0, 86_400.0])
 
@@ -185,6 +188,7 @@ class World:
             (0.1, "the server restarts", self.server.restart),
             (0.05, "the server forgets", forget),
             (0.1, "the client's clock jumps", jump),
+            (0.1, "the server's clock jumps", jump_there),
         ):
             moment = at()
             if self.chance.happens(share, f"{name} after {moment:.1f} s"):
@@ -233,6 +237,33 @@ class OnBytes:
     def __call__(self, world: World) -> None:
         """Play it in a world in which bytes travel."""
         self._history(world)
+
+
+def noticed_in_time(world: World, ended: float, *, alone: bool = False) -> None:
+    """Fail if nothing goes wrong and the end of a run, the last one that is waited for, is noticed late.
+
+    Polls are up to 5 s apart, ± a quarter, and a request and the end may meet on the way, so that the request, its
+    answer and those of the next poll count. A long poll shows an end within 0.05 s and the way of the answer. With a
+    feed that keeps ends for itself it takes up to 30 s: ten until a sample, six of grace, and the next sample.
+    """
+    if not world.is_calm:
+        return
+    habits = world.server._habits
+    limit, way = 5.0 * 1.25, 6 * max(world.network.delays)
+    if (
+        alone
+        and {"wait"} <= world.server.offers
+        and habits.etags
+        and habits.announces == 1
+        and not habits.asks
+    ):
+        limit = 0.05
+    elif not alone and habits.feed in ("silent", "repeats") and "changes" in world.server.offers:
+        limit = 30.0
+    late = asyncio.get_running_loop().time() - ended
+    assert late <= limit + way, (
+        f"ends are noticed in time: {late:.2f} s after it, more than {limit + way:.2f} s"
+    )
 
 
 def play(history: Callable[[World], None], seed: int, only: Collection[int] | None = None) -> World:
