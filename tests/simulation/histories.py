@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from simulation import batches, follow, transfers
+from simulation import batches, follow, many, transfers
 from simulation.world import OnBytes, World, play, shrunk
 
 HISTORIES: dict[str, tuple[Callable[[World], None], int]] = {
@@ -20,6 +20,8 @@ HISTORIES: dict[str, tuple[Callable[[World], None], int]] = {
     "interrupted": (transfers.interrupted, 100),
     "interrupted_on_bytes": (OnBytes(transfers.interrupted), 100),
     "following": (follow.following, 300),
+    "monitored": (many.monitored, 300),
+    "limited": (many.limited, 8),
     "crowded": (follow.crowded, 100),
     "listed": (follow.listed, 50),
     "abandoned": (follow.abandoned, 50),
