@@ -45,7 +45,7 @@ class Monitor:
 
     @property
     def pending(self) -> int:
-        """The number of runs that are being watched."""
+        """The number of runs that are being watched, and of those whose last event has not been read."""
         return self._core.pending
 
     def add(self, run: LumeRun | str) -> LumeRun:

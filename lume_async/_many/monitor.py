@@ -183,11 +183,12 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._last_error: ApiError | None = None  # of any run, without its frames
         self._failure: BaseException | None = None
         self._closed = False
+        self._unread = 0  # last events in the queue
 
     @property
     def pending(self) -> int:
-        """The number of runs that are being watched."""
-        return len(self._watched)
+        """The number of runs that are being watched, and of those whose last event has not been read."""
+        return len(self._watched) + self._unread
 
     def add(self, run: LumeRun | str) -> LumeRun:
         """Start watching a run; adding it twice has no effect. Returns the run's handle.
@@ -255,6 +256,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._end(None)
         with self._events:
             await self._background.close()
+        self._unread = 0
 
     def __aiter__(self) -> Self:
         """Return the iterator itself."""
@@ -272,9 +274,11 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         try:
             if not self._closed:
                 try:
-                    return self._events.receive_nowait()
+                    event = self._events.receive_nowait()
                 except WouldBlock:
-                    return await self._events.receive()
+                    event = await self._events.receive()
+                self._note_read(event)
+                return event
         except (EndOfStream, ClosedResourceError):
             pass
         if self._failure is not None:
@@ -284,9 +288,15 @@ class Monitor(Batched[RunEvent[LumeRun]]):
     def _take_ready(self, limit: int) -> list[RunEvent[LumeRun]]:
         events: list[RunEvent[LumeRun]] = []
         with suppress(WouldBlock, EndOfStream, ClosedResourceError):
-            while len(events) < limit and not self._closed:
+            # The last end stays: who loops while runs are pending must not leave what was taken for it unread.
+            while len(events) < limit and not self._closed and self.pending > 1:
                 events.append(self._events.receive_nowait())
+                self._note_read(events[-1])
         return events
+
+    def _note_read(self, event: RunEvent[LumeRun]) -> None:
+        if event.error is not None or event.run.is_terminal:
+            self._unread -= 1
 
     def _on_loop(self, function: Callable[..., object], *arguments: object) -> None:
         """Call the function on the monitor's loop: at once if it runs in this thread, otherwise soon."""
@@ -411,6 +421,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
     async def _emit_last(self, watched: Watched, event: RunEvent[LumeRun]) -> None:
         """Queue the last event of a run, then stop watching it; an `add` before that has no effect."""
         await self._emit(event)
+        self._unread += 1  # less one already, if it was read meanwhile
         if self._watched.get(watched.run.id) is watched:
             del self._watched[watched.run.id]
 

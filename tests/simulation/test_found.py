@@ -125,3 +125,23 @@ def test_a_404_whose_answer_takes_long_still_speaks_of_a_fresh_run(together: boo
             return [(await run.wait()).status]
 
     assert simulate(program, server, faults=0.0) == ["SUCCEEDED"]
+
+
+def test_a_loop_while_runs_are_pending_reads_every_end() -> None:
+    """Several runs end in one moment: all have left the monitor when the first of their events is read."""
+    server = SimulatedServer(offers=(), lasts=5.0)
+
+    async def program() -> tuple[list[str], int]:
+        async with client_of_its_own() as client, client.monitor() as monitor:
+            for n in range(3):
+                monitor.add(server.add(source_path=f"{n}.csv").id)
+            await asyncio.sleep(60.0)
+            batch = monitor._take_ready(100)  # as lume_sync reads them
+            ends = [event.run.id for event in batch if event.run.is_terminal]
+            assert monitor.pending
+            while monitor.pending:
+                event = await anext(monitor)
+                ends += [event.run.id] if event.run.is_terminal else []
+            return sorted(ends), monitor.pending
+
+    assert simulate(program, server, faults=0.0) == (["run_0", "run_1", "run_2"], 0)
