@@ -1,15 +1,20 @@
-"""Repeat a history, or play many: `python tests/simulation journaled 17 --only 3,5`, `… --count 100000`."""
+"""Repeat a history, or play many: `python tests/simulation journaled 17 --only 3,5`, `… --count 100000 --jobs 4`."""
 
 import argparse
 import sys
 import time
 import traceback
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from simulation.histories import HISTORIES, check
 from simulation.world import play
+
+AT_ONCE = 200
+"""The number of histories that a process takes at a time."""
 
 
 def main() -> int:
@@ -21,9 +26,12 @@ def main() -> int:
         "--only", help="the numbers of the events that happen, such as 3,5, or none; default: all"
     )
     parser.add_argument("--count", type=int, help="play so many, from the seed on, and count the failures")
+    parser.add_argument("--first", type=int, help="with --count: the seed of the first one of each kind")
+    parser.add_argument("--jobs", type=int, default=1, help="with --count: so many processes")
     chosen = parser.parse_args()
     if chosen.count is not None:
-        return play_many(chosen.kind, chosen.seed, chosen.count)
+        first = chosen.seed if chosen.first is None else chosen.first
+        return play_many(chosen.kind, first, chosen.count, chosen.jobs)
     only = None
     if chosen.only is not None:
         only = [int(number) for number in chosen.only.split(",") if number != "none"]
@@ -39,22 +47,40 @@ def main() -> int:
     return 0
 
 
-def play_many(kind: str | None, first: int, count: int) -> int:
+def play_many(kind: str | None, first: int, count: int, jobs: int) -> int:
     """Play `count` histories of a kind, or of all kinds in the proportions of the tests; print the failures."""
     whole = sum(number for _, number in HISTORIES.values())
-    failed, played, began = 0, 0, time.process_time()
-    for name, (_, number) in HISTORIES.items():
-        if kind in (None, name):
-            for seed in range(first, first + (count if kind else count * number // whole)):
-                played += 1
-                try:
-                    check(name, seed)
-                except AssertionError as error:
-                    failed += 1
-                    print(f"{name} {seed}: {error}\n", flush=True)
-    took = time.process_time() - began
+    shares = {
+        name: count if kind else max(1, count * number // whole)
+        for name, (_, number) in HISTORIES.items()
+        if kind in (None, name)
+    }
+    parts = [
+        (name, seed, min(AT_ONCE, first + share - seed))
+        for name, share in shares.items()
+        for seed in range(first, first + share, AT_ONCE)
+    ]
+    failed, took = 0, 0.0
+    with ProcessPoolExecutor(jobs) if jobs > 1 else nullcontext() as pool:
+        for failures, seconds in pool.map(play_part, parts) if pool else map(play_part, parts):
+            failed, took = failed + len(failures), took + seconds
+            for failure in failures:
+                print(failure, flush=True)
+    played = sum(shares.values())
     print(f"{played} histories, {failed} failed, {played / took:.0f} a second of CPU")
     return int(failed > 0)
+
+
+def play_part(part: tuple[str, int, int]) -> tuple[list[str], float]:
+    """Play some histories of a kind; return the failures and the seconds of CPU."""
+    name, first, count = part
+    failures, began = list[str](), time.process_time()
+    for seed in range(first, first + count):
+        try:
+            check(name, seed)
+        except AssertionError as error:
+            failures.append(f"{name} {seed}: {error}\n")
+    return failures, time.process_time() - began
 
 
 if __name__ == "__main__":

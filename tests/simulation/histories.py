@@ -8,7 +8,7 @@ from simulation.world import OnBytes, World, play, shrunk
 HISTORIES: dict[str, tuple[Callable[[World], None], int]] = {
     "journaled": (batches.journaled, 700),
     "plain": (batches.plain, 200),
-    "left_early": (batches.left_early, 300),
+    "left_early": (batches.left_early, 250),
     "retried": (batches.retried, 100),
     "journaled_on_bytes": (OnBytes(batches.journaled), 100),
     "plain_on_bytes": (OnBytes(batches.plain), 50),
@@ -21,10 +21,10 @@ HISTORIES: dict[str, tuple[Callable[[World], None], int]] = {
     "interrupted_on_bytes": (OnBytes(transfers.interrupted), 100),
     "following": (follow.following, 300),
     "monitored": (many.monitored, 300),
-    "limited": (many.limited, 8),
+    "limited": (many.limited, 5),
     "crowded": (follow.crowded, 100),
     "listed": (follow.listed, 50),
-    "abandoned": (follow.abandoned, 50),
+    "abandoned": (follow.abandoned, 95),
 }
 """The kinds, each with the number of its histories in the quick run."""
 
