@@ -114,6 +114,7 @@ async def completed(world: World, client: Client, runs: list[LumeRun], how: str,
     """Wait for all runs, some of them given twice; check the outcomes."""
     given = [*runs, *(run for run in runs if world.random.random() < 0.2)]
     begun = world.simulation.now()
+    world.network.deadline = begun + timeout  # at it runs are asked for once more, however new they are
     outcomes: list[Outcome[LumeRun]] = []
     if how == "wait_all":
         outcomes = await client.wait_all(given, timeout=timeout)
