@@ -251,13 +251,8 @@ def noticed_in_time(world: World, ended: float, *, alone: bool = False) -> None:
         return
     habits = world.server._habits
     limit, way = 5.0 * 1.25, 6 * max(world.network.delays)
-    if (
-        alone
-        and {"wait"} <= world.server.offers
-        and habits.etags
-        and habits.announces == 1
-        and not habits.asks
-    ):
+    quick = habits.etags and habits.announces == 1 and not habits.asks and not world.server._grace
+    if alone and "wait" in world.server.offers and quick:
         limit = 0.05
     elif not alone and habits.feed in ("silent", "repeats") and "changes" in world.server.offers:
         limit = 30.0
