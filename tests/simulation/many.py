@@ -33,6 +33,8 @@ def monitored(world: World) -> None:
     count = world.chance.pick("runs", [2, 1, 5, 20])
     how = world.random.choice(["monitor", "monitor", "as_completed", "wait_all"])
     timeout = world.random.choice([0.0, 5.0, 400.0])
+    if world.chance.happens(0.3, "the feed is odd"):
+        world.server._habits.feed = world.chance.pick("it is", ["silent", "repeats", "forgets"])
 
     async def program(client: Client) -> None:
         runs = await runs_of(world, client, count)
@@ -84,6 +86,7 @@ async def watched(world: World, client: Client, runs: list[LumeRun]) -> None:
             if event.error is not None or event.run.is_terminal:
                 ends[run_id] += 1
 
+    began_at = world.simulation.now()
     async with client.monitor() as monitor:
         for run in runs:
             monitor.add(run)
@@ -93,6 +96,9 @@ async def watched(world: World, client: Client, runs: list[LumeRun]) -> None:
             await leave(reading, client, leaves)
         else:
             await asyncio.wait([reading], timeout=2000.0)
+            if world.is_calm and sum(begun.values()) == len(runs) and not discarded:
+                last = max(world.server.runs[run.id].changes[-1][0] for run in runs)
+                noticed_in_time(world, max(last, began_at))
         disturbing.cancel()
         await asyncio.wait([disturbing])
         if not leaves and world.is_calm:
