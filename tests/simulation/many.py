@@ -52,6 +52,7 @@ async def watched(world: World, client: Client, runs: list[LumeRun]) -> None:
     begun = Counter(run.id for run in runs)  # how often each was begun to be watched
     places: dict[str, int] = {}
     leaves = world.random.choice(["", "", "cancel", "twice", "close"])
+    tells = world.server._habits.feed in ("whole", "forgets")
 
     async def disturb() -> None:
         for _ in range(10):
@@ -85,6 +86,9 @@ async def watched(world: World, client: Client, runs: list[LumeRun]) -> None:
             )
             if event.error is not None or event.run.is_terminal:
                 ends[run_id] += 1
+                # With a feed that tells ends, each of them is noticed in time, not only the last one.
+                if tells and world.is_calm and begun[run_id] == 1 and run_id not in discarded:
+                    noticed_in_time(world, max(began_at, world.server.runs[run_id].changes[-1][0]))
 
     began_at = world.simulation.now()
     async with client.monitor() as monitor:
