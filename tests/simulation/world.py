@@ -1,4 +1,17 @@
-"""A world: what one seed decides about a history, and what must hold when it has come to its end."""
+"""A world: what one seed decides about a history, and what must hold when it has come to its end.
+
+In every history:
+- At most one run a submission, and each item has one outcome, of its own run, which shows the end of that run.
+- A wait ends by its deadline, two seconds later at the most; a batch, with its last submissions, thirteen.
+- A wait reports the newest state that it has seen; changes are reported once, and in their order.
+- Each end is reported once, and nothing of a run after it.
+- Without faults every item has a run, and every end is seen.
+- Ends are noticed in time: see `noticed_in_time`.
+- Who leaves waits for nothing; no request after leaving, and nothing left: no task, no request slot, no long poll, no
+  place in the throttle's queue, no journal.
+- Each run that was there at the begin of a list is listed, and none twice.
+- Before a limit, refused are the requests that were under way when it was met, and 9 %; and the limit is used.
+"""
 
 import asyncio
 import logging
@@ -146,10 +159,13 @@ class World:
             async with self.client() as client:
                 result = await program(client)
                 slots, places = client._sender._limiter.get(), client._sender.settings.max_connections
+                queue = client._sender._queue._lock.get()
         await asyncio.sleep(0)
         left = {task.get_name() for task in asyncio.all_tasks() - {asyncio.current_task()}}
         assert not left, f"nothing left: tasks go on after the end: {left}"
         assert slots._free == places, f"nothing left: {places - slots._free} request slots are taken"
+        assert not slots._waiting, "nothing left: somebody waits for a request slot"
+        assert not queue.locked(), "nothing left: somebody is in the throttle's queue"
         assert client._sender.known.long_polls == 0, "nothing left: a long poll is counted"
         assert not client._sender.clock._listeners.get(), (
             "nothing left: somebody listens for the client's end"
