@@ -130,39 +130,6 @@ async def test_an_answer_that_never_comes_is_lost_at_the_request_timeout(
     assert len(service.runs) == 1
 
 
-@pytest.mark.parametrize("server", SERVERS.values(), ids=SERVERS)
-@pytest.mark.parametrize("force_rerun", [False, True], ids=["once", "force_rerun"])
-async def test_where_every_answer_is_lost_the_error_says_that_a_run_may_exist(
-    force_rerun: bool, server: Server
-) -> None:
-    async with RunService(capabilities=server.capabilities) as service:
-        for _ in range(3):
-            service.lose(reset(), committed=True)
-        client, _ = leaping_client(service)
-        async with client:
-            with pytest.raises(SubmissionUnknownError) as caught:
-                await client.run(FLOW, SOURCE, force_rerun=force_rerun)
-
-    (key,) = service.submissions
-    assert len(service.runs) == 1
-    assert caught.value.idempotency_key == key
-    assert caught.value.request.source_path == SOURCE
-    assert caught.value.__cause__ is not None
-
-
-async def test_a_lost_answer_followed_by_refusals_is_still_lost() -> None:
-    async with RunService(capabilities=()) as service:
-        service.lose(reset(), committed=True)
-        service.lose(throttled(), committed=False)
-        service.lose(throttled(), committed=False)
-        client, _ = leaping_client(service)
-        async with client:
-            with pytest.raises(SubmissionUnknownError):
-                await client.run(FLOW, SOURCE)
-
-    assert len(service.runs) == 1
-
-
 @pytest.mark.parametrize("lost", [True, False], ids=["answer lost", "answered"])
 async def test_the_run_of_somebody_else_is_a_duplicate(lost: bool) -> None:
     async with RunService(capabilities=()) as service:

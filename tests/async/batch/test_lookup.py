@@ -1,7 +1,6 @@
 """A submission whose process was killed before it knew of a run: the run is looked up first, always."""
 
 import asyncio
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from lume_async import (
 )
 from lume_async._batch.entries import Kind
 from lume_async._batch.journal import Journal
-from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, fake_client
+from lume_async.testing import FakeAnswer, FakeRequest, fake_client
 
 
 @pytest.fixture
@@ -270,40 +269,6 @@ async def test_a_key_that_is_forgotten_while_the_server_is_full_is_not_sent_any_
 # Clocks
 
 
-async def killed_in_flight(server: Server, path: Path, *, client_ahead: float) -> None:
-    """A batch on a machine whose wall clock is wrong is killed when its submission has arrived."""
-    begun = path.with_name("begun.db")
-
-    def lost(request: FakeRequest) -> FakeAnswer | Exception:
-        answer = server(request)
-        if request.method == "POST":
-            for end in ("", "-wal"):  # as the kill leaves them
-                shutil.copy(f"{begun}{end}", f"{path}{end}")
-            answer = FakeAnswer(422, {"type": "urn:lume:problem:invalid"})
-        return answer
-
-    clock = FakeClock(server.clock.now(), offset=1_700_000_000 + client_ahead)
-    client, _ = fake_client(lost, clock=clock)
-    async for _ in client.run_many([REQUEST], journal=begun):
-        pass
-
-
-@pytest.mark.parametrize("ahead", [-600.0, -2.0, 2.0, 600.0])
-@pytest.mark.parametrize("whose", ["client", "server", "client, still"])
-async def test_a_clock_that_is_wrong_hides_no_run(path: Path, ahead: float, whose: str) -> None:
-    server = Server(ahead=ahead if whose == "server" else 0.0)
-    wrong = 0.0 if whose == "server" else ahead
-    await server.clock.sleep(5000.4)
-    commit(server, key="somebody else's, one minute before ours")
-    await server.clock.sleep(60.0)
-    await killed_in_flight(server, path, client_ahead=wrong)
-    server.clock.offset += ahead if whose == "client, still" else 0.0
-    await server.clock.sleep(30.0)
-    outcome = await resumed(server, path)
-    assert outcome.result().id == "run_1"
-    assert server.created == ["run_0", "run_1"]
-
-
 @pytest.mark.parametrize("lag", [3.0, 50.0])
 async def test_a_run_that_is_hardly_older_than_the_submission_may_be_its_own(path: Path, lag: float) -> None:
     """A gateway writes `Date`, and its clock is ahead of that of the service, which writes `created_at`."""
@@ -351,18 +316,6 @@ async def test_a_key_whose_age_is_doubtful_decides_nothing(path: Path, age: floa
 
     assert isinstance(outcome.error, SubmissionUnknownError)
     assert server.created == ["run_0"]
-
-
-async def test_the_servers_time_is_recorded_with_the_first_submission(path: Path) -> None:
-    server = Server(ahead=600.0)
-    await killed_in_flight(server, path, client_ahead=-90.0)
-    assert server.paths[:2] == ["GET /healthz", "POST /v1/runs"]
-    journal = Journal.open(path)
-    entry = journal.entry(0, REQUEST, journal.rows(0, 1)[0])
-    journal.close()
-    assert entry is not None
-    assert entry.by_server
-    assert entry.at == pytest.approx(1_700_000_600.0, abs=1.0)
 
 
 @pytest.mark.parametrize("away", [True, False])

@@ -11,7 +11,6 @@ from lume_async import (
     DuplicateRunError,
     InvalidRequestError,
     LumeRun,
-    SubmissionUnknownError,
 )
 from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, fake_client, run_json
 
@@ -150,21 +149,6 @@ async def test_a_duplicate_that_names_no_run(body: Any, on_duplicate: Any) -> No
 
     assert caught.value.run_id is None
     assert len(transport.requests) == 1
-
-
-@pytest.mark.parametrize("failure", [FakeAnswer(403), FakeAnswer(404), FakeAnswer(418)])
-@pytest.mark.parametrize("lost", [True, False])
-async def test_a_run_that_can_not_be_looked_at_leaves_the_lost_answer_unknown(
-    failure: FakeAnswer, lost: bool
-) -> None:
-    first = [FakeAnswer(502)] if lost else []
-    client, _ = fake_client([*first, FakeAnswer(409, {"run_id": "run_1"}), failure])
-
-    with pytest.raises(ApiError) as caught:
-        await client.run(FLOW, SOURCE, on_duplicate="attach")
-
-    assert isinstance(caught.value, SubmissionUnknownError) is lost
-    assert caught.value.status_code == failure.status
 
 
 async def test_a_run_that_was_found_to_be_ours_may_be_late_to_show() -> None:
