@@ -40,7 +40,7 @@ rejects = "{data}/out/{run_id}/rejects.csv"
 sql = '"id"'
 type = "integer"
 """
-NETWORK = ("testing", "_http/listener")
+NETWORK = ("testing/_fakes", "_http/listener")
 """The files that stand for the network and the time."""
 STATUSES = ("TRANSFORMING", "TRANSFORMING", "SUCCEEDED")
 
@@ -111,7 +111,7 @@ def crossings(steps: Iterable[Step]) -> int:
 
 async def walks(testing: ModuleType) -> dict[str, list[Step]]:
     """Return both walks through the client, in the package of this module."""
-    folder = Path(str(testing.__file__)).parent
+    folder = Path(str(sys.modules[testing.__name__.partition(".")[0]].__file__)).parent
     answers = [testing.FakeAnswer(201, testing.run_json("run_1", "CREATED"))]
     answers += [testing.FakeAnswer(200, testing.run_json("run_1", status)) for status in STATUSES]
     client, transport = testing.fake_client(answers * 2)
