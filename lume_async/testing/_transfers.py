@@ -173,7 +173,7 @@ class SimulatedFiles:
         headers |= {"ETag": etag} if etag else {}
         headers |= {"Repr-Digest": f"sha-256=:{_digest(content)}:"} if self.digest else {}
         asked = _RANGE.fullmatch(request.headers.get("Range", ""))
-        is_same = request.headers.get("If-Range") == etag or self.ranges == "blind"
+        is_same = request.headers.get("If-Range", etag) == etag or self.ranges == "blind"
         if asked is None or self.ranges == "ignored" or not is_same:
             return FakeAnswer(200, content, {**headers, "Content-Length": str(len(content))})
         start = int(asked[1])

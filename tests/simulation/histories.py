@@ -15,6 +15,8 @@ HISTORIES: dict[str, tuple[Callable[[World], None], int]] = {
     "left_early_on_bytes": (OnBytes(batches.left_early), 50),
     "round_trip": (transfers.round_trip, 300),
     "round_trip_on_bytes": (OnBytes(transfers.round_trip), 100),
+    "downloaded": (transfers.downloaded, 200),
+    "downloaded_on_bytes": (OnBytes(transfers.downloaded), 200),
     "uploaded": (transfers.uploaded, 100),
     "uploaded_on_bytes": (OnBytes(transfers.uploaded), 100),
     "interrupted": (transfers.interrupted, 100),

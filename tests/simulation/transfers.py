@@ -195,6 +195,26 @@ def round_trip(world: World) -> None:
     check_at_most_one(world)
 
 
+def downloaded(world: World) -> None:
+    """Outputs are read again and again, over a network that mostly breaks off what is under way."""
+    network = world.network
+    network.faults = 0.5
+    network.kinds = tuple(kind for kind in network.kinds if kind.startswith(("cut", "reset", "lost after")))
+    its = Transfers(world)
+    its.files.stored["a"] = its.content
+
+    async def program(client: Client) -> None:
+        run_id = world.server.add("flow:v1", f"{PLACE}a").id
+        run = await its.called(client.run_status(run_id), "a look at a run")
+        if run is not None and await its.has_ended(run) and run.has_output:
+            for _ in range(3):
+                for part in PARTS:
+                    await its.got(run, part)
+                    (its.folder / f"{run.id}-{part}").unlink(missing_ok=True)
+
+    its.live(program)
+
+
 async def corrected(its: Transfers, run: LumeRun) -> None:
     """Send corrected rejects; check that they are stored, and processed in one run."""
     rows = await its.called(its._rows(run, "rejects"), "reading rejects")
