@@ -1,8 +1,10 @@
 """Histories of uploads and downloads: whole, cut at any byte, of outputs that change, cancelled, closed, killed."""
 
 import asyncio
+import gc
 import json
 import tempfile
+import warnings
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
 from functools import partial
@@ -61,7 +63,12 @@ class Transfers:
         """Run the program; check that nothing is left of it, and who has seen the key."""
         before, tempfile.tempdir = tempfile.tempdir, str(self.temporary)
         try:
-            self.world.live(program, kills=kills)
+            with warnings.catch_warnings():
+                if kills:  # the files that a killed process had open
+                    warnings.simplefilter("ignore", ResourceWarning)
+                self.world.live(program, kills=kills)
+                if kills:
+                    gc.collect()
         finally:
             tempfile.tempdir = before
         if not self.world.was_killed:
