@@ -68,7 +68,7 @@ class Transfers:
                     warnings.simplefilter("ignore", ResourceWarning)
                 self.world.live(program, kills=kills)
                 if kills:
-                    gc.collect()
+                    gc.collect(1)
         finally:
             tempfile.tempdir = before
         if not self.world.was_killed:
