@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import orjson
 
-from lume_async import Client, LumeRun
+from lume_async import Client, LumeRun, Monitor
 from lume_async._batch.journal_file import held_paths
 from lume_async._http.transport import Body, Transport
 from lume_async._wire.call import Receiver, Response
@@ -287,6 +287,11 @@ def abandoned(world: World) -> None:
         return "ended"
 
     world.simulation.live(one)
+    for monitor in left:
+        if isinstance(monitor, Monitor) and monitor._loop is not None:
+            # A block that is never left: anyio would warn of its queue, rightly.
+            monitor._send.close()
+            monitor._events.close()
     known = clients[0]._sender.known
     assert known.long_polls == 0, "nothing left: a long poll is counted after its loop"
     assert not held_paths._held, "nothing left: a journal is open after its loop"
