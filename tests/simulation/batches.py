@@ -62,6 +62,24 @@ def journaled(world: World) -> None:
         assert world.network.sent == sent, "a journal that is complete needs no request"
 
 
+def killed(world: World) -> None:
+    """The same where nothing else goes wrong, so that more is certain."""
+    calm(world)
+    journaled(world)
+
+
+def left_calmly(world: World) -> None:
+    """A batch that is left where nothing else goes wrong."""
+    calm(world)
+    left_early(world)
+
+
+def calm(world: World) -> None:
+    """Let nothing go wrong but what the client does."""
+    world.network.faults, world.server.limit, world.server._grace = 0.0, None, 0.0
+    world._accidents.clear()
+
+
 async def earlier_runs(world: World, requests: list[RunRequest]) -> None:
     """Let somebody else run some of the sources, long before a batch."""
     if world.earlier is None:
