@@ -1,0 +1,202 @@
+"""Faults that the histories must notice: one line of the library each. Some of them were real once."""
+
+from simulation.mutation import Mutant
+
+ONE_RUN = "at most one run a submission"
+OURS = "a run of ours is not taken for another's"
+TRUE = "an error that says that there is no run is right"
+OWN = "each item has a run of its own"
+ITS = "an outcome is of its own item"
+COMPLETE = "each item has one outcome"
+END = "an outcome shows"
+CLEAR = "what was answered, or never sent, is not unknown"
+IN_TIME = "a wait ends by its deadline"
+LEFT = "nothing left"
+A_RUN = "without faults every item has a run"
+NOTICED = "ends are noticed in time"
+FEW = "requests are few"
+PAUSE = "a pause that the server asks for is kept"
+ONCE = "each end is reported once"
+EACH = "each end is reported:"
+LISTED = "each run that was there at the begin is listed"
+LIMIT = "a limit is used | refused are those"
+PLACES = "no more than max_active items are under way"
+LOST_RUN = f"{ONE_RUN} | {OURS} | {TRUE}"
+
+THROTTLE = "_http/throttle.py"
+SENDER, KNOWN, LIFETIME = "_http/sender.py", "_http/known.py", "_http/lifetime.py"
+LOST, RETRY, CALL = "_wire/lost_answers.py", "_wire/retry.py", "_wire/call.py"
+SUBMITTER, LOOK_UP, RUN_MANY = "_batch/submitter.py", "_batch/lookup.py", "_batch/run_many.py"
+MONITOR, FEED, SCHEDULER = "_many/monitor.py", "_many/change_feed.py", "_many/scheduler.py"
+POLL, WAITER, PAGES = "_run/poll.py", "_run/waiter.py", "_run/pages.py"
+COMPLETION, OWNED = "_many/completion.py", "_many/owned.py"
+
+KEPT_WITHOUT_WAITING = (
+    "        await self._record_sending(item, request, key)\n        return",
+    "        asyncio.create_task(self._record_sending(item, request, key))\n        return",
+)
+TWO_PLACES = "        self.places.release()\n        self.places.release()\n"
+RESET, TIMED_OUT = (
+    f"return error.reached and type(error) is {negated}ApiConnectionError" for negated in ("not ", "")
+)
+TAKEN = "            limiter.release()\n            if stream"
+
+MUTANTS = [
+    # A lost answer is taken for one that was not lost.
+    Mutant(SENDER, "and may_have_started_a_run(error):", "and False:", "journaled plain", LOST_RUN),
+    Mutant(LOST, "return error.reached", TIMED_OUT, "plain", LOST_RUN),
+    Mutant(LOST, "return error.reached", RESET, "plain", LOST_RUN),
+    Mutant(LOST, "return status < 300", "return False", "plain", LOST_RUN),
+    Mutant(LOST, "status >= 500 and", "status > 500 and", "plain", LOST_RUN),
+    Mutant(
+        LOST, "and error._of_service and error.status_code in", "and error.status_code in", "plain", LOST_RUN
+    ),
+    # It is sent again only where no second run can start.
+    Mutant(LOST, "if not force_rerun or replays:", "if True:", "plain", ONE_RUN),
+    Mutant(LOST, "Then.ASK if replays is None", "Then.SEND if replays is None", "plain", ONE_RUN),
+    Mutant(SENDER, "return self._knows_keys() is True", "return True", "plain", ONE_RUN),
+    Mutant(SUBMITTER, "keys_kept * USABLE", "keys_kept * 1e9", "journaled", ONE_RUN),
+    Mutant(SUBMITTER, "USABLE = 0.9", "USABLE = 90", "journaled", ONE_RUN),
+    # A run of ours is known by its time.
+    Mutant(LOST, "// unit * unit", "", "journaled", f"{A_RUN} | {OURS}"),
+    Mutant(SENDER, "submits is not None and state.first_sent is None", "submits is not None", "plain", OURS),
+    Mutant(SENDER, "if date is None else", "if True else", "killed left_calmly", f"{A_RUN} | {OURS} | {ITS}"),
+    # The journal knows what may have been sent, and what became of it.
+    Mutant(
+        SUBMITTER,
+        "await self._record(Journal.sending,",
+        "self._recorder.note(Journal.sending,",
+        "journaled",
+        LOST_RUN,
+    ),
+    Mutant(SUBMITTER, *KEPT_WITHOUT_WAITING, "journaled", f"{LOST_RUN} | damaged"),
+    Mutant(SUBMITTER, "self._recorder.note(Journal.withdraw, item, key)", "pass", "left_calmly", CLEAR),
+    Mutant(
+        SUBMITTER,
+        "await self._record(Journal.submitted, item, done.record.id, reused=done.reused)",
+        "pass",
+        "left_early",
+        f"{CLEAR} | {OWN}",
+    ),
+    Mutant(SUBMITTER, "return  # stays SENDING: the next start finds out", "pass", "journaled", LOST_RUN),
+    Mutant(
+        RUN_MANY,
+        "await self._submitter.end(item, outcome)",
+        "pass",
+        "journaled",
+        "a journal that is complete needs no request",
+    ),
+    Mutant(
+        SUBMITTER,
+        "again = entry is not None and entry.state is Kind.ENDED",
+        "again = False",
+        "retried",
+        "a retry is a new run",
+    ),
+    Mutant(
+        LOOK_UP, "_NO_LIST = (404, 405, 501)", "_NO_LIST = ()", "killed left_calmly", f"{A_RUN} | {CLEAR}"
+    ),
+    # Items that are alike.
+    Mutant(LOOK_UP, "self.claim(new[0].id)", "pass", "killed left_calmly", OWN),
+    Mutant(LOOK_UP, " or run_id in (self._known_runs or ())", "", "journaled left_early", OWN),
+    # Places, slots, and what else must be given back.
+    Mutant(RUN_MANY, "        self.places.release()\n", "", "plain", COMPLETE),
+    Mutant(RUN_MANY, "        self.places.release()\n", TWO_PLACES, "plain", PLACES),
+    Mutant(SENDER, TAKEN, "            if stream", "plain", LEFT),
+    Mutant(SENDER, "self.known.long_polls -= long_poll", "pass", "plain", LEFT),
+    Mutant(RUN_MANY, "        await recorder.aclose()", "        pass", "left_early", LEFT),
+    Mutant(
+        RUN_MANY,
+        "async with aclosing(self._input(requests)) as source:",
+        "for source in [self._input(requests)]:",
+        "left_calmly",
+        LEFT,
+    ),
+    Mutant(OWNED, "        await until_done(task)", "        pass", "left_early", LEFT),
+    Mutant(
+        LIFETIME,
+        "                    alarm.reschedule(0)",
+        "                    pass",
+        "left_calmly",
+        IN_TIME,
+    ),
+    Mutant(LIFETIME, "self.forget(ring)", "pass", "plain", LEFT),
+    Mutant(RUN_MANY, "sender.on_silence.discard(listen)", "pass", "plain", LEFT),
+    Mutant(MONITOR, "        self._sender.clock.forget(self._client_closed)\n", "", "plain", LEFT),
+    # Deadlines.
+    # Ends are noticed, with few requests.
+    # Pauses.
+    # Waits of one run.
+    Mutant(WAITER, "LAST_POLL if last else left", "None if last else left", "following", IN_TIME),
+    Mutant(WAITER, "delay = min(delay, left)", "pass", "following", IN_TIME),
+    Mutant(WAITER, "await self.clock.sleep(self.not_before)", "pass", "following", PAUSE),
+    Mutant(POLL, "if left is not None and left <= LAST_POLL:", "if False:", "following", IN_TIME),
+    Mutant(
+        POLL,
+        "            self._record = polled.record\n",
+        "",
+        "following",
+        "a wait reports | every task | AssertionError",
+    ),
+    Mutant(
+        POLL, "etag=known.etag if known else None", "etag='\"3\"' if known else None", "following", NOTICED
+    ),
+    Mutant(
+        POLL,
+        "self._shown, self._ended = record.status, record.is_terminal",
+        "self._ended = record.is_terminal",
+        "following",
+        f"a change is reported once | {IN_TIME}",
+    ),
+    # A crowd before few connections.
+    Mutant(
+        SENDER, "self.release()  # the slot arrived together with the cancellation", "pass", "crowded", LEFT
+    ),
+    # Monitors.
+    Mutant(
+        MONITOR,
+        "            del self._watched[watched.run.id]",
+        "            pass",
+        "monitored",
+        f"{ONCE} | {EACH}",
+    ),
+    Mutant(
+        MONITOR,
+        "or watched.ended or watched.polled > asked:",
+        "or watched.ended:",
+        "monitored",
+        "changes are reported in their order",
+    ),
+    Mutant(
+        COMPLETION,
+        "for _ in range(waiting.pop(event.run.id, 0))",
+        "for _ in range(min(1, waiting.pop(event.run.id, 0)))",
+        "monitored",
+        "each run has one outcome",
+    ),
+    Mutant(PAGES, "if left == 0 or not page.next_cursor:", "if True:", "listed", LISTED),
+    Mutant(PAGES, "page.items[:left]", "page.items", "listed", "as many runs as asked for"),
+    # A limit of the server.
+    Mutant(
+        THROTTLE,
+        "        if epoch != self.epoch:\n            return  # the rate has changed since",
+        "        if False:\n            return",
+        "limited",
+        LIMIT,
+    ),
+    Mutant(
+        THROTTLE,
+        "DEPTH, TRIAL_DEPTH, FIRST_DEPTH = 0.9, 0.5, 0.25",
+        "DEPTH, TRIAL_DEPTH, FIRST_DEPTH = 0.4, 0.5, 0.25",
+        "limited",
+        LIMIT,
+    ),
+    Mutant(THROTTLE, "self.rate = min(rate + more, self._quota)", "pass", "limited", LIMIT),
+    Mutant(
+        THROTTLE,
+        "refusals, answers = (FEW, FEW) if limited else (SOME, ENOUGH)",
+        "refusals, answers = (900, 900)",
+        "limited",
+        LIMIT,
+    ),
+]
