@@ -95,20 +95,6 @@ async def test_every_connection_is_cut_after_64_kb(
     assert seen[-1] == SIZE
 
 
-@pytest.mark.parametrize("at", [0, 1, 400, *range(PIECE, SIZE, PIECE), SIZE + 300])
-async def test_the_first_connection_is_cut_at_any_byte(
-    server: lume_local.ThreadedServer, staged: Path, file: Path, at: int
-) -> None:
-    async with (
-        Cutter(server.base_url, lambda number: None if number else at, on_cut=noticed(staged, at)) as cutter,
-        client_of(server, cutter.here) as client,
-    ):
-        source = await client.upload(file)
-
-    assert arrived(staged, source) == CONTENT
-    assert cutter.passed < SIZE + 2 * PIECE + 3 * HEAD, "what the server has is not sent again"
-
-
 LOST = {
     "the response to the whole file": (None, {0}),
     "the response to the rest": (5 * PIECE, {1}),
@@ -190,22 +176,6 @@ async def test_a_file_that_changes_between_two_attempts(
     assert not caught.value.retryable
     assert cutter.connections == 1
     assert {name for name in os.listdir(staged) if not name.startswith(".")} <= before
-
-
-async def test_what_is_no_file_is_continued_as_well(server: lume_local.ThreadedServer, staged: Path) -> None:
-    """An iterator can't be read twice: it becomes a temporary file first."""
-
-    async def pieces() -> AsyncIterator[bytes]:
-        for start in range(0, SIZE, 10_000):
-            yield CONTENT[start : start + 10_000]
-
-    async with (
-        Cutter(server.base_url, lambda number: 5 * PIECE) as cutter,
-        client_of(server, cutter.here, retry=OFTEN) as client,
-    ):
-        source = await client.upload(pieces(), name="rows.csv")
-    assert arrived(staged, source) == CONTENT
-    assert cutter.cuts >= 3
 
 
 async def test_progress_goes_back_only_to_what_the_server_has(

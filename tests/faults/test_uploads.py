@@ -58,13 +58,15 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("reads", [0, 1, CHUNK, 3 * CHUNK])
-@pytest.mark.parametrize("status", ["413 Too Large", "500 Oops", "401 No"])
+@pytest.mark.parametrize(
+    ("reads", "status"),
+    [(0, "413 Too Large"), (1, "500 Oops"), (CHUNK, "401 No"), (3 * CHUNK, "413 Too Large")],
+)
 async def test_a_file_is_closed_wherever_the_server_stops_reading(
     file: Path, reads: int, status: str
 ) -> None:
     async with server(reads=reads, status=status) as url, client_of(url) as client:
-        for _ in range(5):
+        for _ in range(2):
             with pytest.raises(ApiError):
                 await client.upload_file(file)
             assert not is_open(file)

@@ -11,7 +11,6 @@ from lume_async import (
     ApiConnectionError,
     DuplicateRunError,
     RunRequest,
-    SubmissionUnknownError,
 )
 from lume_async._batch.journal import Journal
 from lume_async._batch.lookup import LookUp
@@ -39,20 +38,6 @@ async def test_a_run_that_an_item_attached_to_may_still_be_another_items_own(pat
         ("run_0", False),
         ("run_0", True),
     ]
-    assert server.created == ["run_0"]
-
-
-async def test_a_run_of_another_item_is_not_taken(path: Path) -> None:
-    server = Server()
-    killed(path, server.clock.wall())
-    commit(server, key="other-key")
-    journal = Journal.open(path)
-    journal.sending(1, REQUEST, "other-key", server.clock.wall())
-    journal.submitted(1, "run_0", reused=False)
-    journal.close()
-    client, _ = fake_client(server, clock=server.clock)
-    outcomes = [it async for it in client.run_many([REQUEST, REQUEST], journal=path)]
-    assert {type(it.error) for it in outcomes} == {SubmissionUnknownError, type(None)}
     assert server.created == ["run_0"]
 
 

@@ -355,18 +355,6 @@ async def test_who_has_the_time_waits_as_long_as_the_server_asks_for() -> None:
     assert len(transport.requests) == 2
 
 
-async def test_who_is_cancelled_while_everybody_waits_gives_the_turn_back() -> None:
-    client, transport, clock = client_of([*REFUSALS, RUN], max_connections=1)
-    await paused(client, clock)
-    look = asyncio.ensure_future(client.run_status("run_1"))
-    await asyncio.sleep(0)
-    look.cancel()
-    await asyncio.wait([look])
-
-    assert (await client.run_status("run_1")).id == "run_1"
-    assert len(transport.requests) == ROW + 1
-
-
 @pytest.mark.parametrize("status", [500, 502, 504, 408, 404])
 async def test_other_failures_make_nobody_else_wait(status: int) -> None:
     client, _, clock = client_of([FakeAnswer(status)] * 2 * ROW + [RUN], retry=Retry(attempts=1))

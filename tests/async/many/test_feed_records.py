@@ -1,7 +1,6 @@
 """`include=run`: the feed brings the records of ended runs, and servers without that are followed as before."""
 
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from attrs import evolve
@@ -15,12 +14,6 @@ from lume_async._wire.endpoints import Change
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
 FED = ["changes", "wait", "idempotency"]
-
-
-def feeds(service: Service) -> list[str]:
-    """The requests for changes after a cursor, each by what it wanted included."""
-    paths = [request.path for request in service.log if "after=" in request.path]
-    return [parse_qs(urlsplit(path).query).get("include", [""])[0] for path in paths]
 
 
 async def watched(client: Client, count: int) -> list[LumeRun]:
@@ -44,23 +37,6 @@ async def test_an_ended_run_is_not_fetched() -> None:
     for run in found:
         assert run.to_dict() == service.run(run.id)
         assert run.metadata.metrics.rows_mapped == 9
-
-
-@pytest.mark.parametrize(("include", "asked"), [("ignored", "run"), ("refused", "")])
-async def test_a_server_without_it_is_followed_as_before(include: str, asked: str) -> None:
-    service = Service(capabilities=FED, lasts=8.0, include=include)
-    client = client_of(service)
-    await client.run_status("warm-up")
-    service.looks.clear()
-
-    found = await watched(client, 50)
-
-    assert all(run.succeeded and run.metadata.metrics.rows_mapped == 9 for run in found)
-    assert sum(service.looks.values()) <= 2 * 50 + 1
-    assert service.clock.now() < 9.0
-    first, *others = feeds(service)
-    assert first == "run"
-    assert set(others) == {asked}
 
 
 @pytest.mark.parametrize(("include", "most"), [("known", 0), ("ignored", 1)])
