@@ -198,7 +198,7 @@ async def later(server: Server, seconds: float) -> None:
 
 @pytest.mark.parametrize("received", [False, True])
 @pytest.mark.parametrize("force_rerun", [False, True])
-@pytest.mark.parametrize("listing", [200, 404, 405, 501])
+@pytest.mark.parametrize("listing", [200, 404])
 @pytest.mark.parametrize(
     ("keys", "keeps", "expired"),
     [(False, False, False), (True, True, False), (True, True, True), (True, False, False)],
@@ -229,13 +229,12 @@ async def test_a_batch_resumed_in_doubt_ends_with_one_run(
 
 @pytest.mark.parametrize("force_rerun", [False, True])
 @pytest.mark.parametrize("full", [False, True])
-@pytest.mark.parametrize("listing", [404, 405])
 async def test_what_is_sent_again_without_a_list_is_as_old_as_it_was(
-    tmp_path: Path, listing: int, full: bool, force_rerun: bool
+    tmp_path: Path, full: bool, force_rerun: bool
 ) -> None:
     """The second start loses its answer, too: the third one must not believe that the key is younger."""
     request, path = RunRequest("f:v1", "s0", force_rerun=force_rerun), tmp_path / "j.db"
-    server = await in_doubt(path, request, listing=listing, received=True, age=3000.0)
+    server = await in_doubt(path, request, listing=404, received=True, age=3000.0)
 
     def lost(asked: FakeRequest) -> Answer | None:
         if asked.method != "POST":

@@ -327,7 +327,7 @@ def test_a_quota_closes_the_client_for_no_longer_than_the_retry_allows(wait: flo
 
 # A crowd
 
-SEEDS = range(8)
+SEEDS = range(5)
 
 
 def crowd(
@@ -398,10 +398,9 @@ TAKES_100 = {
 @pytest.mark.parametrize("shape", TAKES_100)
 @pytest.mark.parametrize("free", [0.0, 3.0], ids=["at once", "after a time without a limit"])
 @pytest.mark.parametrize("took", [0.001, 0.02], ids=["answers in 1 ms", "in 20 ms"])
-@pytest.mark.parametrize("seed", range(2))
-def test_a_limited_server_refuses_few(shape: str, free: float, took: float, seed: int) -> None:
+def test_a_limited_server_refuses_few(shape: str, free: float, took: float) -> None:
     limit = TAKES_100[shape]
-    result = crowd(3_000, seed, limit, took=took, free_until=free)
+    result = crowd(3_000, 0, limit, took=took, free_until=free)
 
     assert result.refused <= 0.06
     assert result.last <= 1.3 * ideal(3_000, limit, took=took, free_until=free)
