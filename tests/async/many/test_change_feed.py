@@ -332,7 +332,7 @@ async def noticed(pages: list[list[tuple[str, str]]]) -> dict[str, float]:
     return seen
 
 
-@examples(80)
+@examples(40)
 @given(pages=st.lists(ENTRIES, min_size=1, max_size=12), data=st.data())
 async def test_an_end_is_seen_whatever_is_repeated_around_it(
     pages: list[list[tuple[str, str]]], data: st.DataObject
