@@ -24,13 +24,6 @@ async def filled(runs: int) -> tuple[Service, Client]:
     return service, client
 
 
-async def test_newest_first_over_all_pages() -> None:
-    service, client = await filled(250)
-    ids = [run.id async for run in client.list_runs()]
-    assert ids == [f"run_{n}" for n in reversed(range(250))]
-    assert len(service.log) == 3
-
-
 @pytest.mark.parametrize(("limit", "requests"), [(1, 1), (100, 1), (101, 2), (1000, 3)])
 async def test_limit(limit: int, requests: int) -> None:
     service, client = await filled(250)
