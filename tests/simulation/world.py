@@ -158,6 +158,8 @@ class World:
             warnings.simplefilter("ignore", RuntimeWarning)  # of a server that is silent for long
             async with self.client() as client:
                 result = await program(client)
+                await asyncio.sleep(0)
+                listening = set(client._sender.clock._listeners.get())
                 slots, places = client._sender._limiter.get(), client._sender.settings.max_connections
                 queue = client._sender._queue._lock.get()
         await asyncio.sleep(0)
