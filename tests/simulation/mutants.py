@@ -105,27 +105,30 @@ MUTANTS = [
     Mutant(SENDER, TAKEN, "            if stream", "plain", LEFT),
     Mutant(SENDER, "self.known.long_polls -= long_poll", "pass", "plain", LEFT),
     Mutant(RUN_MANY, "        await recorder.aclose()", "        pass", "left_early", LEFT),
-    Mutant(
-        RUN_MANY,
-        "async with aclosing(self._input(requests)) as source:",
-        "for source in [self._input(requests)]:",
-        "left_calmly",
-        LEFT,
-    ),
     Mutant(OWNED, "        await until_done(task)", "        pass", "left_early", LEFT),
-    Mutant(
-        LIFETIME,
-        "                    alarm.reschedule(0)",
-        "                    pass",
-        "left_calmly",
-        IN_TIME,
-    ),
     Mutant(LIFETIME, "self.forget(ring)", "pass", "plain", LEFT),
     Mutant(RUN_MANY, "sender.on_silence.discard(listen)", "pass", "plain", LEFT),
-    Mutant(MONITOR, "        self._sender.clock.forget(self._client_closed)\n", "", "plain", LEFT),
     # Deadlines.
     # Ends are noticed, with few requests.
+    Mutant(
+        FEED,
+        "self._cursor = page.next_cursor",
+        "self._cursor = self._cursor or page.next_cursor",
+        "plain",
+        FEW,
+    ),
+    Mutant(MONITOR, "watched.ended |= change.is_end", "pass", "plain", f"{END} | {NOTICED}"),
+    Mutant(MONITOR, "watched.born_after > self._fed_since and", "", "plain", NOTICED),
+    Mutant(
+        SCHEDULER,
+        "if self._nap is not None and self._heap[0] == due:",
+        "if False:",
+        "plain",
+        f"{NOTICED} | {IN_TIME}",
+    ),
+    Mutant(KNOWN, "GRACE = 10.0", "GRACE = 0.0", "plain", A_RUN),
     # Pauses.
+    Mutant(MONITOR, "max(delay, self._sender.recent_runs.quiet_for(run.id))", "delay", "plain", PAUSE),
     # Waits of one run.
     Mutant(WAITER, "LAST_POLL if last else left", "None if last else left", "following", IN_TIME),
     Mutant(WAITER, "delay = min(delay, left)", "pass", "following", IN_TIME),
@@ -175,22 +178,7 @@ MUTANTS = [
         "each run has one outcome",
     ),
     Mutant(PAGES, "if left == 0 or not page.next_cursor:", "if True:", "listed", LISTED),
-    Mutant(PAGES, "page.items[:left]", "page.items", "listed", "as many runs as asked for"),
     # A limit of the server.
-    Mutant(
-        THROTTLE,
-        "        if epoch != self.epoch:\n            return  # the rate has changed since",
-        "        if False:\n            return",
-        "limited",
-        LIMIT,
-    ),
-    Mutant(
-        THROTTLE,
-        "DEPTH, TRIAL_DEPTH, FIRST_DEPTH = 0.9, 0.5, 0.25",
-        "DEPTH, TRIAL_DEPTH, FIRST_DEPTH = 0.4, 0.5, 0.25",
-        "limited",
-        LIMIT,
-    ),
     Mutant(THROTTLE, "self.rate = min(rate + more, self._quota)", "pass", "limited", LIMIT),
     Mutant(
         THROTTLE,
