@@ -169,9 +169,7 @@ class World:
         assert not slots._waiting, "nothing left: somebody waits for a request slot"
         assert not queue.locked(), "nothing left: somebody is in the throttle's queue"
         assert client._sender.known.long_polls == 0, "nothing left: a long poll is counted"
-        assert not client._sender.clock._listeners.get(), (
-            "nothing left: somebody listens for the client's end"
-        )
+        assert not listening, "nothing left: somebody listens for the client's end"
         assert not client._sender.on_silence, "nothing left: somebody listens for the server's silence"
         assert not held_paths._held, "nothing left: a journal is open"
         sent = self.network.sent
