@@ -92,6 +92,7 @@ class ChangeFeed:
         self._with_runs = True
         self._asked = 0.0
         self._idle = 0
+        self._page: list[tuple[str, str]] = []  # the newest one
 
     async def follow(self) -> None:
         """Follow until cancelled, through all failures."""
@@ -126,14 +127,16 @@ class ChangeFeed:
         for change in latest.values():
             self._on_change(change, self._asked)
         waited = sender.clock.now() - self._asked
+        before, self._page = self._page, [(change.id, change.status) for change in page.items]
         if missed:
             return 0.0
-        if page.items or waited >= SHORTEST_HOLD:
+        has_news = self._page and self._page != before  # a server may repeat its newest changes for ever
+        if has_news or (hold and waited >= SHORTEST_HOLD):
             self._idle = 0
             if waited >= hold > 0:
                 self._hold.completed()
             return GATHER if page.items else 0.0
-        self._idle += 1  # the server did not hold the request: avoid a busy loop
+        self._idle += 1  # the server did not hold the request, or has nothing new: avoid a busy loop
         return POLLING.delay(self._idle - 1, sender.rng)
 
     def _pause(self, error: ApiError, failures: int, failing_for: float) -> float:

@@ -324,7 +324,10 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         opening = self._feed_wanted.is_set() and self._fed is None
         # A poll before the feed opens would have to be repeated.
         delay = OPENING if opening else self._spread() if len(self._watched) > 1 else 0.0
-        self._scheduler.add(run.id, max(delay, self._sender.recent_runs.quiet_for(run.id)))
+        quiet = self._sender.recent_runs.quiet_for(run.id)
+        if quiet > 0:
+            watched.not_before = self._sender.clock.now() + quiet  # also for the last polls
+        self._scheduler.add(run.id, max(delay, quiet))
 
     def _discard(self, run_id: str) -> None:
         self._watched.pop(run_id, None)
@@ -461,6 +464,8 @@ class Monitor(Batched[RunEvent[LumeRun]]):
                 self._send.send_nowait(RunEvent(snapshot(run, newer), watched.shown))
             except WouldBlock:
                 self._wake(change.id)  # a poll can wait for the reader
+            except ClosedResourceError:  # the deadline has passed, and the last polls are over
+                return
             else:
                 update(run, newer)
                 newer.pack()

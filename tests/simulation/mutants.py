@@ -29,6 +29,7 @@ LOST, RETRY, CALL = "_wire/lost_answers.py", "_wire/retry.py", "_wire/call.py"
 SUBMITTER, LOOK_UP, RUN_MANY = "_batch/submitter.py", "_batch/lookup.py", "_batch/run_many.py"
 MONITOR, FEED, SCHEDULER = "_many/monitor.py", "_many/change_feed.py", "_many/scheduler.py"
 POLL, WAITER, PAGES = "_run/poll.py", "_run/waiter.py", "_run/pages.py"
+BATCHED, DOWNLOAD = "_base/batched.py", "_run/results/download.py"
 COMPLETION, OWNED = "_many/completion.py", "_many/owned.py"
 
 KEPT_WITHOUT_WAITING = (
@@ -186,5 +187,45 @@ MUTANTS = [
         "refusals, answers = (900, 900)",
         "limited",
         LIMIT,
+    ),
+    # Real once: a feed that repeats, a mixed download, a list that is missing, an input that goes on.
+    Mutant(FEED, "has_news = self._page and self._page != before", "has_news = self._page", "plain", FEW),
+    Mutant(
+        MONITOR,
+        "        if change.is_end:\n            self._feed",
+        "        if True:\n            self._feed",
+        "plain",
+        NOTICED,
+    ),
+    Mutant(
+        DOWNLOAD,
+        "self.size and (not continues or self._etag is None or differs)",
+        "self.size and not continues",
+        "downloaded",
+        "what is downloaded was stored so: not a mixture",
+    ),
+    Mutant(LOOK_UP, "error.status_code in _NO_LIST and not self._has_list", "False", "killed", A_RUN),
+    Mutant(BATCHED, "                await items.aclose()", "                pass", "left_early", LEFT),
+    # Faults that the histories have found.
+    Mutant(
+        MONITOR,
+        "            watched.not_before = self._sender.clock.now() + quiet  #",
+        "            pass  #",
+        "plain",
+        PAUSE,
+    ),
+    Mutant(
+        MONITOR,
+        "except ClosedResourceError:  # the deadline",
+        "except EndOfStream:  # the deadline",
+        "monitored",
+        "ClosedResourceError",
+    ),
+    Mutant(
+        SUBMITTER,
+        "            self._sender.recent_runs.add(entry.run_id)",
+        "            pass",
+        "journaled",
+        A_RUN,
     ),
 ]

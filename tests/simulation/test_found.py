@@ -8,6 +8,7 @@ import pytest
 
 from lume_async import Client, LumeRun, Outcome, RunRequest, RunTimeoutError, SubmissionUnknownError
 from lume_async.testing import FakeAnswer, FakeRequest, SimulatedServer, simulate
+from lume_async.testing._loop import START
 from lume_async.testing._server import HeldAnswer
 
 
@@ -145,3 +146,65 @@ def test_a_loop_while_runs_are_pending_reads_every_end() -> None:
             return sorted(ends), monitor.pending
 
     assert simulate(program, server, faults=0.0) == (["run_0", "run_1", "run_2"], 0)
+
+
+def test_a_run_that_was_submitted_before_a_kill_may_be_found_late(tmp_path: Path) -> None:
+    """A 404 in the first seconds after the restart means "not yet", as after the submission."""
+    server = SimulatedServer(offers=["idempotency"], lasts=1.0, grace=6.0)
+    requests = [RunRequest("f:v1", "a.csv")]
+
+    async def begun() -> None:
+        async with client_of_its_own() as client:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2.0):
+                    await anext(aiter(client.run_many(requests, journal=tmp_path / "journal")))
+
+    async def again() -> list[Outcome[LumeRun]]:
+        async with client_of_its_own() as client:
+            return [outcome async for outcome in client.run_many(requests, journal=tmp_path / "journal")]
+
+    async def both() -> list[Outcome[LumeRun]]:
+        await begun()
+        return await again()
+
+    (outcome,) = simulate(both, server, faults=0.0)
+    assert outcome.run is not None
+    assert server.requests["GET /v1/runs/{id}"] > 2
+
+
+@pytest.mark.parametrize("asks", [3.0, 30.0])
+def test_the_last_poll_waits_as_long_as_the_server_asks(asks: float) -> None:
+    """A timeout is no reason to ask a server for a new run before the time that it has named."""
+    asked: list[float] = []
+
+    class Clocked(SimulatedServer):
+        def answer(self, request: FakeRequest) -> FakeAnswer | HeldAnswer:
+            if request.path.startswith("/v1/runs/"):
+                asked.append(asyncio.get_running_loop().time())
+            return super().answer(request)
+
+    server = Clocked(offers=[], lasts=1.0)
+    server._habits.asks = asks
+
+    async def batch() -> list[Outcome[LumeRun]]:
+        async with client_of_its_own() as client:
+            return [o async for o in client.run_many([RunRequest("f:v1", "a.csv")], timeout=4.0)]
+
+    (outcome,) = simulate(batch, server, faults=0.0)
+    assert all(moment >= START + asks for moment in asked)
+    assert (outcome.run is None) == (asks > 4.0)
+
+
+def test_a_feed_that_repeats_its_newest_changes_is_not_asked_again_at_once() -> None:
+    server = SimulatedServer(offers=["changes"], lasts=60.0)
+    server._habits.feed = "repeats"
+
+    async def watched() -> None:
+        async with client_of_its_own() as client, client.monitor() as monitor:
+            for n in range(3):
+                monitor.add(await client.run("f:v1", f"{n}.csv"))
+            while monitor.pending:
+                await anext(monitor)
+
+    simulate(watched, server, faults=0.0)
+    assert server.requests["GET /v1/changes"] < 60

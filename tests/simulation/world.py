@@ -115,6 +115,7 @@ class World:
         self.earlier: dict[str, str] | None = None
         """The runs that somebody else has started, by their sources; None before that was decided."""
         self.was_killed = False
+        self.server_went_back = False
         self.spoils = False
         """Whether the program itself spoils what it does."""
 
@@ -194,7 +195,9 @@ class World:
             self.server.restart(forgets=True)
 
         def jump_there() -> None:
-            self.server.clock += self.random.choice([-3600.0, 3.0, 3600.0])
+            by = self.random.choice([-3600.0, 3.0, 3600.0])
+            self.server.clock += by
+            self.server_went_back |= by < 0  # its new runs look old
 
         def jump() -> None:
             self.simulation.jump += self.random.choice([-3600.0, 3.0, 86_400.0])
