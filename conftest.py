@@ -92,7 +92,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             limit["method"] = "thread"
         if limit:
             item.add_marker(pytest.mark.timeout(**limit))
-        if not item.path.is_relative_to(MEASURED):
+        if not item.path.is_relative_to(MEASURED) and config.pluginmanager.hasplugin("pytest_cov"):
             item.add_marker(pytest.mark.no_cover)
     if config.getoption("--thorough"):
         return

@@ -12,7 +12,6 @@ against a server in memory, over a network that loses things.
 
 from typing import TYPE_CHECKING
 
-from lume_async._base.lazy import lazily
 from lume_async.testing._fakes import (
     Answerer,
     FakeAnswer,
@@ -31,6 +30,19 @@ if TYPE_CHECKING:
     from lume_async.testing._loop import StuckError
     from lume_async.testing._server import RequestLimit, SimulatedServer
     from lume_async.testing._simulate import simulate
+else:
+    from lume_async._base.lazy import lazily as _lazily
+
+    # Tests with scripted answers need no simulator, and those of lume_sync can't use it.
+    _, __getattr__, __dir__ = _lazily(
+        __name__,
+        {
+            "lume_async.testing._chance": "Chance",
+            "lume_async.testing._loop": "StuckError",
+            "lume_async.testing._server": "RequestLimit SimulatedServer",
+            "lume_async.testing._simulate": "simulate",
+        },
+    )
 
 __all__ = [
     "Answerer",
@@ -49,14 +61,3 @@ __all__ = [
     "sign_webhook",
     "simulate",
 ]
-
-# Tests with scripted answers need no simulator, and those of lume_sync can't use it.
-_, __getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "lume_async.testing._chance": "Chance",
-        "lume_async.testing._loop": "StuckError",
-        "lume_async.testing._server": "RequestLimit SimulatedServer",
-        "lume_async.testing._simulate": "simulate",
-    },
-)

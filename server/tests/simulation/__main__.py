@@ -3,6 +3,7 @@
     python server/tests/simulation one 17           a history of a server alone, with seed 17
     python server/tests/simulation several 17       one of several servers over a state
     python server/tests/simulation run 120 after    the scenario `run`, killed after its point 120
+    python server/tests/simulation all              every crash point of every scenario
     python server/tests/simulation run              what the points of the scenario are
 
 A history that fails is shrunk, and shown.
@@ -29,6 +30,9 @@ def main(arguments: list[str]) -> None:
             histories.carried_out(plan)
         case [name] if name in scenarios.SCENARIOS:
             print(*enumerate(scenarios.visit(name, None).names), sep="\n")
+        case ["all"]:
+            for name in scenarios.SCENARIOS:
+                print(name, len(list(scenarios.sweep(name, 1))), flush=True)
         case [name, number, when] if name in scenarios.SCENARIOS and when in ("before", "after"):
             scenarios.visit(name, (int(number), when == "after"))
             print("nothing is wrong")

@@ -5,9 +5,11 @@ import pytest
 from .scenarios import SCENARIOS, sweep, visit
 
 STRIDE = 37
-"""The quick run visits each so-manieth point; the thorough one all."""
+"""The quick run visits each so-manieth point; the thorough one more."""
 PARTS = 8
-"""Parts of a sweep, each in a test of its own."""
+"""Parts of a sweep, each in a test of its own; `python server/tests/simulation all` makes a sweep of all points."""
+EACH = 3
+"""The thorough run visits each so-manieth point."""
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -18,8 +20,8 @@ def test_some_points(name: str) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_all_points(name: str, part: int) -> None:
-    assert list(sweep(name, PARTS, part))
+def test_more_points(name: str, part: int) -> None:
+    assert list(sweep(name, EACH * PARTS, EACH * part))
 
 
 @pytest.mark.thorough
