@@ -7,7 +7,7 @@ import inspect
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -104,6 +104,13 @@ def path(value: Any, name: str, error: Error = TypeError) -> str:
     if not encoded or b"\0" in encoded:  # an empty path would be the current folder
         raise error(f"{name} does not name a file or folder: {shown(found)}")
     return found
+
+
+def choice(value: Any, name: str, choices: Collection[Any]) -> Any:
+    """Check for one of some values."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {shown(value)}")
+    return value
 
 
 def several(values: Any, name: str, what: str, kinds: Any = Iterable, error: Error = TypeError) -> Any:

@@ -76,7 +76,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     async def create_connection(self, protocol_factory: Callable[[], Any], *_: Any, **options: Any) -> Any:
         """Return the transport and the protocol of a socket that `sock_connect` has connected."""
-        sock = options["sock"]
+        sock = options.get("sock")
+        if sock is None or sock not in self._reached:
+            raise NotImplementedError("only the connections of lume_async are simulated")
         connect = self._reached.pop(sock)
         sock.close()
         protocol = protocol_factory()

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 from attrs import define, field, frozen
 
+from lume_async._base import arguments
 from lume_async.testing._chance import Chance
 from lume_async.testing._fakes import FakeAnswer, FakeRequest, run_json
 from lume_async.testing._habits import Habits
@@ -22,6 +23,8 @@ OFFERS = ("idempotency", "wait", "changes", "cancel")
 ROUTES = ("list", "health", "changes", "cancel")
 """Routes that a server may lack, also one that it announces."""
 WITH_OUTPUT = ("SUCCEEDED", "PARTIAL_FAILED")
+MISSING = (404, 405, 501)
+"""The answers to what a server lacks."""
 FREE = ("FAILED", "CANCELLED")
 """Ends after which another run may have the source."""
 EPOCH = 1_700_000_000.0
@@ -86,7 +89,8 @@ class RequestLimit:
             >>> print(RequestLimit(rate=5, burst=1).takes(0.0))
             True
         """
-        self.left, self.at = min(self.burst, self.left + (now - self.at) * self.rate), now
+        passed = max(0.0, now - self.at)
+        self.left, self.at = min(self.burst, self.left + passed * self.rate), now
         if self.left < 1:
             return False
         self.left -= 1
@@ -112,6 +116,7 @@ class SimulatedServer:
         runs: the runs by ID, in the order of their start.
         requests: the number of requests by method and route, such as `GET /v1/runs/{id}`.
         refused: the number of requests that the limit has refused.
+        now: the end of the last simulation, in seconds of the loop; the next one with this server begins there.
         lost: runs that a restart has forgotten.
         files: the uploads, and the outputs of runs on them.
 
@@ -137,7 +142,14 @@ class SimulatedServer:
         include: str = "known",
         clock: float = 0.0,
     ) -> None:
-        self.offers: frozenset[str] = frozenset(offers)
+        self.offers: frozenset[str] = frozenset(arguments.several(offers, "offers", "capabilities"))
+        for offer in self.offers:
+            arguments.choice(offer, "offers", OFFERS)
+        for route, status in (lacks or {}).items():
+            arguments.choice(route, "lacks", ROUTES)
+            arguments.choice(status, f"lacks[{route!r}]", MISSING)
+        arguments.choice(include, "include", ("known", "ignored", "refused"))
+        self.now: float = 0.0
         self.runs: dict[str, SimulatedRun] = {}
         self.lost: list[SimulatedRun] = []
         self.files: SimulatedFiles = SimulatedFiles()
@@ -148,7 +160,8 @@ class SimulatedServer:
         self._lasts = lasts if callable(lasts) else lambda _: lasts
         self._ends_as = ends_as if callable(ends_as) else lambda _: ends_as
         self._keys_kept = keys_kept
-        self.limit: RequestLimit | None = limit
+        # Its own bucket: the limit may be a constant of several servers.
+        self.limit: RequestLimit | None = limit and RequestLimit(limit.rate, limit.burst, limit.tells)
         self._grace = grace
         self._include = include
         self._keys: dict[str, tuple[str, float]] = {}
@@ -199,15 +212,13 @@ class SimulatedServer:
         return server
 
     def doubled(self) -> dict[str, list[str]]:
-        """Return the sources that have several runs, with the IDs of those.
+        """Return the sources that have several runs of a flow version, with the IDs of those, FAILED ones among them.
 
         Examples:
             >>> assert SimulatedServer().doubled() == {}
         """
-        found: dict[str, list[str]] = {}
-        for run in self.runs.values():
-            found.setdefault(run.source_path, []).append(run.id)
-        return {source: runs for source, runs in found.items() if len(runs) > 1}
+        runs = (alike for alike in self._by_source.values() if len(alike) > 1)
+        return {alike[0].source_path: [run.id for run in alike] for alike in runs}
 
     def restart(self, *, forgets: bool = False) -> None:
         """Restart it: cursors of the change feed end; with `forgets`, all its runs and keys are lost.

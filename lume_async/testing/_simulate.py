@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import random
+import sys
 import uuid
 import warnings
 from collections import deque
@@ -18,10 +19,11 @@ from typing import Any, Literal, TypeVar
 from anyio import to_thread
 
 from lume_async import _client
-from lume_async._base import threads
+from lume_async._base import arguments, threads
+from lume_async._base.default_client import forget_client
 from lume_async._batch import journal
 from lume_async.testing._chance import Chance
-from lume_async.testing._loop import LOOPS, START, VirtualLoop
+from lume_async.testing._loop import LOOPS, START, StuckError, VirtualLoop
 from lume_async.testing._network import SimulatedNetwork
 from lume_async.testing._server import EPOCH, SimulatedServer
 from lume_async.testing._wire import WireNetwork
@@ -61,7 +63,7 @@ class Simulation:
         self.kill_at: tuple[Literal["turn", "write"], int] | None = None
         self.on_start: Callable[[VirtualLoop], object] = lambda _loop: None
         self.jump: float = 0.0
-        self.begins: float = START
+        self.begins: float = max(START, network.server.now)
         self.writes: int = 0
         self.turns: int = 0
         self._chance = chance
@@ -71,6 +73,7 @@ class Simulation:
         self._loop: VirtualLoop | None = None
         self._is_dead = False
         self._main: asyncio.Task[Any] | None = None
+        self._failure: Exception | None = None
 
     def now(self) -> float:
         """Return the virtual time."""
@@ -97,12 +100,15 @@ class Simulation:
                     result = self._until_its_end(runner, main)
                 if not self._is_dead:
                     return result
-            except Killed as killed:
-                killed.with_traceback(None)
+            except (Killed, StuckError) as end:
+                if not self._is_dead:  # a killed program may well be stuck
+                    raise
+                end.with_traceback(None)
                 gc.collect(0)  # what its tasks leave is finalized here, not where warnings are errors
             finally:
                 assert self._loop is not None
-                self.begins = self._loop.now()
+                self.begins = self.network.server.now = self._loop.now()
+                self.network.server.on_run.clear()  # what listens ends with its loop
                 if self._folder is not None and self._saved is not None:
                     _restore(self._folder, self._saved)
         raise Killed
@@ -125,6 +131,7 @@ class Simulation:
     def _new_loop(self) -> VirtualLoop:
         loop = self._loop = self._make(self.begins)
         loop.on_turn = self._turn
+        loop.set_exception_handler(self._broken)
         loop.dialer = self.network.dialer
         self.on_start(loop)
         return loop
@@ -133,9 +140,22 @@ class Simulation:
         assert self._loop is not None
         if self.kill_at == ("turn", self._loop.turns):
             self.die()
+        if self._failure is not None:
+            self._loop.on_turn = None
+            raise self._failure
         if self._is_dead and not (self._main is not None and self._main.done()):
             self._loop.on_turn = None
             raise Killed
+
+    def _broken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Keep the error of a callback, such as the server's; a task has somebody who sees its own."""
+        error = context.get("exception")
+        if self._is_dead:
+            return  # nobody hears what a killed program says
+        if "handle" in context and isinstance(error, Exception):
+            self._failure = self._failure or error
+        else:
+            loop.default_exception_handler(context)
 
     async def _program(self, main: Callable[[], Awaitable[T]]) -> T:
         self._main = asyncio.current_task()
@@ -150,10 +170,12 @@ class Simulation:
     @contextmanager
     def _surroundings(self) -> Iterator[None]:
         """Replace what the library takes from the machine: time, chance, threads and the network."""
-        rng = random.Random(self._chance.random.getrandbits(64))  # noqa: S311 - repeatable, not secret
+        # With the time: a server that is used again knows the keys of the same seed.
+        rng = random.Random(f"{self._chance.random.getrandbits(64)} {self.begins}")  # noqa: S311 - repeatable
         chances = SimpleNamespace(Random=lambda: random.Random(rng.random()))  # noqa: S311 - jitter
         with (
             ExitStack() as of_network,
+            _no_default_client(),
             _replaced(_client, "SystemClock", lambda: self),
             _replaced(_client, "random", chances),
             _replaced(threads, "spawn", _no_threads),
@@ -218,19 +240,22 @@ def simulate(
 
     Args:
         main: the program, without arguments.
-        server: the service; keep it, to look at its `runs` afterwards. Default: one that can everything.
+        server: the service; keep it, to look at its `runs` afterwards. Default: one that can do everything.
         seed: the same seed gives the same history.
         faults: the share of requests that are refused, lost, cut, answered by a gateway, or whose answer is lost.
-        kills: how often the program is killed at a moment that the seed decides, and called again.
+        kills: how often the program is killed at a moment that the seed decides, if it lives so long, and called
+            again. What its `finally` blocks do then has no effect but on files outside of `folder`.
         folder: the files that outlive a kill, such as the journal of a `run_many`, as they were at that moment.
         loop: the library whose order of callbacks the event loop has, asyncio or uvloop.
-        wire: let bytes travel, in place of messages: with the real HTTP client and faults at any byte, at a fifth of
+        wire: let bytes travel, in place of messages: with the real HTTP client and faults at any byte, at about half
             the speed; without TLS.
-        only: the numbers of the events that happen; for finding those that a failure needs.
+        only: the numbers of the events that happen, as the note of a failure has them; for finding those it needs.
 
     Raises:
         StuckError: every task waits for something that never comes.
-        Exception: whatever the program raises, with the seed in a note.
+        BaseException: whatever the program or the server raises, with the seed and the events in a note.
+        TypeError, ValueError: an argument is not valid.
+        RuntimeError: it was called inside of a running event loop.
 
     Examples:
         >>> async def load() -> str:
@@ -242,21 +267,43 @@ def simulate(
         SUCCEEDED
         >>> assert not server.doubled()
     """
+    if not callable(main):
+        raise TypeError("main must be a function that takes no arguments: pass load, not load()")
+    if _is_in_a_loop():
+        raise RuntimeError("simulate runs an event loop of its own: call it outside of one")
+    arguments.instance(seed, "seed", int, "a whole number")
+    arguments.number(faults, "faults", 0, 1)
+    arguments.whole(kills, "kills", 0)
+    arguments.choice(loop, "loop", LOOPS)
+    server = SimulatedServer() if server is None else server
+    arguments.instance(server, "server", SimulatedServer, "a SimulatedServer")
     chance = Chance(seed, only)
-    network = (WireNetwork if wire else SimulatedNetwork)(server or SimulatedServer(), chance, faults=faults)
+    network = (WireNetwork if wire else SimulatedNetwork)(server, chance, faults=faults)
     simulation = Simulation(chance, network, folder, loop)
     try:
         for _ in range(kills):
-            simulation.kill_at = "turn", int(4 * 2 ** (chance.random.random() * 7))
+            turn = int(2 * 2 ** (chance.random.random() * 8))
+            simulation.kill_at = ("turn", turn) if chance.happens(1.0, f"killed at turn {turn}") else None
             try:
                 return simulation.live(main)
             except Killed:
                 simulation.begins += chance.random.choice([0.0, 5.0, 3600.0])
         simulation.kill_at = None
         return simulation.live(main)
-    except Exception as error:
-        error.add_note(f"simulated with seed={seed}; events: {'; '.join(chance.events) or 'none'}")
+    except BaseException as error:
+        happened = [f"{n}: {event}" for n, event in enumerate(chance.events) if only is None or n in only]
+        error.add_note(
+            f"simulated with {seed=}, {faults=}, {kills=}, {loop=}, {wire=}; events: {'; '.join(happened) or 'none'}"
+        )
         raise
+
+
+def _is_in_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _later(rng: random.Random, work: Callable[..., T], *arguments: Any, **_: Any) -> T:
@@ -298,6 +345,18 @@ def _restore(folder: Path, saved: dict[Path, tuple[int, bytes]]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
         file.chmod(mode)
+
+
+@contextmanager
+def _no_default_client() -> Iterator[None]:
+    """Set the client of the module-level functions aside: those of the program are its own, in each life."""
+    before = forget_client("lume_async")
+    try:
+        yield
+    finally:
+        forget_client("lume_async")
+        if before is not None:
+            sys.modules["lume_async._api"].__dict__["_default"]["client"] = before
 
 
 @contextmanager
