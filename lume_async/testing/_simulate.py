@@ -98,6 +98,8 @@ class Simulation:
             try:
                 with asyncio.Runner(loop_factory=self._new_loop) as runner:
                     result = self._until_its_end(runner, main)
+                if self._failure is not None:
+                    raise self._failure
                 if not self._is_dead:
                     return result
             except (Killed, StuckError) as end:
@@ -140,12 +142,10 @@ class Simulation:
         assert self._loop is not None
         if self.kill_at == ("turn", self._loop.turns):
             self.die()
-        if self._failure is not None:
+        ends = self._is_dead or self._failure is not None
+        if ends and not (self._main is not None and self._main.done()):
             self._loop.on_turn = None
-            raise self._failure
-        if self._is_dead and not (self._main is not None and self._main.done()):
-            self._loop.on_turn = None
-            raise Killed
+            raise self._failure or Killed
 
     def _broken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Keep the error of a callback, such as the server's; a task has somebody who sees its own."""

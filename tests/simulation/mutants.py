@@ -111,25 +111,10 @@ MUTANTS = [
     Mutant(RUN_MANY, "sender.on_silence.discard(listen)", "pass", "plain", LEFT),
     # Deadlines.
     # Ends are noticed, with few requests.
-    Mutant(
-        FEED,
-        "self._cursor = page.next_cursor",
-        "self._cursor = self._cursor or page.next_cursor",
-        "plain",
-        FEW,
-    ),
     Mutant(MONITOR, "watched.ended |= change.is_end", "pass", "plain", f"{END} | {NOTICED}"),
     Mutant(MONITOR, "watched.born_after > self._fed_since and", "", "plain", NOTICED),
-    Mutant(
-        SCHEDULER,
-        "if self._nap is not None and self._heap[0] == due:",
-        "if False:",
-        "plain",
-        f"{NOTICED} | {IN_TIME}",
-    ),
     Mutant(KNOWN, "GRACE = 10.0", "GRACE = 0.0", "plain", A_RUN),
     # Pauses.
-    Mutant(MONITOR, "max(delay, self._sender.recent_runs.quiet_for(run.id))", "delay", "plain", PAUSE),
     # Waits of one run.
     Mutant(WAITER, "LAST_POLL if last else left", "None if last else left", "following", IN_TIME),
     Mutant(WAITER, "delay = min(delay, left)", "pass", "following", IN_TIME),
@@ -220,12 +205,5 @@ MUTANTS = [
         "except EndOfStream:  # the deadline",
         "monitored",
         "ClosedResourceError",
-    ),
-    Mutant(
-        SUBMITTER,
-        "            self._sender.recent_runs.add(entry.run_id)",
-        "            pass",
-        "journaled",
-        A_RUN,
     ),
 ]
