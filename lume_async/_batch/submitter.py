@@ -112,7 +112,7 @@ class Submitter:
         if entry is not None and entry.state is Kind.SENDING:
             return await self._find_out(item, request, entry)
         if entry is not None and entry.state is Kind.SUBMITTED and entry.run_id is not None:
-            # The process may have ended a moment after the submission
+            # The process may have ended just after the submission, so that the server may not find the run yet.
             self._sender.recent_runs.add(entry.run_id)
             return self._run(entry.run_id, entry)
         key, state = _key(request, entry), CallState()

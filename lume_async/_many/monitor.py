@@ -288,7 +288,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
     def _take_ready(self, limit: int) -> list[RunEvent[LumeRun]]:
         events: list[RunEvent[LumeRun]] = []
         with suppress(WouldBlock, EndOfStream, ClosedResourceError):
-            # The last end stays: who loops while runs are pending must not leave what was taken for it unread.
+            # The last end stays in the queue: otherwise a loop `while monitor.pending` would stop before reading it.
             while len(events) < limit and not self._closed and self.pending > 1:
                 events.append(self._events.receive_nowait())
                 self._note_read(events[-1])

@@ -11,14 +11,14 @@ class Chance:
     """Draws from a seed.
 
     A draw that is not the usual one is an event. A history that fails can be repeated with some of its events only,
-    to find those that matter.
+    to find the ones that matter.
 
     Args:
         seed: the same seed gives the same draws in every process.
         only: the numbers of the events that happen; None: all.
 
     Attributes:
-        events: the events that were drawn, also those that were left out.
+        events: all drawn events, including the ones that were left out.
         random: a source for whatever is not an event, such as delays.
 
     Examples:

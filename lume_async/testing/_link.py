@@ -21,7 +21,7 @@ Piece: TypeAlias = bytes | ConnectionResetError | None
 
 
 class Link:
-    """A connection: its two ends, and what is under way between them.
+    """A connection: its two ends, and the bytes under way between them.
 
     Args:
         network: tells delays and outages.
@@ -96,7 +96,7 @@ class Link:
             self._send(sender.peer, data)
 
     def send(self, end: "End", piece: Piece) -> None:
-        """Let something arrive at an end, after what is under way."""
+        """Let something arrive at an end, after the bytes under way."""
         if end.peer in self._stalled:
             return
         end.due = max(end.due, self.loop.time() + self._random.choice(self.network.delays))
@@ -159,7 +159,7 @@ class End(asyncio.Transport):
         protocol.connection_made(self)
 
     def arrive(self, piece: Piece) -> None:
-        """Take what has arrived; a reset makes what is unread be lost."""
+        """Take the bytes that have arrived; after a reset, unread ones are lost."""
         if isinstance(piece, ConnectionResetError):
             self._inbox.clear()
             self._lose(piece)

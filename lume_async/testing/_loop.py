@@ -166,7 +166,7 @@ class UvloopLikeLoop(VirtualLoop):
         return self.call_later(when - self.time(), callback, *args, context=context)
 
     def next_turn(self, timeout: float | None) -> None:
-        """Let the time pass, and call what is due."""
+        """Let the time pass, and call the timers that are due."""
         while self._timers and self._timers[0][2].cancelled():
             heappop(self._timers)
         if timeout != 0:  # nothing is ready

@@ -18,18 +18,17 @@ from lume_async.testing._loop import Dialer
 from lume_async.testing._server import HeldAnswer, SimulatedServer
 
 FAULTS = (
-    *(
-        "refused",
-        "reset before",
-        "reset after",
-        "lost before",
-        "lost after",
-        "503",
-        "502 before",
-        "404 before",
-        "500 after",
-    ),
-    *("cut after", "twice"),
+    "refused",
+    "reset before",
+    "reset after",
+    "lost before",
+    "lost after",
+    "503",
+    "502 before",
+    "404 before",
+    "500 after",
+    "cut after",
+    "twice",
 )
 """What can befall a request: "before" or "after" it has reached the service."""
 HTML = b"<html>busy</html>"

@@ -288,7 +288,7 @@ class SimulatedServer:
         return self._problem(404, "not-found")
 
     def part(self, request: FakeRequest) -> None:
-        """Take a request that broke off; its body is what has arrived.
+        """Take a request that broke off; its body is the part that has arrived.
 
         Examples:
             >>> SimulatedServer().part(FakeRequest("PUT", "/v1/uploads/a.csv", body=b"a,b"))

@@ -65,7 +65,6 @@ class Simulation:
         self.jump: float = 0.0
         self.begins: float = max(START, network.server.now)
         self.writes: int = 0
-        self.turns: int = 0
         self._chance = chance
         self._folder = folder
         self._saved: dict[Path, tuple[int, bytes]] | None = None
@@ -120,7 +119,6 @@ class Simulation:
             return runner.run(self._program(main))
         finally:
             assert self._loop is not None
-            self.turns = self._loop.turns
             self._loop.on_turn = None
 
     def die(self) -> None:
@@ -217,7 +215,7 @@ class OnLoop(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Do nothing: what was submitted is done."""
+        """Do nothing: submitted work is still done."""
 
 
 def simulate(
@@ -234,9 +232,9 @@ def simulate(
 ) -> T:
     """Run a program on virtual time against a simulated server, over a network that loses things; return its result.
 
-    Every `lume_async.Client` in it, also those of the module-level functions, talks to the server, whatever its URL
-    is. All time is the event loop's, and passes only when every task waits: an hour takes a moment. The seed decides
-    about everything, so that a failure can be repeated. Threads of your own and `lume_sync` are not simulated.
+    Every `lume_async.Client` that is created in it, including the default client, talks to the server, whatever its
+    URL is. All time is the event loop's, and passes only when every task waits: an hour takes a moment. The seed
+    decides about everything, so that a failure can be repeated. Your own threads and `lume_sync` are not simulated.
 
     Args:
         main: the program, without arguments.
@@ -249,7 +247,7 @@ def simulate(
         loop: the library whose order of callbacks the event loop has, asyncio or uvloop.
         wire: let bytes travel, in place of messages: with the real HTTP client and faults at any byte, at about half
             the speed; without TLS.
-        only: the numbers of the events that happen, as the note of a failure has them; for finding those it needs.
+        only: the numbers of the events that happen, as in the note of a failure; to find the ones it needs.
 
     Raises:
         StuckError: every task waits for something that never comes.
@@ -349,7 +347,7 @@ def _restore(folder: Path, saved: dict[Path, tuple[int, bytes]]) -> None:
 
 @contextmanager
 def _no_default_client() -> Iterator[None]:
-    """Set the client of the module-level functions aside: those of the program are its own, in each life."""
+    """Set the default client aside, so that each life of the program creates its own."""
     before = forget_client("lume_async")
     try:
         yield

@@ -127,7 +127,7 @@ class SimulatedFiles:
         return found if not version else found.swapcase() + b"\n" * (version % 2)
 
     def part(self, request: FakeRequest) -> None:
-        """Keep what has arrived of an upload that broke off.
+        """Keep the part of an upload that arrived before it broke off.
 
         Examples:
             >>> SimulatedFiles().part(FakeRequest("PUT", "/v1/uploads/a.csv", body=b"a,b"))
