@@ -3,7 +3,7 @@
 import os
 import random
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 from attrs import evolve
 
@@ -28,6 +28,7 @@ from lume_async._run.poll import fetch
 from lume_async._run.submit import OnDuplicate, check_on_duplicate
 from lume_async._run.transfer import OnProgress, Reporter, SeedData, SourceData
 from lume_async._wire.retry import Retry
+from lume_async._wire.service import LUME, Service, check_carried
 from lume_async.errors import ConfigurationError, InvalidRequestError
 from lume_async.models import RunRequest, check_run_id
 
@@ -66,6 +67,8 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         ...     run = await client.run("customer_cleaner:v1", "customers.csv", on_duplicate="attach")
     """
 
+    _service: ClassVar[Service] = LUME
+
     def __init__(
         self,
         api_key: ApiKey | None = None,
@@ -103,6 +106,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             clock=SystemClock(),
             rng=random.Random(),  # noqa: S311 - jitter
             observer=Observer(hooks),
+            service=self._service,
         )
         self._is_view = False
 
@@ -223,6 +227,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             priority,
             layout=layout,
         )
+        check_carried(self._sender.service, request, seeds=seeds, data=data)
         Reporter(progress)  # checks it, before anything is sent
         if seeds is not None:
             from lume_async._run.seeds_in import sent_seeds

@@ -119,6 +119,7 @@ class ApiError(LumeError):
 
     retryable: bool = False
     _of_service: bool = False  # whether the service sent the answer, not a gateway in between
+    _is_stale: bool = False  # whether another key or token may be accepted
 
     def __init__(
         self,

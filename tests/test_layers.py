@@ -94,7 +94,7 @@ PURE = [
     *("_base/arguments", "_base/backoff", "_base/controls", "_base/duration", "_base/elided"),
     *("_http/checks", "_http/known", "_http/throttle"),
     "_webhooks/signatures",
-    *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/retry"),
+    *("_wire/answers", "_wire/endpoints", "_wire/lost_answers", "_wire/retry", "_wire/service"),
     *("_wire/withhold", "_wire/flow_endpoints", "_wire/flow_models", "_wire/row_endpoints"),
     "_wire/inbox_models",
     *("_wire/report_endpoints", "_wire/report_models", "_wire/upload_endpoints"),

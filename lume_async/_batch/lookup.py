@@ -10,7 +10,6 @@ from lume_async._batch.entries import canonical
 from lume_async._batch.recovery import Found
 from lume_async._http.sender import Sender
 from lume_async._run.pages import RUNS
-from lume_async._run.submit import sent_at
 from lume_async._wire import endpoints
 from lume_async._wire.call import CallState
 from lume_async._wire.lost_answers import is_new, is_ours
@@ -61,9 +60,15 @@ class LookUp:
         """Undo a `claim`: the run may belong to another item, which may have claimed it meanwhile."""
         self._claimed[run_id] -= 1
 
-    async def find(self, request: RunRequest, state: CallState) -> Found:
-        """Find and claim the run that the submission may have started, by source, time and metadata."""
+    async def find(self, request: RunRequest, key: str, state: CallState) -> Found:
+        """Find and claim the run that the submission may have started: by key, or by source, time and metadata."""
+        service = self._sender.service
+        if service.find is None and not service.promises.refuses_sources:
+            return Found(None, is_clear=False)  # no list that shows it, or one that lags behind
         try:
+            if service.find is not None:
+                runs = await self._sender.send(service.find(request, key), timeout=self._left())
+                return Found(runs[0] if runs else None, is_clear=True)
             fitting, all_read = await self._fitting(request, state)
         except ApiError as error:
             no_list = error.status_code in _NO_LIST and not self._has_list
@@ -73,7 +78,7 @@ class LookUp:
                 if self._known_runs is None:
                     self._known_runs = await self._read_known_runs()
         left = [run for run in fitting if not self.is_claimed(run.id)]
-        since = sent_at(self._sender, state)
+        since = self._sender.sent_at(state)
         new = [run for run in left if is_new(run, since)]
         if not all_read or len(new) > 1:
             return Found(None, is_clear=False)
@@ -90,7 +95,7 @@ class LookUp:
         for _ in range(PAGES):
             page = await self._sender.send(endpoints.runs(filters, cursor), timeout=self._left())
             self._has_list = True
-            sent = sent_at(self._sender, state)
+            sent = self._sender.sent_at(state)
             since = None if sent is None else sent - LAG
             fitting += [run for run in page.items if _fits(run, request) and is_ours(run, request, since)]
             cursor = page.next_cursor

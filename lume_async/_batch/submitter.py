@@ -9,15 +9,15 @@ from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from lume_async import errors
+from lume_async._base.backoff import Backoff
 from lume_async._batch.entries import Entry, Kind, PackedOutcome
 from lume_async._batch.journal import Journal, Recorder
 from lume_async._batch.lookup import LookUp, likeness
-from lume_async._batch.recovery import Next, next_step
+from lume_async._batch.recovery import Found, Next, next_step
 from lume_async._http.sender import Sender
 from lume_async._run.handle import LumeRun, started
 from lume_async._run.state import record_of
-from lume_async._run.submit import OnDuplicate, StartedRun, sent_at, submit
-from lume_async._wire import endpoints
+from lume_async._run.submit import OnDuplicate, StartedRun, submit
 from lume_async._wire.answers import run_record
 from lume_async._wire.call import CallState
 from lume_async._wire.lost_answers import Then, decide, submission_unknown
@@ -42,8 +42,14 @@ AWAY = 2.0
 LAST_SUBMISSION = 10.0
 """Seconds that a submission may take after the deadline: if it is cut off, it may have started a run."""
 
-USABLE = 0.9
-"""The fraction of the announced retention of idempotency keys that is relied on."""
+RESENDING = Backoff(AWAY)
+"""The pauses before a submission whose answers were lost in all attempts is sent again with its key."""
+
+RESENT_FOR = 3_600.0
+"""Seconds for which a batch without a timeout does that: a server may answer 500 for ever."""
+
+SETTLED = 300.0
+"""Seconds after which no proxy can still be bringing a submission to the service."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -162,7 +168,7 @@ class Submitter:
                     with suppress(ApiError):
                         left = self._left()
                         limit = LAST_SUBMISSION if left is None else min(LAST_SUBMISSION, left)
-                        await sender.send(endpoints.health(), timeout=limit, once=True)
+                        await sender.send(sender.service.health(), timeout=limit, once=True)
         if self._under_way is not None:
             self._under_way[likeness(request)] += 1
         now = sender.server_time(sender.clock.now())
@@ -181,9 +187,11 @@ class Submitter:
         """Send an item that is recorded as SENDING, and record the result.
 
         If a run may exist and only the key can identify it (`by_key`), it is sent only while the server still
-        keeps that key.
+        keeps that key. So it is after all attempts of a call have lost their answers, until the deadline.
         """
-        needs_key = by_key or request.force_rerun
+        sender, resent = self._sender, 0
+        by_key = by_key or request.force_rerun or not sender.service.promises.refuses_sources
+        until = sender.clock.now() + RESENT_FOR if math.isinf(self._deadline) else self._deadline
         while True:
             try:
                 done = await self._attempt(request, key, state, has_twin)
@@ -191,9 +199,12 @@ class Submitter:
             except ApiError as caught:
                 error = caught
             pause = await self._pause(request, error)
+            if pause is None and sender.clock.now() < until and await self._is_safe_by_key(error):
+                pause, by_key, resent = RESENDING.delay(resent, sender.rng), True, resent + 1
             await self._record_failure(item, error)
             has_ended = pause is None or not await self._sleep(pause)
-            if has_ended or (state.lost and needs_key and self._is_forgotten(state)):
+            has_key = sender.known.promises.keep(sender.age_of(state))
+            if has_ended or (state.lost and by_key and not has_key):
                 return Outcome(None, error=error, request=request)
             await self._record_sending(item, request, key)
             state.renew()
@@ -222,9 +233,15 @@ class Submitter:
         last = error.__cause__ if isinstance(error, SubmissionUnknownError) else None
         if not isinstance(last, ApiError) or (pause := self._waits_for(last)) is None:
             return None
-        replays = await self._sender.replays(self._left())
-        then = decide(last, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
+        await self._sender.replays(self._left())
+        promises, forced = self._sender.known.promises, request.force_rerun
+        then = decide(last, lost=True, promises=promises, force_rerun=forced, again=True)
         return pause if then is Then.SEND else None
+
+    async def _is_safe_by_key(self, error: ApiError) -> bool:
+        """Return whether a call has lost its answers in all attempts, and its key makes more of them safe."""
+        last = error.__cause__ if isinstance(error, SubmissionUnknownError) else None
+        return isinstance(last, ApiError) and last.retryable and await self._sender.replays(self._left())
 
     def _waits_for(self, error: ApiError) -> float | None:
         """Return the seconds to wait for a server that is overloaded or unreachable; None for other errors."""
@@ -262,23 +279,14 @@ class Submitter:
             state.sent_at = entry.at
         else:
             state.first_sent = clock.now() - (clock.wall() - entry.at)
-        found = await self._look_up.find(request, state)
+        found = await self._look_up.find(request, entry.key, state)
         # A server that is overloaded or unreachable is waited for.
         while found.failure is not None and (pause := self._waits_for(found.failure)) is not None:
             if not await self._sleep(pause):
                 break
-            found = await self._look_up.find(request, state)
-        is_answered = found.failure is None or found.is_clear
-        key_is_kept = entry.by_server and is_answered and await self._sender.replays(self._left())
-        key_is_kept = (
-            key_is_kept and self._sender.known.keys_kept is not None and not self._is_forgotten(state)
-        )
-        has_twin = key_is_kept and await self._has_twin(request)
-        none_found = found.run is None and found.is_clear
-        # If there is no list, only the server's clock shows whether it still has the key.
-        knows_age = entry.by_server or found.failure is None
-        may_submit = none_found and await self._may_submit(request, state, knows_age=knows_age)
-        match next_step(found, key_is_kept=key_is_kept, has_twin=has_twin, may_submit=may_submit):
+            found = await self._look_up.find(request, entry.key, state)
+        step, has_twin = await self._next_step(request, entry, state, found)
+        match step:
             case Next.FOLLOW if found.run is not None:
                 await self._record(Journal.submitted, item, found.run.id, reused=False)
                 return self._run(found.run.id, entry, found.run)
@@ -288,26 +296,29 @@ class Submitter:
                 return await self._send(item, request, entry.key, state, has_twin=has_twin, by_key=True)
             case Next.SUBMIT:
                 return await self._submit(item, request, entry.key, state, has_twin=has_twin)
-        call = endpoints.submit(request, entry.key)
-        error = submission_unknown(call, found.failure, state, self._sender.known.keys_kept)
+        call = self._sender.service.submit(request, entry.key)
+        error = submission_unknown(call, found.failure, state, self._sender.known.promises)
         return Outcome(None, error=error, request=request)
 
-    async def _may_submit(self, request: RunRequest, state: CallState, *, knows_age: bool) -> bool:
-        """Return whether the rules for lost responses allow sending it again if no run was found."""
-        replays = await self._sender.replays(self._left()) and not self._is_forgotten(state)
-        replays = replays and (knows_age or self._sender.known.keys_kept is None)
-        then = decide(None, lost=True, force_rerun=request.force_rerun, replays=replays, again=True)
-        return then is Then.SEND
-
-    def _is_forgotten(self, state: CallState) -> bool:
-        """Return whether the server may have dropped the key, by the retention that it announces."""
-        sender = self._sender
-        if sender.known.keys_kept is None:
-            return False
-        sent = sent_at(sender, state)
-        return (
-            sent is None or sender.server_time(sender.clock.now()) - sent >= sender.known.keys_kept * USABLE
-        )
+    async def _next_step(
+        self, request: RunRequest, entry: Entry, state: CallState, found: Found
+    ) -> tuple[Next, bool]:
+        """Return the next step for the item, and whether another item may have the same run."""
+        sender, forced = self._sender, request.force_rerun
+        if found.failure is not None and not found.is_clear:
+            return Next.GIVE_UP, False
+        await sender.replays(self._left())
+        promises, age = sender.known.promises, sender.age_of(state)
+        known_age = age if entry.by_server else None
+        key_is_kept = promises.kept is not None and promises.keep(known_age) is True
+        finds_keys = sender.service.find is not None
+        has_twin = key_is_kept and not finds_keys and await self._has_twin(request)
+        # If there is no list, only the server's clock shows whether it still has the key.
+        age = known_age if found.failure is not None else age
+        then = decide(None, lost=True, promises=promises, force_rerun=forced, again=True, age=age)
+        may_submit = then is Then.SEND or (finds_keys and age is not None and age >= SETTLED)
+        step = next_step(found, key_is_kept=key_is_kept, has_twin=has_twin, may_submit=may_submit)
+        return step, has_twin
 
     async def _has_twin(self, request: RunRequest) -> bool:
         """Return whether another item under way has the same request, so that a found run may be that item's."""

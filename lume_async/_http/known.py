@@ -5,6 +5,7 @@ from collections import OrderedDict
 
 from lume_async._base.clock import Clock
 from lume_async._wire.answers import http_date
+from lume_async._wire.service import Promises
 
 GRACE = 10.0
 """Seconds after our own submission in which a 404 for the run means 'not yet'."""
@@ -55,19 +56,19 @@ class Known:
     """Facts from the answers of a server.
 
     Attributes:
+        promises: its promises about submissions, with those that it has announced.
         capabilities: the announced capabilities; None before the first answer that names them.
         offered: the same, as the text of the header.
-        keys_kept: the seconds for which it keeps an idempotency key, if announced.
         has_answered: whether it has ever responded: then the address is right, and silence means that it is away.
         silent_since: the start of the first unanswered request in a row; None after an answer.
         long_polls: the number of requests that it may hold now.
         dated: the newest `Date`, and the time of its arrival in seconds of the monotonic clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, promises: Promises) -> None:
+        self.promises: Promises = promises
         self.capabilities: frozenset[str] | None = None
         self.offered: str | None = None
-        self.keys_kept: float | None = None
         self.has_answered: bool = False
         self.silent_since: float | None = None
         self.long_polls: int = 0

@@ -22,7 +22,6 @@ from lume_async._http.settings import Settings
 from lume_async._http.throttle import Throttle
 from lume_async._http.tracing import Traced, traced_attempt, traced_call, tracing_is_on
 from lume_async._http.transport import Body, Transport
-from lume_async._wire import endpoints
 from lume_async._wire.answers import read, refusal_in, seconds
 from lume_async._wire.call import Call, CallState, Content, Response
 from lume_async._wire.headers import (
@@ -35,13 +34,14 @@ from lume_async._wire.headers import (
 )
 from lume_async._wire.lost_answers import Then, decide, may_have_started_a_run, submission_unknown
 from lume_async._wire.retry import Retry
+from lume_async._wire.service import LUME, Service
 from lume_async._wire.withhold import redact
 from lume_async.errors import (
     ApiConnectionError,
     ApiError,
     ApiTimeoutError,
-    AuthenticationError,
     ClientClosedError,
+    NotSupportedError,
     RunNotFoundError,
 )
 
@@ -135,13 +135,15 @@ class Sender:
         clock: Clock,
         rng: Rng,
         observer: Observer,
+        service: Service = LUME,
     ) -> None:
+        self.service = service
         self.settings = settings
         self.clock: Lifetime = Lifetime(clock)
         self.rng = rng
         self.observer = observer
         self.retry = retry
-        self.known: Known = Known()
+        self.known: Known = Known(service.promises)
         self.on_silence: set[Callable[[float, ApiError], None]] = set()
         """Called after each unanswered request, with the seconds since the first unanswered request in a row."""
         self._transport = transport
@@ -180,6 +182,11 @@ class Sender:
             ApiError: see the tree in `lume_async.errors`.
             ClientClosedError: the client is closed.
         """
+        if call.service != self.service.name:
+            raise NotSupportedError(
+                f"{call.operation} is a request of {call.service}, which {self.service.name} does not have; "
+                "no request was sent"
+            )
         state = CallState() if state is None else state
         state.traced = tracing_is_on()
         send = self._send_traced if state.traced else self._send
@@ -224,7 +231,13 @@ class Sender:
     def over(self, transport: Transport, *, clock: Clock, rng: Rng) -> "Sender":
         """Return the same settings over another transport and another time: for tests."""
         return Sender(
-            self.settings, transport, retry=self.retry, clock=clock, rng=rng, observer=self.observer
+            self.settings,
+            transport,
+            retry=self.retry,
+            clock=clock,
+            rng=rng,
+            observer=self.observer,
+            service=self.service,
         )
 
     async def aclose(self) -> None:
@@ -370,8 +383,10 @@ class Sender:
         offered = headers.get(CAPABILITIES)
         if offered is not None and offered != known.offered:  # absent from responses of a proxy
             known.offered = offered
-            known.capabilities = frozenset(filter(None, map(str.strip, offered.lower().split(","))))
-            known.keys_kept = seconds(headers.get(IDEMPOTENCY_EXPIRES))
+            if self.service.promises.keys is None:  # otherwise it is a gateway's
+                known.capabilities = frozenset(filter(None, map(str.strip, offered.lower().split(","))))
+                kept = seconds(headers.get(IDEMPOTENCY_EXPIRES))
+                known.promises = known.promises._replace(keys=self.can("idempotency"), kept=kept)
         if response.status in _REFUSALS:
             self._throttle.refused(now, epoch, refusal_in(headers, self.clock.wall()))
         elif response.status < 500:  # other errors say nothing about the rate
@@ -382,9 +397,9 @@ class Sender:
 
     def _rekeys(self, call: Call[T], error: ApiError, state: CallState) -> bool:
         """Return whether a refused key is fetched again: once per call, as it may have been rotated meanwhile."""
-        refused = isinstance(error, AuthenticationError) and error.status_code == 401
+        refused = error._is_stale and not state.rekeyed
         sent = (self._keys if call.keyed else None, self._tokens)
-        if not refused or state.rekeyed or not any(keys is not None and keys.rotates for keys in sent):
+        if not refused or not any(keys is not None and keys.rotates for keys in sent):
             return False
         state.rekeyed = True
         return True
@@ -408,20 +423,29 @@ class Sender:
     ) -> None:
         """Return if a failed submission may be sent again, otherwise raise: the rule for lost answers."""
         assert call.submits is not None
-        replays = self._knows_keys()
+        forced, now = call.submits.force_rerun, self.clock.now()
+        known, age = self.known, self.age_of(state)
         then = decide(
-            error, lost=state.lost, force_rerun=call.submits.force_rerun, replays=replays, again=again
+            error, lost=state.lost, promises=known.promises, force_rerun=forced, again=again, age=age
         )
         if then is Then.ASK:
-            left = None if deadline is None else deadline - self.clock.now()
-            then = Then.SEND if await self.replays(left) else Then.UNKNOWN
+            left = None if deadline is None else deadline - now
+            then = Then.SEND if await self.replays(left) and known.promises.keep(age) else Then.UNKNOWN
         if then is Then.UNKNOWN:
-            raise submission_unknown(call, error, state, self.known.keys_kept)
+            raise submission_unknown(call, error, state, known.promises)
         if then is not Then.SEND:
             raise error
 
-    def _knows_keys(self) -> bool | None:
-        return None if self.known.capabilities is None else self.can("idempotency")
+    def age_of(self, state: CallState) -> float | None:
+        """Return the seconds since the first attempt of a submission; None if unknown."""
+        sent = self.sent_at(state)
+        return None if sent is None else self.server_time(self.clock.now()) - sent
+
+    def sent_at(self, state: CallState) -> float | None:
+        """Return the time of the first attempt, in seconds since the epoch on the server's clock; None if unknown."""
+        if state.sent_at is not None:
+            return state.sent_at
+        return None if state.first_sent is None else self.server_time(state.first_sent)
 
     async def replays(self, left: float | None = None) -> bool:
         """Return whether the server replays its first answer to a known idempotency key; asks it once if unknown.
@@ -429,11 +453,11 @@ class Sender:
         Args:
             left: the seconds that asking may take; None for no limit of the caller's.
         """
-        if self.known.capabilities is None:
+        if self.known.promises.keys is None:
             try:
                 await self.send(
-                    endpoints.health(), timeout=10.0 if left is None else min(10.0, left), once=True
+                    self.service.health(), timeout=10.0 if left is None else min(10.0, left), once=True
                 )
             except ApiError:
                 return False
-        return self._knows_keys() is True
+        return self.known.promises.keys is True

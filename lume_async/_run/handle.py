@@ -21,7 +21,6 @@ from lume_async._run.state import RunState, run_html
 from lume_async._run.submit import OnDuplicate, StartedRun, submit
 from lume_async._run.transfer import OnProgress, SourceData
 from lume_async._run.waiter import Unfinished
-from lume_async._wire import endpoints
 from lume_async.errors import ConfigurationError, InvalidRequestError
 from lume_async.models import RunRecord, RunRequest, RunStatus, plain_text
 
@@ -113,7 +112,8 @@ class LumeRun(RunState):
             >>> await run.cancel()
             >>> await client.wait_all([run])
         """
-        update(self, await self._connected.send(endpoints.cancel(self._id)))
+        sender = self._connected
+        update(self, await sender.send(sender.service.cancel(self._id)))
 
     def watch(
         self, *, poll_interval: PollInterval = None, timeout: Duration | None = None

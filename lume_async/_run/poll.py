@@ -9,7 +9,6 @@ from lume_async._base.batched import Items, Steps
 from lume_async._base.clock import Clock
 from lume_async._http.sender import Sender
 from lume_async._run.waiter import Seen, Unfinished, Waiter
-from lume_async._wire import endpoints
 from lume_async._wire.endpoints import LONGEST_HOLD, Polled
 from lume_async._wire.retry import floor
 from lume_async.errors import ApiError, RunNotFoundError, RunTimeoutError
@@ -38,13 +37,13 @@ def poll_once(
         timeout: seconds for all attempts; None for no additional limit.
         retry: whether to retry a failed request; callers that poll again anyway need not.
     """
-    call = endpoints.status(run_id, etag=known.etag if known else None, hold=hold)
+    call = sender.service.status(run_id, etag=known.etag if known else None, hold=hold)
     return sender.send(call, timeout=timeout, once=not retry)
 
 
 def fetch(sender: Sender, run_id: str, timeout: float | None = None) -> Coroutine[Any, Any, RunRecord]:
     """Request the run, without an ETag; `timeout` is in seconds, retries included."""
-    return sender.send(endpoints.run(run_id), timeout=timeout)
+    return sender.send(sender.service.run(run_id), timeout=timeout)
 
 
 def patience(sender: Sender, error: Exception, run_id: str, asked: float) -> float | None:

@@ -8,10 +8,10 @@ from attrs import frozen
 from lume_async._base import arguments
 from lume_async._http.sender import Sender
 from lume_async._run.poll import fetch
-from lume_async._wire import endpoints
 from lume_async._wire.call import CallState
 from lume_async._wire.lost_answers import is_new, is_ours, submission_unknown
-from lume_async.errors import ApiError, ClientClosedError, DuplicateRunError
+from lume_async._wire.service import check_carried
+from lume_async.errors import ApiError, ClientClosedError, DuplicateRunError, RunNotFoundError
 from lume_async.models import RunRecord, RunRequest
 
 OnDuplicate: TypeAlias = Literal["raise", "attach"]
@@ -59,7 +59,9 @@ async def submit(
             since that run read it.
         SubmissionUnknownError: the answer was lost and sending it again was not safe: a run may exist.
     """
-    call = endpoints.submit(request, key)
+    service = sender.service
+    check_carried(service, request, on_duplicate=on_duplicate)
+    call = service.submit(request, key)
     state = state or CallState()
     ends = None if timeout is None else sender.clock.now() + timeout
     try:
@@ -69,44 +71,45 @@ async def submit(
         attaches = on_duplicate == "attach" and not caught.source_changed
     except ClientClosedError as closed:
         if state.lost:
-            raise submission_unknown(call, closed, state, sender.known.keys_kept) from closed
+            raise submission_unknown(call, closed, state, sender.known.promises) from closed
         raise
     else:
         remember(sender, answer.record, answer.not_before, None if answer.replayed else state.first_sent)
-        replayed_ours = state.lost and is_new(answer.record, sent_at(sender, state))
+        replayed_ours = state.lost and is_new(answer.record, sender.sent_at(state))
         return StartedRun(answer.record, own_key and answer.replayed and not replayed_ours, key)
-    if not state.lost and (not attaches or duplicate.run_id is None):
+    has_our_name = service.promises.names_runs and duplicate.run_id == key
+    if not state.lost and not has_our_name and (not attaches or duplicate.run_id is None):
         raise duplicate
     if duplicate.run_id is None:  # it may be our own run, but its ID is not known
-        raise submission_unknown(call, duplicate, state, sender.known.keys_kept)
+        raise submission_unknown(call, duplicate, state, sender.known.promises)
     try:
         left = None if ends is None else max(0.0, ends - sender.clock.now())
         holder = await fetch(sender, duplicate.run_id, left)
     except (ApiError, ClientClosedError) as caught:
-        if not state.lost:
+        if has_our_name and isinstance(caught, RunNotFoundError) and caught._of_service:
+            duplicate.run_id = None  # there is no such run: it was refused for another reason
+            raise duplicate from None
+        if not state.lost and not has_our_name:
             raise
         unseen = caught
     else:
-        ours = state.lost and is_ours(holder, request, sent_at(sender, state)) and not is_anothers(holder.id)
+        if has_our_name:
+            remember(sender, holder)
+            is_earlier = not (state.lost and is_new(holder, sender.sent_at(state)))
+            return StartedRun(holder, own_key and is_earlier, key)
+        ours = state.lost and is_ours(holder, request, sender.sent_at(state)) and not is_anothers(holder.id)
         if ours:
             remember(sender, holder)
         if ours or attaches:
             return StartedRun(holder, not ours, key)
         raise duplicate
-    raise submission_unknown(call, unseen, state, sender.known.keys_kept)
+    raise submission_unknown(call, unseen, state, sender.known.promises)
 
 
 def remember(sender: Sender, run: RunRecord, not_before: float = 0.0, sent: float | None = None) -> None:
     """Note a run that this client has started, with the arguments of `RecentRuns.add`."""
     sender.recent_runs.add(run.id, not_before, sent=sent)
     sender.observer.status_changed(run.id, None, run.status)
-
-
-def sent_at(sender: Sender, state: CallState) -> float | None:
-    """Return the time of the first attempt, in seconds since the epoch on the server's clock; None if unknown."""
-    if state.sent_at is not None:
-        return state.sent_at
-    return None if state.first_sent is None else sender.server_time(state.first_sent)
 
 
 def check_on_duplicate(choice: object) -> None:

@@ -81,8 +81,8 @@ def read(
             secrets=(key, *passwords),
             on_run=call.run_id is not None,
             wall=wall(),
-            submits=call.submits is not None,
             optional=call.optional,
+            refusal=call.refusal,
         )
     else:
         try:
@@ -159,8 +159,8 @@ def error_from(
     secrets: Sequence[Secret | None] = (),
     on_run: bool = False,
     wall: float = math.nan,
-    submits: bool = True,
     optional: bool = False,
+    refusal: Callable[[ApiError, Mapping[str, Any]], ApiError] | None = None,
 ) -> ApiError:
     """Return the error for a response outside 2xx.
 
@@ -168,8 +168,8 @@ def error_from(
         secrets: secrets of the request; a text that repeats one is withheld.
         on_run: whether the request was about one run, so that a 404 means that run.
         wall: seconds since the epoch, for a `Retry-After` date in a response without `Date`.
-        submits: whether the request submitted a run, so that a 409 means a duplicate.
         optional: whether servers may lack the operation.
+        refusal: the call's own reader: see `Call`.
     """
     status = response.status
     try:
@@ -177,7 +177,7 @@ def error_from(
     except ResponseDecodeError:
         problem = {}
     what = str(problem.get("type"))
-    kind = _kind(status, what, on_run=on_run, submits=submits)
+    kind = _kind(status, what, on_run=on_run)
     if optional and (status in _NO_OPERATION or (status == HTTPStatus.NOT_FOUND and what not in _NOT_FOUND)):
         kind = NotSupportedError
     request_id = response.headers.get(REQUEST_ID)
@@ -189,11 +189,6 @@ def error_from(
         "body": WITHHELD if repeated else response.body[:8192].decode("utf-8", "replace"),
         "retry_after": retry_after(response.headers, wall),
     }
-    if kind is DuplicateRunError:
-        run_id = problem.get("run_id")
-        details["run_id"] = run_id if is_run_id(run_id) and redact(run_id, *secrets) == run_id else None
-        changed = problem.get("source_changed")
-        details["source_changed"] = changed if isinstance(changed, bool) else None
     if status == HTTPStatus.REQUEST_TIMEOUT:
         details["retryable"] = True
     message = _message(response, problem, withheld=repeated)
@@ -201,7 +196,24 @@ def error_from(
         message += "; this server does not offer the operation: it may be an older version"
     error = kind(message, **details)
     error._of_service = what.startswith(PROBLEM)
+    if status == HTTPStatus.UNAUTHORIZED:
+        error._is_stale = True
+    if refusal is not None:
+        error = refusal(error, problem)
+    if (
+        isinstance(error, DuplicateRunError)
+        and error.run_id
+        and redact(error.run_id, *secrets) != error.run_id
+    ):
+        error.run_id = None
     return error
+
+
+def reread(error: ApiError, kind: type[ApiError], **details: Any) -> ApiError:
+    """Return the same error as another kind, with more details: for the readers of calls."""
+    found = kind(error.args[0], **details)
+    vars(found).update(vars(error))
+    return found
 
 
 def retry_after(headers: Mapping[str, str], wall: float = math.nan) -> float | None:
@@ -249,11 +261,9 @@ def http_date(text: str | None) -> float | None:
         return None
 
 
-def _kind(status: int, what: str, *, on_run: bool, submits: bool) -> type[ApiError]:
+def _kind(status: int, what: str, *, on_run: bool) -> type[ApiError]:
     if status == HTTPStatus.NOT_FOUND and on_run and what != _NO_OUTPUT:
         return RunNotFoundError
-    if status == HTTPStatus.CONFLICT and not submits:
-        return InvalidRequestError
     if status >= 500:
         return ServerError
     return _BY_STATUS.get(status, ApiError)
@@ -268,7 +278,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     401: AuthenticationError,
     403: AuthenticationError,
     404: InvalidRequestError,
-    409: DuplicateRunError,
+    409: InvalidRequestError,
     413: InvalidRequestError,
     422: InvalidRequestError,
     429: RateLimitError,

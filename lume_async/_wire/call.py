@@ -1,11 +1,12 @@
 """A request as data (`Call`), the state of its attempts (`CallState`), and its response (`Response`)."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import define, field
 
 from lume_async._base.secret import Secret
+from lume_async.errors import ApiError
 from lume_async.models import RunRequest
 
 T = TypeVar("T")
@@ -58,6 +59,9 @@ class Call(Generic[T]):
         receiver: takes the body of the response, if it is streamed.
         hold: seconds that the server may hold the request, on top of the time limit.
         submits: the run that it starts; None for requests that can safely be sent twice.
+        key: the idempotency key, if it starts a run.
+        service: the service whose contract it follows.
+        refusal: reads an error response further than its status, from its JSON; returns the same error or another.
         keyed: whether it carries the API key.
         optional: whether servers may lack the operation: then the error is `NotSupportedError`.
     """
@@ -72,6 +76,9 @@ class Call(Generic[T]):
     run_id: str | None = None
     hold: float = 0.0
     submits: RunRequest | None = None
+    key: str | None = None
+    service: str = "lume"
+    refusal: Callable[[ApiError, Mapping[str, Any]], ApiError] | None = field(default=None, repr=False)
     keyed: bool = True
     optional: bool = False
 

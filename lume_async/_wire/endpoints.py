@@ -8,7 +8,7 @@ import orjson
 from attrs import define, frozen
 
 from lume_async._decoding import structure
-from lume_async._wire.answers import decode_object, retry_after, run_record
+from lume_async._wire.answers import decode_object, reread, retry_after, run_record
 from lume_async._wire.call import Call, Response
 from lume_async._wire.headers import (
     CONTENT_TYPE,
@@ -18,8 +18,8 @@ from lume_async._wire.headers import (
     PREFER,
 )
 from lume_async._wire.retry import floor
-from lume_async.errors import NotSupportedError, ResponseDecodeError
-from lume_async.models import RunRecord, RunRequest, check_run_id, status_of
+from lume_async.errors import ApiError, DuplicateRunError, NotSupportedError, ResponseDecodeError
+from lume_async.models import RunRecord, RunRequest, check_run_id, is_run_id, status_of
 
 T = TypeVar("T")
 
@@ -104,6 +104,21 @@ def submit(request: RunRequest, idempotency_key: str) -> Call[Submitted]:
         body=orjson.dumps(submission(request)),
         decode=decode,
         submits=request,
+        key=idempotency_key,
+        refusal=duplicate,
+    )
+
+
+def duplicate(error: ApiError, problem: Mapping[str, Any]) -> ApiError:
+    """Read a 409 to a submission, which names the run that holds the source."""
+    if error.status_code != 409:
+        return error
+    run_id, changed = problem.get("run_id"), problem.get("source_changed")
+    return reread(
+        error,
+        DuplicateRunError,
+        run_id=run_id if is_run_id(run_id) else None,
+        source_changed=changed if isinstance(changed, bool) else None,
     )
 
 

@@ -13,11 +13,12 @@ from typing import Any
 from lume_async._decoding import parse_time
 from lume_async._wire.answers import seeds_of
 from lume_async._wire.call import Call, CallState
-from lume_async._wire.headers import IDEMPOTENCY_KEY
+from lume_async._wire.service import FOR_EVER, LUME, Promises
 from lume_async.errors import (
     ApiConnectionError,
     ApiError,
     DuplicateRunError,
+    InvalidRequestError,
     LumeError,
     ResponseDecodeError,
     SubmissionUnknownError,
@@ -41,43 +42,51 @@ class Then(Enum):
 
 
 def decide(
-    error: ApiError | None, *, lost: bool, force_rerun: bool, replays: bool | None, again: bool
+    error: ApiError | None,
+    *,
+    lost: bool,
+    promises: Promises,
+    force_rerun: bool,
+    again: bool,
+    age: float | None = 0.0,
 ) -> Then:
     """Decide what to do after a failed submission.
 
-        lost  the newest answer                       again  force_rerun  server replays keys  then
-        ----  --------------------------------------  -----  -----------  -------------------  -------
-        no    any                                     yes    any          any                  SEND
-        no    any                                     no     any          any                  RAISE
-        yes   the service's own 400, 404, 413 or 422  any    any          any                  RAISE
-        yes   409                                     any    any          any                  COMPARE
-        yes   any other, or none                      no     any          any                  UNKNOWN
-        yes   any other, or none                      yes    False        any                  SEND
-        yes   any other, or none                      yes    True         yes                  SEND
-        yes   any other, or none                      yes    True         not known            ASK
-        yes   any other, or none                      yes    True         no                   UNKNOWN
+        lost  the newest answer         again  a second run is refused  the server has the key  then
+        ----  ------------------------  -----  -----------------------  ----------------------  -------
+        no    any                       yes    any                      any                     SEND
+        no    any                       no     any                      any                     RAISE
+        yes   the service's own: not    any    any                      any                     RAISE
+              valid, such as a 422
+        yes   a duplicate               any    any                      any                     COMPARE
+        yes   any other, or none        no     any                      any                     UNKNOWN
+        yes   any other, or none        yes    yes                      any                     SEND
+        yes   any other, or none        yes    no                       yes                     SEND
+        yes   any other, or none        yes    no                       not known               ASK
+        yes   any other, or none        yes    no                       no                      UNKNOWN
 
-    Without `force_rerun` the server refuses a second run as a duplicate, so that sending again is always safe;
-    with it, only the idempotency key prevents a second run.
+    A second run is refused as a duplicate by a server that promises to refuse sources, unless `force_rerun` is set.
+    By any other, only the idempotency key prevents it, while the server keeps that.
 
     Args:
         error: the latest failure; None if the process that sent the request ended without one.
         lost: whether any answer to this submission was lost, including the latest.
-        replays: whether the server replays its first answer to a known key; None if that is not known.
         again: whether another attempt is left, and the time for it.
+        age: the seconds since the first attempt; None if unknown.
     """
     if not lost:
         return Then.SEND if again else Then.RAISE
-    # Only the service's own answer shows that no earlier attempt has started a run: a gateway's 404 says nothing.
-    if error is not None and error._of_service and error.status_code in (400, 404, 413, 422):
-        return Then.RAISE
     if isinstance(error, DuplicateRunError):
         return Then.COMPARE
+    # Only the service's own answer shows that no earlier attempt has started a run: a gateway's 404 says nothing.
+    if isinstance(error, InvalidRequestError) and error._of_service:
+        return Then.RAISE
     if not again:
         return Then.UNKNOWN
-    if not force_rerun or replays:
+    if promises.refuses_sources and not force_rerun:
         return Then.SEND
-    return Then.ASK if replays is None else Then.UNKNOWN
+    has_key = promises.keep(age)
+    return Then.ASK if has_key is None else Then.SEND if has_key else Then.UNKNOWN
 
 
 def may_have_started_a_run(error: ApiError) -> bool:
@@ -124,26 +133,28 @@ def is_new(record: RunRecord, sent_at: float | None) -> bool:
 
 
 def submission_unknown(
-    call: Call[Any], error: LumeError | None, state: CallState, keys_kept: float | None = None
+    call: Call[Any], error: LumeError | None, state: CallState, promises: Promises
 ) -> SubmissionUnknownError:
     """Return the error of a submission whose run may exist.
 
     Args:
         error: the failure that ended the search for the run.
-        keys_kept: the seconds for which the server keeps idempotency keys; None if unknown.
+        promises: those of its server, as far as they are known.
     """
     answer = error if isinstance(error, ApiError) else None
-    request, key = call.submits, call.headers.get(IDEMPOTENCY_KEY)
+    request, key, kept = call.submits, call.key, promises.kept
     assert request is not None
     reason = error.args[0] if error else "the process that sent it ended"
     known = "if the server knows such keys"
-    if keys_kept is not None:
-        time = f"{keys_kept / 3600:,.0f} hours" if keys_kept >= 7200 else f"{keys_kept:g} seconds"
-        known = f"while the server knows it, which is for {time}"
+    if kept is not None:
+        time = f"{kept / 3600:,.0f} hours" if kept >= 7200 else f"{kept:g} seconds"
+        known = "" if kept == FOR_EVER else f"while the server knows it, which is for {time}"
+    look = "with list_runs(source_path=...)" if call.service == LUME.name else f"at {call.service}"
+    again = f", or submit again with idempotency_key={key!r} {known}".rstrip()
     unknown = SubmissionUnknownError(
         f"the answer to a submission was lost ({reason}): a run of "
-        f"{request.flow_version!r} on {request.source_path!r} may exist. Look for it with "
-        f"list_runs(source_path=...), or submit again with idempotency_key={key!r} {known}",
+        f"{request.flow_version!r} on {request.source_path!r} may exist. Look for it {look}"
+        f"{again if promises.keys is not False or call.service == LUME.name else ''}",
         idempotency_key=key,
         request=request,
         attempts=state.attempts,

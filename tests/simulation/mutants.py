@@ -26,6 +26,7 @@ LOST_RUN = f"{ONE_RUN} | {OURS} | {TRUE}"
 THROTTLE = "_http/throttle.py"
 SENDER, KNOWN, LIFETIME = "_http/sender.py", "_http/known.py", "_http/lifetime.py"
 LOST, RETRY, CALL = "_wire/lost_answers.py", "_wire/retry.py", "_wire/call.py"
+SERVICE = "_wire/service.py"
 SUBMITTER, LOOK_UP, RUN_MANY = "_batch/submitter.py", "_batch/lookup.py", "_batch/run_many.py"
 MONITOR, FEED, SCHEDULER = "_many/monitor.py", "_many/change_feed.py", "_many/scheduler.py"
 POLL, WAITER, PAGES = "_run/poll.py", "_run/waiter.py", "_run/pages.py"
@@ -49,15 +50,13 @@ MUTANTS = [
     Mutant(LOST, "return error.reached", RESET, "plain", LOST_RUN),
     Mutant(LOST, "return status < 300", "return False", "plain", LOST_RUN),
     Mutant(LOST, "status >= 500 and", "status > 500 and", "plain", LOST_RUN),
-    Mutant(
-        LOST, "and error._of_service and error.status_code in", "and error.status_code in", "plain", LOST_RUN
-    ),
+    Mutant(LOST, "InvalidRequestError) and error._of_service:", "InvalidRequestError):", "plain", LOST_RUN),
     # It is sent again only where no second run can start.
-    Mutant(LOST, "if not force_rerun or replays:", "if True:", "plain", ONE_RUN),
-    Mutant(LOST, "Then.ASK if replays is None", "Then.SEND if replays is None", "plain", ONE_RUN),
-    Mutant(SENDER, "return self._knows_keys() is True", "return True", "plain", ONE_RUN),
-    Mutant(SUBMITTER, "keys_kept * USABLE", "keys_kept * 1e9", "journaled", ONE_RUN),
-    Mutant(SUBMITTER, "USABLE = 0.9", "USABLE = 90", "journaled", ONE_RUN),
+    Mutant(LOST, "if promises.refuses_sources and not force_rerun:", "if True:", "plain", ONE_RUN),
+    Mutant(LOST, "Then.ASK if has_key is None", "Then.SEND if has_key is None", "plain", ONE_RUN),
+    Mutant(LOST, "Then.SEND if has_key else", "Then.SEND if True else", "plain", ONE_RUN),
+    Mutant(SERVICE, "USABLE = 0.9", "USABLE = 90", "journaled", ONE_RUN),
+    Mutant(SUBMITTER, "state.lost and by_key and not has_key", "False", "journaled", ONE_RUN),
     # A run of ours is known by its time.
     Mutant(LOST, "// unit * unit", "", "journaled", f"{A_RUN} | {OURS}"),
     Mutant(SENDER, "submits is not None and state.first_sent is None", "submits is not None", "plain", OURS),

@@ -229,6 +229,7 @@ async def test_a_batch_resumed_in_doubt_ends_with_one_run(
 
 @pytest.mark.parametrize("force_rerun", [False, True])
 @pytest.mark.parametrize("full", [False, True])
+@pytest.mark.filterwarnings("ignore:.*has not answered:RuntimeWarning")
 async def test_what_is_sent_again_without_a_list_is_as_old_as_it_was(
     tmp_path: Path, full: bool, force_rerun: bool
 ) -> None:

@@ -430,7 +430,7 @@ async def test_how_long_the_server_knows_a_key_is_said_beside_its_capabilities(
     for _ in answers:
         await client.run_status("r")
 
-    assert client._sender.known.keys_kept == kept
+    assert client._sender.known.promises.kept == kept
 
 
 @pytest.mark.parametrize("dated", [True, False])

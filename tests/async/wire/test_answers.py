@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 
 from lume_async._wire.answers import decode_object, error_from, http_date, retry_after, run_record, snippet
 from lume_async._wire.call import Response
+from lume_async._wire.endpoints import duplicate
 from lume_async.errors import (
     ApiError,
     AuthenticationError,
@@ -267,7 +268,7 @@ def test_a_run_in_a_list_says_its_place() -> None:
         (404, InvalidRequestError),
         (405, ApiError),
         (408, ApiError),
-        (409, DuplicateRunError),
+        (409, InvalidRequestError),
         (410, ApiError),
         (413, InvalidRequestError),
         (418, ApiError),
@@ -391,7 +392,7 @@ def test_a_404_on_a_run_is_about_the_run(on_run: bool, kind: type[ApiError]) -> 
     ],
 )
 def test_a_duplicate_names_the_run(body: bytes, run_id: str | None) -> None:
-    error = error_from(answer(409, body))
+    error = error_from(answer(409, body), refusal=duplicate)
 
     assert isinstance(error, DuplicateRunError)
     assert error.run_id == run_id

@@ -28,6 +28,7 @@ from lume_async._wire.lost_answers import (
     may_have_started_a_run,
     submission_unknown,
 )
+from lume_async._wire.service import FOR_EVER, USABLE, Promises
 from lume_async.testing import run_json
 
 ANY = (True, False)
@@ -55,7 +56,7 @@ OTHERS = [
     error(RateLimitError, 429),
     error(AuthenticationError, 401),
     error(InvalidRequestError, 400),  # a gateway's: it knows nothing of what came through it before
-    of_service(403),
+    error(AuthenticationError, 403),
 ]
 DUPLICATE = error(DuplicateRunError, 409)
 
@@ -63,28 +64,39 @@ DUPLICATE = error(DuplicateRunError, 409)
 @pytest.mark.parametrize("answer", [*REFUSALS, *OTHERS, DUPLICATE])
 @pytest.mark.parametrize("force_rerun", ANY)
 @pytest.mark.parametrize("replays", ANY_REPLAYS)
+@pytest.mark.parametrize("refuses", ANY)
 @pytest.mark.parametrize(("again", "then"), [(True, Then.SEND), (False, Then.RAISE)])
 def test_where_no_answer_was_lost_the_error_says_it_all(
-    answer: ApiError | None, force_rerun: bool, replays: bool | None, again: bool, then: Then
+    answer: ApiError | None, force_rerun: bool, refuses: bool, replays: bool | None, again: bool, then: Then
 ) -> None:
-    assert decide(answer, lost=False, force_rerun=force_rerun, replays=replays, again=again) is then
+    promises = Promises(keys=replays, refuses_sources=refuses)
+    found = decide(answer, lost=False, promises=promises, force_rerun=force_rerun, again=again)
+    assert found is then
 
 
 @pytest.mark.parametrize("answer", REFUSALS)
 @pytest.mark.parametrize("force_rerun", ANY)
 @pytest.mark.parametrize("replays", ANY_REPLAYS)
+@pytest.mark.parametrize("refuses", ANY)
 @pytest.mark.parametrize("again", ANY)
 def test_the_service_refuses_for_every_attempt(
-    answer: ApiError, force_rerun: bool, replays: bool | None, again: bool
+    answer: ApiError, force_rerun: bool, refuses: bool, replays: bool | None, again: bool
 ) -> None:
-    assert decide(answer, lost=True, force_rerun=force_rerun, replays=replays, again=again) is Then.RAISE
+    promises = Promises(keys=replays, refuses_sources=refuses)
+    found = decide(answer, lost=True, promises=promises, force_rerun=force_rerun, again=again)
+    assert found is Then.RAISE
 
 
 @pytest.mark.parametrize("force_rerun", ANY)
 @pytest.mark.parametrize("replays", ANY_REPLAYS)
+@pytest.mark.parametrize("refuses", ANY)
 @pytest.mark.parametrize("again", ANY)
-def test_a_duplicate_may_be_the_lost_run(force_rerun: bool, replays: bool | None, again: bool) -> None:
-    assert decide(DUPLICATE, lost=True, force_rerun=force_rerun, replays=replays, again=again) is Then.COMPARE
+def test_a_duplicate_may_be_the_lost_run(
+    force_rerun: bool, refuses: bool, replays: bool | None, again: bool
+) -> None:
+    promises = Promises(keys=replays, refuses_sources=refuses)
+    found = decide(DUPLICATE, lost=True, promises=promises, force_rerun=force_rerun, again=again)
+    assert found is Then.COMPARE
 
 
 @pytest.mark.parametrize("answer", OTHERS)
@@ -105,7 +117,35 @@ def test_a_duplicate_may_be_the_lost_run(force_rerun: bool, replays: bool | None
 def test_a_lost_answer_is_sent_again_only_where_that_starts_no_second_run(
     answer: ApiError | None, again: bool, force_rerun: bool, replays: bool | None, then: Then
 ) -> None:
-    assert decide(answer, lost=True, force_rerun=force_rerun, replays=replays, again=again) is then
+    promises = Promises(keys=replays, refuses_sources=True)
+    assert decide(answer, lost=True, promises=promises, force_rerun=force_rerun, again=again) is then
+    if not force_rerun:  # a server that refuses no source starts a second run
+        promises = promises._replace(refuses_sources=False)
+        forced = decide(answer, lost=True, promises=promises, force_rerun=True, again=again)
+        assert decide(answer, lost=True, promises=promises, force_rerun=False, again=again) is forced
+
+
+@pytest.mark.parametrize(
+    ("keys", "kept", "age", "has_it"),
+    [
+        (False, None, 0.0, False),
+        (None, None, 0.0, None),
+        (True, None, 1e9, True),  # it does not say how long
+        (True, None, None, True),
+        (True, FOR_EVER, 1e9, True),
+        (True, FOR_EVER, None, True),
+        (True, 1000.0, 1000 * USABLE - 1, True),
+        (True, 1000.0, 1000 * USABLE, False),
+        (True, 1000.0, None, False),
+    ],
+)
+def test_a_key_counts_while_the_server_keeps_it(
+    keys: bool | None, kept: float | None, age: float | None, has_it: bool | None
+) -> None:
+    promises = Promises(keys=keys, kept=kept)
+    assert promises.keep(age) is has_it
+    then = {True: Then.SEND, False: Then.UNKNOWN, None: Then.ASK}[has_it]
+    assert decide(None, lost=True, promises=promises, force_rerun=False, again=True, age=age) is then
 
 
 @pytest.mark.parametrize(
@@ -189,7 +229,7 @@ def test_what_is_unknown_says_how_to_find_out() -> None:
     failure = ServerError("POST /v1/runs: 502", status_code=502, request_id="r-1")
     call = endpoints.submit(RunRequest("f:v1", "s.csv"), "key-1")
 
-    unknown = submission_unknown(call, failure, CallState(attempts=3, lost=True))
+    unknown = submission_unknown(call, failure, CallState(attempts=3, lost=True), Promises(keys=None))
 
     assert (unknown.idempotency_key, unknown.attempts, unknown.status_code) == ("key-1", 3, 502)
     assert unknown.request_id == "r-1"
@@ -208,4 +248,5 @@ def test_what_is_unknown_says_how_to_find_out() -> None:
 )
 def test_the_error_says_how_long_the_server_knows_the_key(kept: float | None, said: str) -> None:
     call = endpoints.submit(RunRequest("f:v1", "s.csv"), "key-1")
-    assert said in str(submission_unknown(call, None, CallState(lost=True), kept))
+    promises = Promises(keys=True, kept=kept)
+    assert said in str(submission_unknown(call, None, CallState(lost=True), promises))
