@@ -24,6 +24,7 @@ from lume_async._base.words import counted
 from lume_async._batch import entries
 from lume_async._batch.entries import KIND, LONGEST, REQUESTS, DamagedError, Entry, Kind, Row, Samples
 from lume_async._batch.journal_file import (
+    Home,
     Mark,
     close_file,
     damage,
@@ -60,14 +61,14 @@ class Journal:
         """The number of items of the input; None until a process has read all of it."""
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Self:
-        """Open the journal, or create a new one.
+    def open(cls, path: str | os.PathLike[str], home: Home = None) -> Self:
+        """Open the journal of the runs of `home`, or create a new one.
 
         Raises:
-            ConfigurationError: it is in use, damaged, not writable, from a later release, or not a journal.
+            ConfigurationError: it is in use, damaged, not writable, no journal, of a later release or another server.
         """
         name = path_of(path)
-        journal = cls(open_file(name), name)
+        journal = cls(open_file(name, home), name)
         try:
             journal._load()
         except JournalError as error:
@@ -275,17 +276,17 @@ class Recorder:
     Opening is the thread's first call and closing its last, so no call finds the file closed.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], home: Home = None) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="lume-journal")
-        self._journal: Future[Journal] = self._call(lambda: Journal.open(path))
+        self._journal: Future[Journal] = self._call(lambda: Journal.open(path, home))
         self._opened: Journal | None = None
         self._read: dict[int, list[Row]] = {}
         self._read_to = -1
 
     @classmethod
-    async def open(cls, path: str | os.PathLike[str]) -> Self:
+    async def open(cls, path: str | os.PathLike[str], home: Home = None) -> Self:
         """Open the journal, or create a new one. Raises `ConfigurationError` as `Journal.open` does."""
-        recorder = cls(path)
+        recorder = cls(path, home)
         try:
             await recorder.read_ahead(0)
         except BaseException:

@@ -7,9 +7,10 @@ import threading
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Self
+from typing import Self, TypeAlias
 
 from lume_async._base import arguments
+from lume_async._base.elided import elided
 from lume_async._base.immortal import immortal
 from lume_async._base.platform import BINARY, at_fork
 from lume_async._base.version import __version__
@@ -34,6 +35,10 @@ _VERSION_AT, _VERSION_TO = 60, 64
 """The offset of `user_version` in the file."""
 _LENGTH = 8
 _CHECKED = _LENGTH + 4
+
+
+Home: TypeAlias = tuple[str, str] | None
+"""The server whose runs a journal records: the name of its contract, and its address; None: any."""
 
 
 class HeldPaths:
@@ -104,7 +109,7 @@ def shown(path: str) -> str:
     return repr(path.removeprefix(here))
 
 
-def open_file(path: str) -> sqlite3.Connection:
+def open_file(path: str, home: Home = None) -> sqlite3.Connection:
     """Open or create the file, and lock it. Raises `ConfigurationError` as `Journal.open` does."""
     if not held_paths.take(path, CLOSING):
         raise ConfigurationError(
@@ -113,7 +118,7 @@ def open_file(path: str) -> sqlite3.Connection:
         )
     try:
         _check(path)
-        connection = _connected(path)
+        connection = _connected(path, home)
     except BaseException:
         held_paths.release(path)
         raise
@@ -205,13 +210,13 @@ def _check(path: str) -> None:
         raise ConfigurationError(damage(path, "its -wal file is missing"))
 
 
-def _connected(path: str) -> sqlite3.Connection:
+def _connected(path: str, home: Home) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise ConfigurationError(trouble(path, error)) from None
     try:
-        _prepare(connection, path)
+        _prepare(connection, path, home)
         return connection
     except sqlite3.Error as error:
         connection.close()
@@ -225,7 +230,7 @@ def _connected(path: str) -> sqlite3.Connection:
     raise ConfigurationError(reason)
 
 
-def _prepare(connection: sqlite3.Connection, path: str) -> None:
+def _prepare(connection: sqlite3.Connection, path: str, home: Home) -> None:
     """Lock the file for this process, however the process ends, and create the table.
 
     Another program's database is not changed. With `synchronous = FULL` an entry survives a power cut, not only
@@ -248,11 +253,29 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
     connection.execute("BEGIN")
     connection.execute(_TABLE)
     connection.execute(_FACTS)
+    if home is not None:
+        _settle(connection, path, home)
     connection.execute("INSERT OR REPLACE INTO facts VALUES ('written_by', ?)", [__version__])
     connection.execute(f"PRAGMA application_id = {_OURS}")
     connection.execute(f"PRAGMA user_version = {_IN_USE}")
     connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # into the main file
+
+
+def _settle(connection: sqlite3.Connection, path: str, home: tuple[str, str]) -> None:
+    """Record the server of the journal, unless it has one. Raises `ConfigurationError` if that is another one."""
+    facts = zip(("service", "server"), home, strict=True)
+    connection.executemany("INSERT OR IGNORE INTO facts VALUES (?, ?)", facts)
+    (written,) = connection.execute(
+        "SELECT a.value, b.value FROM facts a, facts b WHERE a.name = 'service' AND b.name = 'server'"
+    )
+    if written != home:
+        was, now = (f"{service} at {elided(server, 100)}" for service, server in (written, home))
+        forget = "DELETE FROM facts WHERE name = 'server'"
+        raise ConfigurationError(
+            f"the journal {shown(path)} is of {was}, but this client uses {now}: use a client of that server, or "
+            f'a new journal. If that server has moved, let the journal forget its address: sqlite3 FILE "{forget}"'
+        )
 
 
 def _of_later(connection: sqlite3.Connection, path: str, form: int) -> str:

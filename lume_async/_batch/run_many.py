@@ -29,6 +29,7 @@ from lume_async._batch.entries import Entry
 from lume_async._batch.journal import Recorder
 from lume_async._batch.journal_file import path_of
 from lume_async._batch.submitter import Submitter
+from lume_async._http.checks import address_of
 from lume_async._http.sender import Sender
 from lume_async._many.completion import finish_after, last_error, outcome_of, too_late
 from lume_async._many.monitor import Monitor
@@ -129,7 +130,10 @@ def run_many(
     outbox = Outbox(max_active)
 
     async def work() -> None:
-        async with _journal(path) as recorder, Monitor(sender, poll_interval=poll_interval) as monitor:
+        async with (
+            _journal(path, sender) as recorder,
+            Monitor(sender, poll_interval=poll_interval) as monitor,
+        ):
             with warned_of_silence(sender, limit):
                 await _Batch(monitor, submitting(recorder), outbox).run(requests, limit)
 
@@ -137,11 +141,11 @@ def run_many(
 
 
 @asynccontextmanager
-async def _journal(path: str | None) -> AsyncGenerator[Recorder | None, None]:
+async def _journal(path: str | None, sender: Sender) -> AsyncGenerator[Recorder | None, None]:
     if path is None:
         yield None
         return
-    recorder = await Recorder.open(path)
+    recorder = await Recorder.open(path, (sender.service.name, address_of(sender.settings.base_url)))
     try:
         yield recorder
     finally:
