@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lume_async._base.duration import Duration as Duration
     from lume_async._base.version import __version__ as __version__
     from lume_async._client import Client as Client
+    from lume_async._client import ClientOptions as ClientOptions
     from lume_async._http.events import Event as Event
     from lume_async._http.events import Hook as Hook
     from lume_async._http.events import RequestFinished as RequestFinished
@@ -115,6 +116,8 @@ if TYPE_CHECKING:
     from lume_async.errors import WebhookSignatureError as WebhookSignatureError
     from lume_async.models import ColumnMetrics as ColumnMetrics
     from lume_async.models import FileMetrics as FileMetrics
+    from lume_async.models import Json as Json
+    from lume_async.models import JsonObject as JsonObject
     from lume_async.models import LayoutMetrics as LayoutMetrics
     from lume_async.models import Metrics as Metrics
     from lume_async.models import Outcome as Outcome

@@ -3,13 +3,14 @@
 import os
 from collections.abc import AsyncIterable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 
+from lume_async._base.arguments import check_names
 from lume_async._base.backoff import PollInterval
 from lume_async._base.batched import Items
 from lume_async._base.duration import Duration
 from lume_async._base.secret import veiled, veiled_headers
-from lume_async._client import Client
+from lume_async._client import Client, ClientOptions
 from lume_async._http.settings import ApiKey
 from lume_async._many import progress as _progress
 from lume_async._many.monitor import Monitor
@@ -28,7 +29,7 @@ from lume_async._wire.report_models import (
     DryRun,
     RunCount,
 )
-from lume_async.models import Outcome, RunRequest, RunStatus
+from lume_async.models import JsonObject, Outcome, RunRequest, RunStatus
 
 # A dict operation is atomic, so there is no lock that a fork could leave locked.
 _default: dict[str, Client] = {}
@@ -51,8 +52,7 @@ def init(
     api_key: ApiKey | None = None,
     *,
     base_url: str | None = None,
-    request_timeout: Duration | None = None,
-    **client_options: Any,
+    **client_options: Unpack[ClientOptions],
 ) -> None:
     """Configure the default client. Never blocks.
 
@@ -65,20 +65,20 @@ def init(
         >>> lume_async.init(request_timeout=30, max_connections=20)
     """
     api_key, base_url = veiled(api_key), veiled(base_url)
+    check_names("init", client_options, ClientOptions.__annotations__)
     client_options["proxy"] = veiled(client_options.get("proxy"))
     client_options["token"] = veiled(client_options.get("token"))
     client_options["headers"] = veiled_headers(client_options.get("headers"))
-    options = {"base_url": base_url, "request_timeout": request_timeout, **client_options}
-    _default["client"] = Client(api_key, **options)
+    _default["client"] = Client(api_key, base_url=base_url, **client_options)
 
 
 async def run(
     flow_version: str,
     source_path: str | None = None,
-    run_metadata: dict[str, Any] | None = None,
+    run_metadata: JsonObject | None = None,
     force_rerun: bool = False,
     *,
-    data: SourceData = None,
+    data: SourceData | None = None,
     seeds: SeedData | None = None,
     layout: str | None = None,
     idempotency_key: str | None = None,
@@ -249,7 +249,7 @@ def list_runs(
 
 
 def progress(
-    outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]],
+    outcomes: Iterable[Outcome[object]] | AsyncIterable[Outcome[object]],
     *,
     total: int | None = None,
     every: Duration = 1.0,
@@ -278,7 +278,7 @@ def progress(
 async def dry_run(
     flow_version: str,
     source_path: str,
-    run_metadata: dict[str, Any] | None = None,
+    run_metadata: JsonObject | None = None,
     *,
     seeds: SeedData | None = None,
     layout: str | None = None,
@@ -403,7 +403,7 @@ async def replay(
     )
 
 
-async def register_flow(flow: str | os.PathLike[str] | Mapping[str, Any]) -> FlowVersion:
+async def register_flow(flow: str | os.PathLike[str] | JsonObject) -> FlowVersion:
     """Register a flow version from a file, its text, or a dict; see `Client.register_flow`.
 
     Examples:
@@ -422,12 +422,12 @@ async def flow_version(ref: str) -> FlowVersion:
 
 
 async def propose(
-    flow_or_schema: str | Mapping[str, Any],
+    flow_or_schema: str | JsonObject,
     samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     flow: str | None = None,
-    source: Mapping[str, Any] | None = None,
-    choices: Mapping[str, str | Mapping[str, Any] | None] | None = None,
+    source: JsonObject | None = None,
+    choices: Mapping[str, str | JsonObject | None] | None = None,
     inline_lookups: bool = False,
     dry_run: bool = False,
 ) -> Proposal:

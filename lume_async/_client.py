@@ -3,7 +3,7 @@
 import os
 import random
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, NoReturn, Self
+from typing import ClassVar, NoReturn, Self, TypedDict
 
 from attrs import evolve
 
@@ -30,7 +30,23 @@ from lume_async._run.transfer import OnProgress, Reporter, SeedData, SourceData
 from lume_async._wire.retry import Retry
 from lume_async._wire.service import LUME, Service, check_carried
 from lume_async.errors import ConfigurationError, InvalidRequestError
-from lume_async.models import RunRequest, check_run_id
+from lume_async.models import JsonObject, RunRequest, check_run_id
+
+
+@public
+class ClientOptions(TypedDict, total=False):
+    """Further arguments of `Client`, for functions that pass them on (`**options: Unpack[ClientOptions]`)."""
+
+    request_timeout: Duration | None
+    retry: Retry
+    max_connections: int
+    proxy: Proxy
+    ssl: Ssl
+    user_agent: str | None
+    max_response_bytes: int
+    headers: Mapping[str, str] | None
+    token: ApiKey | None
+    hooks: Iterable[Hook]
 
 
 @public
@@ -162,10 +178,10 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         self,
         flow_version: str,
         source_path: str | None = None,
-        run_metadata: dict[str, Any] | None = None,
+        run_metadata: JsonObject | None = None,
         force_rerun: bool = False,
         *,
-        data: SourceData = None,
+        data: SourceData | None = None,
         seeds: SeedData | None = None,
         layout: str | None = None,
         idempotency_key: str | None = None,
@@ -233,7 +249,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             from lume_async._run.seeds_in import sent_seeds
 
             request = evolve(request, seeds=await sent_seeds(self._sender, flow_version, seeds))
-        if source_path is None:
+        if data is not None:
             from lume_async._run.data_in import run_data
 
             return started(self._sender, await run_data(self._sender, request, data, progress))

@@ -12,7 +12,7 @@ NAMES = {
     "lume_async._base.batched": "Items",
     "lume_async._base.duration": "Duration",
     "lume_async._base.version": "__version__",
-    "lume_async._client": "Client",
+    "lume_async._client": "Client ClientOptions",
     "lume_async._http.events": "Event Hook RequestFinished RequestStarted RetryScheduled RunStatusChanged",
     "lume_async._http.settings": "ApiKey Proxy Ssl",
     "lume_async._many.monitor": "Monitor",
@@ -42,7 +42,7 @@ NAMES = {
         "RunTimeoutError ServerError SubmissionUnknownError WebhookSignatureError "
     ),
     "lume_async.models": (
-        "ColumnMetrics FileMetrics LayoutMetrics Metrics Outcome RunEvent RunInfo RunMetadata RunRequest "
-        "RunStatus SeedMetrics SourceMetrics Stage TargetLocations "
+        "ColumnMetrics FileMetrics Json JsonObject LayoutMetrics Metrics Outcome RunEvent RunInfo "
+        "RunMetadata RunRequest RunStatus SeedMetrics SourceMetrics Stage TargetLocations "
     ),
 }

@@ -25,7 +25,7 @@
 All of them can be pickled and copied: each holds a message and plain data, never a connection or the API key.
 """
 
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from lume_async._base.elided import elided
 from lume_async._base.public import public
@@ -62,7 +62,7 @@ BODY_KEPT = 2048
 class LumeError(Exception):
     """The base class of all errors of this library. A message has at most 500 characters."""
 
-    def __init__(self, message: object = "", **more: Any) -> None:
+    def __init__(self, message: object = "", **more: str | None) -> None:
         super().__init__(elided(str(message)), **more)
 
 
@@ -95,6 +95,17 @@ class ClientClosedError(LumeError):
 @public
 class WebhookSignatureError(LumeError):
     """A webhook's signature is missing, malformed or wrong: do not trust the body."""
+
+
+class _Details(TypedDict, total=False):
+    """The arguments of `ApiError` besides its message."""
+
+    status_code: int | None
+    request_id: str | None
+    body: str
+    attempts: int
+    retry_after: float | None
+    retryable: bool | None
 
 
 @public
@@ -161,7 +172,7 @@ class ApiConnectionError(ApiError):
 
     retryable = True
 
-    def __init__(self, message: str = "", *, reached: bool = True, **details: Any) -> None:
+    def __init__(self, message: str = "", *, reached: bool = True, **details: Unpack[_Details]) -> None:
         super().__init__(message, **details)
         self.reached = reached
 
@@ -202,7 +213,7 @@ class DuplicateRunError(InvalidRequestError):
         *,
         run_id: str | None = None,
         source_changed: bool | None = None,
-        **details: Any,
+        **details: Unpack[_Details],
     ) -> None:
         super().__init__(message, **details)
         self.run_id = run_id
@@ -253,11 +264,16 @@ class SubmissionUnknownError(ApiError):
     """
 
     def __init__(
-        self, message: str = "", *, idempotency_key: str | None = None, request: Any = None, **details: Any
+        self,
+        message: str = "",
+        *,
+        idempotency_key: str | None = None,
+        request: object = None,
+        **details: Unpack[_Details],
     ) -> None:
         super().__init__(message, **details)
         self.idempotency_key = idempotency_key
-        self.request = request
+        self.request: Any = request
 
 
 @public
@@ -268,9 +284,9 @@ class RunError(LumeError):
         run: the `LumeRun`, with its last known status and metadata.
     """
 
-    def __init__(self, message: str = "", *, run: Any = None) -> None:
+    def __init__(self, message: str = "", *, run: object = None) -> None:
         super().__init__(message)
-        self.run = run
+        self.run: Any = run
 
 
 @public

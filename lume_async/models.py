@@ -4,10 +4,10 @@ import json
 import os
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeGuard, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from lume_async._metadata import SourceMetrics as SourceMetrics
     from lume_async._metadata import Stage as Stage
     from lume_async._metadata import TargetLocations as TargetLocations
+
+    Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 else:
     from lume_async._base.lazy import lazily
 
@@ -40,10 +42,14 @@ else:
         "TargetLocations"
     )
     _, __getattr__, __dir__ = lazily(__name__, {"lume_async._metadata": _LATER})
+    # In another module, `get_type_hints` would not find the name inside the alias.
+    Json = bool | int | float | str | Sequence[object] | Mapping[str, object] | None
 
 __all__ = [
     "ColumnMetrics",
     "FileMetrics",
+    "Json",
+    "JsonObject",
     "LayoutMetrics",
     "Metrics",
     "Outcome",
@@ -58,7 +64,10 @@ __all__ = [
     "TargetLocations",
 ]
 
-Run = TypeVar("Run")  # the `LumeRun` of the caller's package
+JsonObject: TypeAlias = Mapping[str, Json]
+"""A JSON object that is only read: a `dict[str, str]` is one."""
+
+Run = TypeVar("Run", covariant=True)  # the `LumeRun` of the caller's package
 
 _ID_LETTERS = f"{string.ascii_letters}{string.digits}_-"
 _LONGEST: dict[str, int] = dict.fromkeys(
@@ -169,6 +178,10 @@ def plain_text(value: Any, name: str) -> str:
     return value
 
 
+def _as_dict(value: JsonObject | None) -> dict[str, Any] | None:
+    return dict(value) if isinstance(value, Mapping) and not isinstance(value, dict) else value
+
+
 def _json_object(value: Any, name: str) -> None:
     if not isinstance(value, dict):
         raise InvalidRequestError(f"{name} must be a dict of JSON values, not {type(value).__name__}")
@@ -216,7 +229,9 @@ class RunRequest:
 
     flow_version: str = field(validator=_checked(plain_text))
     source_path: str = field(validator=_checked(plain_text))
-    run_metadata: dict[str, Any] | None = field(default=None, validator=optional(_checked(_json_object)))
+    run_metadata: dict[str, Any] | None = field(
+        default=None, converter=_as_dict, validator=optional(_checked(_json_object))
+    )
     force_rerun: bool = field(default=False, validator=_checked(arguments.flag, error=InvalidRequestError))
     idempotency_key: str | None = field(
         default=None, validator=optional(_checked(arguments.line, LONGEST_KEY, error=InvalidRequestError))

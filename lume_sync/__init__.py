@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lume_async import BeforeAfter as BeforeAfter
     from lume_async import Candidate as Candidate
     from lume_async import ClientClosedError as ClientClosedError
+    from lume_async import ClientOptions as ClientOptions
     from lume_async import ColumnMetrics as ColumnMetrics
     from lume_async import ConfigurationError as ConfigurationError
     from lume_async import CountedBy as CountedBy
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from lume_async import InboxItem as InboxItem
     from lume_async import InvalidRequestError as InvalidRequestError
     from lume_async import JournalError as JournalError
+    from lume_async import Json as Json
+    from lume_async import JsonObject as JsonObject
     from lume_async import LayoutMetrics as LayoutMetrics
     from lume_async import LookupEntry as LookupEntry
     from lume_async import LumeError as LumeError

@@ -5,7 +5,7 @@
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 
 import lume_async
 from lume_async import (
@@ -13,6 +13,7 @@ from lume_async import (
     ArrivalReport,
     ArrivalState,
     AuditEntry,
+    ClientOptions,
     CountedBy,
     CountOrder,
     DryRun,
@@ -20,6 +21,7 @@ from lume_async import (
     FlowSummary,
     FlowVersion,
     Inbox,
+    JsonObject,
     OnDuplicate,
     OnProgress,
     Outcome,
@@ -38,6 +40,7 @@ from lume_sync._bridge import (
     Items,
     adopted,
     call,
+    check_names,
     core_of,
     cores_of,
     in_list,
@@ -69,11 +72,7 @@ def default_client() -> Client:
 
 
 def init(
-    api_key: ApiKey | None = None,
-    *,
-    base_url: str | None = None,
-    request_timeout: Duration | None = None,
-    **client_options: Any,
+    api_key: ApiKey | None = None, *, base_url: str | None = None, **client_options: Unpack[ClientOptions]
 ) -> None:
     """Configure the default client. Never blocks.
 
@@ -86,20 +85,20 @@ def init(
         >>> lume_sync.init(request_timeout=30, max_connections=20)
     """
     api_key, base_url = veiled(api_key), veiled(base_url)
+    check_names("init", client_options, ClientOptions.__annotations__)
     client_options["proxy"] = veiled(client_options.get("proxy"))
     client_options["token"] = veiled(client_options.get("token"))
     client_options["headers"] = veiled_headers(client_options.get("headers"))
-    options = {"base_url": base_url, "request_timeout": request_timeout, **client_options}
-    _default["client"] = Client(api_key, **options)
+    _default["client"] = Client(api_key, base_url=base_url, **client_options)
 
 
 def run(
     flow_version: str,
     source_path: str | None = None,
-    run_metadata: dict[str, Any] | None = None,
+    run_metadata: JsonObject | None = None,
     force_rerun: bool = False,
     *,
-    data: SourceData = None,
+    data: SourceData | None = None,
     seeds: SeedData | None = None,
     layout: str | None = None,
     idempotency_key: str | None = None,
@@ -304,7 +303,7 @@ def list_runs(
 
 
 def progress(
-    outcomes: Iterable[Outcome[Any]], *, total: int | None = None, every: Duration = 1.0
+    outcomes: Iterable[Outcome[object]], *, total: int | None = None, every: Duration = 1.0
 ) -> Items[Progress]:
     """Yield snapshots of the progress of many runs: one at once, one every `every` seconds, and one at the end.
 
@@ -331,7 +330,7 @@ def progress(
 def dry_run(
     flow_version: str,
     source_path: str,
-    run_metadata: dict[str, Any] | None = None,
+    run_metadata: JsonObject | None = None,
     *,
     seeds: SeedData | None = None,
     layout: str | None = None,
@@ -476,7 +475,7 @@ def replay(
     ).result()
 
 
-def register_flow(flow: str | os.PathLike[str] | Mapping[str, Any]) -> FlowVersion:
+def register_flow(flow: str | os.PathLike[str] | JsonObject) -> FlowVersion:
     """Register a flow version from a file, its text, or a dict; see `Client.register_flow`.
 
     Examples:
@@ -495,12 +494,12 @@ def flow_version(ref: str) -> FlowVersion:
 
 
 def propose(
-    flow_or_schema: str | Mapping[str, Any],
+    flow_or_schema: str | JsonObject,
     samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     flow: str | None = None,
-    source: Mapping[str, Any] | None = None,
-    choices: Mapping[str, str | Mapping[str, Any] | None] | None = None,
+    source: JsonObject | None = None,
+    choices: Mapping[str, str | JsonObject | None] | None = None,
     inline_lookups: bool = False,
     dry_run: bool = False,
 ) -> Proposal:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from lume_async import Outcome, RunError, RunEvent
+from lume_async._base.arguments import check_names as check_names
 from lume_async._base.batched import all_runs
 from lume_async._base.default_client import find_client
 from lume_async._base.platform import at_fork

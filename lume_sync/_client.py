@@ -4,13 +4,14 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 import lume_async
 from lume_async import (
     ApiKey,
     Duration,
     Hook,
+    JsonObject,
     OnDuplicate,
     OnProgress,
     PollInterval,
@@ -159,10 +160,10 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         self,
         flow_version: str,
         source_path: str | None = None,
-        run_metadata: dict[str, Any] | None = None,
+        run_metadata: JsonObject | None = None,
         force_rerun: bool = False,
         *,
-        data: SourceData = None,
+        data: SourceData | None = None,
         seeds: SeedData | None = None,
         layout: str | None = None,
         idempotency_key: str | None = None,

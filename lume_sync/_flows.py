@@ -4,10 +4,9 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import lume_async
-from lume_async import FlowSummary, FlowVersion, Proposal
+from lume_async import FlowSummary, FlowVersion, JsonObject, Proposal
 from lume_sync._bridge import Items, adopted, call, iterate, same
 
 
@@ -18,7 +17,7 @@ class Flows:
 
     _core: lume_async.Client
 
-    def register_flow(self, flow: str | os.PathLike[str] | Mapping[str, Any]) -> "FlowVersion":
+    def register_flow(self, flow: str | os.PathLike[str] | JsonObject) -> "FlowVersion":
         """Register a flow version. Idempotent; different content under the same name and version is refused.
 
         Args:
@@ -54,12 +53,12 @@ class Flows:
 
     def propose(
         self,
-        flow_or_schema: str | Mapping[str, Any],
+        flow_or_schema: str | JsonObject,
         samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         flow: str | None = None,
-        source: Mapping[str, Any] | None = None,
-        choices: Mapping[str, str | Mapping[str, Any] | None] | None = None,
+        source: JsonObject | None = None,
+        choices: Mapping[str, str | JsonObject | None] | None = None,
         inline_lookups: bool = False,
         dry_run: bool = False,
         layout: str | None = None,

@@ -4,7 +4,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import lume_async
 from lume_async import (
@@ -15,6 +14,7 @@ from lume_async import (
     CountOrder,
     DryRun,
     Duration,
+    JsonObject,
     RunCount,
     SeedData,
 )
@@ -32,7 +32,7 @@ class Reports:
         self,
         flow_version: str,
         source_path: str,
-        run_metadata: dict[str, Any] | None = None,
+        run_metadata: JsonObject | None = None,
         *,
         seeds: SeedData | None = None,
         layout: str | None = None,

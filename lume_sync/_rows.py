@@ -2,10 +2,15 @@
 
 """The synchronous twin of lume_async/_run/results/rows.py."""
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import lume_async
 from lume_sync._bridge import Items, adopted, call, iterate, portal, same, twin_of
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
 
 
 @twin_of(lume_async.Rows)
@@ -41,7 +46,7 @@ class Rows(Items[dict[str, Any]]):
         self._core = core
         return self
 
-    def to_arrow(self) -> Any:
+    def to_arrow(self) -> "pyarrow.Table":
         """Return all rows as a `pyarrow.Table`.
 
         If the server sends Arrow, each column has the type of the output: the flow's type, or the source's for
@@ -55,7 +60,7 @@ class Rows(Items[dict[str, Any]]):
         """
         return call(self._core.to_arrow).result()
 
-    def to_arrow_batches(self) -> Items[Any]:
+    def to_arrow_batches(self) -> Items["pyarrow.RecordBatch"]:
         """Return all rows as `pyarrow.RecordBatch`es with one schema, as in `to_arrow`; about 8 MB of them in memory.
 
         If the server sends JSON only, all rows are in memory before the first batch.
@@ -70,7 +75,7 @@ class Rows(Items[dict[str, Any]]):
         with adopted:
             return iterate(self._core.to_arrow_batches(), same)
 
-    def to_polars(self) -> Any:
+    def to_polars(self) -> "polars.DataFrame":
         """Return all rows as a `polars.DataFrame`. Even if empty, it has the columns, provided pyarrow is installed.
 
         Raises:
@@ -81,7 +86,7 @@ class Rows(Items[dict[str, Any]]):
         """
         return call(self._core.to_polars).result()
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> "pandas.DataFrame":
         """Return all rows as a `pandas.DataFrame`. Even if empty, it has the columns, provided pyarrow is installed.
 
         Raises:

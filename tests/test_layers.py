@@ -106,7 +106,9 @@ IMPURE = {"aiohttp", "anyio", "asyncio", "random", "socket", "threading", "time"
 SHARED = {
     "lume_sync": {
         f"lume_async._base.{name}"
-        for name in ["batched", "default_client", "immortal", "lazy", "platform", "secret", "threads"]
+        for name in [
+            *("arguments", "batched", "default_client", "immortal", "lazy", "platform", "secret", "threads")
+        ]
     },
     "lume_local": {
         *(

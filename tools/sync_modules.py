@@ -31,7 +31,7 @@ BRIDGE = (
     "from typing import Self\n"
     f"from {FACADE}._bridge import adopted, call, core_of, cores_of, hold, in_event, in_list, in_outcome\n"
     f"from {FACADE}._bridge import Held, Items, iterate, offload, portal, pulled, revive, same, twin, twin_of\n"
-    f"from {FACADE}._bridge import veiled, veiled_headers\n"
+    f"from {FACADE}._bridge import check_names, veiled, veiled_headers\n"
 )
 """More than any module needs: ruff takes out what one does not use."""
 
@@ -49,6 +49,7 @@ def imports(
         - set(dir(builtins))
     )
     lines = [f"from {FACADE}.{LIVE[name]} import {name}\n" for name in wanted & LIVE.keys()]
+    for_types: list[str] = []
     variables = sorted(wanted & source.type_variables())
     if variables:
         lines.append("from typing import TypeVar, overload\n")
@@ -62,7 +63,9 @@ def imports(
                 continue
             wanted.discard(bound)
             as_name = f" as {alias.asname}" if alias.asname else ""
-            if module is None:
+            if module is None and source.is_for_types(node):
+                for_types.append(f"    import {alias.name}{as_name}\n")
+            elif module is None:
                 lines.append(f"import {alias.name}{as_name}\n")
             elif module.partition(".")[0] != CORE:
                 lines.append(f"from {module} import {alias.name}{as_name}\n")
@@ -78,7 +81,10 @@ def imports(
         raise source.refuse(
             source.tree, f"{', '.join(sorted(wanted))}: a public signature may use imported names only"
         )
-    return "".join([*sorted(lines), *(f'{name} = TypeVar("{name}")\n' for name in variables)])
+    if for_types:
+        lines.append("from typing import TYPE_CHECKING\n")
+        for_types.insert(0, "if TYPE_CHECKING:\n")
+    return "".join([*sorted(lines), *for_types, *(f'{name} = TypeVar("{name}")\n' for name in variables)])
 
 
 def live_class(source: Source, node: ast.ClassDef) -> str:

@@ -116,6 +116,10 @@ class Source:
             inner = node.body if isinstance(node, ast.If) else [node]
             yield from (item for item in inner if isinstance(item, (ast.Import, ast.ImportFrom)))
 
+    def is_for_types(self, node: ast.stmt) -> bool:
+        """Whether it is an import for type checkers only."""
+        return node.col_offset > 0
+
     def type_variables(self) -> set[str]:
         """The names of the module's own type variables."""
         return {

@@ -29,7 +29,7 @@ from lume_airflow._work import Event, batch_to_end, cancel, failure, run_async, 
 from lume_airflow.hooks import LumeHook
 from lume_airflow.links import LINK_KEY, LumeRunLink
 from lume_airflow.triggers import LumeBatchTrigger, LumeRunTrigger
-from lume_async import LumeError
+from lume_async import JsonObject, LumeError
 
 __all__ = ["LumeDirectRunOperator", "LumeRunBatchOperator", "LumeRunOperator"]
 
@@ -63,7 +63,7 @@ class LumeOperator(BaseOperator):
         self,
         *,
         flow_version: str,
-        run_metadata: dict[str, Any] | None = None,
+        run_metadata: JsonObject | None = None,
         force_rerun: bool = False,
         layout: str | None = None,
         lume_conn_id: str = LumeHook.default_conn_name,

@@ -70,6 +70,17 @@ def number(value: Any, name: str, least: float, most: float = math.inf) -> float
     raise ValueError(f"{name} must be a finite number {bounds}, not {shown(value)}")
 
 
+def check_names(function: str, given: Iterable[str], known: Collection[str]) -> None:
+    """Raise `TypeError` for an argument that the function does not have; the message names a similar one."""
+    for name in given:
+        if name not in known:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, known, n=1)
+            meant = f": did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{meant}")
+
+
 def text(value: Any, name: str, error: Error = ValueError) -> str:
     """Check for a string that can be encoded."""
     if not isinstance(value, str):

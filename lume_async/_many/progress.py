@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing
 from functools import partial
 from time import monotonic
-from typing import Any
 
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
@@ -20,6 +19,7 @@ from lume_async._many.owned import owned
 from lume_async._many.summary import Summary
 from lume_async.models import Outcome
 
+Outcomes = Iterable[Outcome[object]] | AsyncIterable[Outcome[object]]
 WINDOW = 60.0
 """The period, in seconds, over which the rate is measured."""
 
@@ -73,9 +73,7 @@ class Progress:
         return "  ".join(parts)
 
 
-def progress(
-    outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]], *, total: int | None, every: Duration
-) -> Items[Progress]:
+def progress(outcomes: Outcomes, *, total: int | None, every: Duration) -> Items[Progress]:
     """Implement `lume_async.progress`; raises for bad arguments before the first step."""
     if total is not None:
         arguments.whole(total, "total", 0)
@@ -106,9 +104,7 @@ class _Camera:
         return Progress(self.summary.copy(), self._total, now - self._begun, rate, ended)
 
 
-def _snapshots(
-    outcomes: Iterable[Outcome[Any]] | AsyncIterable[Outcome[Any]], total: int | None, pause: float
-) -> AsyncGenerator[list[Progress], None]:
+def _snapshots(outcomes: Outcomes, total: int | None, pause: float) -> AsyncGenerator[list[Progress], None]:
     """Return an iteration of snapshots: at the start, every `pause` seconds, and at the end."""
     camera = _Camera(total)
 

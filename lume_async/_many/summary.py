@@ -76,7 +76,7 @@ class Summary:
     _slowest: list[tuple[float, str, str]] = field(factory=list, repr=False, eq=False)  # the source, too
 
     @classmethod
-    def of(cls, outcomes: Iterable[Outcome[Any]]) -> Self:
+    def of(cls, outcomes: Iterable[Outcome[object]]) -> Self:
         """Return the summary of all outcomes.
 
         Examples:
@@ -97,7 +97,7 @@ class Summary:
         """The longest runs, as (seconds, run ID), longest first."""
         return [(lasted, run_id) for lasted, run_id, _source in self._slowest]
 
-    def add(self, outcome: Outcome[Any]) -> None:
+    def add(self, outcome: Outcome[object]) -> None:
         """Count one more outcome.
 
         Examples:
@@ -108,7 +108,8 @@ class Summary:
         arguments.instance(outcome, "an outcome", Outcome, "an Outcome")
         self.outcomes += 1
         self.remembered += outcome.remembered
-        run, error = outcome.run, outcome.error
+        run: Any = outcome.run  # the `LumeRun` of either package
+        error = outcome.error
         asked = outcome.request.source_path if outcome.request else None
         if run is None:
             kind = type(error).__name__

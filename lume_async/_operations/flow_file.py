@@ -12,17 +12,17 @@ from anyio import to_thread
 from lume_async._base import arguments
 from lume_async._base.words import of_toml
 from lume_async.errors import InvalidRequestError
-from lume_async.models import plain_text
+from lume_async.models import JsonObject, plain_text
 
 _REF = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63}):([A-Za-z0-9][A-Za-z0-9_.-]{0,63})")
 _UNSENT = "no request was sent"
 
 _MOST = 20
-Choices = Mapping[str, str | Mapping[str, Any] | None]
+Choices = Mapping[str, str | JsonObject | None]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
-async def definition_of(flow: str | os.PathLike[str] | Mapping[str, Any]) -> dict[str, Any]:
+async def definition_of(flow: str | os.PathLike[str] | JsonObject) -> dict[str, Any]:
     """Return the JSON form of the flow. Raises `InvalidRequestError` if it is not valid."""
     if not isinstance(flow, Mapping | str | os.PathLike):
         kind = type(flow).__name__
@@ -95,10 +95,10 @@ def check_json(value: Any, place: str) -> None:
 
 
 def proposal_request(
-    flow_or_schema: str | Mapping[str, Any],
+    flow_or_schema: str | JsonObject,
     samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     flow: str | None,
-    source: Mapping[str, Any] | None,
+    source: JsonObject | None,
     choices: Choices | None,
     inline_lookups: bool,
     dry_run: bool,

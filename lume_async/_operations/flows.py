@@ -6,7 +6,6 @@ Each method imports its work on first use, as in `ManyRuns`.
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from attrs import evolve
 
@@ -15,7 +14,7 @@ from lume_async._base.batched import Items
 from lume_async._http.sender import Sender
 from lume_async._run.pages import items
 from lume_async.errors import InvalidRequestError, NotSupportedError
-from lume_async.models import plain_text
+from lume_async.models import JsonObject, plain_text
 
 _PAGE = 100
 _PATIENCE = 60.0
@@ -28,9 +27,7 @@ class Flows:
 
     _sender: Sender
 
-    async def register_flow(
-        self, flow: str | os.PathLike[str] | Mapping[str, Any]
-    ) -> "lume_async.FlowVersion":
+    async def register_flow(self, flow: str | os.PathLike[str] | JsonObject) -> "lume_async.FlowVersion":
         """Register a flow version. Idempotent; different content under the same name and version is refused.
 
         Args:
@@ -80,12 +77,12 @@ class Flows:
 
     async def propose(
         self,
-        flow_or_schema: str | Mapping[str, Any],
+        flow_or_schema: str | JsonObject,
         samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         *,
         flow: str | None = None,
-        source: Mapping[str, Any] | None = None,
-        choices: Mapping[str, str | Mapping[str, Any] | None] | None = None,
+        source: JsonObject | None = None,
+        choices: Mapping[str, str | JsonObject | None] | None = None,
         inline_lookups: bool = False,
         dry_run: bool = False,
         layout: str | None = None,

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, get_args
+from typing import get_args
 
 from attrs import evolve
 
@@ -15,7 +15,7 @@ from lume_async._base.duration import Duration, optional_seconds
 from lume_async._http.sender import Sender
 from lume_async._run.pages import filters_of, items
 from lume_async._run.transfer import SeedData
-from lume_async.models import RunRequest
+from lume_async.models import JsonObject, RunRequest
 
 _ENTRIES = 200
 """Entries of the audit per request."""
@@ -32,7 +32,7 @@ class Reports:
         self,
         flow_version: str,
         source_path: str,
-        run_metadata: dict[str, Any] | None = None,
+        run_metadata: JsonObject | None = None,
         *,
         seeds: SeedData | None = None,
         layout: str | None = None,

@@ -2,9 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Protocol, TypeAlias
 
 from lume_async._base import arguments
 from lume_async._base.threads import JobThread
@@ -14,7 +14,24 @@ OnProgress: TypeAlias = Callable[[int, int | None], object]
 """A plain function, called on the event loop with the bytes that were transferred and their total, or None."""
 
 
-SourceData: TypeAlias = str | os.PathLike[str] | bytes | Any
+class _Table(Protocol):
+    """A table of pandas, polars or pyarrow; a series has no columns."""
+
+    @property
+    def columns(self) -> object: ...
+
+    def __arrow_c_stream__(self, requested_schema: object = None, /) -> object: ...
+
+
+class _BinaryFile(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+_Pieces: TypeAlias = Iterable[bytes] | Iterable[Mapping[str, object]]
+_AsyncPieces: TypeAlias = AsyncIterable[bytes] | AsyncIterable[Mapping[str, object]]
+SourceData: TypeAlias = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | _BinaryFile | _Pieces | _AsyncPieces | _Table
+)
 """The path of a file; `bytes`; a binary file object; a plain or asynchronous iterable of bytes or of rows (dicts); or
 a table of pandas, polars or pyarrow."""
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 import orjson
 from attrs import field, frozen
@@ -14,10 +14,12 @@ from multidict import CIMultiDict
 
 from lume_async._base.clock import AT_WORK, SystemClock
 from lume_async._base.default_client import forget_client
-from lume_async._client import Client
+from lume_async._client import Client, ClientOptions
+from lume_async._http.settings import ApiKey
 from lume_async._http.transport import Body
 from lume_async._webhooks.signatures import check_secrets, signed, veiled_secrets
 from lume_async._wire.call import Receiver, Response
+from lume_async.models import Json
 
 
 @frozen
@@ -200,14 +202,19 @@ class FakeTransport:
 
 
 def fake_client(
-    answers: Answerer | Iterable[FakeAnswer | Exception], *, clock: FakeClock | None = None, **options: Any
+    answers: Answerer | Iterable[FakeAnswer | Exception],
+    *,
+    clock: FakeClock | None = None,
+    api_key: ApiKey | None = "test-key",
+    base_url: str = "http://lume.test",
+    **options: Unpack[ClientOptions],
 ) -> tuple[Client, FakeTransport]:
     """Return a real client over a fake transport and a fake clock, and the transport.
 
     Args:
         answers: a function from request to answer, or an iterable of answers.
         clock: the fake clock; default: a new one.
-        options: arguments of `Client`; the API key and the base URL have defaults here.
+        options: further arguments of `Client`.
 
     Examples:
         >>> client, transport = fake_client([FakeAnswer(200, run_json("run_1", "SUCCEEDED"))])
@@ -217,7 +224,8 @@ def fake_client(
     """
     time = FakeClock() if clock is None else clock
     transport = FakeTransport(answers, clock=time)
-    client = Client(**{"api_key": "test-key", "base_url": "http://lume.test", "proxy": False, **options})
+    options = {"proxy": False, **options}
+    client = Client(api_key, base_url=base_url, **options)
     client._sender = client._sender.over(transport, clock=time, rng=random.Random(0))  # noqa: S311
     return client, transport
 
@@ -271,7 +279,7 @@ def sign_webhook(
     return signed(body, [key], delivery_id, timestamp)
 
 
-def run_json(run_id: str, status: str, **fields: Any) -> dict[str, Any]:
+def run_json(run_id: str, status: str, **fields: Json) -> dict[str, Any]:
     """Return a run as JSON, with `fields` added or replaced.
 
     Examples:

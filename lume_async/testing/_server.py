@@ -13,6 +13,7 @@ import orjson
 from attrs import define, field, frozen
 
 from lume_async._base import arguments
+from lume_async.models import Json
 from lume_async.testing._chance import Chance
 from lume_async.testing._fakes import FakeAnswer, FakeRequest, run_json
 from lume_async.testing._habits import Habits
@@ -233,7 +234,7 @@ class SimulatedServer:
             self.runs, self._keys, self._by_source, self._feed = {}, {}, {}, []
             self.files.forget()
 
-    def add(self, flow_version: str = "flow:v1", source_path: str = "a.csv", **body: Any) -> SimulatedRun:
+    def add(self, flow_version: str = "flow:v1", source_path: str = "a.csv", **body: Json) -> SimulatedRun:
         """Start a run that somebody else submitted; call it in a simulation.
 
         Examples:
@@ -299,7 +300,7 @@ class SimulatedServer:
         """Return the run as JSON."""
         _, status = run.status_at(now)
         end, last = run.changes[-1]
-        rows = {"rows_read": 10, "rows_mapped": 9, "rows_rejected": 1, "reject_reasons": {"email: bad": 1}}
+        rows = dict[str, Any](rows_read=10, rows_mapped=9, rows_rejected=1, reject_reasons={"email: bad": 1})
         started = run.changes[1][0] if len(run.changes) > 1 else None
         return run_json(
             run.id,

@@ -4,6 +4,7 @@ import pickle
 import string
 from datetime import UTC, date, datetime
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
@@ -476,3 +477,11 @@ def test_an_outcome_raises_its_error() -> None:
 def test_a_request_refuses_a_key_or_a_webhook_that_can_never_be_valid(field: str, bad: Any) -> None:
     with pytest.raises(InvalidRequestError, match=field):
         RunRequest("f:v1", "s.csv", **{field: bad})
+
+
+def test_metadata_may_be_any_mapping() -> None:
+    """As its type says; a dict is taken as it is."""
+    own = {"team": "sales"}
+    assert RunRequest("f", "s", own).run_metadata is own
+    assert RunRequest("f", "s", MappingProxyType(own)).run_metadata == own
+    assert type(RunRequest("f", "s", MappingProxyType(own)).run_metadata) is dict

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
 from functools import partial
 from operator import methodcaller
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
@@ -19,6 +19,11 @@ from lume_async._wire.call import Call
 from lume_async._wire.endpoints import Page
 from lume_async._wire.row_endpoints import Part, Row, arrow_rows, rows
 from lume_async.errors import InvalidRequestError, MissingLibraryError, NotSupportedError
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
 
 PAGE, ARROW_PAGE = 1000, 100_000
 """Rows per request, as JSON and as Arrow."""
@@ -71,7 +76,7 @@ class Rows(Items[dict[str, Any]]):
     async def aclose(self) -> None:
         await self._rows.aclose()
 
-    async def to_arrow(self) -> Any:
+    async def to_arrow(self) -> "pyarrow.Table":
         """Return all rows as a `pyarrow.Table`.
 
         If the server sends Arrow, each column has the type of the output: the flow's type, or the source's for
@@ -88,7 +93,7 @@ class Rows(Items[dict[str, Any]]):
             tables = [table async for table in found]
         return await to_thread.run_sync(pyarrow.concat_tables, tables, abandon_on_cancel=True)
 
-    def to_arrow_batches(self) -> Items[Any]:
+    def to_arrow_batches(self) -> Items["pyarrow.RecordBatch"]:
         """Return all rows as `pyarrow.RecordBatch`es with one schema, as in `to_arrow`; about 8 MB of them in memory.
 
         If the server sends JSON only, all rows are in memory before the first batch.
@@ -102,7 +107,7 @@ class Rows(Items[dict[str, Any]]):
         """
         return Chunked(self._batches(), f"batches of {self!r}")
 
-    async def to_polars(self) -> Any:
+    async def to_polars(self) -> "polars.DataFrame":
         """Return all rows as a `polars.DataFrame`. Even if empty, it has the columns, provided pyarrow is installed.
 
         Raises:
@@ -111,10 +116,11 @@ class Rows(Items[dict[str, Any]]):
         Examples:
             >>> frame = await run.rejects().to_polars()
         """
-        polars = await _library("polars")
-        return await self._to_frame(polars, frames.to_polars, lambda table: polars.from_arrow(table))
+        library = await _library("polars")
+        frame: polars.DataFrame = await self._to_frame(library, frames.to_polars, library.from_arrow)
+        return frame
 
-    async def to_pandas(self) -> Any:
+    async def to_pandas(self) -> "pandas.DataFrame":
         """Return all rows as a `pandas.DataFrame`. Even if empty, it has the columns, provided pyarrow is installed.
 
         Raises:

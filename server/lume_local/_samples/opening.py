@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from lume_async.errors import ConfigurationError
+from lume_async.models import JsonObject
 from lume_local._shared.failing import require
 
 _SECONDS = 120.0
@@ -81,18 +82,16 @@ class ReadSample(Protocol):
     """Rows of a file, on which columns are tried. Raises `ConfigurationError` if the flow can't be run."""
 
     def judge(
-        self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
+        self, source: JsonObject, columns: Mapping[str, tuple[str, JsonObject]]
     ) -> dict[str, JudgedColumn]: ...
 
 
 class OpenSample(ReadSample, Protocol):
     """An open file. Its methods raise `ConfigurationError` if it can't be read, or the flow can't be run."""
 
-    def rows(
-        self, source: Mapping[str, Any], *, most: int = 10_000, members: Sequence[str] = ()
-    ) -> SampleRows: ...
+    def rows(self, source: JsonObject, *, most: int = 10_000, members: Sequence[str] = ()) -> SampleRows: ...
 
-    def members(self, source: Mapping[str, Any], *, most: int = 10_000) -> list[str]: ...
+    def members(self, source: JsonObject, *, most: int = 10_000) -> list[str]: ...
 
 
 class Opening(Protocol):
@@ -109,9 +108,7 @@ class SampleFile:
     def __init__(self, process: "subprocess.Popen[str]", path: str) -> None:
         self._process, self._path = process, path
 
-    def rows(
-        self, source: Mapping[str, Any], *, most: int = 10_000, members: Sequence[str] = ()
-    ) -> SampleRows:
+    def rows(self, source: JsonObject, *, most: int = 10_000, members: Sequence[str] = ()) -> SampleRows:
         """Return rows from all over the first 100,000.
 
         Args:
@@ -126,7 +123,7 @@ class SampleFile:
             require("openpyxl", "excel", "reading an Excel workbook")
         return SampleRows(**self._ask(do="rows", source=source, most=most, members=list(members)))
 
-    def members(self, source: Mapping[str, Any], *, most: int = 10_000) -> list[str]:
+    def members(self, source: JsonObject, *, most: int = 10_000) -> list[str]:
         """Return the members of the first records that a flow can read, as it names them, for JSON, NDJSON and XML.
 
         Raises:
@@ -136,7 +133,7 @@ class SampleFile:
         return names
 
     def judge(
-        self, source: Mapping[str, Any], columns: Mapping[str, tuple[str, Mapping[str, Any]]]
+        self, source: JsonObject, columns: Mapping[str, tuple[str, JsonObject]]
     ) -> dict[str, JudgedColumn]:
         """Try columns of a flow on all of the rows that `rows` has read last.
 

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from lume_async._base.owned import Owned
 from lume_local._http.console import Console
@@ -62,7 +62,7 @@ class Server:
     def __repr__(self) -> str:
         return f"<lume_local.Server {self.base_url}>"
 
-    def client(self, **options: Any) -> "lume_async.Client":
+    def client(self, **options: "Unpack[lume_async.ClientOptions]") -> "lume_async.Client":
         """Return a `lume_async.Client` for this server; `options` are the client's own. Close it."""
         from lume_async import Client
 
@@ -101,7 +101,7 @@ class ThreadedServer:
     def __repr__(self) -> str:
         return f"<lume_local.ThreadedServer {self.base_url}>"
 
-    def client(self, **options: Any) -> "lume_sync.Client":
+    def client(self, **options: "Unpack[lume_sync.ClientOptions]") -> "lume_sync.Client":
         """Return a `lume_sync.Client` for this server; `options` are the client's own. Close it."""
         from lume_sync import Client
 

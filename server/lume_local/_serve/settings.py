@@ -244,8 +244,7 @@ class ServerSettings:
 
         Raises `ConfigurationError`; `TypeError` for an option that does not exist.
         """
-        if unknown := options.keys() - ServerOptions.__annotations__.keys():
-            raise TypeError(f"serve() got an unexpected keyword argument {min(unknown)!r}")
+        arguments.check_names("serve", options, ServerOptions.__annotations__)
         given: dict[str, Any] = {**options, **named}
         keys, folder = _optional_path(given.pop("keys", None), "keys"), _optional_path(flows, "flows")
         archive, state, work = (

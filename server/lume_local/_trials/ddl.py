@@ -1,8 +1,8 @@
 """The SQL of the table for a flow's rows."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
+from lume_async.models import JsonObject
 from lume_local._flow.databases import REJECTS_REQUIRED, REJECTS_TABLE, TableTarget
 from lume_local._flow.definition import read_definition
 from lume_local._worker.databases.columns import PostgresTypes, SqliteTypes, Types, parts_of_table
@@ -10,7 +10,7 @@ from lume_local._worker.databases.columns import PostgresTypes, SqliteTypes, Typ
 _TYPES: dict[str, Types] = {"postgresql": PostgresTypes(), "sqlite": SqliteTypes()}
 
 
-def table_ddl(definition: Mapping[str, Any], database: Literal["postgresql", "sqlite"]) -> str:
+def table_ddl(definition: JsonObject, database: Literal["postgresql", "sqlite"]) -> str:
     """Return the `CREATE TABLE` statement for a flow's mapped rows, as `create = true` in its target executes it.
 
     A flow whose mapped rows go to a file gets a table of its own name. The statement for a table of its rejects

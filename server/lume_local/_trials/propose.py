@@ -21,6 +21,7 @@ from attrs import evolve
 from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
 from lume_async.errors import ConfigurationError
+from lume_async.models import JsonObject
 from lume_local._flow.definition import NAME, Flow, read_definition, read_toml
 from lume_local._flow.fields import FlowError
 from lume_local._mapping.proposal import ProposedFlow
@@ -43,12 +44,12 @@ Place = str | PathLike[str]
 
 
 async def propose(
-    target: Place | Mapping[str, Any],
+    target: Place | JsonObject,
     samples: Place | Sequence[Place],
     *,
     flow: str | None = None,
     version: str | None = None,
-    source: Mapping[str, Any] | None = None,
+    source: JsonObject | None = None,
     references: str | None = None,
     suggest: Place | None = None,
     encoding: str | None = None,
@@ -110,7 +111,7 @@ async def propose(
         raise ConfigurationError(f"no worker process can read the samples: {error}") from None
 
 
-def _sample(path: Place, source: Mapping[str, Any] | None) -> dict[str, Any]:
+def _sample(path: Place, source: JsonObject | None) -> dict[str, Any]:
     file = Path(path)
     if not file.is_file():
         raise ConfigurationError(f"{file} is not a file: a sample is one")
@@ -119,7 +120,7 @@ def _sample(path: Place, source: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _target(
-    given: Place | Mapping[str, Any], flow: str | None, version: str | None, references: str
+    given: Place | JsonObject, flow: str | None, version: str | None, references: str
 ) -> MappingTarget:
     """Return the target of a mapping: a flow, a JSON Schema, a dbt model, or a table."""
     from lume_local._mapping.target import of_dbt, of_flow, of_schema

@@ -11,6 +11,7 @@ import click
 
 from lume_async import ConfigurationError, NotSupportedError
 from lume_async._base.words import counted
+from lume_async.models import JsonObject
 from lume_cli._options import GlobalOptions, Utf8, file_options
 from lume_cli._output.errors import in_options
 from lume_cli._output.text import as_json as as_json_text
@@ -130,7 +131,7 @@ async def _proposal(
     Raises:
         click.ClickException: there is none.
     """
-    wanted: str | dict[str, object] = target
+    wanted: str | JsonObject = target
     pinned = list[str]()
     if _is_ref(target):
         async with session.client() as client:
