@@ -106,7 +106,8 @@ class LumeRun(RunState):
 
         Raises:
             RunNotFoundError: the server knows no such run.
-            ApiError: see the tree in `lume_async.errors`; a server that can't cancel answers 404 or 405.
+            NotSupportedError: the server can't cancel runs.
+            ApiError: see the tree in `lume_async.errors`.
 
         Examples:
             >>> await run.cancel()

@@ -138,7 +138,8 @@ def timeout_error(run: Any, unfinished: Unfinished, limit: str) -> RunTimeoutErr
             f"has not ended (status: {status}), and the server asked us not to poll for {quiet:.0f} s, "
             "which is past the deadline"
         )
-    return RunTimeoutError(f"run {run.id} {what}; it keeps running: wait again or cancel it{error}", run=run)
+    instead = "wait again or cancel it" if run._connected.can("cancel") else "wait again"
+    return RunTimeoutError(f"run {run.id} {what}; it keeps running: {instead}{error}", run=run)
 
 
 class RunWatch(Items[Snapshot], Generic[Snapshot]):

@@ -105,7 +105,7 @@ async def _ended(old: RunState, refresh: Callable[[], Awaitable[None]]) -> str:
     if not old.is_terminal:
         await refresh()
     if not old.is_terminal:
-        raise InvalidRequestError(f"run {old.id} is {old.status}: wait for it, or cancel it")
+        raise InvalidRequestError(f"run {old.id} is {old.status}: wait for it")
     if old.flow_version is None or old.source_path is None:
         raise InvalidRequestError(f"the server does not report the flow version and source of run {old.id}")
     return old.flow_version

@@ -197,6 +197,7 @@ def cancel(run_id: str) -> Call[RunRecord]:
         path=f"/v1/runs/{check_run_id(run_id)}/cancel",
         decode=_run,
         run_id=run_id,
+        optional=True,
     )
 
 

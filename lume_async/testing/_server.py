@@ -444,8 +444,10 @@ class SimulatedServer:
         run = self.runs.get(run_id)
         if run is None:
             return self._problem(404, "run-not-found")
-        if run.changes[-1][0] > now or run.changes[-1][1] not in WITH_OUTPUT:
-            return self._problem(409, "no-output")
+        if run.changes[-1][0] > now:
+            return self._problem(409, "run-not-ended")
+        if run.changes[-1][1] not in WITH_OUTPUT:
+            return self._problem(404, "no-output")
         return self._of_files(answer(run_id, run.source_path, part))
 
     def _of_files(self, answer: FakeAnswer) -> FakeAnswer:

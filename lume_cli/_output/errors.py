@@ -135,11 +135,11 @@ def hint(error: BaseException) -> str | None:
         case RunTimeoutError(run=run) if run is not None:
             return f"wait again with `lume wait {run.id}`"
         case RunNotFoundError():
-            return "`lume list` shows the runs; a short id needs at least its first 8 characters"
+            return "a short id needs at least its first 8 characters; `lume list` shows the runs, if the server does"
         case RunFailedError(run=run) if run is not None:
             return f"`lume show {run.id}`"
         case InvalidRequestError() if "outside of the folders" in str(error) or "a '..' part" in str(error):
-            return "if the file is on this machine, `lume run --upload` sends it to the server"
+            return "if the file is on this machine, `lume run --upload` sends it to a server that takes files"
         case InvalidRequestError() if "a version never changes" in str(error):
             return "`lume flow diff FILE` shows what differs"
         case RateLimitError(retry_after=float(seconds)):

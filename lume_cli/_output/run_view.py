@@ -99,8 +99,13 @@ def counts(run: LumeRun) -> tuple[str, str]:
     """Return the rows that were read and rejected, where known."""
     metrics, stages = run.metadata.metrics, run.metadata.stages
     read = metrics.rows_read or max((stage.rows or 0 for stage in stages), default=0)
-    known = run.has_output or metrics.rows_read > 0
+    known = is_counted(run)
     return f"{read:,}" if read or known else "", f"{metrics.rows_rejected:,}" if known else ""
+
+
+def is_counted(run: LumeRun) -> bool:
+    """Return whether the server has counted rows: some never do, and a run that failed early has none."""
+    return bool(run.metadata.get("metrics")) and (run.has_output or run.metadata.metrics.rows_read > 0)
 
 
 def elapsed(run: LumeRun, now: datetime) -> float:
@@ -127,6 +132,8 @@ def ending(run: LumeRun) -> str:
     """Return how a finished run ended, in one sentence."""
     metrics = run.metadata.metrics
     lasted = f" in {took(run)}" if took(run) else ""
+    if run.has_output and not is_counted(run):
+        return f"run {short(run.id)} {run.status}{lasted}"
     if run.has_output:
         rows = counted(metrics.rows_read, "row")
         return (
@@ -186,7 +193,7 @@ def page(run: LumeRun) -> list[tuple[str, str]]:
         ("metadata", as_json(run.run_metadata) if run.run_metadata else ""),
     ]
     lines += [("stage", _stage(stage)) for stage in run.metadata.stages]
-    if run.has_output or metrics.rows_read:
+    if is_counted(run):
         text = (
             f"{metrics.rows_read:,} read, {metrics.rows_mapped:,} mapped, {metrics.rows_rejected:,} rejected"
             f"{filtered(metrics.rows_filtered)}"

@@ -140,7 +140,7 @@ async def fetch_finished(client: Client, run_id: str) -> LumeRun:
     old = await client.run_status(whole)
     if not old.is_terminal:
         raise click.UsageError(
-            f"run {short(old.id)} is {old.status}: wait for it, or cancel it with `lume cancel {short(old.id)}`"
+            f"run {short(old.id)} is {old.status}: wait for it with `lume wait {short(old.id)}`"
         )
     if old.flow_version is None or old.source_path is None:
         raise click.UsageError(

@@ -115,4 +115,4 @@ def _from_stdin(session: CommandSession) -> Iterator[str]:
             try:
                 yield check_run_id(text)
             except InvalidRequestError as error:
-                raise click.UsageError(f"stdin:{number}: {error} (`lume list -o ids` prints ids)") from None
+                raise click.UsageError(f"stdin:{number}: {error} (-o ids prints ids)") from None

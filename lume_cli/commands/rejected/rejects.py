@@ -45,11 +45,14 @@ def command(
         (whole,) = await whole_ids(client, [run])
         found = await client.run_status(whole)
         rejected, reasons = found.metadata.metrics, None
-        if found.is_terminal and not rejected.rows_rejected:
+        is_counted = bool(found.metadata.get("metrics"))  # else only its rejects show what was rejected
+        if found.is_terminal and is_counted and not rejected.rows_rejected:
             session.say.note(f"run {short(found.id)} ({found.status}) has no rejected rows")
-        elif found.is_terminal and not found.has_output:
+        elif found.is_terminal and is_counted and not found.has_output:
             raise click.ClickException(why_no_rows(found))
-        elif reason is not None and not (reasons := containing(rejected.reject_reasons, reason)):
+        elif reason is not None and not (
+            reasons := containing(rejected.reject_reasons, reason) if is_counted else [reason]
+        ):
             known = "; ".join(rejected.reject_reasons)
             session.say.warn(f"no row was rejected for a reason that contains {reason!r}: {known}")
         else:

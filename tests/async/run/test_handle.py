@@ -11,13 +11,17 @@ import pytest
 
 import lume_async
 from lume_async import (
+    ApiError,
     Backoff,
     ConfigurationError,
+    InvalidRequestError,
     LumeRun,
+    NotSupportedError,
     ResponseDecodeError,
     Retry,
     RunFailedError,
     RunMetadata,
+    RunNotFoundError,
     RunStatus,
     RunTimeoutError,
     ServerError,
@@ -235,6 +239,54 @@ async def test_cancel_asks_and_shows_what_the_server_says(status: int, then: str
     assert [(request.method, request.path) for request in transport.requests] == [
         ("POST", "/v1/runs/run_1/cancel")
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "expected"),
+    [
+        (404, None, NotSupportedError),  # a router that knows no such path, of the server or of a gateway
+        (404, "not-found", NotSupportedError),
+        (405, None, NotSupportedError),
+        (405, "method-not-allowed", NotSupportedError),
+        (501, None, NotSupportedError),
+        (404, "run-not-found", RunNotFoundError),
+        (409, "run-in-progress", InvalidRequestError),
+        (502, None, ServerError),
+        (503, "unavailable", ServerError),
+    ],
+)
+async def test_a_server_that_cannot_cancel_is_not_an_unknown_run(
+    status: int, kind: str | None, expected: type[ApiError]
+) -> None:
+    body = b"<html>" if kind is None else {"type": f"urn:lume:problem:{kind}", "detail": "no"}
+    run, transport, _ = handle_on(FakeAnswer(status, body))
+
+    with pytest.raises(ApiError) as caught:
+        await run.cancel()
+
+    assert type(caught.value) is expected
+    assert len(transport.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("offered", "advice"),
+    [
+        ({}, "it keeps running: wait again"),
+        ({"Lume-Capabilities": "wait"}, "it keeps running: wait again"),
+        ({"Lume-Capabilities": "wait, cancel"}, "it keeps running: wait again or cancel it"),
+    ],
+)
+async def test_a_timeout_advises_what_the_server_offers(offered: dict[str, str], advice: str) -> None:
+    run, _, _ = handle_on(FakeAnswer(200, run_json("run_1", "TRANSFORMING"), offered))
+
+    with pytest.raises(RunTimeoutError) as waited:
+        await run.wait(timeout=0)
+    with pytest.raises(RunTimeoutError) as watched:
+        async for _ in run.watch(timeout=0):
+            pass
+
+    assert str(waited.value).endswith(advice)
+    assert str(watched.value).endswith(advice)
 
 
 @pytest.mark.parametrize("ended", TERMINAL)

@@ -67,7 +67,7 @@ def test_a_run_whose_source_is_being_processed(shell: Shell, client: Client, slo
 def test_a_run_that_is_active_is_left_alone(shell: Shell, slow_run: LumeRun) -> None:
     done = shell.lume("rerun", slow_run.id)
     assert (done.code, done.out) == (2, "")
-    assert f"lume cancel {short(slow_run.id)}" in done.err
+    assert f"lume wait {short(slow_run.id)}" in done.err
 
 
 def test_a_file_outside_of_the_roots_is_uploaded(shell: Shell, tmp_path: Path) -> None:
