@@ -54,6 +54,7 @@ class Rows(Items[dict[str, Any]]):
 
         Raises:
             MissingLibraryError: pyarrow is not installed (extra `arrow`).
+            ResponseDecodeError: the pages have different columns, or values that no table takes.
 
         Examples:
             >>> table = run.mapped().to_arrow()
@@ -67,6 +68,7 @@ class Rows(Items[dict[str, Any]]):
 
         Raises:
             MissingLibraryError: pyarrow is not installed (extra `arrow`); raised by the first step.
+            ResponseDecodeError: a batch has other columns than the first; the message says which, and how they differ.
 
         Examples:
             >>> for batch in run.mapped().to_arrow_batches():

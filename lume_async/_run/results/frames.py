@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from lume_async._base.extras import pip_install
-from lume_async.errors import MissingLibraryError
+from lume_async.errors import MissingLibraryError, ResponseDecodeError
 
 _LONG = 2**63
 _DIGITS = 38
@@ -27,6 +27,22 @@ def library(name: str) -> Any:
 def to_arrow(pyarrow: Any, rows: list[dict[str, Any]]) -> Any:
     """Return a `pyarrow.Table`."""
     return pyarrow.table(columns(rows))
+
+
+def check_schema(first: Any, later: Any, batch: int) -> None:
+    """Raise `ResponseDecodeError` if a later batch, given by its number, has other columns than the first one."""
+    if later.equals(first):
+        return
+    before, now = (
+        {field.name: f"{field.type}{'' if field.nullable else ' not null'}" for field in schema}
+        for schema in (first, later)
+    )
+    name = next((name for name in (*before, *now) if before.get(name) != now.get(name)), None)
+    what = "the columns are in another order than before"
+    if name is not None:
+        old, new = (columns.get(name, "missing") for columns in (before, now))
+        what = f"column {name!r:.60} is {new}, in the batches before it was {old}"
+    raise ResponseDecodeError(f"batch {batch:,} of the rows: {what}", retryable=False)
 
 
 def to_polars(polars: Any, rows: list[dict[str, Any]]) -> Any:

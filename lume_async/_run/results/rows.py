@@ -18,7 +18,12 @@ from lume_async._run.results import frames
 from lume_async._wire.call import Call
 from lume_async._wire.endpoints import Page
 from lume_async._wire.row_endpoints import Part, Row, arrow_rows, rows
-from lume_async.errors import InvalidRequestError, MissingLibraryError, NotSupportedError
+from lume_async.errors import (
+    InvalidRequestError,
+    MissingLibraryError,
+    NotSupportedError,
+    ResponseDecodeError,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -84,6 +89,7 @@ class Rows(Items[dict[str, Any]]):
 
         Raises:
             MissingLibraryError: pyarrow is not installed (extra `arrow`).
+            ResponseDecodeError: the pages have different columns, or values that no table takes.
 
         Examples:
             >>> table = await run.mapped().to_arrow()
@@ -100,6 +106,7 @@ class Rows(Items[dict[str, Any]]):
 
         Raises:
             MissingLibraryError: pyarrow is not installed (extra `arrow`); raised by the first step.
+            ResponseDecodeError: a batch has other columns than the first; the message says which, and how they differ.
 
         Examples:
             >>> async for batch in run.mapped().to_arrow_batches():
@@ -161,17 +168,19 @@ class Rows(Items[dict[str, Any]]):
 
     async def _tables(self, pyarrow: Any) -> AsyncGenerator[Any, None]:
         """Yield tables of one schema: each page, or all rows at once if the server sends JSON only."""
-        is_first = True
+        first, batches = None, 0
         try:
             call = partial(arrow_rows, self._run_id, self._part, pyarrow)
             async with aclosing(self._pages(call, ARROW_PAGE)) as found:
                 async for table in found:
-                    is_first = False
+                    first = table.schema if first is None else first
+                    frames.check_schema(first, table.schema, batches + 1)
+                    batches += len(table.to_batches())
                     yield table
             return
         except (NotSupportedError, InvalidRequestError) as error:
             # A server that knows no Arrow may also refuse such a large page. JSON will show a real error, too.
-            if not is_first or not (isinstance(error, NotSupportedError) or error.status_code == 400):
+            if first is not None or not (isinstance(error, NotSupportedError) or error.status_code == 400):
                 raise
         yield await self._to_table(pyarrow, frames.to_arrow)
 
@@ -199,7 +208,11 @@ class Rows(Items[dict[str, Any]]):
         """Return all rows as a table of that library, from JSON; the slow conversion runs in a thread."""
         async with aclosing(self._fetch()) as found:
             rows = [row async for page in found for row in page]
-        return await to_thread.run_sync(frame, library, rows, abandon_on_cancel=True)
+        try:
+            return await to_thread.run_sync(frame, library, rows, abandon_on_cancel=True)
+        except Exception as error:  # each library has errors of its own
+            reason = f"{type(error).__name__}: {error}"
+        raise ResponseDecodeError(f"the rows can't become a table: {reason}", retryable=False)
 
 
 async def _library(name: str) -> Any:

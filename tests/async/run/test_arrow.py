@@ -34,11 +34,7 @@ def table(first: int, end: int) -> Any:
 
 
 def page(first: int, end: int, cursor: str | None = None) -> FakeAnswer:
-    sink = pyarrow.BufferOutputStream()
-    with pyarrow.ipc.new_stream(sink, SCHEMA) as writer:
-        writer.write_table(table(first, end), max_chunksize=3)
-    more = {} if cursor is None else {"Lume-Next-Cursor": cursor}
-    return FakeAnswer(200, sink.getvalue().to_pybytes(), {"Content-Type": ARROW, **more})
+    return as_page(table(first, end), cursor)
 
 
 def query(request: FakeRequest) -> dict[str, str]:
@@ -104,6 +100,73 @@ async def test_no_rows_without_arrow_have_no_columns(monkeypatch: pytest.MonkeyP
 async def test_a_server_that_sends_more_than_was_requested() -> None:
     client, _ = fake_client([page(0, 9)])
     assert await client.attach("run_1").mapped(limit=4).to_arrow() == table(0, 4)
+
+
+def as_page(rows: Any, cursor: str | None = None) -> FakeAnswer:
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows, max_chunksize=3)
+    more = {} if cursor is None else {"Lume-Next-Cursor": cursor}
+    return FakeAnswer(200, sink.getvalue().to_pybytes(), {"Content-Type": ARROW, **more})
+
+
+NOT_NULL = pyarrow.schema([pyarrow.field("n", pyarrow.int64(), nullable=False), SCHEMA.field("text")])
+CHANGES = {
+    "column 'n' is string, in the batches before it was int64": {"n": ["8"], "text": ["row 8"]},
+    "column 'n' is null, in the batches before it was int64": {"n": [None], "text": ["row 8"]},
+    "column 'n' is missing, in the batches before it was int64": {"text": ["row 8"]},
+    "column 'more' is int64, in the batches before it was missing": {"n": [8], "text": ["a"], "more": [1]},
+    "the columns are in another order than before": {"text": ["row 8"], "n": [8]},
+    "column 'n' is int64 not null, in the batches before it was int64": table(8, 9).cast(NOT_NULL),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_change_of_the_schema_is_an_error_that_says_where(change: str) -> None:
+    def answer(request: FakeRequest) -> FakeAnswer:
+        pages = {None: page(0, 7, "1"), "1": page(7, 8, "2"), "2": as_page(pyarrow.table(CHANGES[change]))}
+        return pages[query(request).get("cursor")]
+
+    found = fake_client(answer)[0].attach("run_1").mapped()
+    batches = []
+
+    with pytest.raises(ResponseDecodeError) as caught:
+        async for batch in found.to_arrow_batches():
+            batches.append(batch)
+    with pytest.raises(ResponseDecodeError) as whole:
+        await found.to_arrow()
+
+    assert str(caught.value) == str(whole.value) == f"batch 5 of the rows: {change}"
+    assert not caught.value.retryable
+    assert sum(batch.num_rows for batch in batches) == 8
+
+
+async def test_other_metadata_is_no_other_schema() -> None:
+    noted = table(7, 9).replace_schema_metadata({"by": "someone"})
+    client, _ = fake_client([page(0, 7, "1"), as_page(noted)])
+    assert await client.attach("run_1").mapped().to_arrow() == table(0, 9)
+
+
+@pytest.mark.parametrize("method", ["to_arrow", "to_polars", "to_pandas"])
+async def test_rows_that_no_table_takes_are_our_error(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(library: Any, rows: Any) -> Any:
+        return pyarrow.array([1, "a"])  # the library's own error
+
+    monkeypatch.setattr(frames, method, refusing)
+    client, _ = fake_client(lambda _request: FakeAnswer(200, {"items": [{"a": 1}], "next_cursor": None}))
+
+    with pytest.raises(
+        ResponseDecodeError, match=r"the rows can't become a table: ArrowInvalid: .*'a'"
+    ) as caught:
+        await getattr(client.attach("run_1").mapped(), method)()
+    assert caught.value.__context__ is None
+
+
+async def test_a_text_that_arrow_does_not_take_is_our_error() -> None:
+    body = b'{"items": [{"a": "\\ud800"}], "next_cursor": null}'
+    client, _ = fake_client(lambda _request: FakeAnswer(200, body))
+    with pytest.raises(ResponseDecodeError):
+        await client.attach("run_1").mapped().to_arrow()
 
 
 async def test_what_is_asked_for() -> None:
