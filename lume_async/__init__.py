@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from lume_async.errors import LumeError as LumeError
     from lume_async.errors import MissingLibraryError as MissingLibraryError
     from lume_async.errors import NotSupportedError as NotSupportedError
+    from lume_async.errors import PermissionDeniedError as PermissionDeniedError
     from lume_async.errors import RateLimitError as RateLimitError
     from lume_async.errors import ResponseDecodeError as ResponseDecodeError
     from lume_async.errors import RunError as RunError

@@ -38,8 +38,8 @@ NAMES = {
     "lume_async.errors": (
         "ApiConnectionError ApiError ApiTimeoutError AuthenticationError ClientClosedError "
         "ConfigurationError DuplicateRunError InvalidRequestError JournalError LumeError MissingLibraryError "
-        "NotSupportedError RateLimitError ResponseDecodeError RunError RunFailedError RunNotFoundError "
-        "RunTimeoutError ServerError SubmissionUnknownError WebhookSignatureError "
+        "NotSupportedError PermissionDeniedError RateLimitError ResponseDecodeError RunError RunFailedError "
+        "RunNotFoundError RunTimeoutError ServerError SubmissionUnknownError WebhookSignatureError "
     ),
     "lume_async.models": (
         "ColumnMetrics FileMetrics Json JsonObject LayoutMetrics Metrics Outcome RunEvent RunInfo "

@@ -5,7 +5,8 @@
     ├── ApiError                     a request failed
     │   ├── ApiConnectionError       no response: refused, reset, DNS, TLS, a body cut off
     │   │   └── ApiTimeoutError      no response in time (also a TimeoutError)
-    │   ├── AuthenticationError      401, 403
+    │   ├── AuthenticationError      401: the API key is missing or unknown
+    │   │   └── PermissionDeniedError 403: the key may not do this
     │   ├── InvalidRequestError      400, 404, 409, 413, 422
     │   │   ├── DuplicateRunError    409: a run already holds this source
     │   │   └── RunNotFoundError     404 on a run
@@ -43,6 +44,7 @@ __all__ = [
     "LumeError",
     "MissingLibraryError",
     "NotSupportedError",
+    "PermissionDeniedError",
     "RateLimitError",
     "ResponseDecodeError",
     "RunError",
@@ -184,7 +186,12 @@ class ApiTimeoutError(ApiConnectionError, TimeoutError):
 
 @public
 class AuthenticationError(ApiError):
-    """401 or 403: the API key is missing, unknown or lacks the permission."""
+    """401: the API key is missing or unknown."""
+
+
+@public
+class PermissionDeniedError(AuthenticationError):
+    """403: the API key is known and lacks the permission, or a gateway refused the request; the message says why."""
 
 
 @public

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from lume_async import OnProgress as OnProgress
     from lume_async import Outcome as Outcome
     from lume_async import Part as Part
+    from lume_async import PermissionDeniedError as PermissionDeniedError
     from lume_async import PollInterval as PollInterval
     from lume_async import Progress as Progress
     from lume_async import Proposal as Proposal

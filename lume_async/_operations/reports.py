@@ -175,7 +175,7 @@ class Reports:
 
         Raises:
             ValueError: an argument is not valid; no request was sent.
-            AuthenticationError: raised by the iteration: the key doesn't have the role.
+            PermissionDeniedError: raised by the iteration: the key doesn't have the role.
             NotSupportedError: raised by the iteration: the server keeps no audit.
 
         Examples:

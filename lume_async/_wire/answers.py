@@ -29,6 +29,7 @@ from lume_async.errors import (
     DuplicateRunError,
     InvalidRequestError,
     NotSupportedError,
+    PermissionDeniedError,
     RateLimitError,
     ResponseDecodeError,
     RunNotFoundError,
@@ -276,7 +277,7 @@ _NO_OPERATION = {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_ACCEPTABLE, HTTPS
 _BY_STATUS: dict[int, type[ApiError]] = {
     400: InvalidRequestError,
     401: AuthenticationError,
-    403: AuthenticationError,
+    403: PermissionDeniedError,
     404: InvalidRequestError,
     409: InvalidRequestError,
     413: InvalidRequestError,

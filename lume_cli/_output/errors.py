@@ -11,6 +11,7 @@ from lume_async import (
     DuplicateRunError,
     InvalidRequestError,
     LumeError,
+    PermissionDeniedError,
     RateLimitError,
     ResponseDecodeError,
     RunError,
@@ -115,6 +116,8 @@ def hint(error: BaseException) -> str | None:
     match error:
         case StoppedError():
             return error.hint
+        case PermissionDeniedError():
+            return "use a key that may do this; `lume doctor` shows where the present one is from"
         case AuthenticationError():
             return "check LUME_API_KEY or the profile's api_key; `lume doctor` shows details"
         case OutputError(run=run) if run is not None:

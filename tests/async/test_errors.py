@@ -19,6 +19,7 @@ from lume_async.errors import (
     LumeError,
     MissingLibraryError,
     NotSupportedError,
+    PermissionDeniedError,
     RateLimitError,
     ResponseDecodeError,
     RunError,
@@ -53,6 +54,7 @@ EXAMPLES = [
     ApiConnectionError("reset", reached=False, **DETAILS),
     ApiTimeoutError("slow", reached=False, **DETAILS),
     AuthenticationError("who", **DETAILS),
+    PermissionDeniedError("not you", **DETAILS),
     InvalidRequestError("what", **DETAILS),
     DuplicateRunError("again", run_id="run_1", source_changed=True, **DETAILS),
     RunNotFoundError("where", **DETAILS),
@@ -146,6 +148,7 @@ def test_an_error_without_arguments_has_a_name() -> None:
     [
         (ApiError, False),
         (AuthenticationError, False),
+        (PermissionDeniedError, False),
         (InvalidRequestError, False),
         (DuplicateRunError, False),
         (RunNotFoundError, False),

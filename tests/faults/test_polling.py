@@ -17,6 +17,7 @@ from lume_async import (
     AuthenticationError,
     InvalidRequestError,
     LumeRun,
+    PermissionDeniedError,
     RateLimitError,
     ResponseDecodeError,
     RunFailedError,
@@ -165,7 +166,7 @@ async def test_a_stalled_answer_ends_with_its_attempt_not_with_the_wait() -> Non
     [
         (400, InvalidRequestError),
         (401, AuthenticationError),
-        (403, AuthenticationError),
+        (403, PermissionDeniedError),
         (404, RunNotFoundError),
         (410, ApiError),
         (422, InvalidRequestError),

@@ -9,6 +9,7 @@ from lume_async import (
     AuthenticationError,
     ConfigurationError,
     InvalidRequestError,
+    PermissionDeniedError,
     RunFailedError,
     RunStatus,
     RunTimeoutError,
@@ -43,6 +44,7 @@ def test_a_partial_failure_may_be_allowed() -> None:
     ("error", "code"),
     [
         (AuthenticationError("no", status_code=401), 4),
+        (PermissionDeniedError("no", status_code=403), 4),
         (MissingKeyError("none"), 4),
         (ConfigurationError("bad"), 1),
         (RunTimeoutError("late"), 124),
