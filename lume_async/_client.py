@@ -3,10 +3,12 @@
 import os
 import random
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, NoReturn, Self, TypedDict
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, NoReturn, Self, TypedDict
 
 from attrs import evolve
 
+import lume_async  # for annotations: its names are loaded on use
 from lume_async._base import arguments
 from lume_async._base.backoff import Backoff, PollInterval
 from lume_async._base.batched import Items
@@ -152,9 +154,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         """
         headers = veiled_headers(headers)
         now = self._sender.settings
-        more = checked_headers(headers)
-        if now.token is not None and any(name.lower() == "authorization" for name in more):
-            raise ConfigurationError("this client has a token: pass no header Authorization")
+        more = checked_headers(headers, has_token=now.token is not None)
         chosen = evolve(
             now,
             request_timeout=now.request_timeout
@@ -387,6 +387,52 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         from lume_async._run.upload import upload
 
         return await upload(self._sender, path, flow_version)
+
+    async def request(
+        self, method: str, path: str, *, json: Any = None, headers: Mapping[str, str] | None = None
+    ) -> "lume_async.Answer":
+        """Send a request for which there is no method; return the answer as it came.
+
+        Key, token, time limit, connections, retries and errors are those of all calls. POST and PATCH are not sent
+        again once they may have arrived: then the error is raised, and you decide.
+
+        Args:
+            method: GET, HEAD, OPTIONS, PUT, DELETE, POST or PATCH.
+            path: the path below the base URL, such as `/v1/runs?limit=5`, percent-encoded.
+            json: the body, as a value of JSON; None for no body.
+            headers: headers in addition to this client's; one with the same name replaces it.
+
+        Raises:
+            InvalidRequestError: the path leaves the base URL, or `json` is not JSON; or the server refused it.
+            ConfigurationError: a header is not valid, or the client sets it itself, such as `lume-api-key`.
+            ApiError: the status is not 2xx (304 is accepted with `If-None-Match`): see the tree in
+                `lume_async.errors`.
+
+        Examples:
+            >>> answer = await client.request("GET", "/v1/runs?limit=1")
+            >>> print(answer.status, len(answer.json()["items"]))
+            200 1
+        """
+        headers = veiled_headers(headers)
+        from lume_async._operations.answers import request
+
+        return await request(self._sender, method, path, json, headers)
+
+    def answers(self) -> "AbstractContextManager[list[lume_async.Answer]]":
+        """Collect what the server answers to the calls inside a block, each attempt, with errors, as a list.
+
+        It collects the answers to this client and its views from `with_options`, in the task (or thread) of the block
+        and in the tasks that it starts: the last 100 of them, with at most 32 MiB of bodies.
+
+        Examples:
+            >>> with client.answers() as seen:
+            ...     run = await client.run_status(run.id)
+            >>> print(seen[-1].status, seen[-1].headers["etag"] is not None)
+            200 True
+        """
+        from lume_async._operations.answers import collecting
+
+        return collecting(self._sender)
 
     async def aclose(self) -> None:
         """Close the connections. Calls in progress, waits included, and later calls raise `ClientClosedError`.

@@ -4,9 +4,10 @@
 
 NAMES = {
     "lume_async._api": (
-        "aclose arrivals as_completed attach audit default_client discard_rejects dry_run flow_version inbox "
-        "init list_flows list_runs monitor open_rejects progress propose register_flow replay run run_many "
-        "run_status statistics upload upload_file wait_all wait_for_run_completion watch "
+        "aclose answers arrivals as_completed attach audit default_client discard_rejects dry_run "
+        "flow_version inbox init list_flows list_runs monitor open_rejects progress propose register_flow "
+        "replay request run run_many run_status statistics upload upload_file wait_all "
+        "wait_for_run_completion watch "
     ),
     "lume_async._base.backoff": "Backoff PollInterval",
     "lume_async._base.batched": "Items",
@@ -18,6 +19,7 @@ NAMES = {
     "lume_async._many.monitor": "Monitor",
     "lume_async._many.progress": "Progress",
     "lume_async._many.summary": "Failure Summary",
+    "lume_async._operations.answers": "Answer",
     "lume_async._run.handle": "LumeRun",
     "lume_async._run.results.rows": "Rows",
     "lume_async._run.submit": "OnDuplicate",

@@ -8,6 +8,7 @@ Names are loaded on first use: importing the package starts nothing and loads no
 TYPE_CHECKING = False  # importing `typing` would take longer than this whole module
 
 if TYPE_CHECKING:
+    from lume_async import Answer as Answer
     from lume_async import ApiConnectionError as ApiConnectionError
     from lume_async import ApiError as ApiError
     from lume_async import ApiKey as ApiKey
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
     from lume_async import ValueReading as ValueReading
     from lume_async import WebhookSignatureError as WebhookSignatureError
     from lume_async import __version__ as __version__
+    from lume_sync._api import answers as answers
     from lume_sync._api import arrivals as arrivals
     from lume_sync._api import as_completed as as_completed
     from lume_sync._api import attach as attach
@@ -119,6 +121,7 @@ if TYPE_CHECKING:
     from lume_sync._api import propose as propose
     from lume_sync._api import register_flow as register_flow
     from lume_sync._api import replay as replay
+    from lume_sync._api import request as request
     from lume_sync._api import run as run
     from lume_sync._api import run_many as run_many
     from lume_sync._api import run_status as run_status

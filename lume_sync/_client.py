@@ -4,10 +4,12 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import NoReturn, Self
+from contextlib import AbstractContextManager
+from typing import Any, NoReturn, Self
 
 import lume_async
 from lume_async import (
+    Answer,
     ApiKey,
     Duration,
     Hook,
@@ -359,6 +361,49 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             >>> path = client.upload_file("customers.csv", flow_version="customer_cleaner:v1")
         """
         return call(self._core.upload_file, path, flow_version=flow_version).result()
+
+    def request(
+        self, method: str, path: str, *, json: Any = None, headers: Mapping[str, str] | None = None
+    ) -> "Answer":
+        """Send a request for which there is no method; return the answer as it came.
+
+        Key, token, time limit, connections, retries and errors are those of all calls. POST and PATCH are not sent
+        again once they may have arrived: then the error is raised, and you decide.
+
+        Args:
+            method: GET, HEAD, OPTIONS, PUT, DELETE, POST or PATCH.
+            path: the path below the base URL, such as `/v1/runs?limit=5`, percent-encoded.
+            json: the body, as a value of JSON; None for no body.
+            headers: headers in addition to this client's; one with the same name replaces it.
+
+        Raises:
+            InvalidRequestError: the path leaves the base URL, or `json` is not JSON; or the server refused it.
+            ConfigurationError: a header is not valid, or the client sets it itself, such as `lume-api-key`.
+            ApiError: the status is not 2xx (304 is accepted with `If-None-Match`): see the tree in
+                `lume_async.errors`.
+
+        Examples:
+            >>> answer = client.request("GET", "/v1/runs?limit=1")
+            >>> print(answer.status, len(answer.json()["items"]))
+            200 1
+        """
+        headers = veiled_headers(headers)
+        return call(self._core.request, method, path, json=json, headers=headers).result()
+
+    def answers(self) -> "AbstractContextManager[list[Answer]]":
+        """Collect what the server answers to the calls inside a block, each attempt, with errors, as a list.
+
+        It collects the answers to this client and its views from `with_options`, in the task (or thread) of the block
+        and in the tasks that it starts: the last 100 of them, with at most 32 MiB of bodies.
+
+        Examples:
+            >>> with client.answers() as seen:
+            ...     run = client.run_status(run.id)
+            >>> print(seen[-1].status, seen[-1].headers["etag"] is not None)
+            200 True
+        """
+        with adopted:
+            return self._core.answers()
 
     def close(self) -> None:
         """Close the connections. Calls in progress, waits included, and later calls raise `ClientClosedError`.

@@ -4,7 +4,7 @@
 
 NAMES = {
     "lume_async": (
-        "ApiConnectionError ApiError ApiKey ApiTimeoutError ArrivalFile ArrivalInfo ArrivalReport "
+        "Answer ApiConnectionError ApiError ApiKey ApiTimeoutError ArrivalFile ArrivalInfo ArrivalReport "
         "ArrivalState AuditEntry AuthenticationError Backoff BeforeAfter Candidate ClientClosedError "
         "ClientOptions ColumnMetrics ConfigurationError CountOrder CountedBy Delivery DryRun "
         "DuplicateRunError Duration Event Failure FileMetrics FlowColumn FlowRule FlowSummary FlowVersion "
@@ -19,9 +19,10 @@ NAMES = {
         "__version__ "
     ),
     "lume_sync._api": (
-        "arrivals as_completed attach audit close default_client discard_rejects dry_run flow_version inbox "
-        "init list_flows list_runs monitor open_rejects progress propose register_flow replay run run_many "
-        "run_status statistics upload upload_file wait_all wait_for_run_completion watch "
+        "answers arrivals as_completed attach audit close default_client discard_rejects dry_run "
+        "flow_version inbox init list_flows list_runs monitor open_rejects progress propose register_flow "
+        "replay request run run_many run_status statistics upload upload_file wait_all "
+        "wait_for_run_completion watch "
     ),
     "lume_sync._client": "Client",
     "lume_sync._hops.iteration": "Items",

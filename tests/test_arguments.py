@@ -43,10 +43,10 @@ EXAMPLES: dict[str, Any] = {
     **{"on_event": print, "handler": print, "source": b"x", "output": "mapped", "to": "rows.csv"},
     **{"flow_or_schema": "f", "samples": "a.csv"},
     **{"why": "nothing is left to do"},
-    **{"corrected": b"_lume_row,id\n1,2\n"},
+    **{"corrected": b"_lume_row,id\n1,2\n", "method": "GET"},
 }
 """A value for each parameter without a default."""
-OF = {"replay": {"flow": "f"}, "discard_rejects": {"flow": "f"}}
+OF = {"replay": {"flow": "f"}, "discard_rejects": {"flow": "f"}, "request": {"path": "/v1/runs"}}
 """Of these functions: arguments that mean something else than elsewhere, or are needed though they have a default."""
 TOGETHER: dict[str, dict[str, Any]] = {
     "retry_failed": {"journal": "j.db"},
@@ -72,7 +72,16 @@ MADE = {
         "RowAccount",
         "UnreadableRows",
     ),
-    *("Items", "BeforeAfter", "Candidate", "LookupEntry", "Proposal", "ProposedColumn", "ProposedLayout"),
+    *(
+        "Answer",
+        "Items",
+        "BeforeAfter",
+        "Candidate",
+        "LookupEntry",
+        "Proposal",
+        "ProposedColumn",
+        "ProposedLayout",
+    ),
     *("SeenSample", "ValueReading"),
     *("Failure", "LumeRun", "Monitor", "Outcome", "Progress", "Rows", "RunEvent", "Summary"),
     *("RequestFinished", "RequestStarted", "RetryScheduled", "RunStatusChanged"),

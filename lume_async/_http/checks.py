@@ -12,10 +12,21 @@ from lume_async.errors import ConfigurationError
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _LONGEST = 8192
-_OURS = {
-    *("accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type"),
-    *("expect", "host", "idempotency-key", "if-match", "if-none-match", "if-range", "prefer", "range"),
+_OF_THE_CONNECTION = {
+    *("accept-encoding", "connection", "content-encoding", "content-length", "expect", "host"),
     *("te", "trailer", "transfer-encoding", "upgrade"),
+}
+_OURS = _OF_THE_CONNECTION | {
+    *(
+        "accept",
+        "content-type",
+        "idempotency-key",
+        "if-match",
+        "if-none-match",
+        "if-range",
+        "prefer",
+        "range",
+    ),
 }
 """Headers that the client's requests or the connection already use."""
 _INSTEAD = {"lume-api-key": "api_key", "user-agent": "user_agent"}
@@ -25,8 +36,14 @@ _SECRET = re.compile(r"auth|cookie|key|password|secret|token", re.IGNORECASE)
 Headers = Mapping[str, Secret]
 
 
-def checked_headers(headers: Mapping[str, str] | None) -> dict[str, Secret]:
+def checked_headers(
+    headers: Mapping[str, str] | None, *, has_token: bool, of_one: bool = False
+) -> dict[str, Secret]:
     """Return the headers, with values whose reprs are redacted.
+
+    Args:
+        has_token: whether the client sends a token in `Authorization`.
+        of_one: whether they are for one request of the user's, not for those of the client.
 
     Raises:
         ConfigurationError: a name or a value is not valid, or the client sets that header itself. The message does
@@ -42,7 +59,9 @@ def checked_headers(headers: Mapping[str, str] | None) -> dict[str, Secret]:
             raise ConfigurationError(f"headers: {name!r:.60} is not a valid header name")
         if (instead := _INSTEAD.get(name.lower())) is not None:
             raise ConfigurationError(f"headers: pass {name} as {instead}=...")
-        if name.lower() in _OURS:
+        if has_token and name.lower() == "authorization":
+            raise ConfigurationError("headers: the client has a token=..., which is sent as Authorization")
+        if name.lower() in (_OF_THE_CONNECTION if of_one else _OURS):
             raise ConfigurationError(f"headers: {name} is set by the client itself")
         fits = isinstance(value, str) and value.isascii() and value.isprintable() and value == value.strip()
         if not fits or len(value) > _LONGEST:

@@ -5,6 +5,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, closing, nullcontext
+from contextvars import ContextVar
 from copy import copy
 from typing import Any, TypeVar
 
@@ -50,6 +51,10 @@ NAP = 0.02
 
 T = TypeVar("T")
 _REFUSALS = frozenset({429, 503})
+on_response: ContextVar[tuple[Callable[["Sender", Call[Any], Response, CallState], object], ...]] = (
+    ContextVar("lume_on_response", default=())
+)
+"""Called with each response; the tasks that a task starts inherit it."""
 SHORTEST = 0.001
 """Seconds that must be left for an attempt: in less, no server answers, and its error hides why we waited."""
 
@@ -320,7 +325,14 @@ class Sender:
             if stream is not None:
                 stream.close()
         self._learn(response, state, epoch)
+        for notice in on_response.get():
+            notice(self, call, response, state)
         return read(call, response, state.key, self.clock.wall, self._secrets(state))
+
+    def request_id(self, response: Response, state: CallState) -> str | None:
+        """Return the ID that the server gave the attempt, unless it repeats a secret."""
+        found = response.headers.get(REQUEST_ID)
+        return found and redact(found, state.key, *self._secrets(state))
 
     def _secrets(self, state: CallState) -> tuple[Secret, ...]:
         """Return the secrets besides the API key that errors and logs must not repeat."""
@@ -361,11 +373,8 @@ class Sender:
             try:
                 response = await request
                 traced.status = response.status
-                request_id = response.headers.get(REQUEST_ID)
                 event = evolve(
-                    event,
-                    status_code=response.status,
-                    request_id=request_id and redact(request_id, state.key, *self._secrets(state)),
+                    event, status_code=response.status, request_id=self.request_id(response, state)
                 )
                 return response
             except BaseException as error:
@@ -408,6 +417,8 @@ class Sender:
         self, call: Call[T], error: ApiError, state: CallState, asked: float, deadline: float | None
     ) -> float | None:
         """Return the seconds until the next attempt; None for no further attempt."""
+        if not call.repeats and may_have_started_a_run(error):
+            return None
         delay = self.retry.delay(error, state.attempts, self.rng)
         is_poll = isinstance(error, RunNotFoundError) and call.method == "GET"
         floor = error.retry_after or 0.0

@@ -71,9 +71,6 @@ def settings(
     agent = f"lume-client/{__version__} python/{sys.version_info.major}.{sys.version_info.minor}"
     if user_agent is not None:
         agent = f"{arguments.line(user_agent, 'user_agent', error=ConfigurationError)} {agent}"
-    checked = checked_headers(headers)
-    if token is not None and any(name.lower() == "authorization" for name in checked):
-        raise ConfigurationError("pass either token=... or the header Authorization, not both")
     return Settings(
         base_url=url,
         api_key=_api_key(api_key, is_needed=token is None),
@@ -86,7 +83,7 @@ def settings(
         ssl=_ssl(ssl),
         user_agent=agent,
         token=token if token is None or callable(token) else valid_key(token, "token"),
-        headers=checked,
+        headers=checked_headers(headers, has_token=token is not None),
     )
 
 

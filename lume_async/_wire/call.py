@@ -62,6 +62,7 @@ class Call(Generic[T]):
         key: the idempotency key, if it starts a run.
         service: the service whose contract it follows.
         refusal: reads an error response further than its status, from its JSON; returns the same error or another.
+        repeats: whether it may be sent again although it may have arrived.
         keyed: whether it carries the API key.
         optional: whether servers may lack the operation: then the error is `NotSupportedError`.
     """
@@ -79,6 +80,7 @@ class Call(Generic[T]):
     key: str | None = None
     service: str = "lume"
     refusal: Callable[[ApiError, Mapping[str, Any]], ApiError] | None = field(default=None, repr=False)
+    repeats: bool = True
     keyed: bool = True
     optional: bool = False
 
