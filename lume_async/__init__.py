@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from lume_async._http.settings import ApiKey as ApiKey
     from lume_async._http.settings import Proxy as Proxy
     from lume_async._http.settings import Ssl as Ssl
+    from lume_async._http.transport import Transport as Transport
     from lume_async._many.monitor import Monitor as Monitor
     from lume_async._many.progress import Progress as Progress
     from lume_async._many.summary import Failure as Failure
@@ -63,6 +64,8 @@ if TYPE_CHECKING:
     from lume_async._run.transfer import OnProgress as OnProgress
     from lume_async._run.transfer import SeedData as SeedData
     from lume_async._run.transfer import SourceData as SourceData
+    from lume_async._wire.call import Receiver as Receiver
+    from lume_async._wire.call import Response as Response
     from lume_async._wire.flow_models import BeforeAfter as BeforeAfter
     from lume_async._wire.flow_models import Candidate as Candidate
     from lume_async._wire.flow_models import FlowColumn as FlowColumn

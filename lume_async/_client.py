@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, NoReturn, Self, TypedDict
 
@@ -19,8 +19,8 @@ from lume_async._base.secret import veiled, veiled_headers
 from lume_async._http.checks import checked_headers, merged_headers
 from lume_async._http.events import Hook, Observer
 from lume_async._http.sender import Sender
-from lume_async._http.settings import MEBIBYTE, ApiKey, Proxy, Ssl, checked_timeout, settings
-from lume_async._http.transport import AiohttpTransport
+from lume_async._http.settings import MEBIBYTE, ApiKey, Proxy, Settings, Ssl, checked_timeout, settings
+from lume_async._http.transport import AiohttpTransport, Transport
 from lume_async._operations.flows import Flows
 from lume_async._operations.many import ManyRuns
 from lume_async._operations.rejects import RejectedRows
@@ -76,6 +76,8 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         token: a bearer token for `Authorization`, or a function (plain or asynchronous) that returns one and is
             called before each request; with a token, the API key is optional.
         hooks: functions that are called with each event (`RequestFinished`, `RunStatusChanged` …) on the event loop.
+        transport: for tests and gateways: a `Transport`, or a function that takes the default one and returns yours.
+            It is called on the event loop, and closed with this client. `proxy` and `ssl` are for the default one.
 
     Raises:
         ConfigurationError: a setting is missing or not valid; the message names the argument and the variable.
@@ -102,9 +104,15 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         headers: Mapping[str, str] | None = None,
         token: ApiKey | None = None,
         hooks: Iterable[Hook] = (),
+        transport: Transport | Callable[[Transport], Transport] | None = None,
     ) -> None:
         api_key, base_url, proxy = veiled(api_key), veiled(base_url), veiled(proxy)
         headers, token = veiled_headers(headers), veiled(token)
+        make: Callable[[Settings], Transport] = AiohttpTransport
+        if transport is not None:
+            from lume_async._http.own_transport import chosen_transport
+
+            proxy, make = chosen_transport(transport, make, proxy, ssl)
         chosen = settings(
             api_key,
             base_url=base_url,
@@ -119,7 +127,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         )
         self._sender = Sender(
             chosen,
-            AiohttpTransport(chosen),
+            make(chosen),
             retry=_checked_retry(retry),
             clock=SystemClock(),
             rng=random.Random(),  # noqa: S311 - jitter

@@ -16,6 +16,7 @@ NAMES = {
     "lume_async._client": "Client ClientOptions",
     "lume_async._http.events": "Event Hook RequestFinished RequestStarted RetryScheduled RunStatusChanged",
     "lume_async._http.settings": "ApiKey Proxy Ssl",
+    "lume_async._http.transport": "Transport",
     "lume_async._many.monitor": "Monitor",
     "lume_async._many.progress": "Progress",
     "lume_async._many.summary": "Failure Summary",
@@ -24,6 +25,7 @@ NAMES = {
     "lume_async._run.results.rows": "Rows",
     "lume_async._run.submit": "OnDuplicate",
     "lume_async._run.transfer": "OnProgress SeedData SourceData",
+    "lume_async._wire.call": "Receiver Response",
     "lume_async._wire.flow_models": (
         "BeforeAfter Candidate FlowColumn FlowRule FlowSummary FlowVersion LookupEntry Proposal "
         "ProposedColumn ProposedLayout SeenSample ValueReading "

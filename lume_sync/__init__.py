@@ -66,10 +66,12 @@ if TYPE_CHECKING:
     from lume_async import ProposedLayout as ProposedLayout
     from lume_async import Proxy as Proxy
     from lume_async import RateLimitError as RateLimitError
+    from lume_async import Receiver as Receiver
     from lume_async import Replay as Replay
     from lume_async import ReplayReason as ReplayReason
     from lume_async import RequestFinished as RequestFinished
     from lume_async import RequestStarted as RequestStarted
+    from lume_async import Response as Response
     from lume_async import ResponseDecodeError as ResponseDecodeError
     from lume_async import Retry as Retry
     from lume_async import RetryScheduled as RetryScheduled
@@ -97,6 +99,7 @@ if TYPE_CHECKING:
     from lume_async import SubmissionUnknownError as SubmissionUnknownError
     from lume_async import Summary as Summary
     from lume_async import TargetLocations as TargetLocations
+    from lume_async import Transport as Transport
     from lume_async import UnreadableRows as UnreadableRows
     from lume_async import ValueReading as ValueReading
     from lume_async import WebhookSignatureError as WebhookSignatureError

@@ -3,7 +3,7 @@
 """The synchronous twin of lume_async/_client.py."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NoReturn, Self
 
@@ -22,6 +22,7 @@ from lume_async import (
     SeedData,
     SourceData,
     Ssl,
+    Transport,
 )
 from lume_sync._bridge import (
     Held,
@@ -66,6 +67,8 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         token: a bearer token for `Authorization`, or a function (plain or asynchronous) that returns one and is
             called before each request; with a token, the API key is optional.
         hooks: functions that are called with each event (`RequestFinished`, `RunStatusChanged` …) on the event loop.
+        transport: for tests and gateways: a `Transport`, or a function that takes the default one and returns yours.
+            It is called on the event loop, and closed with this client. `proxy` and `ssl` are for the default one.
 
     Raises:
         ConfigurationError: a setting is missing or not valid; the message names the argument and the variable.
@@ -102,6 +105,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         headers: Mapping[str, str] | None = None,
         token: ApiKey | None = None,
         hooks: Iterable[Hook] = (),
+        transport: Transport | Callable[[Transport], Transport] | None = None,
     ) -> None:
         api_key = offload(api_key)
         base_url = veiled(base_url)
@@ -121,6 +125,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             headers=headers,
             token=token,
             hooks=hooks,
+            transport=transport,
         )
 
     def with_options(

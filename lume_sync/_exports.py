@@ -11,12 +11,12 @@ NAMES = {
         "Hook Inbox InboxDay InboxFlow InboxItem InvalidRequestError JournalError Json JsonObject "
         "LayoutMetrics LookupEntry LumeError Metrics MissingLibraryError NotSupportedError OnDuplicate "
         "OnProgress Outcome Part PermissionDeniedError PollInterval Progress Proposal ProposedColumn "
-        "ProposedLayout Proxy RateLimitError Replay ReplayReason RequestFinished RequestStarted "
-        "ResponseDecodeError Retry RetryScheduled RowAccount RowState RunCount RunError RunEvent "
+        "ProposedLayout Proxy RateLimitError Receiver Replay ReplayReason RequestFinished RequestStarted "
+        "Response ResponseDecodeError Retry RetryScheduled RowAccount RowState RunCount RunError RunEvent "
         "RunFailedError RunInfo RunMetadata RunNotFoundError RunRequest RunStatus RunStatusChanged "
         "RunTimeoutError SeedData SeedMetrics SeenSample ServerError SourceData SourceMetrics Ssl Stage "
-        "SubmissionUnknownError Summary TargetLocations UnreadableRows ValueReading WebhookSignatureError "
-        "__version__ "
+        "SubmissionUnknownError Summary TargetLocations Transport UnreadableRows ValueReading "
+        "WebhookSignatureError __version__ "
     ),
     "lume_sync._api": (
         "answers arrivals as_completed attach audit close default_client discard_rejects dry_run "

@@ -85,9 +85,12 @@ MADE = {
     *("SeenSample", "ValueReading"),
     *("Failure", "LumeRun", "Monitor", "Outcome", "Progress", "Rows", "RunEvent", "Summary"),
     *("RequestFinished", "RequestStarted", "RetryScheduled", "RunStatusChanged"),
+    *("Receiver", "Response", "Transport"),
 }
 PURE_STEPS = {"Backoff.delay", "Retry.delay"}
 """Called by the library for each poll and each retry, with its own values: not checked, for their speed."""
+WRITTEN_BY_USERS = {"Receiver", "Transport"}
+"""Protocols: their methods are those of users, or called by these."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def targets(package: ModuleType) -> Iterator[Target]:
         value = getattr(package, name)
         if inspect.isfunction(value):
             yield Target(package, name, value, lambda _, value=value: value)
-        elif inspect.isclass(value) and not issubclass(value, BaseException):
+        elif inspect.isclass(value) and not issubclass(value, BaseException) and name not in WRITTEN_BY_USERS:
             if name in CONSTRUCTED:
                 yield Target(package, name, value.__init__, lambda _, value=value: value)
             for member, function in inspect.getmembers(value, is_function):

@@ -32,7 +32,10 @@ CUSTOMERS = """Customer ID,Name,Email,Signup,Country,Balance
 SOURCES = ("customers", "january", "february", "march", "may", "june", "july", "august")
 """Each of the months is submitted by one example: a server processes a source once."""
 
-CALLED_BY_THE_CLIENT = {"FakeTransport.aclose", "FakeTransport.request"}
+CALLED_BY_THE_CLIENT = {
+    *("FakeTransport.aclose", "FakeTransport.request", "Transport.aclose", "Transport.request"),
+    *("Receiver.begin", "Receiver.flush", "Receiver.write"),
+}
 SHOWN = {
     *("Client", "Items", "LumeRun", "Monitor", "Progress", "Rows"),
     *("Backoff", "Outcome", "Retry", "RunMetadata", "RunRequest", "RunStatus", "Summary"),

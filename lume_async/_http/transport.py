@@ -7,12 +7,13 @@ import re
 import ssl as ssl_module
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 from weakref import WeakKeyDictionary, finalize
 
 import aiohttp
 from yarl import URL
 
+from lume_async._base.public import public
 from lume_async._http.body import arrived, beginning, left_behind, refuse_encoded, whole
 from lume_async._http.connector import SocksError
 from lume_async._http.lifetime import forget_closed
@@ -47,8 +48,14 @@ _NOT_REACHED = (
 Body: TypeAlias = bytes | AsyncIterable[bytes] | None
 
 
+@public
+@runtime_checkable
 class Transport(Protocol):
-    """The interface to HTTP; tests replace it."""
+    """The way of a client's requests to the service: `Client(transport=...)` replaces it.
+
+    A class may inherit from it, or just have its methods. The client calls them on its event loop, several at a time,
+    and cancels a request that takes longer than its time limit.
+    """
 
     async def request(
         self,
@@ -60,23 +67,29 @@ class Transport(Protocol):
         timeout: float,
         receiver: Receiver | None = None,
     ) -> Response:
-        """Make one attempt; return a complete response, with any status.
+        """Make one attempt; return a complete response, with any status. Retries and redirects are not its business.
 
         Args:
-            body: if it is iterated, `timeout` is for each pause in it, and for the response after its end.
-            receiver: takes the body of a 200 or 206. Then `timeout` is for the response's headers, and for each
-                pause in its body.
+            method: the HTTP method.
+            path: the path below the base URL, percent-encoded, with the query.
+            headers: all headers, those with the key included, but for the length of the body.
+            body: bytes, None, or chunks, which can be iterated once. Then `timeout` is for each pause in it, and for
+                the response after its end.
+            timeout: seconds that the attempt may take.
+            receiver: takes the body of a 200 or 206, if it is given. Then `timeout` is for the response's headers,
+                and for each pause in its body. A transport of yours may ignore it and return the body.
 
         Raises:
-            ApiConnectionError: no complete response; `reached` says whether the request may have arrived.
+            ApiConnectionError: no complete response; `reached` says whether the request may have arrived. Any
+                exception that is not of this library (except an `AssertionError`) becomes one with `reached=True`: a
+                submission may have started a run.
             ApiTimeoutError: no complete response within `timeout` seconds.
             ResponseDecodeError: the response is too large, or in an encoding that was not requested.
         """
         ...
 
     async def aclose(self) -> None:
-        """Close all connections; requests under way fail."""
-        ...
+        """Close all connections; requests under way fail. The client calls it when it is closed."""
 
 
 class AiohttpTransport:

@@ -5,6 +5,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import define, field
 
+from lume_async._base.public import public
 from lume_async._base.secret import Secret
 from lume_async.errors import ApiError
 from lume_async.models import RunRequest
@@ -12,13 +13,20 @@ from lume_async.models import RunRequest
 T = TypeVar("T")
 
 
+@public
 @define(eq=False)  # not frozen: creating a frozen one takes twice the time, for every request
 class Response:
-    """A complete response. The names in `headers` are case-insensitive."""
+    """A complete response, with any status, as a `Transport` returns it.
+
+    Attributes:
+        status: the HTTP status.
+        headers: the headers; the client reads their names in any case.
+        body: the body, decompressed.
+    """
 
     status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)  # some servers repeat the API key
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)  # some servers repeat the API key
 
 
 class Content(Protocol):
@@ -29,6 +37,7 @@ class Content(Protocol):
     def close(self) -> None: ...
 
 
+@public
 class Receiver(Protocol):
     """Takes the body of a 200 or 206 as it arrives, instead of `Response.body`; used by one attempt at a time.
 
@@ -37,14 +46,20 @@ class Receiver(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Headers of the next attempt."""
+        """Headers of the next attempt; the client has added them to those of the request."""
         ...
 
-    async def begin(self, status: int, headers: Mapping[str, str]) -> None: ...
+    async def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take the status and the headers, before the body."""
+        ...
 
-    async def write(self, chunk: bytes) -> None: ...
+    async def write(self, chunk: bytes) -> None:
+        """Take the next bytes of the body, as they are: such a body is not compressed."""
+        ...
 
-    async def flush(self) -> None: ...
+    async def flush(self) -> None:
+        """Keep what has arrived, at the end or where it broke off."""
+        ...
 
 
 @define(eq=False)
