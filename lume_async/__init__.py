@@ -7,7 +7,6 @@ TYPE_CHECKING = False  # importing `typing` would take longer than this whole mo
 
 if TYPE_CHECKING:
     from lume_async._api import aclose as aclose
-    from lume_async._api import answers as answers
     from lume_async._api import arrivals as arrivals
     from lume_async._api import as_completed as as_completed
     from lume_async._api import attach as attach
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from lume_async._api import propose as propose
     from lume_async._api import register_flow as register_flow
     from lume_async._api import replay as replay
-    from lume_async._api import request as request
     from lume_async._api import run as run
     from lume_async._api import run_many as run_many
     from lume_async._api import run_status as run_status

@@ -2,11 +2,9 @@
 
 import os
 from collections.abc import AsyncIterable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Unpack
 
-import lume_async
 from lume_async._base.arguments import check_names
 from lume_async._base.backoff import PollInterval
 from lume_async._base.batched import Items
@@ -483,32 +481,6 @@ async def upload_file(path: str | os.PathLike[str], *, flow_version: str | None 
         >>> path = await lume_async.upload_file("customers.csv")
     """
     return await default_client().upload_file(path, flow_version=flow_version)
-
-
-async def request(
-    method: str, path: str, *, json: Any = None, headers: Mapping[str, str] | None = None
-) -> "lume_async.Answer":
-    """Send a request for which there is no function; see `Client.request`.
-
-    Examples:
-        >>> answer = await lume_async.request("GET", "/v1/runs?limit=1")
-        >>> print(answer.status, answer.request_id is not None)
-        200 True
-    """
-    headers = veiled_headers(headers)
-    return await default_client().request(method, path, json=json, headers=headers)
-
-
-def answers() -> "AbstractContextManager[list[lume_async.Answer]]":
-    """Collect what the server answers to the calls inside a block; see `Client.answers`.
-
-    Examples:
-        >>> with lume_async.answers() as seen:
-        ...     run = await lume_async.run_status(run.id)
-        >>> print([answer.status for answer in seen])
-        [200]
-    """
-    return default_client().answers()
 
 
 async def aclose() -> None:

@@ -104,7 +104,6 @@ if TYPE_CHECKING:
     from lume_async import ValueReading as ValueReading
     from lume_async import WebhookSignatureError as WebhookSignatureError
     from lume_async import __version__ as __version__
-    from lume_sync._api import answers as answers
     from lume_sync._api import arrivals as arrivals
     from lume_sync._api import as_completed as as_completed
     from lume_sync._api import attach as attach
@@ -124,7 +123,6 @@ if TYPE_CHECKING:
     from lume_sync._api import propose as propose
     from lume_sync._api import register_flow as register_flow
     from lume_sync._api import replay as replay
-    from lume_sync._api import request as request
     from lume_sync._api import run as run
     from lume_sync._api import run_many as run_many
     from lume_sync._api import run_status as run_status

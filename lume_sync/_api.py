@@ -4,13 +4,11 @@
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Unpack
 
 import lume_async
 from lume_async import (
-    Answer,
     ApiKey,
     ArrivalReport,
     ArrivalState,
@@ -559,33 +557,6 @@ def upload_file(path: str | os.PathLike[str], *, flow_version: str | None = None
         >>> path = lume_sync.upload_file("customers.csv")
     """
     return call(default_client()._core.upload_file, path, flow_version=flow_version).result()
-
-
-def request(
-    method: str, path: str, *, json: Any = None, headers: Mapping[str, str] | None = None
-) -> "Answer":
-    """Send a request for which there is no function; see `Client.request`.
-
-    Examples:
-        >>> answer = lume_sync.request("GET", "/v1/runs?limit=1")
-        >>> print(answer.status, answer.request_id is not None)
-        200 True
-    """
-    headers = veiled_headers(headers)
-    return default_client().request(method, path, json=json, headers=headers)
-
-
-def answers() -> "AbstractContextManager[list[Answer]]":
-    """Collect what the server answers to the calls inside a block; see `Client.answers`.
-
-    Examples:
-        >>> with lume_sync.answers() as seen:
-        ...     run = lume_sync.run_status(run.id)
-        >>> print([answer.status for answer in seen])
-        [200]
-    """
-    with adopted:
-        return default_client()._core.answers()
 
 
 def close() -> None:

@@ -19,10 +19,9 @@ NAMES = {
         "WebhookSignatureError __version__ "
     ),
     "lume_sync._api": (
-        "answers arrivals as_completed attach audit close default_client discard_rejects dry_run "
-        "flow_version inbox init list_flows list_runs monitor open_rejects progress propose register_flow "
-        "replay request run run_many run_status statistics upload upload_file wait_all "
-        "wait_for_run_completion watch "
+        "arrivals as_completed attach audit close default_client discard_rejects dry_run flow_version inbox "
+        "init list_flows list_runs monitor open_rejects progress propose register_flow replay run run_many "
+        "run_status statistics upload upload_file wait_all wait_for_run_completion watch "
     ),
     "lume_sync._client": "Client",
     "lume_sync._hops.iteration": "Items",

@@ -16,17 +16,10 @@ _OF_THE_CONNECTION = {
     *("accept-encoding", "connection", "content-encoding", "content-length", "expect", "host"),
     *("te", "trailer", "transfer-encoding", "upgrade"),
 }
-_OURS = _OF_THE_CONNECTION | {
-    *(
-        "accept",
-        "content-type",
-        "idempotency-key",
-        "if-match",
-        "if-none-match",
-        "if-range",
-        "prefer",
-        "range",
-    ),
+_OURS = {
+    *_OF_THE_CONNECTION,
+    *("accept", "content-type", "idempotency-key", "if-match", "if-none-match", "if-range"),
+    *("prefer", "range"),
 }
 """Headers that the client's requests or the connection already use."""
 _INSTEAD = {"lume-api-key": "api_key", "user-agent": "user_agent"}

@@ -51,10 +51,8 @@ NAP = 0.02
 
 T = TypeVar("T")
 _REFUSALS = frozenset({429, 503})
-on_response: ContextVar[tuple[Callable[["Sender", Call[Any], Response, CallState], object], ...]] = (
-    ContextVar("lume_on_response", default=())
-)
-"""Called with each response; the tasks that a task starts inherit it."""
+on_response: ContextVar[tuple[Callable[..., object], ...]] = ContextVar("lume_on_response", default=())
+"""Called with each response, its sender, call and state; the tasks that a task starts inherit it."""
 SHORTEST = 0.001
 """Seconds that must be left for an attempt: in less, no server answers, and its error hides why we waited."""
 

@@ -53,8 +53,7 @@ Body: TypeAlias = bytes | AsyncIterable[bytes] | None
 class Transport(Protocol):
     """The way of a client's requests to the service: `Client(transport=...)` replaces it.
 
-    A class may inherit from it, or just have its methods. The client calls them on its event loop, several at a time,
-    and cancels a request that takes longer than its time limit.
+    A class may inherit from it, or just have its methods. The client calls them on its event loop, several at a time.
     """
 
     async def request(
@@ -75,7 +74,7 @@ class Transport(Protocol):
             headers: all headers, those with the key included, but for the length of the body.
             body: bytes, None, or chunks, which can be iterated once. Then `timeout` is for each pause in it, and for
                 the response after its end.
-            timeout: seconds that the attempt may take.
+            timeout: seconds that the attempt may take. Without a streamed body, the client cancels it a second later.
             receiver: takes the body of a 200 or 206, if it is given. Then `timeout` is for the response's headers,
                 and for each pause in its body. A transport of yours may ignore it and return the body.
 
@@ -89,7 +88,7 @@ class Transport(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close all connections; requests under way fail. The client calls it when it is closed."""
+        """Close all connections; requests under way fail. Called when the client is closed, perhaps again."""
 
 
 class AiohttpTransport:

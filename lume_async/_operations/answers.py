@@ -21,9 +21,8 @@ from lume_async.errors import InvalidRequestError, ResponseDecodeError
 
 KEPT, KEPT_BYTES = 100, 32 * 1024 * 1024
 """A block keeps at most so many answers, and so many bytes of their bodies."""
-_SAFE = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
-_UNSAFE = ("POST", "PATCH")
-"""Methods that may do something twice if they are sent twice (RFC 9110 §9.2.2)."""
+_METHODS = dict.fromkeys(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"), True) | {"POST": False, "PATCH": False}
+"""Whether a request may be sent twice (RFC 9110 §9.2.2)."""
 _PATH = re.compile(r"/(?!/)[!\"$-\[\]-~]{0,8191}")  # printable ASCII but space, `#` and `\`
 
 
@@ -65,8 +64,9 @@ class Answer:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError as error:
             reason = f"{self.method} {self.path}: the body is not JSON: {error.msg}"
-        details: dict[str, Any] = {"status_code": self.status, "request_id": self.request_id}
-        raise ResponseDecodeError(reason, retryable=False, **details)
+        raise ResponseDecodeError(
+            reason, status_code=self.status, request_id=self.request_id, retryable=False
+        )
 
 
 def _answer(sender: Sender, call: Call[Any], response: Response, state: CallState) -> Answer:
@@ -101,19 +101,24 @@ async def request(
 ) -> Answer:
     """Send it as any other call, and return the answer. Raises as `Client.request` says."""
     verb = method.upper() if isinstance(method, str) else method
-    arguments.choice(verb, "method", (*_SAFE, *_UNSAFE))
+    arguments.choice(verb, "method", _METHODS)
     now = sender.settings
     more = checked_headers(headers, has_token=now.token is not None, of_one=True)
     own: CIMultiDict[str] = CIMultiDict(more)
+    body: bytes | None = None
     if json is not None:
         own.setdefault(CONTENT_TYPE, "application/json")
+        try:
+            body = dumps(json, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidRequestError(f"json can't be encoded: {error}; no request was sent") from None
     call: Call[Response] = Call(
         operation=f"{verb} {_group_of(_checked(path))}",
         path=path,
         headers=own,
-        body=None if json is None else _encoded(json),
+        body=body,
         decode=lambda response: response,
-        repeats=verb in _SAFE,
+        repeats=_METHODS[verb],
     )
     view = sender.view(evolve(now, headers=merged_headers(now.headers, more)), sender.retry)
     state = CallState()
@@ -134,11 +139,3 @@ def _checked(path: str) -> str:
 def _group_of(path: str) -> str:
     """Return the beginning of a path, for logs and metrics: the rest of it may be different each time."""
     return re.sub(r"^(/[^/]*/[^/]*/).+", r"\1…", path.partition("?")[0])
-
-
-def _encoded(value: Any) -> bytes:
-    try:
-        return dumps(value, allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        reason = str(error)
-    raise InvalidRequestError(f"json can't be encoded: {reason}; no request was sent")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from anyio import CancelScope, to_thread
+from multidict import CIMultiDict
 
 from lume_async._base import arguments, platform
 from lume_async._base.words import counted
@@ -152,6 +153,7 @@ class _Draft:
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Read the headers of a response: it has the whole file, or the requested rest."""
         self._block.clear()
+        headers = CIMultiDict(headers)  # a transport of the user's may have any mapping
         found = _DIGEST.search(headers.get(REPR_DIGEST, ""))
         etag, digest = headers.get(ETAG, ""), found[1] if found else None
         if status == HTTPStatus.PARTIAL_CONTENT:
