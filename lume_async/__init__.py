@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from lume_async._many.summary import Summary as Summary
     from lume_async._operations.answers import Answer as Answer
     from lume_async._run.handle import LumeRun as LumeRun
+    from lume_async._run.pages import Paged as Paged
     from lume_async._run.results.rows import Rows as Rows
     from lume_async._run.submit import OnDuplicate as OnDuplicate
     from lume_async._run.transfer import OnProgress as OnProgress
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from lume_async._run.transfer import SourceData as SourceData
     from lume_async._wire.call import Receiver as Receiver
     from lume_async._wire.call import Response as Response
+    from lume_async._wire.endpoints import Page as Page
     from lume_async._wire.flow_models import BeforeAfter as BeforeAfter
     from lume_async._wire.flow_models import Candidate as Candidate
     from lume_async._wire.flow_models import FlowColumn as FlowColumn

@@ -16,6 +16,7 @@ from lume_async._many import progress as _progress
 from lume_async._many.monitor import Monitor
 from lume_async._many.progress import Progress
 from lume_async._run.handle import LumeRun
+from lume_async._run.pages import Paged
 from lume_async._run.submit import OnDuplicate
 from lume_async._run.transfer import OnProgress, SeedData, SourceData
 from lume_async._wire.flow_models import FlowSummary, FlowVersion, Proposal
@@ -229,7 +230,8 @@ def list_runs(
     attention: float | None = None,
     submitted_by: str | None = None,
     limit: int | None = None,
-) -> Items[LumeRun]:
+    cursor: str | None = None,
+) -> Paged[LumeRun]:
     """Yield the runs that match, newest first; see `Client.list_runs`.
 
     Examples:
@@ -245,6 +247,7 @@ def list_runs(
         attention=attention,
         submitted_by=submitted_by,
         limit=limit,
+        cursor=cursor,
     )
 
 
@@ -328,13 +331,14 @@ def audit(
     what: str | None = None,
     since: datetime | Duration | None = None,
     limit: int | None = None,
-) -> Items[AuditEntry]:
+    cursor: str | None = None,
+) -> Paged[AuditEntry]:
     """Yield who did what at the server and when; see `Client.audit`.
 
     Examples:
         >>> entries = [entry async for entry in lume_async.audit(limit=10)]
     """
-    return default_client().audit(by=by, what=what, since=since, limit=limit)
+    return default_client().audit(by=by, what=what, since=since, limit=limit, cursor=cursor)
 
 
 async def inbox(*, flow: str | None = None, since: datetime | Duration | None = None) -> Inbox:
@@ -354,14 +358,15 @@ def open_rejects(
     run: str | None = None,
     state: RowState = "open",
     limit: int | None = None,
-) -> Items[dict[str, Any]]:
+    cursor: str | None = None,
+) -> Paged[dict[str, Any]]:
     """Yield rejected rows of many runs; see `Client.open_rejects`.
 
     Examples:
         >>> rows = [row async for row in lume_async.open_rejects(run=run.id)]
     """
     return default_client().open_rejects(
-        flow=flow, reason=reason, since=since, run=run, state=state, limit=limit
+        flow=flow, reason=reason, since=since, run=run, state=state, limit=limit, cursor=cursor
     )
 
 

@@ -21,10 +21,12 @@ NAMES = {
     "lume_async._many.summary": "Failure Summary",
     "lume_async._operations.answers": "Answer",
     "lume_async._run.handle": "LumeRun",
+    "lume_async._run.pages": "Paged",
     "lume_async._run.results.rows": "Rows",
     "lume_async._run.submit": "OnDuplicate",
     "lume_async._run.transfer": "OnProgress SeedData SourceData",
     "lume_async._wire.call": "Receiver Response",
+    "lume_async._wire.endpoints": "Page",
     "lume_async._wire.flow_models": (
         "BeforeAfter Candidate FlowColumn FlowRule FlowSummary FlowVersion LookupEntry Proposal "
         "ProposedColumn ProposedLayout SeenSample ValueReading "

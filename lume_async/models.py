@@ -74,7 +74,9 @@ _LONGEST: dict[str, int] = dict.fromkeys(
     ("flow", "flow_version", "layout", "name", "submitted_by", "to"), 256
 )
 _LONGEST |= {"webhook_url": 2048, "why": 500}
-_LONGEST |= {"by": 256, "what": 64} | dict.fromkeys(("source", "source_path", "seeds", "samples"), 4096)
+_LONGEST |= {"by": 256, "what": 64} | dict.fromkeys(
+    ("cursor", "source", "source_path", "seeds", "samples"), 4096
+)
 LONGEST_KEY = 255
 
 _checked = arguments.validator

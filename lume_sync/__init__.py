@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from lume_async import OnDuplicate as OnDuplicate
     from lume_async import OnProgress as OnProgress
     from lume_async import Outcome as Outcome
+    from lume_async import Page as Page
     from lume_async import Part as Part
     from lume_async import PermissionDeniedError as PermissionDeniedError
     from lume_async import PollInterval as PollInterval
@@ -134,6 +135,7 @@ if TYPE_CHECKING:
     from lume_sync._api import watch as watch
     from lume_sync._client import Client as Client
     from lume_sync._hops.iteration import Items as Items
+    from lume_sync._hops.iteration import Paged as Paged
     from lume_sync._monitor import Monitor as Monitor
     from lume_sync._rows import Rows as Rows
     from lume_sync._run import LumeRun as LumeRun

@@ -38,6 +38,7 @@ from lume_async import (
 )
 from lume_sync._bridge import (
     Items,
+    Paged,
     adopted,
     call,
     check_names,
@@ -46,6 +47,7 @@ from lume_sync._bridge import (
     in_list,
     in_outcome,
     iterate,
+    paged,
     pulled,
     same,
     veiled,
@@ -279,14 +281,15 @@ def list_runs(
     attention: float | None = None,
     submitted_by: str | None = None,
     limit: int | None = None,
-) -> Items[LumeRun]:
+    cursor: str | None = None,
+) -> Paged[LumeRun]:
     """Yield the runs that match, newest first; see `Client.list_runs`.
 
     Examples:
         >>> failed = list(lume_sync.list_runs(status="FAILED", limit=10))
     """
     with adopted:
-        return iterate(
+        return paged(
             default_client()._core.list_runs(
                 flow_version=flow_version,
                 flow=flow,
@@ -297,6 +300,7 @@ def list_runs(
                 attention=attention,
                 submitted_by=submitted_by,
                 limit=limit,
+                cursor=cursor,
             ),
             LumeRun._wrap,
         )
@@ -389,14 +393,17 @@ def audit(
     what: str | None = None,
     since: datetime | Duration | None = None,
     limit: int | None = None,
-) -> Items[AuditEntry]:
+    cursor: str | None = None,
+) -> Paged[AuditEntry]:
     """Yield who did what at the server and when; see `Client.audit`.
 
     Examples:
         >>> entries = list(lume_sync.audit(limit=10))
     """
     with adopted:
-        return iterate(default_client()._core.audit(by=by, what=what, since=since, limit=limit), same)
+        return paged(
+            default_client()._core.audit(by=by, what=what, since=since, limit=limit, cursor=cursor), same
+        )
 
 
 def inbox(*, flow: str | None = None, since: datetime | Duration | None = None) -> Inbox:
@@ -416,16 +423,17 @@ def open_rejects(
     run: str | None = None,
     state: RowState = "open",
     limit: int | None = None,
-) -> Items[dict[str, Any]]:
+    cursor: str | None = None,
+) -> Paged[dict[str, Any]]:
     """Yield rejected rows of many runs; see `Client.open_rejects`.
 
     Examples:
         >>> rows = list(lume_sync.open_rejects(run=run.id))
     """
     with adopted:
-        return iterate(
+        return paged(
             default_client()._core.open_rejects(
-                flow=flow, reason=reason, since=since, run=run, state=state, limit=limit
+                flow=flow, reason=reason, since=since, run=run, state=state, limit=limit, cursor=cursor
             ),
             same,
         )

@@ -22,6 +22,7 @@ from lume_async._base.secret import veiled as veiled
 from lume_async._base.secret import veiled_headers as veiled_headers
 from lume_sync._hops.held import Held as Held
 from lume_sync._hops.iteration import Items as Items
+from lume_sync._hops.iteration import Paged as Paged
 from lume_sync._hops.portal import Portal, too_late
 from lume_sync._hops.workers import Pulled
 
@@ -85,6 +86,11 @@ def hold(manager: AbstractAsyncContextManager[Any, Any], steps: Items[Any] | Non
 def iterate(source: AsyncIterator[S], wrap: Callable[[S], T]) -> Items[T]:
     """Return an asynchronous iteration as a plain one."""
     return Items(portal, source, wrap)
+
+
+def paged(source: AsyncIterator[S], wrap: Callable[[S], T]) -> Paged[T]:
+    """Return an asynchronous iteration over pages as a plain one."""
+    return Paged(portal, source, wrap)
 
 
 def same(value: T) -> T:

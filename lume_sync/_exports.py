@@ -10,7 +10,7 @@ NAMES = {
         "DuplicateRunError Duration Event Failure FileMetrics FlowColumn FlowRule FlowSummary FlowVersion "
         "Hook Inbox InboxDay InboxFlow InboxItem InvalidRequestError JournalError Json JsonObject "
         "LayoutMetrics LookupEntry LumeError Metrics MissingLibraryError NotSupportedError OnDuplicate "
-        "OnProgress Outcome Part PermissionDeniedError PollInterval Progress Proposal ProposedColumn "
+        "OnProgress Outcome Page Part PermissionDeniedError PollInterval Progress Proposal ProposedColumn "
         "ProposedLayout Proxy RateLimitError Receiver Replay ReplayReason RequestFinished RequestStarted "
         "Response ResponseDecodeError Retry RetryScheduled RowAccount RowState RunCount RunError RunEvent "
         "RunFailedError RunInfo RunMetadata RunNotFoundError RunRequest RunStatus RunStatusChanged "
@@ -24,7 +24,7 @@ NAMES = {
         "run_status statistics upload upload_file wait_all wait_for_run_completion watch "
     ),
     "lume_sync._client": "Client",
-    "lume_sync._hops.iteration": "Items",
+    "lume_sync._hops.iteration": "Items Paged",
     "lume_sync._monitor": "Monitor",
     "lume_sync._rows": "Rows",
     "lume_sync._run": "LumeRun",

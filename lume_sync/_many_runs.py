@@ -8,7 +8,18 @@ from datetime import datetime
 
 import lume_async
 from lume_async import Duration, OnDuplicate, Outcome, PollInterval, RunRequest, RunStatus
-from lume_sync._bridge import Items, adopted, call, cores_of, in_list, in_outcome, iterate, pulled
+from lume_sync._bridge import (
+    Items,
+    Paged,
+    adopted,
+    call,
+    cores_of,
+    in_list,
+    in_outcome,
+    iterate,
+    paged,
+    pulled,
+)
 from lume_sync._monitor import Monitor
 from lume_sync._run import LumeRun
 
@@ -159,7 +170,8 @@ class ManyRuns:
         attention: float | None = None,
         submitted_by: str | None = None,
         limit: int | None = None,
-    ) -> Items[LumeRun]:
+        cursor: str | None = None,
+    ) -> Paged[LumeRun]:
         """Yield the runs that match, newest first; pages are fetched as needed.
 
         If nothing matches, even because the server lacks the flow or the version, there are none.
@@ -176,6 +188,7 @@ class ManyRuns:
                 CRASHED, or PARTIAL_FAILED with more than this share (0 to 1) of its rows rejected.
             submitted_by: only runs submitted with the key of this name.
             limit: the maximum number of runs.
+            cursor: where to begin: the cursor of a page, from `pages()` with the same other arguments.
 
         Raises:
             ValueError: an argument is not valid, or a status is a near miss of a known one.
@@ -187,7 +200,7 @@ class ManyRuns:
             ...     print(run.id, run.source_path)
         """
         with adopted:
-            return iterate(
+            return paged(
                 self._core.list_runs(
                     flow_version=flow_version,
                     flow=flow,
@@ -198,6 +211,7 @@ class ManyRuns:
                     attention=attention,
                     submitted_by=submitted_by,
                     limit=limit,
+                    cursor=cursor,
                 ),
                 LumeRun._wrap,
             )

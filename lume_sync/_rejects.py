@@ -8,7 +8,7 @@ from typing import Any
 
 import lume_async
 from lume_async import Duration, Inbox, Replay, RowState
-from lume_sync._bridge import Items, adopted, call, iterate, same
+from lume_sync._bridge import Paged, adopted, call, paged, same
 
 
 class RejectedRows:
@@ -48,7 +48,8 @@ class RejectedRows:
         run: str | None = None,
         state: "RowState" = "open",
         limit: int | None = None,
-    ) -> Items[dict[str, Any]]:
+        cursor: str | None = None,
+    ) -> Paged[dict[str, Any]]:
         """Yield rejected rows of many runs, the oldest run first.
 
         The rows are as in `LumeRun.rejects`, with `_lume_run`, the ID of their run, and `_lume_reject`, their
@@ -64,6 +65,7 @@ class RejectedRows:
             state: only rows in this state: "open" (nothing has been done about them), "replaying", "lost",
                 "mended", "replayed", "discarded" or "superseded".
             limit: the maximum number of rows.
+            cursor: as in `list_runs`.
 
         Raises:
             ValueError: an argument is not valid; no request was sent.
@@ -74,9 +76,9 @@ class RejectedRows:
             ...     print(row["_lume_run"], row["_lume_reasons"])
         """
         with adopted:
-            return iterate(
+            return paged(
                 self._core.open_rejects(
-                    flow=flow, reason=reason, since=since, run=run, state=state, limit=limit
+                    flow=flow, reason=reason, since=since, run=run, state=state, limit=limit, cursor=cursor
                 ),
                 same,
             )

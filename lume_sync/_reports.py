@@ -18,7 +18,7 @@ from lume_async import (
     RunCount,
     SeedData,
 )
-from lume_sync._bridge import Items, adopted, call, iterate, same
+from lume_sync._bridge import Paged, adopted, call, paged, same
 
 
 class Reports:
@@ -136,7 +136,8 @@ class Reports:
         what: str | None = None,
         since: datetime | Duration | None = None,
         limit: int | None = None,
-    ) -> "Items[AuditEntry]":
+        cursor: str | None = None,
+    ) -> "Paged[AuditEntry]":
         """Yield who did what at the server and when, newest first, except submissions. Needs the role admin.
 
         Args:
@@ -144,6 +145,7 @@ class Reports:
             what: only acts of this kind, such as "cancel", "discard" or "register_flow".
             since: only acts at this time or later: an aware `datetime`, or seconds (or a `timedelta`) ago.
             limit: the maximum number of entries.
+            cursor: as in `list_runs`.
 
         Raises:
             ValueError: an argument is not valid; no request was sent.
@@ -155,4 +157,4 @@ class Reports:
             ...     print(entry.at, entry.by)
         """
         with adopted:
-            return iterate(self._core.audit(by=by, what=what, since=since, limit=limit), same)
+            return paged(self._core.audit(by=by, what=what, since=since, limit=limit, cursor=cursor), same)

@@ -85,7 +85,7 @@ MADE = {
     *("SeenSample", "ValueReading"),
     *("Failure", "LumeRun", "Monitor", "Outcome", "Progress", "Rows", "RunEvent", "Summary"),
     *("RequestFinished", "RequestStarted", "RetryScheduled", "RunStatusChanged"),
-    *("Receiver", "Response", "Transport"),
+    *("Page", "Paged", "Receiver", "Response", "Transport"),
 }
 PURE_STEPS = {"Backoff.delay", "Retry.delay"}
 """Called by the library for each poll and each retry, with its own values: not checked, for their speed."""

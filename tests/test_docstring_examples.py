@@ -37,7 +37,7 @@ CALLED_BY_THE_CLIENT = {
     *("Receiver.begin", "Receiver.flush", "Receiver.write"),
 }
 SHOWN = {
-    *("Client", "Items", "LumeRun", "Monitor", "Progress", "Rows"),
+    *("Client", "Items", "LumeRun", "Monitor", "Paged", "Progress", "Rows"),
     *("Backoff", "Outcome", "Retry", "RunMetadata", "RunRequest", "RunStatus", "Summary"),
     *("ApiError", "DuplicateRunError", "RunFailedError", "RunTimeoutError"),
     *("FakeAnswer", "FakeClock", "FakeRequest", "FakeTransport", "Once"),

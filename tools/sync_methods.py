@@ -8,6 +8,7 @@ from sync_source import (
     CORE,
     FACADE,
     HOOKS,
+    ITERATE,
     LIVE,
     PLAIN_DUNDERS,
     RENAMED,
@@ -160,9 +161,9 @@ def returned(source: Source, function: FunctionNode, expression: str) -> str:
     assert function.returns is not None
     if ast.unparse(function.returns) in ("None", "NoReturn"):
         return expression
-    if head_of(function.returns) == "Items":
+    if iterate := ITERATE.get(head_of(function.returns) or ""):
         wrap = wrapper(source, parameter_of(function.returns)) or "same"
-        return f"return iterate({expression}, {wrap})"
+        return f"return {iterate}({expression}, {wrap})"
     union = [head_of(member) for member in members(function.returns)]
     if len(union) > 1 and set(union) <= {*LIVE, "Items"}:  # overloads say which
         live = next(head for head in union if head in LIVE)

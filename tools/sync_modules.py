@@ -31,7 +31,7 @@ BRIDGE = (
     "from typing import Self\n"
     f"from {FACADE}._bridge import adopted, call, core_of, cores_of, hold, in_event, in_list, in_outcome\n"
     f"from {FACADE}._bridge import Held, Items, iterate, offload, portal, pulled, revive, same, twin, twin_of\n"
-    f"from {FACADE}._bridge import check_names, veiled, veiled_headers\n"
+    f"from {FACADE}._bridge import Paged, check_names, paged, veiled, veiled_headers\n"
 )
 """More than any module needs: ruff takes out what one does not use."""
 

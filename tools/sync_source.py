@@ -49,8 +49,10 @@ RENAMED = {
 }
 BASES = {"Batched", "Items"}
 """Base classes that say how the facade steps an iterator; those that are `Items` are so on this side, too."""
-OWN = {"Items": "_hops.iteration"}
+OWN = {"Items": "_hops.iteration", "Paged": "_hops.iteration"}
 """The public classes that this side has written by hand, and the module of each."""
+ITERATE = {"Items": "iterate", "Paged": "paged"}
+"""What makes each of them from its twin in the core."""
 
 CARRIERS = {"list": "in_list", "Outcome": "in_outcome", "RunEvent": "in_event"}
 """Generic data that may hold live objects, and the function that reaches into each."""
@@ -66,7 +68,7 @@ PLAIN_DUNDERS = {
 }  # fmt: skip
 HOOKS = {"_repr_html_"}
 """What other programs ask objects for, under names with one underscore: notebooks."""
-ASYNC_TYPES = {"AsyncGenerator", "AsyncIterable", "AsyncIterator", "Awaitable", "Coroutine", "Items"}
+ASYNC_TYPES = {"AsyncGenerator", "AsyncIterable", "AsyncIterator", "Awaitable", "Coroutine", *OWN}
 NOT_NEUTRAL = re.compile(r"\b(await|async|coroutines?)\b")
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef

@@ -165,7 +165,6 @@ class Chunked(Items[T]):
         return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
 
     async def aclose(self) -> None:
-        """Close the source and drop the remaining items."""
         self._ready.clear()
         await self._chunks.aclose()
 

@@ -98,7 +98,7 @@ class LookUp:
             sent = self._sender.sent_at(state)
             since = None if sent is None else sent - LAG
             fitting += [run for run in page.items if _fits(run, request) and is_ours(run, request, since)]
-            cursor = page.next_cursor
+            cursor = page.cursor
             if cursor is None or (page.items and not is_new(page.items[-1], since)):
                 return fitting, True
         return fitting, False

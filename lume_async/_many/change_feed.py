@@ -120,7 +120,7 @@ class ChangeFeed:
         hold = self._hold.seconds if sender.can("wait") and not missed else 0.0
         call = endpoints.changes(self._cursor, hold=hold, with_runs=self._with_runs and not missed)
         page = await sender.send(call, once=True)
-        self._cursor = page.next_cursor
+        self._cursor = page.cursor
         self._on_switch(True, missed)
         # Only the last change of a run: a poll may have shown the earlier ones. Ends come last, as they are final.
         latest = {change.id: change for change in sorted(page.items, key=lambda change: change.is_end)}

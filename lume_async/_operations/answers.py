@@ -101,7 +101,7 @@ async def request(
 ) -> Answer:
     """Send it as any other call, and return the answer. Raises as `Client.request` says."""
     verb = method.upper() if isinstance(method, str) else method
-    arguments.choice(verb, "method", _METHODS)
+    arguments.choice(verb, "method", list(_METHODS))
     now = sender.settings
     more = checked_headers(headers, has_token=now.token is not None, of_one=True)
     own: CIMultiDict[str] = CIMultiDict(more)

@@ -10,11 +10,11 @@ from datetime import datetime
 import lume_async  # for annotations: its names are loaded on use
 from lume_async._base import arguments
 from lume_async._base.backoff import PollInterval
-from lume_async._base.batched import Chunked, Items
+from lume_async._base.batched import Items
 from lume_async._base.duration import Duration
 from lume_async._http.sender import Sender
 from lume_async._run.handle import LumeRun
-from lume_async._run.pages import check_limit, filters_of, oldest, run_pages
+from lume_async._run.pages import Paged, filters_of, oldest, run_pages
 from lume_async._run.submit import OnDuplicate
 from lume_async.models import Outcome, RunRequest, RunStatus, wanted_status
 
@@ -161,7 +161,8 @@ class ManyRuns:
         attention: float | None = None,
         submitted_by: str | None = None,
         limit: int | None = None,
-    ) -> Items[LumeRun]:
+        cursor: str | None = None,
+    ) -> Paged[LumeRun]:
         """Yield the runs that match, newest first; pages are fetched as needed.
 
         If nothing matches, even because the server lacks the flow or the version, there are none.
@@ -178,6 +179,7 @@ class ManyRuns:
                 CRASHED, or PARTIAL_FAILED with more than this share (0 to 1) of its rows rejected.
             submitted_by: only runs submitted with the key of this name.
             limit: the maximum number of runs.
+            cursor: where to begin: the cursor of a page, from `pages()` with the same other arguments.
 
         Raises:
             ValueError: an argument is not valid, or a status is a near miss of a known one.
@@ -188,7 +190,6 @@ class ManyRuns:
             >>> async for run in client.list_runs(flow="customer_cleaner", status="PARTIAL_FAILED", limit=10):
             ...     print(run.id, run.source_path)
         """
-        check_limit(limit)
         filters = filters_of(
             self._sender,
             flow_version=flow_version,
@@ -196,6 +197,7 @@ class ManyRuns:
             source_path=source_path,
             source=source,
             submitted_by=submitted_by,
+            cursor=cursor,
         )
         if status is not None:
             statuses = [status] if isinstance(status, str) else status
@@ -207,7 +209,6 @@ class ManyRuns:
             share = f"{arguments.number(attention, 'attention', 0, 1):.9f}"
             filters["attention"] = share.rstrip("0").rstrip(".")
         sender = self._sender
-        found = run_pages(
+        return run_pages(
             sender, filters, lambda record: LumeRun(sender, record.id, record), oldest(sender, since), limit
         )
-        return Chunked(found, "runs")

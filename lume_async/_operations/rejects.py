@@ -12,11 +12,10 @@ from typing import Any
 
 import lume_async  # for annotations: its names are loaded on use
 from lume_async._base import arguments
-from lume_async._base.batched import Items
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._base.words import counted
 from lume_async._http.sender import Sender
-from lume_async._run.pages import filters_of, items
+from lume_async._run.pages import Paged, filters_of, items
 from lume_async.models import check_run_id, plain_text
 
 _PAGE = 1000
@@ -63,7 +62,8 @@ class RejectedRows:
         run: str | None = None,
         state: "lume_async.RowState" = "open",
         limit: int | None = None,
-    ) -> Items[dict[str, Any]]:
+        cursor: str | None = None,
+    ) -> Paged[dict[str, Any]]:
         """Yield rejected rows of many runs, the oldest run first.
 
         The rows are as in `LumeRun.rejects`, with `_lume_run`, the ID of their run, and `_lume_reject`, their
@@ -79,6 +79,7 @@ class RejectedRows:
             state: only rows in this state: "open" (nothing has been done about them), "replaying", "lost",
                 "mended", "replayed", "discarded" or "superseded".
             limit: the maximum number of rows.
+            cursor: as in `list_runs`.
 
         Raises:
             ValueError: an argument is not valid; no request was sent.
@@ -93,7 +94,9 @@ class RejectedRows:
 
         if state not in ROW_STATES:
             raise ValueError(f"state must be one of {', '.join(ROW_STATES)}, not {arguments.shown(state)}")
-        filters = self._filters(flow, reason, since) | {"state": state}
+        filters = (
+            self._filters(flow, reason, since) | {"state": state} | filters_of(self._sender, cursor=cursor)
+        )
         if run is not None:
             filters["run"] = check_run_id(run)
         ask = partial(row_endpoints.rejected_rows, filters, _warn)

@@ -10,10 +10,9 @@ from attrs import evolve
 
 import lume_async  # for annotations: its names are loaded on use
 from lume_async._base import arguments
-from lume_async._base.batched import Items
 from lume_async._base.duration import Duration, optional_seconds
 from lume_async._http.sender import Sender
-from lume_async._run.pages import filters_of, items
+from lume_async._run.pages import Paged, filters_of, items
 from lume_async._run.transfer import SeedData
 from lume_async.models import JsonObject, RunRequest
 
@@ -164,7 +163,8 @@ class Reports:
         what: str | None = None,
         since: datetime | Duration | None = None,
         limit: int | None = None,
-    ) -> "Items[lume_async.AuditEntry]":
+        cursor: str | None = None,
+    ) -> "Paged[lume_async.AuditEntry]":
         """Yield who did what at the server and when, newest first, except submissions. Needs the role admin.
 
         Args:
@@ -172,6 +172,7 @@ class Reports:
             what: only acts of this kind, such as "cancel", "discard" or "register_flow".
             since: only acts at this time or later: an aware `datetime`, or seconds (or a `timedelta`) ago.
             limit: the maximum number of entries.
+            cursor: as in `list_runs`.
 
         Raises:
             ValueError: an argument is not valid; no request was sent.
@@ -184,5 +185,7 @@ class Reports:
         """
         from lume_async._wire import report_endpoints
 
-        ask = partial(report_endpoints.audit, filters_of(self._sender, since, by=by, what=what))
+        ask = partial(
+            report_endpoints.audit, filters_of(self._sender, since, by=by, what=what, cursor=cursor)
+        )
         return items(self._sender, ask, _ENTRIES, limit, "audit entries")

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
 from datetime import datetime
 
 from lume_async._http.sender import Sender
@@ -21,10 +20,8 @@ async def earlier_runs(
 ) -> list[RunState]:
     """Return the matching runs with that content, newest first; empty if the server can't list runs."""
     try:
-        async with aclosing(
-            run_pages(sender, filters, lambda record: RunState(record.id, record), oldest)
-        ) as found:
-            return [run async for page in found for run in page if has_content(run)]
+        async with run_pages(sender, filters, lambda record: RunState(record.id, record), oldest) as found:
+            return [run async for run in found if has_content(run)]
     except NotSupportedError:
         return []
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from lume_async._base import arguments
 from lume_async._base.batched import Chunked, Items
 from lume_async._base.duration import Duration, seconds
+from lume_async._base.public import public
 from lume_async._http.sender import Sender
 from lume_async._run.state import RunState
 from lume_async._wire import endpoints
@@ -27,10 +28,51 @@ EMPTY = 1000
 """Reading fails after this many empty pages in a row."""
 
 
+@public
+class Paged(Chunked[T]):
+    """An iterator over a list of the server, which is fetched page by page, as `list_runs` returns it.
+
+    Examples:
+        >>> async with client.list_runs(flow="customer_cleaner") as found:
+        ...     newest = await anext(found)
+    """
+
+    def __init__(
+        self, source: Callable[[], AsyncGenerator[Page[T], None]], what: str, limit: int | None
+    ) -> None:
+        check_limit(limit)
+        super().__init__(cut(source(), limit), what)
+        self._source = source
+
+    def pages(self) -> Items[Page[T]]:
+        """Return an iterator over whole pages, from the beginning, each with the cursor from which to go on later.
+
+        A page may be empty. Pass its `cursor` to the same method with the same arguments, also in another process.
+
+        Examples:
+            >>> async for page in client.list_runs(limit=500).pages():
+            ...     print(len(page.items), page.cursor)
+        """
+        return Chunked(self._each(), f"pages of {self.what}")
+
+    async def _each(self) -> AsyncGenerator[list[Page[T]], None]:
+        async with aclosing(self._source()) as found:
+            async for page in found:
+                yield [page]
+
+
+async def cut(source: AsyncGenerator[Page[T], None], left: int | None) -> AsyncGenerator[list[T], None]:
+    """Yield the items of each page, even of an empty one; `left` altogether, as a server may send more."""
+    async with aclosing(source) as found:
+        async for page in found:
+            yield page.items[:left]
+            left = None if left is None else max(0, left - len(page.items))
+
+
 async def pages(
     sender: Sender, ask: Callable[[int, str | None], Call[Page[T]]], size: int, limit: int | None = None
-) -> AsyncGenerator[list[T], None]:
-    """Yield the items of each page, even of an empty one; at most `limit` items altogether.
+) -> AsyncGenerator[Page[T], None]:
+    """Yield each page, even an empty one, until they have `limit` items.
 
     Args:
         ask: builds the request for a number of items from a cursor on.
@@ -42,12 +84,11 @@ async def pages(
     seen, empty = set[str](), 0
     while True:
         page = await sender.send(ask(size if left is None else min(size, left), cursor))
-        items = page.items[:left]  # a server may send more than requested
-        yield items
-        left = None if left is None else left - len(items)
-        if left == 0 or not page.next_cursor:
+        yield page
+        left = None if left is None else left - len(page.items)
+        if (left is not None and left <= 0) or not page.cursor:
             return
-        cursor, empty = page.next_cursor, 0 if items else empty + 1
+        cursor, empty = page.cursor, 0 if len(page.items) else empty + 1
         if empty == EMPTY:
             raise ResponseDecodeError(
                 f"the server gave {EMPTY:,} pages in a row without an item, and each time another cursor @ $.items",
@@ -60,14 +101,14 @@ async def pages(
         seen.add(cursor)
 
 
-async def run_pages(
+def run_pages(
     sender: Sender,
     filters: Filters,
     handle: Callable[[RunRecord], Run],
     oldest: datetime | None = None,
     limit: int | None = None,
-) -> AsyncGenerator[list[Run], None]:
-    """Yield the runs that match, newest first, page by page.
+) -> Paged[Run]:
+    """Return the runs that match, newest first.
 
     Args:
         handle: converts a record to a run.
@@ -77,13 +118,17 @@ async def run_pages(
     def ask(size: int, cursor: str | None) -> Call[Page[RunRecord]]:
         return endpoints.runs({**filters, **_since(oldest), "limit": str(size)}, cursor)
 
-    async with aclosing(pages(sender, ask, RUNS, limit)) as found:
-        async for page in found:
-            runs = [handle(record) for record in page]
-            young = list(takewhile(lambda run: _is_young(run, oldest), runs))
-            yield young
-            if len(young) < len(runs):  # newest first: all that follow are older
-                return
+    async def source() -> AsyncGenerator[Page[Run], None]:
+        async with aclosing(pages(sender, ask, RUNS, limit)) as found:
+            async for page in found:
+                runs = [handle(record) for record in page.items]
+                young = list(takewhile(lambda run: _is_young(run, oldest), runs))
+                is_end = len(young) < len(runs)  # newest first: all that follow are older
+                yield Page(young, None if is_end else page.cursor)
+                if is_end:
+                    return
+
+    return Paged(source, "runs", limit)
 
 
 def _is_young(run: RunState, oldest: datetime | None) -> bool:
@@ -96,10 +141,9 @@ def items(
     size: int,
     limit: int | None,
     what: str,
-) -> Items[T]:
+) -> Paged[T]:
     """Return the items of all pages; `what` describes them in the repr. Raises `ValueError` for an invalid limit."""
-    check_limit(limit)
-    return Chunked(pages(sender, ask, size, limit), what)
+    return Paged(lambda: pages(sender, ask, size, limit), what, limit)
 
 
 def filters_of(

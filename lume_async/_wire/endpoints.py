@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 import orjson
 from attrs import define, frozen
 
+from lume_async._base.public import public
 from lume_async._decoding import structure
 from lume_async._wire.answers import decode_object, reread, retry_after, run_record
 from lume_async._wire.call import Call, Response
@@ -44,12 +45,13 @@ class Submitted:
     not_before: float
 
 
+@public
 @frozen
 class Page(Generic[T]):
-    """A page of a list, and the cursor of the next one (None: the last page)."""
+    """A page of a list: its `items`, and the `cursor` from which the list goes on; None at its end."""
 
     items: list[T]
-    next_cursor: str | None
+    cursor: str | None
 
 
 @frozen

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Generic, Self, TypeVar
 
+from lume_async import Page
 from lume_async._base.batched import take_ready
 from lume_sync._hops.loop_thread import LoopThread
 from lume_sync._hops.owner import Owner, refuse_others, settle
@@ -228,3 +229,29 @@ class Items(Iterator[T]):
         owner = getattr(self, "_owner", None)  # None: the constructor failed
         if owner is not None:
             owner.drop()
+
+
+class Paged(Items[T]):
+    """An iterator over a list of the server, which is fetched page by page, as `list_runs` returns it.
+
+    Examples:
+        >>> with client.list_runs(flow="customer_cleaner") as found:
+        ...     newest = next(found)
+    """
+
+    __module__ = "lume_sync"
+
+    def pages(self) -> Items[Page[T]]:
+        """Return an iterator over whole pages, from the beginning, each with the cursor from which to go on later.
+
+        A page may be empty. Pass its `cursor` to the same method with the same arguments, also in another process.
+
+        Examples:
+            >>> for page in client.list_runs(limit=500).pages():
+            ...     print(len(page.items), page.cursor)
+        """
+        core: Any = self._owner.source
+        wrap = self._wrap_item
+        return Items(
+            self._portal, core.pages(), lambda page: Page([wrap(one) for one in page.items], page.cursor)
+        )

@@ -130,3 +130,32 @@ def test_a_run_without_rows(server: lume_local.ThreadedServer, run_id: str) -> N
             next(failed.mapped())
         with pytest.raises(lume_sync.RunNotFoundError):
             next(client.attach("run_0").rejects())
+
+
+def test_the_pages_of_a_list_go_on_in_another_client(server: lume_local.ThreadedServer, run_id: str) -> None:
+    got: list[int] = []
+    cursor = None
+    with server.client() as client:
+        whole = numbers(list(client.open_rejects(run=run_id)))
+    while True:
+        with server.client() as client:
+            *_, page = client.open_rejects(run=run_id, limit=300, cursor=cursor).pages()
+        got += numbers(page.items)
+        if (cursor := page.cursor) is None:
+            break
+
+    assert got == whole
+
+
+def test_a_cursor_belongs_to_its_filters(server: lume_local.ThreadedServer, run_id: str) -> None:
+    with server.client() as client:
+        page = next(client.open_rejects(run=run_id, limit=5).pages())
+        for refused in (
+            client.open_rejects(flow="people", cursor=page.cursor),
+            client.list_runs(cursor=page.cursor),
+            client.audit(cursor="of another server"),
+        ):
+            with pytest.raises(
+                lume_sync.InvalidRequestError, match=r"cursor is not .*: start again without it"
+            ):
+                next(refused)

@@ -81,7 +81,7 @@ def returning(package: Any) -> Iterator[tuple[str, str]]:
             if (
                 not name.startswith("_")
                 and callable(member)
-                and ("Iterator" in returns or "Items" in returns)
+                and any(word in returns for word in ("Iterator", "Items", "Paged"))
             ):
                 yield name, returns
 
