@@ -2,22 +2,56 @@
 
 Loggers: `lume.http` (DEBUG: requests, WARNING: retries) and `lume.runs` (INFO: status changes). Records carry
 flat `lume_*` attributes. Headers and query strings are never logged; a reason may quote the start of an error.
+With `LUME_LOG`, lines on standard error show the records and their attributes.
 """
 
 import logging
+import os
+import sys
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TypeAlias
 
 from attrs import frozen
 
 from lume_async._base import arguments
+from lume_async._base.controls import escaped
 from lume_async._base.public import public
+from lume_async.errors import ConfigurationError
 from lume_async.models import RunStatus
 
 http_log = logging.getLogger("lume.http")
 runs_log = logging.getLogger("lume.runs")
-logging.getLogger("lume").addHandler(logging.NullHandler())
+_log = logging.getLogger("lume")
+_log.addHandler(logging.NullHandler())
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+class _StderrLines(logging.Handler):
+    """A line on standard error for each record that no handler of the program writes there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        facts = {name: value for name, value in vars(record).items() if name.startswith("lume_") and value}
+        line = " ".join([self.format(record), *(f"{name[5:]}={value}" for name, value in facts.items())])
+        streams = [getattr(handler, "stream", None) for handler in (*_log.handlers, *_log.root.handlers)]
+        if sys.stderr is not None and sys.stderr not in streams:
+            with suppress(OSError, ValueError):
+                print(escaped(line), file=sys.stderr, flush=True)
+
+
+def heed_environment() -> None:
+    """Write the log to standard error if `LUME_LOG` is set to a level. Raises `ConfigurationError`."""
+    level = os.getenv("LUME_LOG", "").strip().lower()
+    if level and level not in _LEVELS:
+        raise ConfigurationError(
+            f"LUME_LOG must be one of {', '.join(_LEVELS)}, not {arguments.shown(level)}"
+        )
+    if level and not any(isinstance(handler, _StderrLines) for handler in _log.handlers):
+        lines = _StderrLines(level.upper())
+        lines.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        _log.addHandler(lines)
+        _log.setLevel(level.upper())
 
 
 @public
@@ -77,6 +111,7 @@ class Observer:
         self._hooks = tuple(arguments.several(hooks, "hooks", "functions"))
         for hook in self._hooks:
             arguments.plain_function(hook, "a hook")
+        heed_environment()
 
     @property
     def listening(self) -> bool:
@@ -86,13 +121,17 @@ class Observer:
     def started(self, operation: str, attempt: int) -> None:
         self._report(RequestStarted(operation, attempt))
 
-    def finished(self, event: RequestFinished) -> None:
+    def finished(self, event: RequestFinished, path: str | None = None) -> None:
         http_log.debug(
             "%s: %s in %.3f s",
             event.operation,
             event.status_code or event.error,
             event.duration,
-            extra={"lume_attempt": event.attempt, "lume_request_id": event.request_id},
+            extra={
+                "lume_path": path and path.partition("?")[0],
+                "lume_attempt": event.attempt,
+                "lume_request_id": event.request_id,
+            },
         )
         self._report(event)
 

@@ -380,7 +380,7 @@ class Sender:
                 event = evolve(event, error=traced.error)
                 raise
             finally:
-                self.observer.finished(evolve(event, duration=self.clock.now() - started))
+                self.observer.finished(evolve(event, duration=self.clock.now() - started), call.path)
 
     def _learn(self, response: Response, state: CallState, epoch: int) -> None:
         """Learn from a response: capabilities, the server's clock, whether it is overloaded."""

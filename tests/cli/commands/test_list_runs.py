@@ -50,3 +50,18 @@ def test_a_filter_that_is_not_utf_8_is_refused(shell: Shell) -> None:
         done = shell.lume(*words, "caf\udce9.csv")  # as Python has a byte of the command line that is none
         assert (done.code, done.out) == (2, ""), words
         assert r"'caf\udce9.csv' is not valid UTF-8" in done.err
+
+
+def test_the_log_of_the_environment_is_not_doubled_by_verbose(shell: Shell) -> None:
+    line = "GET /v1/runs: 200 in"
+    for words, variables, times in (
+        ([], {}, 0),
+        (["-v"], {}, 1),
+        ([], {"LUME_LOG": "debug"}, 1),
+        (["-v"], {"LUME_LOG": "debug"}, 1),
+        ([], {"LUME_LOG": "info"}, 0),
+    ):
+        done = shell.lume("list", "--source", "none", *words, **variables)
+        assert (done.code, done.err.count(line)) == (0, times), (words, variables)
+    wrong = shell.lume("list", LUME_LOG="loud")
+    assert (wrong.code, "LUME_LOG must be one of debug" in wrong.err) == (1, True)
