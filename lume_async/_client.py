@@ -4,7 +4,7 @@ import os
 import random
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, NoReturn, Self, TypedDict
+from typing import ClassVar, NoReturn, Self, TypedDict
 
 from attrs import evolve
 
@@ -32,7 +32,7 @@ from lume_async._run.transfer import OnProgress, Reporter, SeedData, SourceData
 from lume_async._wire.retry import Retry
 from lume_async._wire.service import LUME, Service, check_carried
 from lume_async.errors import ConfigurationError, InvalidRequestError
-from lume_async.models import JsonObject, RunRequest, check_run_id
+from lume_async.models import Json, JsonObject, RunRequest, check_run_id
 
 
 @public
@@ -49,6 +49,7 @@ class ClientOptions(TypedDict, total=False):
     headers: Mapping[str, str] | None
     token: ApiKey | None
     hooks: Iterable[Hook]
+    transport: Transport | Callable[[Transport], Transport] | None
 
 
 @public
@@ -397,7 +398,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         return await upload(self._sender, path, flow_version)
 
     async def request(
-        self, method: str, path: str, *, json: Any = None, headers: Mapping[str, str] | None = None
+        self, method: str, path: str, *, json: Json = None, headers: Mapping[str, str] | None = None
     ) -> "lume_async.Answer":
         """Send a request for which there is no method; return the answer as it came.
 

@@ -5,7 +5,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self
 
 import lume_async
 from lume_async import (
@@ -13,6 +13,7 @@ from lume_async import (
     ApiKey,
     Duration,
     Hook,
+    Json,
     JsonObject,
     OnDuplicate,
     OnProgress,
@@ -368,7 +369,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         return call(self._core.upload_file, path, flow_version=flow_version).result()
 
     def request(
-        self, method: str, path: str, *, json: Any = None, headers: Mapping[str, str] | None = None
+        self, method: str, path: str, *, json: Json = None, headers: Mapping[str, str] | None = None
     ) -> "Answer":
         """Send a request for which there is no method; return the answer as it came.
 
