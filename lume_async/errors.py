@@ -100,8 +100,6 @@ class WebhookSignatureError(LumeError):
 
 
 class _Details(TypedDict, total=False):
-    """The arguments of `ApiError` besides its message."""
-
     status_code: int | None
     request_id: str | None
     body: str

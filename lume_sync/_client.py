@@ -333,6 +333,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         Args:
             source: the path of a file, bytes, a binary file, a plain or asynchronous iterable of bytes or of rows
                 (dicts), or a table of pandas, polars or pyarrow. Anything but a file becomes a temporary file.
+                An index of pandas becomes columns if it has names; without one, it may only number the rows.
             name: the name of the file on the server; the client puts a unique prefix in front.
             flow_version: the flow version that the data is for. Rows and tables are written in the format that it
                 reads; without it, tables as Parquet and other rows as NDJSON.

@@ -68,7 +68,7 @@ class Rows(Items[dict[str, Any]]):
 
         Raises:
             MissingLibraryError: pyarrow is not installed (extra `arrow`); raised by the first step.
-            ResponseDecodeError: a batch has other columns than the first; the message says which, and how.
+            ResponseDecodeError: a batch has other columns than the first; the message says where and how.
 
         Examples:
             >>> for batch in run.mapped().to_arrow_batches():

@@ -26,7 +26,7 @@ from attrs import frozen
 
 from lume_async._base.threads import JobThread
 from lume_async._run.results import frames
-from lume_async._run.row_text import CsvDialect, dialect_of, json_array, json_lines
+from lume_async._run.row_text import CsvDialect, dialect_of, json_array, json_lines, names_of
 from lume_async._run.transfer import SourceData
 from lume_async.errors import InvalidRequestError
 
@@ -231,6 +231,8 @@ async def _gathered(
 
 
 def _write_rows(rows: Any, form: RowFormat, folder: Path) -> Path:
+    if _library_of(rows) == "pandas":
+        rows = _with_index(rows)
     if _is_table(rows):
         _columns(rows)  # checks them, whatever the format
     suffix = form.suffix or (".parquet" if _is_table(rows) else ".ndjson")
@@ -238,6 +240,22 @@ def _write_rows(rows: Any, form: RowFormat, folder: Path) -> Path:
     with path.open("wb") as file:
         form.write(rows, file)
     return path
+
+
+def _with_index(frame: Any) -> Any:
+    """Return a table with its named index as columns; an index without a name is left out if it counts rows.
+
+    Raises:
+        InvalidRequestError: the index has no name, and other values.
+    """
+    if None not in frame.index.names:
+        return frame.reset_index(allow_duplicates=True)
+    if len(frame) and frame.index.inferred_type != "integer":
+        raise InvalidRequestError(
+            "the index of the table has no name: name it with rename_axis() to send it as a column, or leave it out "
+            f"with reset_index(drop=True); {_UNSENT}"
+        )
+    return frame
 
 
 def _lines(rows: Any, file: BinaryIO) -> None:
@@ -257,7 +275,9 @@ def _parquet(rows: Any, file: BinaryIO) -> None:
         elif kind == "polars":
             rows = rows.to_arrow()
         elif kind is None:
-            rows = frames.to_arrow(pyarrow, [dict(row) for row in _dicts(rows)])
+            found = enumerate(_dicts(rows), 1)
+            named = [zip(names_of(row, f"row {n:,}"), row.values(), strict=True) for n, row in found]
+            rows = frames.to_arrow(pyarrow, [dict(row) for row in named])
         parquet.write_table(rows, file)
         return
     except pyarrow.ArrowException as error:
@@ -276,8 +296,14 @@ def _dicts(rows: Any) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of a table or an iterable. Raises `InvalidRequestError`."""
     kind = _library_of(rows)
     if kind == "pandas":
-        rows = rows.convert_dtypes()  # whole numbers beside missing ones are floats in pandas
-        rows = rows.astype(object).where(rows.notna(), None).to_dict("records")
+        whole = rows.convert_dtypes()  # whole numbers beside missing ones are floats in pandas
+        for name in whole.columns:
+            if whole.dtypes[name] == "Int64" and rows.dtypes[name].kind in "fO" and (whole[name] == 0).any():
+                signed = [
+                    str(value) == "-0.0" for value in rows[name]
+                ]  # as an integer it would lose its sign
+                whole[name] = whole[name].astype(object).mask(signed, -0.0)
+        rows = whole.astype(object).where(whole.notna(), None).to_dict("records")
     elif kind == "polars":
         rows = rows.iter_rows(named=True)
     elif kind == "pyarrow":
@@ -291,9 +317,9 @@ def _dicts(rows: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _columns(table: Any) -> list[Any]:
-    """Return the names of its columns. Raises `InvalidRequestError` for duplicates: one column would be lost."""
+    """Return the names of its columns. Raises `InvalidRequestError` for the same text twice: one would be lost."""
     names = list(table.column_names if _library_of(table) == "pyarrow" else table.columns)
-    twice = [name for name, times in Counter(names).items() if times > 1]
+    twice = [name for name, times in Counter(map(str, names)).items() if times > 1]
     if twice:
         raise InvalidRequestError(f"several columns are named {twice[0]!r:.60}; {_UNSENT}")
     return names

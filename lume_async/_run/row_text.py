@@ -52,7 +52,7 @@ class CsvDialect:
             raise InvalidRequestError("the rows have no columns; no request was sent")
         if odd := [name for name in names if not isinstance(name, str)]:
             raise InvalidRequestError(
-                f"the column {odd[0]!r:.60} has a name that is not a string; no request was sent"
+                f"the column {odd[0]!r:.60} has a name that is not a string: rename it; no request was sent"
             )
         yield self._line([change(name) for name in names])
         for number, row in enumerate(rows, 1):
@@ -115,6 +115,15 @@ def json_array(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     yield "[]\n" if before == "[\n" else "\n]\n"
 
 
+def names_of(row: Mapping[Any, Any], place: str) -> list[str]:
+    """Return the keys as text. Raises `InvalidRequestError` if two have the same text: one would be lost."""
+    names = [str(key) for key in row]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidRequestError(f"{place}: several columns are named {twice!r:.60}; no request was sent")
+    return names
+
+
 def json_text(value: Any, place: str) -> str:
     """Return compact JSON that keeps all digits of a `Decimal`; times are ISO 8601, NaN is null.
 
@@ -140,8 +149,10 @@ def _json(value: Any, place: str) -> str:
             raise InvalidRequestError(f"{place}: JSON has no infinite numbers; no request was sent")
         return digits
     if isinstance(value, Mapping):
-        items = (f"{json.dumps(str(key))}:{_json(one, f'{place}.{key}')}" for key, one in value.items())
-        return "{" + ",".join(items) + "}"
+        named = zip(names_of(value, place), value.values(), strict=True)
+        return (
+            "{" + ",".join(f"{json.dumps(name)}:{_json(one, f'{place}.{name}')}" for name, one in named) + "}"
+        )
     if isinstance(value, list | tuple):
         return "[" + ",".join(_json(one, place) for one in value) + "]"
     if (text := _plain(value)) is not None:

@@ -33,15 +33,16 @@ def check_schema(first: Any, later: Any, batch: int) -> None:
     """Raise `ResponseDecodeError` if a later batch, given by its number, has other columns than the first one."""
     if later.equals(first):
         return
-    before, now = (
-        {field.name: f"{field.type}{'' if field.nullable else ' not null'}" for field in schema}
-        for schema in (first, later)
-    )
-    name = next((name for name in (*before, *now) if before.get(name) != now.get(name)), None)
+    kinds = [
+        {one.name: f"{one.type}{'' if one.nullable else ' not null'}" for one in each}
+        for each in (first, later)
+    ]
     what = "the columns are in another order than before"
-    if name is not None:
-        old, new = (columns.get(name, "missing") for columns in (before, now))
-        what = f"column {name!r:.60} is {new}, in the batches before it was {old}"
+    for name in {**kinds[0], **kinds[1]}:
+        old, new = (kind.get(name, "missing") for kind in kinds)
+        if old != new:
+            what = f"column {name!r:.60} is {new}, in the batches before it was {old}"
+            break
     raise ResponseDecodeError(f"batch {batch:,} of the rows: {what}", retryable=False)
 
 
@@ -85,7 +86,8 @@ def _plain(values: list[Any]) -> list[Any]:
         # One decimal type holds them all if the most digits before the point and after it are few enough.
         shapes = [(one.adjusted() + 1, -int(one.as_tuple().exponent)) for one in decimals if one is not None]
         whole, after = (max(0, *sizes) for sizes in zip(*shapes, strict=True))
-        if whole + after <= _DIGITS:
+        is_exact = not any(one is not None and one.is_zero() and one.is_signed() for one in decimals)
+        if whole + after <= _DIGITS and is_exact:  # no decimal of Arrow is -0
             return decimals
         return [None if value is None else str(value) for value in decimals]
     return [

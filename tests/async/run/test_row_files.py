@@ -1,8 +1,11 @@
 """Data of a program as a local file: what is written, what is refused, and that nothing is left."""
 
 import io
+import json
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
+from csv import DictReader
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +255,127 @@ async def test_a_reason_is_written_as_the_server_does() -> None:
     async with local_file(rows, western) as file:
         lines = file.read_bytes().splitlines()
     assert lines[1] == b"1,\xe9,id: 'x \\u2026 y',"
+
+
+PANDAS_INDEXES = {
+    "counted": (lambda pandas: pandas.DataFrame({"v": [1, 2]}), [{"v": 1}, {"v": 2}]),
+    "filtered": (lambda pandas: pandas.DataFrame({"v": [1, 2]}).iloc[[1]], [{"v": 2}]),
+    "named": (
+        lambda pandas: pandas.DataFrame({"v": [1]}, pandas.Index(["a"], name="k")),
+        [{"k": "a", "v": 1}],
+    ),
+    "counted, with a name": (
+        lambda pandas: pandas.DataFrame({"v": [1]}, pandas.RangeIndex(1, name="k")),
+        [{"k": 0, "v": 1}],
+    ),
+    "groups": (
+        lambda pandas: pandas.DataFrame({"k": ["a"], "n": [2], "v": [3]}).groupby(["k", "n"]).sum(),
+        [{"k": "a", "n": 2, "v": 3}],
+    ),
+    "empty": (lambda pandas: pandas.DataFrame({"v": [1]}, ["a"]).iloc[:0], []),
+}
+
+
+@pytest.mark.parametrize("format", ["csv", "ndjson", "json", "parquet", None])
+@pytest.mark.parametrize("index", PANDAS_INDEXES)
+async def test_a_named_index_of_pandas_becomes_columns(index: str, format: str | None) -> None:
+    pandas, parquet = pytest.importorskip("pandas"), pytest.importorskip("pyarrow.parquet")
+    make, rows = PANDAS_INDEXES[index]
+    async with local_file(make(pandas), of_format(format)) as file:
+        if file.suffix == ".parquet":
+            found = parquet.read_table(file).to_pylist()
+        elif file.suffix == ".csv":
+            found = [dict(row) for row in DictReader(file.read_text().splitlines())]
+            found = [
+                {key: int(text) if text.isdigit() else text for key, text in row.items()} for row in found
+            ]
+        else:
+            text = file.read_text()
+            found = json.loads(text) if file.suffix == ".json" else [*map(json.loads, text.splitlines())]
+    assert found == rows
+
+
+@pytest.mark.parametrize("format", ["csv", "ndjson", "parquet"])
+@pytest.mark.parametrize(
+    "index",
+    [["a", "b"], [0.5, 1.5], [("a", 1), ("b", 2)], [True, False]],
+    ids=["text", "numbers", "two", "flags"],
+)
+async def test_an_index_with_values_and_no_name_is_refused(index: list[Any], format: str) -> None:
+    pandas = pytest.importorskip("pandas")
+    levels = pandas.MultiIndex.from_tuples(index) if isinstance(index[0], tuple) else index
+    with pytest.raises(InvalidRequestError, match=r"no name: .*rename_axis\(\).*reset_index\(drop=True\)"):
+        async with local_file(pandas.DataFrame({"v": [1, 2]}, levels), of_format(format)):
+            pass
+
+
+@pytest.mark.parametrize("format", ["csv", "ndjson", "json", "parquet", None])
+@pytest.mark.parametrize("kind", ["columns", "index", "rows"])
+async def test_names_with_the_same_text_are_refused(kind: str, format: str | None) -> None:
+    pandas = pytest.importorskip("pandas")
+    data = {
+        "columns": pandas.DataFrame([[1, 2]], columns=[1, "1"]),
+        "index": pandas.DataFrame({"1": [1, 2]}, pandas.Index(["a", "b"], name=1)),
+        "rows": [{1: 1, "1": 2}],
+    }[kind]
+    refused = "column 1 has a name that is not a string: rename it|several columns are named '1'"
+    with pytest.raises(InvalidRequestError, match=refused):
+        async with local_file(data, of_format(format)):
+            pass
+
+
+async def test_a_name_that_is_no_string_is_its_text_where_the_format_has_types() -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    async with local_file([{1: "a"}], of_format("ndjson")) as file:
+        assert file.read_text() == '{"1":"a"}\n'
+    async with local_file([{1: "a"}], of_format("parquet")) as file:
+        assert parquet.read_table(file).to_pylist() == [{"1": "a"}]
+
+
+def zeros(library: str) -> Any:
+    """Rows with -0.0 among whole numbers, and beside a missing one."""
+    rows = [
+        {"a": 1.0, "b": 0.0, "c": 1.5},
+        {"a": -0.0, "b": 1.0, "c": -0.0},
+        {"a": None, "b": None, "c": None},
+    ]
+    if library == "rows":
+        return rows
+    module = pytest.importorskip(library.partition(" ")[0])
+    if library == "pyarrow":
+        return module.Table.from_pylist(rows)
+    table = module.DataFrame(rows)
+    return table.astype(library.partition(" ")[2]) if " " in library else table
+
+
+@pytest.mark.parametrize(
+    "library", ["rows", "polars", "pyarrow", "pandas", "pandas object", "pandas Float64"]
+)
+@pytest.mark.parametrize("format", ["csv", "ndjson", "parquet"])
+async def test_the_sign_of_zero_is_kept(library: str, format: str) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    async with local_file(zeros(library), of_format(format)) as file:
+        if format == "parquet":
+            columns = parquet.read_table(file).to_pydict()
+        elif format == "csv":
+            lines = list(DictReader(file.read_text().splitlines()))
+            columns = {name: [line[name] for line in lines] for name in lines[0]}
+        else:
+            lines = [json.loads(line) for line in file.read_text().splitlines()]
+            columns = {name: [line[name] for line in lines] for name in lines[0]}
+    assert [str(columns[name][1]) for name in "ac"] == ["-0.0", "-0.0"]
+    assert float(columns["a"][0]) == 1
+    assert str(columns["b"][0]) in ("0", "0.0")
+
+
+async def test_whole_numbers_of_pandas_stay_whole_beside_a_negative_zero() -> None:
+    pandas = pytest.importorskip("pandas")
+    async with local_file(pandas.DataFrame({"n": [1.0, -0.0, 0.0, None]}), csv) as file:
+        assert file.read_bytes() == b"n\n1\n-0.0\n0\n\n"
+
+
+async def test_a_negative_zero_among_exact_numbers_is_text_in_parquet() -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [{"n": Decimal("1.50")}, {"n": Decimal("-0")}]
+    async with local_file(rows, of_format("parquet")) as file:
+        assert parquet.read_table(file).to_pylist() == [{"n": "1.50"}, {"n": "-0"}]
