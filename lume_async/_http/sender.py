@@ -415,7 +415,7 @@ class Sender:
         self, call: Call[T], error: ApiError, state: CallState, asked: float, deadline: float | None
     ) -> float | None:
         """Return the seconds until the next attempt; None for no further attempt."""
-        if not call.repeats and may_have_started_a_run(error):
+        if may_have_started_a_run(error) and not call.repeats:
             return None
         delay = self.retry.delay(error, state.attempts, self.rng)
         is_poll = isinstance(error, RunNotFoundError) and call.method == "GET"

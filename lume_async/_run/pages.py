@@ -85,8 +85,8 @@ async def pages(
     while True:
         page = await sender.send(ask(size if left is None else min(size, left), cursor))
         yield page
-        left = None if left is None else left - len(page.items)
-        if (left is not None and left <= 0) or not page.cursor:
+        left = None if left is None else max(0, left - len(page.items))
+        if left == 0 or not page.cursor:
             return
         cursor, empty = page.cursor, 0 if len(page.items) else empty + 1
         if empty == EMPTY:

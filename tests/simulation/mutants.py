@@ -162,7 +162,7 @@ MUTANTS = [
         "monitored",
         "each run has one outcome",
     ),
-    Mutant(PAGES, "if left == 0 or not page.next_cursor:", "if True:", "listed", LISTED),
+    Mutant(PAGES, "if left == 0 or not page.cursor:", "if True:", "listed", LISTED),
     # A limit of the server.
     Mutant(THROTTLE, "self.rate = min(rate + more, self._quota)", "pass", "limited", LIMIT),
     Mutant(

@@ -142,7 +142,7 @@ def test_a_page_of_runs() -> None:
     page = endpoints.runs({}, None).decode(answer(200, raw))
 
     assert [record.id for record in page.items] == ["a", "b"]
-    assert page.next_cursor == "c"
+    assert page.cursor == "c"
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_page_of_changes() -> None:
     page = endpoints.changes("7").decode(answer(200, raw))
 
     assert page.items == [endpoints.Change("a", "FAILED")]
-    assert page.next_cursor == "8"
+    assert page.cursor == "8"
 
 
 @pytest.mark.parametrize(
