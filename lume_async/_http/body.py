@@ -7,7 +7,6 @@ from typing import Any
 import aiohttp
 
 from lume_async._wire.answers import ERROR_BYTES
-from lume_async._wire.call import Response
 from lume_async._wire.headers import CONTENT_ENCODING, REQUEST_ID
 from lume_async.errors import ApiConnectionError, ResponseDecodeError
 
@@ -72,7 +71,7 @@ def arrived(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
         return None
     body = response.content.read_nowait()
     if len(body) > limit:
-        raise too_large(response, limit)
+        raise _too_large(response, limit)
     return body
 
 
@@ -87,7 +86,7 @@ def whole(response: aiohttp.ClientResponse, limit: int) -> Coroutine[Any, Any, b
     if CONTENT_ENCODING in response.headers or length is None:
         return _decoded(response, limit)
     if length > limit:
-        raise too_large(response, limit)
+        raise _too_large(response, limit)
     return response.read()
 
 
@@ -123,7 +122,7 @@ async def _decoded(response: aiohttp.ClientResponse, limit: int) -> bytes:
     else:
         raise _unrequested(response)
     if len(body) > limit:
-        raise too_large(response, limit)
+        raise _too_large(response, limit)
     if cut:
         raise ApiConnectionError("the compressed body was truncated", status_code=response.status)
     return body
@@ -159,8 +158,7 @@ async def _gather(response: aiohttp.ClientResponse, limit: int, inflater: Inflat
     )
 
 
-def too_large(response: aiohttp.ClientResponse | Response, limit: int) -> ResponseDecodeError:
-    """Return the error for a response whose body is larger than a client accepts."""
+def _too_large(response: aiohttp.ClientResponse, limit: int) -> ResponseDecodeError:
     return ResponseDecodeError(
         f"the response is larger than max_response_bytes={limit:,} and was discarded",
         status_code=response.status,

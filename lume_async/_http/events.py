@@ -32,12 +32,13 @@ class _StderrLines(logging.Handler):
     """A line on standard error for each record that no handler of the program writes there."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        facts = {name: value for name, value in vars(record).items() if name.startswith("lume_") and value}
-        line = " ".join([self.format(record), *(f"{name[5:]}={value}" for name, value in facts.items())])
+        facts = [
+            f" {name[5:]}={value}" for name, value in vars(record).items() if name[:5] == "lume_" and value
+        ]
         streams = [getattr(handler, "stream", None) for handler in (*_log.handlers, *_log.root.handlers)]
         if sys.stderr is not None and sys.stderr not in streams:
             with suppress(OSError, ValueError):
-                print(escaped(line), file=sys.stderr, flush=True)
+                print(escaped(self.format(record) + "".join(facts)), file=sys.stderr, flush=True)
 
 
 def heed_environment() -> None:
@@ -51,7 +52,8 @@ def heed_environment() -> None:
         lines = _StderrLines(level.upper())
         lines.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         _log.addHandler(lines)
-        _log.setLevel(level.upper())
+        if not _log.isEnabledFor(lines.level):
+            _log.setLevel(lines.level)
 
 
 @public

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 
 from multidict import CIMultiDict
 
-from lume_async._http.body import too_large
 from lume_async._http.settings import Proxy, Settings, Ssl
 from lume_async._http.transport import Body, Transport
 from lume_async._wire.answers import ERROR_BYTES
@@ -24,15 +23,12 @@ def chosen_transport(
     ssl: Ssl,
 ) -> tuple[Proxy, Callable[[Settings], Transport]]:
     """Return the client's proxy, and what makes its transport from its settings. Raises `ConfigurationError`."""
-    if callable(given) and isinstance(given, type) == hasattr(
-        given, "request"
-    ):  # a class of them, or a function
+    is_class = isinstance(given, type)
+    if callable(given) and is_class == hasattr(given, "request"):
         make = given
         return proxy, lambda settings: OwnTransport(make(default(settings)), settings)
     if proxy or ssl is not None:
-        raise ConfigurationError(
-            "proxy and ssl are settings of the default transport, which transport replaces"
-        )
+        raise ConfigurationError("proxy and ssl belong to the default transport, which transport replaces")
     return False, lambda settings: OwnTransport(given, settings)
 
 
@@ -47,7 +43,6 @@ class OwnTransport:
             )
         self.aclose = inner.aclose
         self._inner = inner
-        self._largest = settings.max_response_bytes
         self._always = {ACCEPT: "application/json", USER_AGENT: settings.user_agent}
 
     async def request(
@@ -87,6 +82,4 @@ class OwnTransport:
             await receiver.write(body)
             await receiver.flush()
             body = b""
-        if status < 400 and len(body) > self._largest:
-            raise too_large(response, self._largest)
         return Response(status, headers, body if status < 400 else body[:ERROR_BYTES])

@@ -77,22 +77,20 @@ def _answer(sender: Sender, call: Call[Any], response: Response, state: CallStat
 @contextmanager
 def collecting(client: Sender) -> Iterator[list[Answer]]:
     """Collect the answers to a client and its views within the block; drop the oldest ones that are too many."""
-    kept: list[Answer] = []
-    is_open = True
+    open_list: list[list[Answer]] = [[]]
 
     def take(sender: Sender, call: Call[Any], response: Response, state: CallState) -> None:
-        if not is_open or sender.known is not client.known:
-            return
-        kept.append(_answer(sender, call, response, state))
-        while len(kept) > KEPT or (len(kept) > 1 and sum(len(one.body) for one in kept) > KEPT_BYTES):
-            del kept[:1]  # not pop: in lume_sync the user's thread may empty the list meanwhile
+        for kept in open_list if sender.known is client.known else ():
+            kept.append(_answer(sender, call, response, state))
+            while len(kept) > KEPT or (len(kept) > 1 and sum(len(one.body) for one in kept) > KEPT_BYTES):
+                del kept[:1]  # not pop: in lume_sync the user's thread may empty the list meanwhile
 
     outer = on_response.get()
     on_response.set((*outer, take))
     try:
-        yield kept
+        yield open_list[0]
     finally:
-        is_open = False  # for what was started in the block and goes on
+        open_list.clear()  # what was started in the block and goes on adds nothing, and keeps no answers alive
         on_response.set(outer)
 
 
@@ -112,8 +110,10 @@ async def request(
             body = dumps(json, allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidRequestError(f"json can't be encoded: {error}; no request was sent") from None
+    # For logs and metrics only the beginning: the rest may be different each time.
+    group = re.sub(r"^(/[^/]*/[^/]*/).+", r"\1…", _checked(path).partition("?")[0])
     call: Call[Response] = Call(
-        operation=f"{verb} {_group_of(_checked(path))}",
+        operation=f"{verb} {group}",
         path=path,
         headers=own,
         body=body,
@@ -134,8 +134,3 @@ def _checked(path: str) -> str:
         "path must begin with one /, have no segment `..`, and be printable ASCII without spaces, # and \\ "
         f"(percent-encode them), not {arguments.shown(path)}; no request was sent"
     )
-
-
-def _group_of(path: str) -> str:
-    """Return the beginning of a path, for logs and metrics: the rest of it may be different each time."""
-    return re.sub(r"^(/[^/]*/[^/]*/).+", r"\1…", path.partition("?")[0])

@@ -61,6 +61,14 @@ async def test_a_level_shows_what_is_as_important(
     assert len(lines(capsys)) == shown
 
 
+async def test_the_programs_own_level_is_never_made_higher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUME_LOG", "error")
+    logging.getLogger("lume").setLevel(logging.DEBUG)
+    fake_client([])
+
+    assert logging.getLogger("lume").level == logging.DEBUG
+
+
 async def test_unset_nothing_is_written(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.delenv("LUME_LOG", raising=False)
     client, _ = fake_client([FakeAnswer(500)] * 3)
