@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from simulation import batches, follow, many, transfers
-from simulation.world import OnBytes, World, play, shrunk
+from simulation import batches, elsewhere, follow, many, transfers
+from simulation.services import KeyedServer, KeylessServer, LabelledServer, NamedServer
+from simulation.world import OfService, OnBytes, World, play, shrunk
 
 HISTORIES: dict[str, tuple[Callable[[World], None], int]] = {
     "journaled": (batches.journaled, 600),
@@ -29,6 +30,10 @@ HISTORIES: dict[str, tuple[Callable[[World], None], int]] = {
     "crowded": (follow.crowded, 100),
     "listed": (follow.listed, 50),
     "abandoned": (follow.abandoned, 50),
+    "keyed": (OfService(elsewhere.resumed, KeyedServer), 150),
+    "named": (OfService(elsewhere.resumed, NamedServer), 150),
+    "labelled": (OfService(elsewhere.resumed, LabelledServer), 100),
+    "keyless": (OfService(elsewhere.resumed, KeylessServer), 100),
 }
 """The kinds, each with the number of its histories in the quick run."""
 

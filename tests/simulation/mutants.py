@@ -20,13 +20,15 @@ ONCE = "each end is reported once"
 EACH = "each end is reported:"
 LISTED = "each run that was there at the begin is listed"
 LIMIT = "a limit is used | refused are those"
+RESENT = "with keys it is sent until the deadline"
+FOUND = "where a key finds its run no item is lost"
 PLACES = "no more than max_active items are under way"
 LOST_RUN = f"{ONE_RUN} | {OURS} | {TRUE}"
 
 THROTTLE = "_http/throttle.py"
 SENDER, KNOWN, LIFETIME = "_http/sender.py", "_http/known.py", "_http/lifetime.py"
 LOST, RETRY, CALL = "_wire/lost_answers.py", "_wire/retry.py", "_wire/call.py"
-SERVICE = "_wire/service.py"
+SERVICE, SUBMIT = "_wire/service.py", "_run/submit.py"
 SUBMITTER, LOOK_UP, RUN_MANY = "_batch/submitter.py", "_batch/lookup.py", "_batch/run_many.py"
 MONITOR, FEED, SCHEDULER = "_many/monitor.py", "_many/change_feed.py", "_many/scheduler.py"
 POLL, WAITER, PAGES = "_run/poll.py", "_run/waiter.py", "_run/pages.py"
@@ -56,7 +58,31 @@ MUTANTS = [
     Mutant(LOST, "Then.ASK if has_key is None", "Then.SEND if has_key is None", "plain", ONE_RUN),
     Mutant(LOST, "Then.SEND if has_key else", "Then.SEND if True else", "plain", ONE_RUN),
     Mutant(SERVICE, "USABLE = 0.9", "USABLE = 90", "journaled", ONE_RUN),
-    Mutant(SUBMITTER, "state.lost and by_key and not has_key", "False", "journaled", ONE_RUN),
+    # So it is with services that promise something else: nothing, a key for a time, a key that is the run's name.
+    Mutant(
+        LOST, "if promises.refuses_sources and not force_rerun:", "if not force_rerun:", "keyless", ONE_RUN
+    ),
+    Mutant(SERVICE, "self.kept * USABLE", "self.kept * 1e9", "keyed", ONE_RUN),
+    Mutant(SUBMITTER, "state.lost and by_key and not has_key", "False", "keyed", ONE_RUN),
+    Mutant(SUBMITTER, " or not sender.service.promises.refuses_sources", "", "keyed", ONE_RUN),
+    Mutant(SUBMITTER, "if pause is None and sender.clock.now() < until", "if False", "named", RESENT),
+    Mutant(
+        SUBMITTER, "(finds_keys and age is not None and age >= SETTLED)", "finds_keys", "labelled", ONE_RUN
+    ),
+    Mutant(SUBMITTER, "(finds_keys and age is not None and age >= SETTLED)", "False", "keyed", FOUND),
+    Mutant(
+        SUBMITTER, "promises.kept is not None and promises.keep(known_age) is True", "False", "named", FOUND
+    ),
+    Mutant(LOOK_UP, "if service.find is not None:", "if False:", "keyed", FOUND),
+    Mutant(SUBMIT, "= service.promises.names_runs and duplicate.run_id == key", "= False", "named", TRUE),
+    Mutant(SUBMIT, "RunNotFoundError) and caught._of_service", "RunNotFoundError)", "named", TRUE),
+    Mutant(
+        SUBMIT,
+        "if not state.lost and not has_our_name:\n            raise",
+        "if not state.lost:\n            raise",
+        "named",
+        TRUE,
+    ),
     # A run of ours is known by its time.
     Mutant(LOST, "// unit * unit", "", "journaled", f"{A_RUN} | {OURS}"),
     Mutant(SENDER, "submits is not None and state.first_sent is None", "submits is not None", "plain", OURS),

@@ -89,15 +89,22 @@ class World:
         only: the numbers of the events that happen; None: all.
         folder: the files of the client.
         on_bytes: whether bytes travel, in place of messages.
+        service: the kind of the server.
     """
 
     def __init__(
-        self, seed: int, only: Collection[int] | None, folder: Path, *, on_bytes: bool = False
+        self,
+        seed: int,
+        only: Collection[int] | None,
+        folder: Path,
+        *,
+        on_bytes: bool = False,
+        service: type[SimulatedServer] = SimulatedServer,
     ) -> None:
         self.chance = chance = Chance(seed, only)
         self.random = chance.random
         self.folder = folder
-        self.server = SimulatedServer.drawn(chance)
+        self.server = service.drawn(chance)
         self.network: SimulatedNetwork = (WireNetwork if on_bytes else WatchedNetwork).drawn(
             self.server, chance
         )
@@ -135,7 +142,8 @@ class World:
 
     def client(self) -> Client:
         """Return a new client of the server."""
-        return Client("the-key", base_url="http://lume.test", proxy=False, **self.options)
+        make = getattr(self.server, "client", Client)
+        return make("the-key", base_url="http://lume.test", proxy=False, **self.options)  # type: ignore[no-any-return]
 
     def live(self, program: Callable[[Client], Awaitable[T]], *, kills: int = 0) -> T:
         """Run the program until it ends, with up to `kills` kills before; check that nothing is left of it."""
@@ -259,6 +267,18 @@ class OnBytes:
         self._history(world)
 
 
+class OfService:
+    """A history with another kind of server."""
+
+    def __init__(self, history: Callable[[World], None], service: type[SimulatedServer]) -> None:
+        self._history = history
+        self.service = service
+
+    def __call__(self, world: World) -> None:
+        """Play it in a world with such a server."""
+        self._history(world)
+
+
 def noticed_in_time(world: World, ended: float, *, alone: bool = False) -> None:
     """Fail if nothing goes wrong and the end of a run, the last one that is waited for, is noticed late.
 
@@ -286,7 +306,10 @@ def play(history: Callable[[World], None], seed: int, only: Collection[int] | No
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with TemporaryDirectory(dir=memory) as folder, silent_log():
         (Path(folder) / "files").mkdir()
-        world = World(seed, only, Path(folder) / "files", on_bytes=isinstance(history, OnBytes))
+        service = history.service if isinstance(history, OfService) else SimulatedServer
+        world = World(
+            seed, only, Path(folder) / "files", on_bytes=isinstance(history, OnBytes), service=service
+        )
         try:
             history(world)
         except BaseException as error:
