@@ -39,6 +39,7 @@ _COMMANDS = {
     "message": ("", "Check and try the messages of a server."),
     "webhook": ("server.webhook", "Receive and verify webhook deliveries."),
     "doctor": ("server.doctor", "Diagnose the connection to the service."),
+    "conformance": ("server.conformance", "Check that a server keeps the wire contract."),
     "completion": ("completion", "Print a shell completion script."),
 }
 """See `CommandTable`; in the order of a typical session."""
@@ -57,6 +58,7 @@ Exit codes; for several runs that of the worst one, which is the first in this l
   4    the API key is missing or was rejected
   2    usage error
   1    error: no connection, request rejected, unexpected failure
+  7    the server does not keep the wire contract (`lume conformance`)
   6    a run CRASHED or was CANCELLED
   3    a run FAILED
   124  timed out waiting; the run keeps running

@@ -14,7 +14,7 @@ else:
     Type = click.ParamType
 
 F = TypeVar("F", bound=Callable[..., Any])
-Format = Literal["table", "json", "ndjson", "csv", "ids", "sources"]
+Format = Literal["table", "json", "ndjson", "csv", "ids", "sources", "junit"]
 
 
 class GlobalOptions:
@@ -169,10 +169,12 @@ def _output(*special: str, more: str = "") -> Callable[[F], F]:
 
 output_options = _output()
 _any_output = _output(
-    "csv", "ids", "sources", more=", CSV (`rejects`), bare run ids (`list`, `run`) or source paths (`list`)"
+    *("csv", "ids", "sources", "junit"),
+    more=", CSV (`rejects`), bare run ids (`list`, `run`), source paths (`list`) or JUnit XML (`conformance`)",
 )
 _output_or_ids = _output("ids", more=", or bare run ids")
 _output_or_sources = _output("ids", "sources", more=", bare run ids, or source paths")
+_output_or_junit = _output("junit", more=", or JUnit XML")
 _output_or_csv = _output("csv", more=", or CSV")
 
 profile_option = _global(
@@ -198,6 +200,7 @@ file_options = stack(_connection_options, verbose_option)
 rows_options = stack(_connection_options, _output_or_csv, verbose_option)
 server_or_ids_options = stack(_connection_options, _output_or_ids, verbose_option)
 """For commands that can print bare run ids, which other commands read from stdin."""
+junit_options = stack(_connection_options, _output_or_junit, verbose_option)
 list_options = stack(_connection_options, _output_or_sources, verbose_option)
 general_options = stack(_connection_options, _any_output, verbose_option)
 """Options before the command."""

@@ -31,7 +31,12 @@ _GONE = "it is not running"
 _EVERY = 1.0
 """Seconds between two checks of that server's URL."""
 
-_SPECIAL = {"ids": "`lume list` and `lume run`", "sources": "`lume list`", "csv": "`lume rejects`"}
+_SPECIAL = {
+    "ids": "`lume list` and `lume run`",
+    "sources": "`lume list`",
+    "csv": "`lume rejects`",
+    "junit": "`lume conformance`",
+}
 """The output formats that only some commands have."""
 
 NAMED = 20

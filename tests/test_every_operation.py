@@ -34,6 +34,7 @@ NOT_SENT = {("listChanges", "limit"): "a monitor wants every change, in pages of
 HOLDS = {"Lume-Capabilities": "idempotency, wait, changes, cancel"}
 MAY_SPEAK_HTTP = {
     "_health": "whether the server answers at all",
+    **dict.fromkeys(("_work/conformance/kit", "_work/conformance/report"), "what servers answer, as it is"),
     "_work/doctor": "what is wrong with a server that a client can't use",
     "_work/webhook": "receives webhooks, and sends them to programs, not to a server",
     "commands/server/console": "asks for a link to the page, which is not in the contract",

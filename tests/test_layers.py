@@ -153,9 +153,10 @@ SHARED = {
     "lume_cli": {
         *(
             f"lume_async._base.{name}"
-            for name in ["controls", "elided", "extras", "platform", "tasks", "threads", "words"]
+            for name in ["controls", "elided", "extras", "platform", "secret", "tasks", "threads", "words"]
         ),
         "lume_async._run.row_text",
+        "lume_async._wire.withhold",
     },
 }
 """The internal modules that another package may import; else it uses public names only."""

@@ -14,9 +14,10 @@ FAILED: Final = 3
 AUTHENTICATION: Final = 4
 PARTIAL_FAILED: Final = 5
 CRASHED: Final = 6
+NOT_CONFORMING: Final = 7
 TIMED_OUT: Final = 124
 
-_WORST_FIRST = (AUTHENTICATION, USAGE, ERROR, CRASHED, FAILED, TIMED_OUT, PARTIAL_FAILED, OK)
+_WORST_FIRST = (AUTHENTICATION, USAGE, ERROR, NOT_CONFORMING, CRASHED, FAILED, TIMED_OUT, PARTIAL_FAILED, OK)
 """First errors that say nothing about the run, then failures, then unknown outcomes, then partial success."""
 
 

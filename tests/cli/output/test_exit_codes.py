@@ -61,7 +61,7 @@ def test_of_an_error(error: Exception, code: int) -> None:
 
 
 def test_the_worst_wins_in_any_order() -> None:
-    ranking = [4, 2, 1, 6, 3, 124, 5, 0]
+    ranking = [4, 2, 1, 7, 6, 3, 124, 5, 0]
     for better, worse in itertools.combinations(reversed(ranking), 2):
         assert exit_codes.worst([better, worse]) == exit_codes.worst([worse, better]) == worse
     assert exit_codes.worst([]) == 0
