@@ -1,7 +1,6 @@
 """The requirements of the wire contract, by capability: a function each, named after it."""
 
 import asyncio
-import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -22,14 +21,14 @@ _ARROW, _END = "application/vnd.apache.arrow.stream", b"\xff\xff\xff\xff\0\0\0\0
 
 async def core_runs(kit: Kit) -> None:
     """Check what a run is from its submission to its end."""
-    with kit.requires("core.submit", "answer a submission with 201, Location, and the run with its fields"):
+    async with kit.check("core.submit", "answer a submission with 201, Location and the run as it was sent"):
         given: dict[str, Any] = {"source_path": await kit.new_source()}
         given["run_metadata"] = {"Zürich": [1, {"a": None}], "☃": '\\"'}
         sent = await kit.submit(**given, force_rerun=True)
         path = f"/v1/runs/{sent.run(201, **given, force_rerun=True)['id']}"
         sent.must(sent.headers.get("Location", "").endswith(path), f"Location is not {path}")
         (await kit.ask("GET", path)).run(200, id=path.rpartition("/")[2], **given)
-    with kit.requires("core.end", "end a run, with finished_at and metadata that account for its rows"):
+    async with kit.check("core.end", "end a run, with finished_at and metadata that account for its rows"):
         run = (ended := await kit.ended()).run(200)
         of_run, counts = run["metadata"]["run"], run["metadata"]["metrics"]
         is_same = (of_run["run_id"], of_run["status"]) == (run["id"], run["status"])
@@ -37,7 +36,7 @@ async def core_runs(kit: Kit) -> None:
         rows = counts["rows_mapped"] + counts["rows_rejected"] + counts.get("rows_filtered", 0)
         ended.must(counts["rows_read"] == rows, f"{rows} of {counts['rows_read']} rows are accounted for")
         ended.must(run["metadata"]["target_locations"]["mapped"], "target_locations.mapped is missing")
-    with kit.requires("core.clock", "send Date, by the clock of created_at"):
+    async with kit.check("core.clock", "send Date, by the clock of created_at"):
         created = (sent := await kit.submit()).run(201)["created_at"]
         apart = datetime.fromisoformat(created.upper()) - parsedate_to_datetime(sent.headers["Date"])
         sent.must(abs(apart.total_seconds()) <= _SKEW, f"they are {apart} apart")
@@ -45,18 +44,18 @@ async def core_runs(kit: Kit) -> None:
 
 async def core_duplicates(kit: Kit) -> None:
     """Check that a source is processed once, unless a rerun is forced."""
-    with kit.requires("core.duplicate", "refuse a source that a run has processed: 409 with the run's ID"):
+    async with kit.check("core.duplicate", "refuse a source that was processed: 409 with its run's ID"):
         run = (await kit.ended()).run(200)
         again = await kit.submit(run["source_path"])
         named = again.problem(409, kind=":already-processed")["run_id"]
         again.must(named == run["id"], f"run_id is {named!r}, not {run['id']}")
-    with kit.requires("core.at_once", "start one run of a source that is submitted several times at once"):
+    async with kit.check("core.at_once", "start one run of a source that comes several times at once"):
         source = await kit.new_source()
         sent = await asyncio.gather(*(kit.submit(source) for _ in range(_AT_ONCE)))
         ids = {one.run(201)["id"] if one.status == 201 else one.problem(409)["run_id"] for one in sent}
         begun = sum(one.status == 201 for one in sent)
         sent[0].must(begun == 1 == len(ids), f"{begun} runs were started, {len(ids)} are named")
-    with kit.requires("core.force", "start another run of a processed source with force_rerun"):
+    async with kit.check("core.force", "start another run of a processed source with force_rerun"):
         run = (await kit.ended()).run(200)
         await kit.end(forced := await kit.submit(run["source_path"], force_rerun=True))
         forced.must(forced.run(201, force_rerun=True)["id"] != run["id"], "it is the same run")
@@ -65,11 +64,11 @@ async def core_duplicates(kit: Kit) -> None:
 
 async def core_refusals(kit: Kit) -> None:
     """Check that requests are refused that nothing can be done with."""
-    with kit.requires("core.unknown", "answer for an unknown run or flow version with 404"):
+    async with kit.check("core.unknown", "answer for an unknown run or flow version with 404"):
         (await kit.ask("GET", f"/v1/runs/run_{uuid4().hex}")).problem(404, kind=":run-not-found")
         sent = await kit.submit(flow_version=f"none-{uuid4().hex}:v1")
         sent.problem(404, kind=":flow-version-not-found")
-    with kit.requires("core.bodies", "refuse a wrong body with 400 or 422, and name its field"):
+    async with kit.check("core.bodies", "refuse a wrong body with 400 or 422, and name its field"):
         (await kit.ask("POST", "/v1/runs", b"{", Content_Type="application/json")).problem(400, 422)
         for wrong in ({"source_path": 5}, {"run_metadata": "text"}, {"force_rerun": "yes"}):
             (await kit.submit(None, None, **wrong)).problem(400, 422, names=min(wrong))
@@ -82,7 +81,7 @@ async def keys(kit: Kit) -> None:
     if kit.key is None:
         raise NotOffered("no API key was given")
     for check, key, text in (("missing", None, "without a key"), ("wrong", uuid4().hex, "with a wrong key")):
-        with kit.requires(f"keys.{check}", f"refuse requests {text} with 401"):
+        async with kit.check(f"keys.{check}", f"refuse requests {text} with 401"):
             (await kit.ask("GET", (await kit.ended()).path, key=key)).problem(401)
             (await kit.ask("POST", "/v1/runs", {}, key=key)).problem(401)
 
@@ -90,12 +89,12 @@ async def keys(kit: Kit) -> None:
 async def reading(kit: Kit) -> None:
     """Check what makes reading cheap."""
     path, tag = (ended := await kit.ended()).path, ended.headers.get("ETag")
-    with kit.requires("reading.health", "answer GET /healthz with 200, also without a key"):
+    async with kit.check("reading.health", "answer GET /healthz with 200, also without a key"):
         (await kit.ask("GET", "/healthz", key=None)).offered().expect(200)
-    with kit.requires("reading.head", "answer HEAD as GET"):
+    async with kit.check("reading.head", "answer HEAD as GET"):
         head = (await kit.ask("HEAD", path)).offered().expect(200)
         head.must(head.headers.get("ETag") == tag, "it has another ETag")
-    with kit.requires("reading.etag", "answer If-None-Match with 304 if the run has not changed"):
+    async with kit.check("reading.etag", "answer If-None-Match with 304 if the run has not changed"):
         if tag is None:
             raise NotOffered("the run has no ETag")
         (await kit.ask("GET", path, If_None_Match=tag)).expect(304)
@@ -105,22 +104,22 @@ async def reading(kit: Kit) -> None:
 async def idempotency(kit: Kit) -> None:
     """Check that a submission can be repeated with its key."""
     kit.announces("idempotency")
-    with kit.requires("idempotency.replay", "answer a known key with 200 and its run, also after the end"):
+    async with kit.check("idempotency.replay", "answer a known key with its run, also after its end"):
         given = await kit.new_source(), f'"{uuid4().hex}{"~!" * 100}"'
         run = (await kit.submit(*given)).run(201)
         await kit.end(await kit.submit(*given))
         (await kit.submit(*given)).run(200, id=run["id"])
-    with kit.requires("idempotency.other_body", "refuse a known key with another body: 400 or 422"):
+    async with kit.check("idempotency.other_body", "refuse a known key with another body: 400 or 422"):
         given = await kit.new_source(), uuid4().hex
         (await kit.submit(*given)).run(201)
         (await kit.submit(*given, run_metadata={"other": True})).problem(400, 422)
-    with kit.requires("idempotency.at_once", "start one run for a key that comes several times at once"):
+    async with kit.check("idempotency.at_once", "start one run of a key that comes several times at once"):
         given = (await kit.ended()).run(200)["source_path"], uuid4().hex
         sent = await asyncio.gather(*(kit.submit(*given, force_rerun=True) for _ in range(_AT_ONCE)))
         ids = {one.run(200, 201)["id"] for one in sent}
         ids.add((last := await kit.submit(*given, force_rerun=True)).run(200)["id"])
         last.must(len(ids) == 1, f"{len(ids)} runs were started")
-    with kit.requires("idempotency.expires", "send for how many seconds keys are kept; nothing: for ever"):
+    async with kit.check("idempotency.expires", "send for how many seconds keys are kept, if not for ever"):
         for one in kit.log:
             kept = one.headers.get("Lume-Idempotency-Expires", "1")
             one.must(kept.isdigit() and int(kept) > 0, f"Lume-Idempotency-Expires is {kept!r}")
@@ -129,15 +128,14 @@ async def idempotency(kit: Kit) -> None:
 async def wait(kit: Kit) -> None:
     """Check that requests are held until there is something new."""
     kit.announces("wait")
-    with kit.requires("wait.run", "hold a request with Prefer: wait=N until the run changes, or N seconds"):
-        run, until = (asked := await kit.submit()).run(201), time.monotonic() + kit.patience
+    async with kit.check("wait.run", "hold a request with Prefer: wait=N for a change, or N seconds"):
+        run = (asked := await kit.submit()).run(201)
         while not RunStatus(run["status"]).is_terminal:
             tag = asked.headers["ETag"]
             asked = await kit.ask("GET", f"/v1/runs/{run['id']}", If_None_Match=tag, Prefer="wait=2")
-            asked.expect(200, 304).must(time.monotonic() < until, "the run has not ended")
-            _held(asked, 1.5, is_news=asked.status == 200 and asked.headers["ETag"] != tag)
+            _held(asked.expect(200, 304), 1.5, is_news=asked.status == 200 and asked.headers["ETag"] != tag)
             run = run if asked.status == 304 else asked.run(200, id=run["id"])
-    with kit.requires("wait.changes", "hold a request for changes in the same way"):
+    async with kit.check("wait.changes", "hold a request for changes in the same way"):
         kit.announces("changes")
         asked = await kit.ask("GET", f"/v1/changes?after={await _cursor(kit)}", Prefer="wait=1")
         _held(asked, 0.5, is_news=asked.items())
@@ -146,14 +144,14 @@ async def wait(kit: Kit) -> None:
 async def changes(kit: Kit) -> None:
     """Check that the change feed is complete."""
     kit.announces("changes")
-    with kit.requires("changes.all", "give all changes of a run in order, each once, for any limit"):
+    async with kit.check("changes.all", "give all changes of a run in order, each once, for any limit"):
         cursor = await _cursor(kit)
         run = (await kit.end(await kit.submit())).run(200)
         seen, again = [await _changes(kit, cursor, run["id"], limit) for limit in (100, 1)]
         ends = [RunStatus(status).is_terminal for status in seen]
         is_right = ends and ends[-1] and sum(ends) == 1 and len(set(seen)) == len(seen)
         kit.log[-1].must(is_right and again == seen, f"they are {seen}, and with limit=1 {again}")
-    with kit.requires("changes.runs", "give the run with its end for include=run"):
+    async with kit.check("changes.runs", "give the run with its end for include=run"):
         cursor = await _cursor(kit)
         run = (await kit.end(await kit.submit())).run(200)
         asked = (await kit.ask("GET", f"/v1/changes?after={cursor}&include=run")).offered(400, 422)
@@ -161,42 +159,42 @@ async def changes(kit: Kit) -> None:
         if not given:
             raise NotOffered("include=run is ignored")
         asked.run(of=given[-1], **{name: run[name] for name in ("id", "status", "finished_at")})
-    with kit.requires("changes.unknown", "refuse an unknown cursor with 400 or 410"):
+    async with kit.check("changes.unknown", "refuse an unknown cursor with 400 or 410"):
         (await kit.ask("GET", "/v1/changes?after=no-such-cursor")).problem(400, 410)
 
 
 async def cancel(kit: Kit) -> None:
     """Check that runs can be stopped."""
     kit.announces("cancel")
-    with kit.requires("cancel.stops", "cancel a run, also repeatedly, and free its source"):
+    async with kit.check("cancel.stops", "cancel a run, also repeatedly, and free its source"):
         run = (begun := await kit.submit()).run(201)
         for _ in range(2):
             (await kit.ask("POST", f"/v1/runs/{run['id']}/cancel")).run(200, 202, id=run["id"])
         if (await kit.end(begun)).run(200)["status"] == "CANCELLED":
             (await kit.submit(run["source_path"])).run(201)
-    with kit.requires("cancel.ended", "answer for an ended run with 200, and leave it as it is"):
+    async with kit.check("cancel.ended", "answer for an ended run with 200, and leave it as it is"):
         run = (ended := await kit.ended()).run(200)
         (await kit.ask("POST", f"{ended.path}/cancel")).run(200, id=run["id"], status=run["status"])
-    with kit.requires("cancel.unknown", "answer for an unknown run with 404"):
+    async with kit.check("cancel.unknown", "answer for an unknown run with 404"):
         (await kit.ask("POST", f"/v1/runs/run_{uuid4().hex}/cancel")).problem(404)
 
 
 async def list_(kit: Kit) -> None:
     """Check the list of runs, in which the client finds the runs of lost responses."""
     (await kit.ask("GET", "/v1/runs?limit=1")).offered()
-    with kit.requires("list.at_once", "list a run as soon as it was submitted, with its fields"):
+    async with kit.check("list.at_once", "list a run as soon as it was submitted, with its fields"):
         run = (await kit.submit(run_metadata={"word": uuid4().hex})).run(201)
         page = await kit.ask("GET", f"/v1/runs?source_path={quote(run['source_path'], '')}")
         (only,) = page.items()
         page.run(of=only, **{name: run[name] for name in ("id", "run_metadata", "force_rerun", "created_at")})
-    with kit.requires("list.pages", "list runs in pages of any limit, newest first, each once"):
+    async with kit.check("list.pages", "list runs in pages of any limit, newest first, each once"):
         run = (await kit.ended()).run(200)
         newest = (await kit.submit(run["source_path"], force_rerun=True)).run(201)
         pages = [await kit.items("/v1/runs", limit, source_path=run["source_path"]) for limit in (100, 1)]
         whole, single = [[item["id"] for item in items] for items in pages]
         is_right = (whole[0], whole[-1]) == (newest["id"], run["id"]) and whole == single
         kit.log[-1].must(is_right, f"they are {whole}, and with limit=1 {single}")
-    with kit.requires("list.filters", "select by flow version, source and status"):
+    async with kit.check("list.filters", "select by flow version, source and status"):
         run = (await kit.ended()).run(200)
         for name, other in {"flow_version": "none:v1", "source_path": "none", "status": "FAILED"}.items():
             query = {"source_path": run["source_path"], name: run[name]}
@@ -204,7 +202,7 @@ async def list_(kit: Kit) -> None:
             kit.log[-1].must(set(found) == {run[name]}, f"{name}={run[name]} selects {set(found)}")
             found = [item[name] for item in await kit.items("/v1/runs", **query | {name: other})]
             kit.log[-1].must(not found, f"{name}={other} selects {set(found)}")
-    with kit.requires("list.refuses", "refuse a wrong limit and an unknown cursor with 400 or 422"):
+    async with kit.check("list.refuses", "refuse a wrong limit and an unknown cursor with 400 or 422"):
         (await kit.ask("GET", "/v1/runs?limit=0")).problem(400, 422, names="limit")
         (await kit.ask("GET", "/v1/runs?cursor=no-such-cursor")).problem(400, 422)
 
@@ -213,16 +211,16 @@ async def uploads(kit: Kit) -> None:
     """Check that files arrive whole."""
     path, content = f"/v1/uploads/{uuid4().hex}", uuid4().bytes * 100
     (await kit.ask("PUT", f"{path}-1", content)).offered()
-    with kit.requires("uploads.file", "store a file: 201 with source_path, size and SHA-256"):
+    async with kit.check("uploads.file", "store a file: 201 with source_path, size and SHA-256"):
         _stored(await kit.ask("PUT", f"{path}-2", content, Repr_Digest=_digest(content)), content)
-    with kit.requires("uploads.digest", "refuse a file with another Repr-Digest, and keep nothing of it"):
+    async with kit.check("uploads.digest", "refuse a file with another Repr-Digest, and keep nothing"):
         (await kit.ask("PUT", f"{path}-3", b"", Repr_Digest=_digest(content))).problem(400, 409, 422)
         asked = await kit.ask("GET", f"{path}-3")
         asked.must(asked.status in MISSING or not asked.json(200)["complete"], "the file is there")
-    with kit.requires("uploads.names", "refuse names that lead elsewhere"):
+    async with kit.check("uploads.names", "refuse names that lead elsewhere"):
         for name in ("..%2F..%2Fetc", ".hidden", "a%00b"):
             (await kit.ask("PUT", f"/v1/uploads/{name}", content)).expect(400, 404, 422)
-    with kit.requires("uploads.resume", "tell how much of an upload has arrived, and take the rest"):
+    async with kit.check("uploads.resume", "tell how much of an upload has arrived, and take the rest"):
         begun = await kit.ask("PUT", f"{path}-4", content[:700], Upload_Complete="?0")
         if begun.status == 201 and "Upload-Complete" not in begun.headers:
             raise NotOffered("Upload-Complete is ignored")
@@ -237,23 +235,24 @@ async def uploads(kit: Kit) -> None:
 
 async def rows(kit: Kit) -> None:
     """Check the outputs of a run."""
-    path, counts = (ended := await kit.ended()).path, ended.run(200)["metadata"]["metrics"]
+    path = (ended := await kit.ended()).path
     (await kit.ask("GET", f"{path}/mapped?limit=1")).offered()
-    with kit.requires("rows.mapped", "give all mapped rows, page by page"):
+    counts = ended.run(200)["metadata"]["metrics"]
+    async with kit.check("rows.mapped", "give all mapped rows, page by page"):
         count = len(await kit.items(f"{path}/mapped", 4))
         kit.log[-1].must(count == counts["rows_mapped"], f"{count} of {counts['rows_mapped']} rows are there")
-    with kit.requires("rows.rejects", "give all rejected rows with their reasons, also by reason"):
+    async with kit.check("rows.rejects", "give all rejected rows with their reasons, also by reason"):
         for reason, count in {"": counts["rows_rejected"], **counts["reject_reasons"]}.items():
             found = await kit.items(f"{path}/rejects", 4, **({"reason": reason} if reason else {}))
             reasons = ["\n".join(row["_lume_reasons"]) for row in found]
             is_right = len(reasons) == count and all(text and reason in text for text in reasons)
             kit.log[-1].must(is_right, f"expected {count} rows with {reason or 'reasons'}: {reasons}")
-    with kit.requires("rows.arrow", "send the mapped rows as an Arrow stream, with its end mark"):
+    async with kit.check("rows.arrow", "send the mapped rows as an Arrow stream, with its end mark"):
         asked = (await kit.ask("GET", f"{path}/mapped", Accept=_ARROW)).offered(406).expect(200)
         if asked.headers.get("Content-Type", "").startswith("application/json"):
             raise NotOffered(f"Accept: {_ARROW} is ignored")
         asked.must(asked.body.endswith(_END), "the end mark is missing")
-    with kit.requires("rows.file", "send the file of mapped rows, also in parts, with ETag and SHA-256"):
+    async with kit.check("rows.file", "send the file of mapped rows, also in parts, with its SHA-256"):
         whole = (await kit.ask("GET", f"{path}/outputs/mapped")).offered().expect(200)
         whole.must(whole.headers.get("Repr-Digest") in (None, _digest(whole.body)), "Repr-Digest is another")
         tag = whole.headers["ETag"]
@@ -265,10 +264,10 @@ async def rows(kit: Kit) -> None:
 async def flows(kit: Kit) -> None:
     """Check that flow versions are registered for good."""
     path, name = await kit.register(), f"{FLOW['flow']}:{FLOW['version']}"
-    with kit.requires("flows.fixed", "register the same content again; refuse other content with 409"):
+    async with kit.check("flows.fixed", "register the same content again; refuse other content with 409"):
         (await kit.ask("PUT", path, FLOW)).json(200)
         (await kit.ask("PUT", path, FLOW | {"columns": {"id": {"type": "string"}}})).problem(409)
-    with kit.requires("flows.read", "give a version, its schema, and the versions of its flow"):
+    async with kit.check("flows.read", "give a version, its schema, and the versions of its flow"):
         found = [(asked := await kit.ask("GET", path)).json(200)]
         for item in (*found, *await kit.items("/v1/flows", flow=FLOW["flow"])):
             asked.must(item["flow_version"] == name, f"expected {name}, got {item['flow_version']}")
@@ -280,7 +279,7 @@ async def dryrun(kit: Kit) -> None:
     """Check that nothing is left of a dry run."""
     tried = await kit.submit(source := await kit.new_source(), dry_run=True, limit=1)
     tried.offered(400, 422)
-    with kit.requires("dryrun.nothing", "map a source without a trace: rows in the response, no run"):
+    async with kit.check("dryrun.nothing", "map a source without a trace: rows in the response, no run"):
         run = tried.json(200)
         few = all(len(run["rows"][name]) <= 1 for name in ("mapped", "rejects"))
         tried.must(few, "there are more than `limit` rows")
@@ -291,13 +290,13 @@ async def dryrun(kit: Kit) -> None:
 async def responses(kit: Kit) -> None:
     """Check what all responses so far have in common."""
     answered = [one for one in kit.log if one.status]
-    with kit.requires("responses.headers", "send X-Request-Id, and the same Lume-Capabilities everywhere"):
+    async with kit.check("responses.headers", "send X-Request-Id, and the same Lume-Capabilities always"):
         offered = answered[0].headers.get("Lume-Capabilities")
         for one in answered:
             one.must(one.headers.get("X-Request-Id"), "X-Request-Id is missing")
             here = one.headers.get("Lume-Capabilities")
             one.must(here == offered, f"Lume-Capabilities is {here!r}, and was {offered!r}")
-    with kit.requires("responses.problems", "send errors as application/problem+json, with type and status"):
+    async with kit.check("responses.problems", "send errors as application/problem+json, of a known kind"):
         for one in answered:
             if one.status >= 400 and one.method != "HEAD":
                 found = one.problem(one.status)
@@ -305,11 +304,11 @@ async def responses(kit: Kit) -> None:
                 one.must(is_ours, "type is not urn:lume:problem:…, or status is another")
                 kind = one.headers.get("Content-Type", "")
                 one.must(kind.startswith("application/problem+json"), f"Content-Type is {kind!r}")
-    with kit.requires("responses.secret", "repeat the key in no response"):
+    async with kit.check("responses.secret", "repeat the key in no response"):
         for one in answered:
             texts = one.body.decode("latin-1"), *map(str, one.headers.values())
             one.must(not kit.key or not any(kit.key in text for text in texts), "it repeats the key")
-    with kit.requires("responses.limits", "send Retry-After or RateLimit with 429"):
+    async with kit.check("responses.limits", "send Retry-After or RateLimit with 429"):
         if not (refused := [one for one in answered if one.status == 429]):
             raise NotOffered("no request was refused with 429")
         for one in refused:

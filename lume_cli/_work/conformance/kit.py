@@ -3,8 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
@@ -70,8 +70,11 @@ class Exchange:
         return self
 
     def json(self, *statuses: int) -> dict[str, Any]:
-        """Return the JSON object of a response. Raises `ValueError`, and `TypeError` for another value."""
-        return {**orjson.loads(self.expect(*statuses).body)}
+        """Return the JSON object of a response."""
+        try:
+            return {**orjson.loads(self.expect(*statuses).body)}
+        except (TypeError, ValueError) as error:
+            raise Unmet(f"expected a JSON object: {error}", self) from None
 
     def run(self, *statuses: int, of: Any = None, **members: object) -> dict[str, Any]:
         """Return the run of a response, or `of` it; it must have these members."""
@@ -85,8 +88,8 @@ class Exchange:
     def problem(self, *statuses: int, kind: str = "", names: str = "") -> dict[str, Any]:
         """Return the problem of a response; it must be of this kind, and name this field."""
         found = self.json(*statuses)
-        self.must(str(found["type"]).endswith(kind), f"expected the type {kind}, got {found['type']!r}")
-        self.must(names in f"{found.get('field')} {found['detail']}", f"it does not name {names}")
+        self.must(str(found.get("type")).endswith(kind), f"type is {found.get('type')!r}, not {kind!r}")
+        self.must(names in f"{found.get('field')} {found.get('detail')}", f"it does not name {names}")
         return found
 
     def items(self, limit: int = 1000) -> list[dict[str, Any]]:
@@ -97,14 +100,12 @@ class Exchange:
 
     def lines(self, text: Callable[[str], str]) -> Iterator[str]:
         """Yield the request and the response for people."""
-        sides = (self.sent, self.content), (self.headers, self.body)
-        firsts = f"> {self.method} {self.path}", f"< {self.status or 'no response'}"
-        for first, (headers, body) in zip(firsts, sides, strict=True):
+        request = ">", f"{self.method} {self.path}", self.sent, self.content
+        response = "<", f"{self.status or 'no response'}", self.headers, self.body
+        for sign, first, headers, body in (request, response):
             named = [f"{name}: {value}" for name, value in list(headers.items())[:_MOST_HEADERS]]
-            yield text(first)
-            yield from (
-                f"{first[0]} {text(line)}" for line in (*named, body.decode("utf-8", "replace")) if line
-            )
+            lines = [first, *named, body.decode("utf-8", "replace")]
+            yield from (f"{sign} {text(line)}" for line in lines if line)
 
 
 @define
@@ -124,7 +125,7 @@ class Kit:
     """The checked server.
 
     Attributes:
-        limit: the seconds that a response may take, and `patience` those of a run.
+        limit: the seconds that a response may take, and `patience` those of a check.
         flow: the flow version to run; None for the kit's own, which is registered.
         source: the path of its sources; None: `data` is uploaded. `{new}` is a new word in both.
         require: the capabilities that must be offered.
@@ -143,12 +144,16 @@ class Kit:
     log: list[Exchange] = field(factory=list)
     _ended: Exchange | Unmet | None = None
 
-    @contextmanager
-    def requires(self, check: str, requirement: str) -> Iterator[None]:
-        """Report whether the block finds that the server meets a requirement."""
+    @asynccontextmanager
+    async def check(self, check: str, requirement: str) -> AsyncIterator[None]:
+        """Report whether the block finds, in time, that the server meets a requirement."""
         result, began, failed = Result(check, requirement), time.monotonic(), None
+        limit = self.patience * (1 if "." in check else 20)  # a capability has several checks
         try:
-            yield
+            async with asyncio.timeout(limit):
+                yield
+        except TimeoutError:
+            result.state, result.message, failed = "fail", f"not done after {limit:g} s", self.log[-1]
         except NotOffered as reason:
             is_required = check.partition(".")[0] in ("core", *self.require)
             result.state, result.message = "fail" if is_required else "not offered", str(reason)
@@ -156,7 +161,7 @@ class Kit:
             result.state, (result.message, failed) = "fail", error.args
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             result.state, failed = "fail", self.log[-1]
-            result.message = f"the response has another form: {type(error).__name__}: {error}"
+            result.message = f"the response has another form: {error!r}"
         result.message, result.seconds = self._text(result.message), time.monotonic() - began
         result.exchange = list(failed.lines(self._text)) if failed else []
         if "." in check or result.state != "pass":  # a capability's checks have results of their own
@@ -178,35 +183,29 @@ class Kit:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if not isinstance(content, bytes):
             content, sent = orjson.dumps(content), {"Content-Type": "application/json"} | sent
-        until = time.monotonic() + self.patience
         while True:
             self.log.append(exchange := Exchange(method, path, sent, content))
             await self._send(exchange, self.key if key == "" else key)
-            later = exchange.headers.get("Retry-After", "")
-            pause = float(later) if later.isdigit() else 1.0
-            if exchange.status != 429 or time.monotonic() + pause > until:
+            if exchange.status != 429:
                 return exchange
-            await asyncio.sleep(pause)
+            later = exchange.headers.get("Retry-After", "")
+            await asyncio.sleep(int(later) if later.isdigit() else 1)
 
     async def _send(self, exchange: Exchange, key: str | None) -> None:
         limit = self.limit + float(exchange.sent.get("Prefer", "wait=0").removeprefix("wait="))
         headers, body, began = {**exchange.sent}, bytearray(), time.monotonic()
         if key is not None:
             headers["lume-api-key"] = Secret(key)
-        given: dict[str, Any] = {
-            "data": exchange.content or None,
-            "headers": headers,
-            "allow_redirects": False,
-        }
+        more: Any = {"data": exchange.content or None, "headers": headers, "allow_redirects": False}
         url = URL(self.base_url + exchange.path, encoded=True)
         try:
-            async with asyncio.timeout(limit), self.http.request(exchange.method, url, **given) as response:
+            async with asyncio.timeout(limit), self.http.request(exchange.method, url, **more) as response:
                 async for chunk in response.content.iter_any():
                     body += chunk
                     exchange.must(len(body) <= _MOST_BYTES, f"the body has more than {_MOST_BYTES:,} bytes")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            why = f"no response within {limit:g} s: {error or type(error).__name__}"
-            raise Unmet(why, exchange) from None
+            why = " ".join(str(error).split()) or type(error).__name__
+            raise Unmet(f"no response within {limit:g} s: {why}", exchange) from None
         exchange.status, exchange.headers, exchange.body = response.status, response.headers, bytes(body)
         exchange.seconds = time.monotonic() - began
 
@@ -216,16 +215,14 @@ class Kit:
         if self.source is not None:
             return self.source.replace("{new}", word)
         path, content = f"/v1/uploads/conformance-{word}.csv", self.data.replace(b"{new}", word.encode())
-        stored = (await self.ask("PUT", path, content)).offered(
-            remedy=": name sources that it can read, --source"
-        )
+        stored = (await self.ask("PUT", path, content)).offered(remedy=": name its sources, --source")
         return str(stored.json(201)["source_path"])
 
     async def register(self) -> str:
         """Register the kit's flow version; return its path."""
         path = f"/v1/flows/{FLOW['flow']}/versions/{FLOW['version']}"
         sent = await self.ask("PUT", path, FLOW)
-        sent.offered(403, remedy=": name a flow version that it has, --flow").expect(200, 201)
+        sent.offered(403, remedy=": name its flow version, --flow").expect(200, 201)
         return path
 
     async def submit(self, source: str | None = None, key: str | None = None, **members: object) -> Exchange:
@@ -233,21 +230,17 @@ class Kit:
         if self.flow is None:
             await self.register()
             self.flow = f"{FLOW['flow']}:{FLOW['version']}"
-        body = {
-            "flow_version": self.flow,
-            "source_path": source or await self.new_source(),
-            "force_rerun": False,
-        }
-        return await self.ask("POST", "/v1/runs", body | members, Idempotency_Key=key or uuid4().hex)
+        source = source or await self.new_source()
+        body = {"flow_version": self.flow, "source_path": source, "force_rerun": False, **members}
+        return await self.ask("POST", "/v1/runs", body, Idempotency_Key=key or uuid4().hex)
 
     async def end(self, begun: Exchange) -> Exchange:
         """Poll a run until it has ended."""
-        until, path = time.monotonic() + self.patience, f"/v1/runs/{begun.run(200, 201)['id']}"
+        path = f"/v1/runs/{begun.run(200, 201)['id']}"
         while True:
             asked = await self.ask("GET", path)
             if RunStatus(asked.run(200)["status"]).is_terminal:
                 return asked
-            asked.must(time.monotonic() < until, f"the run has not ended within {self.patience:g} s")
             await asyncio.sleep(0.1)
 
     async def ended(self) -> Exchange:
@@ -266,12 +259,10 @@ class Kit:
     async def items(self, path: str, limit: int = 100, **query: object) -> list[dict[str, Any]]:
         """Return the items of all pages of a list."""
         found, more = list[dict[str, Any]](), ""
-        for _ in range(1000):
-            page = await self.ask(
-                "GET", f"{path}?{urlencode({**query, 'limit': limit}, quote_via=quote)}{more}"
-            )
+        path = f"{path}?{urlencode({**query, 'limit': limit}, quote_via=quote)}"
+        while True:
+            page = await self.ask("GET", f"{path}{more}")
             found += page.items(limit)
             if (cursor := page.json(200)["next_cursor"]) is None:
                 return found
             more = f"&cursor={quote(cursor, '')}"
-        raise Unmet("the list has no last page: next_cursor is never null", page)

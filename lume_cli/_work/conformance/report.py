@@ -1,5 +1,6 @@
 """Runs the checks, and writes their results as JUnit XML."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
@@ -13,6 +14,7 @@ from lume_cli._settings import ResolvedSettings
 from lume_cli._work.conformance.checks import CHECKS
 from lume_cli._work.conformance.kit import DATA, Kit, Result, Unmet
 
+_NOT_IN_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PATIENCE = 10.0
 """Seconds for a response, without --request-timeout."""
 
@@ -36,10 +38,10 @@ async def examine(settings: ResolvedSettings, only: Sequence[str], data: Any, **
         try:
             await kit.ask("GET", "/healthz", key=None)
         except Unmet as error:
-            raise ApiConnectionError(f"GET {url}/healthz: {error}") from None
+            raise ApiConnectionError(f"GET {url}/healthz: {error.args[0]}") from None
         for name, check in checks:
             if not only or name in only:
-                with kit.requires(name, "offer it"):
+                async with kit.check(name, "offer it"):
                     await check(kit)
 
 
@@ -57,4 +59,5 @@ def junit(found: Sequence[Result], url: str) -> str:
             text = "\n".join([one.requirement, *one.exchange])
             ElementTree.SubElement(case, kind, message=one.message).text = text
     ElementTree.indent(suite)
-    return str(ElementTree.tostring(suite, encoding="us-ascii", xml_declaration=True), "ascii")
+    text = _NOT_IN_XML.sub(lambda found: ascii(found[0])[1:-1], ElementTree.tostring(suite, "unicode"))
+    return text.encode("ascii", "xmlcharrefreplace").decode()

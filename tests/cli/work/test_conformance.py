@@ -11,10 +11,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 from attrs import define, field, frozen
+from loopback import Loopback
+from loopback_steps import Step, endless, hang_up, html_502, redirect, reply, reset
 from multidict import CIMultiDict
+from run_service import RunService
 from yarl import URL
 
 import lume_local
+from lume_async import ApiConnectionError
 from lume_async.testing import run_json
 from lume_cli._settings import ResolvedSettings
 from lume_cli._work.conformance.kit import Result
@@ -99,13 +103,13 @@ async def proxy(base_url: str, mutant: Mutant) -> AsyncIterator[str]:
             mutant.before(sent)
         url = URL(base_url + sent.path, encoded=True)
         given = {"headers": sent.headers, "data": sent.body or None, "allow_redirects": False}
-        async with http.request(sent.method, url, **given) as found:
-            reply = Reply(found.status, CIMultiDict(found.headers), await found.read())
+        async with http.request(sent.method, url, **given) as response:
+            found = Reply(response.status, CIMultiDict(response.headers), await response.read())
         if is_meant:
-            mutant.after(sent, reply)
+            mutant.after(sent, found)
         for name in HOP:
-            reply.headers.popall(name, None)
-        return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
+            found.headers.popall(name, None)
+        return web.Response(status=found.status, headers=found.headers, body=found.body)
 
     runner = web.ServerRunner(web.Server(handle))
     await runner.setup()
@@ -119,11 +123,16 @@ async def proxy(base_url: str, mutant: Mutant) -> AsyncIterator[str]:
 
 
 async def check(
-    base_url: str, key: str | None, only: Sequence[str] = (), patience: float = PATIENCE, **given: Any
+    base_url: str,
+    key: str | None,
+    only: Sequence[str] = (),
+    patience: float = PATIENCE,
+    request_timeout: float = PATIENCE,
+    **given: Any,
 ) -> dict[str, Result]:
     """The results of the checks, by their IDs."""
     settings, found = ResolvedSettings(), dict[str, Result]()
-    settings.base_url, settings.api_key, settings.request_timeout = base_url, key, PATIENCE
+    settings.base_url, settings.api_key, settings.request_timeout = base_url, key, request_timeout
 
     def report(result: Result) -> None:
         assert result.check not in found
@@ -146,12 +155,11 @@ async def test_our_server_passes_every_check_any_number_of_times(server: lume_lo
         assert len(found) == 44
 
 
-def reply(status: int, **headers: str) -> Callable[[Sent, Reply], None]:
-    """Another status, with headers."""
+def status(code: int) -> Callable[[Sent, Reply], None]:
+    """Another status."""
 
     def after(_: Sent, found: Reply) -> None:
-        found.status = status
-        found.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
+        found.status = code
 
     return after
 
@@ -337,7 +345,7 @@ MUTANTS = [
         drop("Prefer"),
         header("Preference-Applied", "wait=1"),
     ),
-    Mutant("the feed is announced and 404", "changes.all", CHANGES, after=reply(404)),
+    Mutant("the feed is announced and 404", "changes.all", CHANGES, after=status(404)),
     Mutant(
         "an end is missing", "changes.all", CHANGES, after=each(lambda item: None if is_end(item) else item)
     ),
@@ -355,7 +363,7 @@ MUTANTS = [
     Mutant("any limit will do", "list.refuses", LIST, lambda sent: sent.without(limit="1")),
     Mutant("the digest is another", "uploads.file", UPLOAD, after=member(201, sha256="0" * 64)),
     Mutant("the digest is ignored", "uploads.digest", UPLOAD, drop("Repr-Digest")),
-    Mutant("any name will do", "uploads.names", UPLOAD, after=reply(201)),
+    Mutant("any name will do", "uploads.names", UPLOAD, after=status(201)),
     Mutant("the offset is too large", "uploads.resume", UPLOAD, after=wrong_offset),
     Mutant(
         "a page loses its first row",
@@ -394,3 +402,85 @@ async def test_a_server_with_a_fault_is_caught(server: lume_local.ThreadedServer
     failed = {name for name, one in found.items() if one.state == "fail"}
     assert mutant.caught_by in failed, states(found)
     assert not any(server.api_key in line for one in found.values() for line in one.exchange)
+
+
+ODD: dict[str, Step] = {
+    "a_page": reply(200, b"<html>It works!</html>", headers={"Content-Type": "text/html"}),
+    "no_page": reply(404, b"<html>Not found</html>", headers={"Content-Type": "text/html"}),
+    "a_gateway": html_502(),
+    "a_list": reply(201, b"[1, null]"),
+    "numbers": reply(200, {"id": 1, "status": None, "items": 5, "next_cursor": {}}),
+    "half_an_object": reply(201, b'{"id": "run_1'),
+    "no_text": reply(201, b"\xff\xfe\x00"),
+    "a_cut_body": reply(201, b"0123456789").cut(after="body"),
+    "another_place": redirect(302, "https://elsewhere.example"),
+    "an_endless_body": endless(),
+    "a_reset": reset(),
+    "nothing": hang_up(),
+    "silence": reply(200).stall(),
+}
+
+
+@pytest.mark.parametrize("step", ODD.values(), ids=ODD)
+async def test_whatever_answers_gets_results(step: Step) -> None:
+    """Only the health check answers as it should. Nothing is raised, and everything ends."""
+
+    def script(request: Any) -> Step:
+        return reply(200, {"status": "ok"}) if request.path == "/healthz" else step
+
+    async with Loopback(script) as service:
+        found = await check(service.url, "a key of a test", patience=2.0, request_timeout=0.3)
+
+    states = {one.state for name, one in found.items() if name.startswith("core.")}
+    assert states == {"fail"}
+    assert all(one.message and len(one.message) <= 500 for one in found.values() if one.state != "pass")
+    assert not any(
+        "a key of a test" in line or len(line) > 505 for one in found.values() for line in one.exchange
+    )
+
+
+@pytest.mark.parametrize(
+    "step", [reset(), hang_up(), reply(200).stall()], ids=["reset", "hang_up", "silence"]
+)
+async def test_where_nothing_answers_there_is_one_error(step: Step) -> None:
+    async with Loopback(lambda _: step) as service:
+        with pytest.raises(ApiConnectionError, match=r"GET http.*/healthz: no response within 0\.3 s"):
+            await check(service.url, None, request_timeout=0.3)
+
+
+BARE = ["idempotency", "wait", "changes", "cancel", "uploads", "rows", "flows"]
+
+
+async def test_what_is_not_there_is_not_offered_unless_it_is_required() -> None:
+    async with RunService(capabilities=()) as service:
+        given = {"flow": "flow:v1", "source": "in/{new}.csv", "require": ["wait", "rows"]}
+        found = await check(service.url, service.api_key, BARE, **given)
+
+    assert {name: one.state for name, one in found.items()} == {
+        name: "fail" if name in given["require"] else "not offered" for name in BARE
+    }
+
+
+async def test_a_server_without_keys_is_given_none() -> None:
+    async with RunService() as service:
+        found = await check(service.url, None, ["keys"])
+
+    assert states(found) == {"keys": "not offered: no API key was given"}
+
+
+async def test_a_server_that_runs_nothing_for_the_kit_is_told_what_to_name() -> None:
+    async with RunService() as service:
+        without_flow = await check(service.url, service.api_key, ["cancel"])
+        without_source = await check(service.url, service.api_key, ["cancel"], flow="flow:v1")
+
+    assert "--flow" in states(without_flow)["cancel.stops"]
+    assert "--source" in states(without_source)["cancel.stops"]
+
+
+async def test_a_limit_of_requests_is_waited_for() -> None:
+    async with RunService(rate=50.0, burst=2, retry_after="0") as service:
+        given = {"flow": "flow:v1", "source": "in/{new}.csv"}
+        found = await check(service.url, service.api_key, ["cancel", "responses"], **given)
+
+    assert found["cancel.stops"].state == found["responses.limits"].state == "pass"
+    assert service.refusals > 0
