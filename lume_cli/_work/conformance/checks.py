@@ -70,7 +70,7 @@ async def core_refusals(kit: Kit) -> None:
         sent.problem(404, kind=":flow-version-not-found")
     async with kit.check("core.bodies", "refuse a wrong body with 400 or 422, and name its field"):
         (await kit.ask("POST", "/v1/runs", b"{", Content_Type="application/json")).problem(400, 422)
-        for wrong in ({"source_path": 5}, {"run_metadata": "text"}, {"force_rerun": "yes"}):
+        for wrong in ({"source_path": 5}, {"run_metadata": "text"}, {"force_rerun": "text"}):
             (await kit.submit(None, None, **wrong)).problem(400, 422, names=min(wrong))
         for field, other in (("source_path", "flow_version"), ("flow_version", "source_path")):
             (await kit.ask("POST", "/v1/runs", {other: "none:v1"})).problem(400, 422, names=field)
@@ -149,11 +149,13 @@ async def changes(kit: Kit) -> None:
         run = (await kit.end(await kit.submit())).run(200)
         seen, again = [await _changes(kit, cursor, run["id"], limit) for limit in (100, 1)]
         ends = [RunStatus(status).is_terminal for status in seen]
-        is_right = ends and ends[-1] and sum(ends) == 1 and len(set(seen)) == len(seen)
-        kit.log[-1].must(is_right and again == seen, f"they are {seen}, and with limit=1 {again}")
+        kit.log[-1].must(
+            ends[-1] and sum(ends) == 1 and again == seen, f"they are {seen}, and with limit=1 {again}"
+        )
     async with kit.check("changes.runs", "give the run with its end for include=run"):
         cursor = await _cursor(kit)
         run = (await kit.end(await kit.submit())).run(200)
+        await _changes(kit, cursor, run["id"], 100)
         asked = (await kit.ask("GET", f"/v1/changes?after={cursor}&include=run")).offered(400, 422)
         given = [item["run"] for item in asked.items() if item["id"] == run["id"] and "run" in item]
         if not given:
@@ -196,7 +198,7 @@ async def list_(kit: Kit) -> None:
         kit.log[-1].must(is_right, f"they are {whole}, and with limit=1 {single}")
     async with kit.check("list.filters", "select by flow version, source and status"):
         run = (await kit.ended()).run(200)
-        for name, other in {"flow_version": "none:v1", "source_path": "none", "status": "FAILED"}.items():
+        for name, other in {"flow_version": "none:v1", "source_path": "none", "status": "CANCELLED"}.items():
             query = {"source_path": run["source_path"], name: run[name]}
             found = [item[name] for item in await kit.items("/v1/runs", **query)]
             kit.log[-1].must(set(found) == {run[name]}, f"{name}={run[name]} selects {set(found)}")
@@ -219,7 +221,8 @@ async def uploads(kit: Kit) -> None:
         asked.must(asked.status in MISSING or not asked.json(200)["complete"], "the file is there")
     async with kit.check("uploads.names", "refuse names that lead elsewhere"):
         for name in ("..%2F..%2Fetc", ".hidden", "a%00b"):
-            (await kit.ask("PUT", f"/v1/uploads/{name}", content)).expect(400, 404, 422)
+            sent = await kit.ask("PUT", f"/v1/uploads/{name}", content)
+            sent.must(400 <= sent.status < 500, f"{name} is answered with {sent.status}")
     async with kit.check("uploads.resume", "tell how much of an upload has arrived, and take the rest"):
         begun = await kit.ask("PUT", f"{path}-4", content[:700], Upload_Complete="?0")
         if begun.status == 201 and "Upload-Complete" not in begun.headers:
@@ -254,7 +257,8 @@ async def rows(kit: Kit) -> None:
         asked.must(asked.body.endswith(_END), "the end mark is missing")
     async with kit.check("rows.file", "send the file of mapped rows, also in parts, with its SHA-256"):
         whole = (await kit.ask("GET", f"{path}/outputs/mapped")).offered().expect(200)
-        whole.must(whole.headers.get("Repr-Digest") in (None, _digest(whole.body)), "Repr-Digest is another")
+        digest = _digest(whole.body)
+        whole.must(digest in whole.headers.get("Repr-Digest", digest), "Repr-Digest is another")
         tag = whole.headers["ETag"]
         rest = (await kit.ask("GET", whole.path, Range="bytes=3-", If_Range=tag)).expect(206)
         rest.must(rest.body == whole.body[3:], "it is not the rest from byte 3")
@@ -289,7 +293,9 @@ async def dryrun(kit: Kit) -> None:
 
 async def responses(kit: Kit) -> None:
     """Check what all responses so far have in common."""
-    answered = [one for one in kit.log if one.status]
+    answered = [
+        one for one in kit.log if one.status and one.status not in MISSING
+    ]  # of a route that is there
     async with kit.check("responses.headers", "send X-Request-Id, and the same Lume-Capabilities always"):
         offered = answered[0].headers.get("Lume-Capabilities")
         for one in answered:
@@ -305,7 +311,7 @@ async def responses(kit: Kit) -> None:
                 kind = one.headers.get("Content-Type", "")
                 one.must(kind.startswith("application/problem+json"), f"Content-Type is {kind!r}")
     async with kit.check("responses.secret", "repeat the key in no response"):
-        for one in answered:
+        for one in kit.log:
             texts = one.body.decode("latin-1"), *map(str, one.headers.values())
             one.must(not kit.key or not any(kit.key in text for text in texts), "it repeats the key")
     async with kit.check("responses.limits", "send Retry-After or RateLimit with 429"):
@@ -337,12 +343,16 @@ async def _cursor(kit: Kit) -> str:
 
 
 async def _changes(kit: Kit, cursor: str, run_id: str, limit: int) -> list[str]:
-    """Return the statuses of a run after a cursor, up to the present."""
-    found: list[dict[str, Any]] = []
-    while items := (asked := await kit.ask("GET", f"/v1/changes?after={cursor}&limit={limit}")).items(limit):
-        cursor = quote(asked.json(200)["next_cursor"], "")
-        found += items
-    return [item["status"] for item in found if item["id"] == run_id]
+    """Return the statuses of an ended run after a cursor. The feed may lag, so its end is waited for."""
+    found = list[str]()
+    while True:
+        asked = await kit.ask("GET", f"/v1/changes?after={cursor}&limit={limit}")
+        items, cursor = asked.items(limit), quote(asked.json(200)["next_cursor"], "")
+        found += [item["status"] for item in items if item["id"] == run_id]
+        if not items:
+            if any(RunStatus(status).is_terminal for status in found):
+                return found
+            await asyncio.sleep(0.1)
 
 
 CHECKS: list[Callable[[Kit], Awaitable[None]]] = [
