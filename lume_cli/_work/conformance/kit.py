@@ -183,31 +183,29 @@ class Kit:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if not isinstance(content, bytes):
             content, sent = orjson.dumps(content), {"Content-Type": "application/json"} | sent
+        key, url = self.key if key == "" else key, URL(self.base_url + path, encoded=True)
+        limit = self.limit + float(sent.get("Prefer", "wait=0").removeprefix("wait="))
+        given: Any = {
+            "headers": sent | ({"lume-api-key": Secret(key)} if key else {}),
+            "data": content or None,
+        }
         while True:
             self.log.append(exchange := Exchange(method, path, sent, content))
-            await self._send(exchange, self.key if key == "" else key)
+            began, request = time.monotonic(), self.http.request(method, url, allow_redirects=False, **given)
+            try:
+                async with asyncio.timeout(limit), request as response:
+                    async for chunk in response.content.iter_any():
+                        exchange.body += chunk
+                        exchange.must(len(exchange.body) <= _MOST_BYTES, "the body is longer than 4 MiB")
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                why = " ".join(str(error).split()) or type(error).__name__
+                raise Unmet(f"no response within {limit:g} s: {why}", exchange) from None
+            exchange.status, exchange.headers = response.status, response.headers
+            exchange.seconds = time.monotonic() - began
             if exchange.status != 429:
                 return exchange
             later = exchange.headers.get("Retry-After", "")
             await asyncio.sleep(int(later) if later.isdigit() else 1)
-
-    async def _send(self, exchange: Exchange, key: str | None) -> None:
-        limit = self.limit + float(exchange.sent.get("Prefer", "wait=0").removeprefix("wait="))
-        headers, body, began = {**exchange.sent}, bytearray(), time.monotonic()
-        if key is not None:
-            headers["lume-api-key"] = Secret(key)
-        more: Any = {"data": exchange.content or None, "headers": headers, "allow_redirects": False}
-        url = URL(self.base_url + exchange.path, encoded=True)
-        try:
-            async with asyncio.timeout(limit), self.http.request(exchange.method, url, **more) as response:
-                async for chunk in response.content.iter_any():
-                    body += chunk
-                    exchange.must(len(body) <= _MOST_BYTES, f"the body has more than {_MOST_BYTES:,} bytes")
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            why = " ".join(str(error).split()) or type(error).__name__
-            raise Unmet(f"no response within {limit:g} s: {why}", exchange) from None
-        exchange.status, exchange.headers, exchange.body = response.status, response.headers, bytes(body)
-        exchange.seconds = time.monotonic() - began
 
     async def new_source(self) -> str:
         """Return the path of a new source."""

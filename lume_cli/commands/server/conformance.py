@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option("--only", multiple=True, metavar="CAPABILITY", help="Only its checks; repeatable.")
 @click.option("--require", multiple=True, metavar="CAPABILITY", help="Fail if not offered; repeatable.")
 @click.option(
-    "--timeout", type=Seconds(above_zero=True), default=60.0, metavar="S", help="Time limit of a run."
+    "--timeout", type=Seconds(above_zero=True), default=60.0, help="Limit of a check, by default 1m."
 )
 @junit_options
 @click.pass_obj
