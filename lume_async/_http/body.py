@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -98,7 +99,11 @@ def refuse_encoded(response: aiohttp.ClientResponse) -> None:
 
 def left_behind(response: aiohttp.ClientResponse) -> bytes:
     """Return the unread data from before the connection broke; aiohttp would raise the error instead."""
-    return response.content._read_nowait(-1)
+    content = response.content
+    with suppress(Exception):  # it may not be possible in every aiohttp; then this part is read again
+        content.set_exception(None)  # type: ignore[arg-type]
+        return content.read_nowait()
+    return b""
 
 
 async def beginning(response: aiohttp.ClientResponse) -> bytes:

@@ -1,16 +1,22 @@
-"""aiohttp's resolver, connector and protocol, with five gaps closed."""
+"""aiohttp's resolver, connector and protocol, with six gaps closed, by public names only."""
 
 import asyncio
 import socket
-from contextlib import suppress
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.client_proto import ResponseHandler
 
 from lume_async._base.threads import run_in_thread
+
+if TYPE_CHECKING:
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.connector import Connection
+else:
+    try:
+        from aiohttp.client_proto import ResponseHandler
+    except ImportError:
+        ResponseHandler = object
 
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 _ONLY_USABLE = getattr(socket, "AI_ADDRCONFIG", 0)  # no IPv6 addresses on a machine without IPv6
@@ -56,37 +62,45 @@ class SocksError(aiohttp.ClientConnectionError):
     """No connection through a SOCKS proxy: nothing was sent."""
 
 
+class BrokenError(aiohttp.ClientConnectionError):
+    """A connection broke before the response.
+
+    Attributes:
+        error: aiohttp's error, at which aiohttp would repeat a GET by itself, but we count every attempt.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
 class Connector(aiohttp.TCPConnector):
-    """aiohttp's connector, but attempts to connect can be ended."""
+    """aiohttp's connector, but its connections are ours, and it knows who waits for one."""
 
     def __init__(self, **options: Any) -> None:
+        if not _CAN_BE_OURS:  # unrequested data on a kept connection could be read as a response
+            options = {name: value for name, value in options.items() if name != "keepalive_timeout"}
+            options["force_close"] = True
         super().__init__(**options)
-        protocol: type[ResponseHandler] = _Protocol
-        self._factory = partial(protocol, loop=self._loop)
-        self._connecting: dict[asyncio.Task[Any] | None, asyncio.Timeout] = {}
+        self.connecting: set[asyncio.Task[Any] | None] = set()
+        """The tasks that have no connection yet, and so have sent nothing."""
 
-    def is_connecting(self, task: asyncio.Task[Any]) -> bool:
-        """Return whether the task has no connection yet, and so has sent nothing."""
-        return task in self._connecting
-
-    def give_up(self) -> None:
-        """Raise a timeout in every task that is resolving a name, connecting or shaking hands."""
-        for alarm in list(self._connecting.values()):
-            with suppress(RuntimeError):  # its loop is closed
-                alarm.reschedule(0)
-
-    async def _create_connection(self, *arguments: Any, **named: Any) -> Any:
-        async with asyncio.timeout(None) as alarm:
-            task = asyncio.current_task()
-            self._connecting[task] = alarm
-            try:
-                return await super()._create_connection(*arguments, **named)
-            finally:
-                del self._connecting[task]
+    async def connect(self, *arguments: Any, **named: Any) -> "Connection":
+        task = asyncio.current_task()
+        self.connecting.add(task)
+        try:
+            connection = await super().connect(*arguments, **named)
+        finally:
+            self.connecting.discard(task)
+        if _CAN_BE_OURS and type(protocol := connection.protocol) is not OurProtocol:
+            protocol.__class__ = OurProtocol  # aiohttp lets nobody choose it
+        return connection
 
 
-class _Protocol(ResponseHandler):
+class OurProtocol(ResponseHandler):
     """One connection."""
+
+    body: aiohttp.StreamReader | None = None
+    """The body of the newest response."""
 
     def is_connected(self) -> bool:
         """Return whether a kept connection can be used again: not if unrequested data arrived, such as a late 408.
@@ -98,13 +112,32 @@ class _Protocol(ResponseHandler):
     def close(self) -> None:
         """Drop unsent data: a transport would wait for a silent peer to take it, for a quarter of an hour."""
         if self.transport is not None and self.transport.get_write_buffer_size():
-            self.abort()
+            self.transport.abort()
         super().close()
 
-    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+    def feed_data(self, data: Any, *size: int) -> None:
+        """Note the body of a response that begins."""
+        _, self.body = data
+        super().feed_data(data, *size)
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
         """Let the error also end the body, whose reader would wait for its timeout in aiohttp."""
-        cause = () if exc_cause is None else (exc_cause,)
+        if isinstance(exc, (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):
+            exc = BrokenError(exc)
         super().set_exception(exc, *cause)
-        body = self._payload
+        body = self.body
         if body is not None and not body.is_eof() and body.exception() is None:
             body.set_exception(aiohttp.ClientPayloadError("malformed"), *cause)
+
+
+def _can_be_ours() -> bool:
+    """Return whether aiohttp's protocol, which is not documented, has what ours uses and can become it."""
+    used = ("transport", "should_close", "is_connected", "close", "feed_data", "set_exception")
+    try:
+        ResponseHandler.__new__(ResponseHandler).__class__ = OurProtocol
+    except TypeError:
+        return False
+    return all(hasattr(ResponseHandler, name) for name in used)
+
+
+_CAN_BE_OURS = _can_be_ours()

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl as ssl_module
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from importlib import import_module
 from types import AsyncGeneratorType
 from typing import cast
@@ -62,7 +62,7 @@ class Session:
             proxy = None
         else:
             connector = Connector(resolver=Resolver(), **options)
-        self.limits = TimeLimits(connector.is_connecting)
+        self.limits = TimeLimits(connector.connecting)
         self.session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -70,29 +70,34 @@ class Session:
             headers={**_ALWAYS, "User-Agent": settings.user_agent},
             proxy=proxy,
         )
-        # aiohttp would repeat a GET by itself when a kept connection breaks, but we count every attempt.
-        self.session._retry_connection = False
         _open_sessions.add(self)
         try:
             yield self.session
         finally:
-            await self._end(connector)
+            await self._end()
+
+    @property
+    def request(self) -> Callable[..., Awaitable[aiohttp.ClientResponse]]:
+        """The `request` of aiohttp, by its private name if it has that: the public one costs 4 % of a request more.
+
+        Not kept: tests of users replace it, too.
+        """
+        return getattr(self.session, "_request", self.session.request)
 
     async def aclose(self) -> None:
         """End it, in its own loop, unless the loop is closing the generator already."""
-        connector = self.session.connector
-        if isinstance(connector, Connector):  # None after its end
-            await self._end(connector)
+        if self.session.connector is not None:  # None after its end
+            await self._end()
         if not self.life.ag_running:
             await self.life.aclose()
 
-    async def _end(self, connector: Connector) -> None:
+    async def _end(self) -> None:
         """End the session; a second call waits for the first."""
         async with self._ending:
             self.open = False
             _open_sessions.discard(self)
             # aiohttp does not end tasks that are connecting or reading a body: they would wait for their timeout.
-            connector.give_up()
+            self.limits.give_up()
             for response in list(self.reading):
                 response.close()
             await self.session.close()

@@ -1,13 +1,14 @@
 """Connections through a SOCKS proxy, by `aiohttp-socks` (the extra `socks`)."""
 
-import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from aiohttp.client_proto import ResponseHandler
 from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError, ProxyType
 
 from lume_async._http.connector import Connector, SocksError
+
+if TYPE_CHECKING:
+    from aiohttp.connector import Connection
 
 _TYPES = {"socks4": ProxyType.SOCKS4, "socks5": ProxyType.SOCKS5, "socks5h": ProxyType.SOCKS5}
 _PORT = 1080
@@ -27,17 +28,11 @@ class SocksConnector(Connector, ProxyConnector):
             **options,
         )
 
-    async def _wrap_create_connection(
-        self, *args: Any, **named: Any
-    ) -> tuple[asyncio.Transport, ResponseHandler]:
+    async def connect(self, *arguments: Any, **named: Any) -> "Connection":
         try:
-            transport, theirs = await super()._wrap_create_connection(*args, **named)
+            return await super().connect(*arguments, **named)
         except (ProxyError, ProxyConnectionError, ProxyTimeoutError, OSError) as error:
+            if type(error) is TimeoutError and error.errno is None:  # the time for connecting is over
+                raise
             reason = str(error)
-        else:
-            protocol: Any = self._factory()
-            protocol.stream_writer = vars(theirs)["_writer"]  # its collection would close the connection
-            transport.set_protocol(protocol)
-            protocol.connection_made(transport)
-            return transport, protocol
         raise SocksError(reason)

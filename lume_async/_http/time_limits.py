@@ -12,7 +12,8 @@ relative to aiohttp alone (`benchmarks/request.py`; the range for 1 and 64 reque
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Container
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,8 +21,8 @@ from typing import Any, Self
 class TimeLimits:
     """The limits of one loop, created in it."""
 
-    def __init__(self, is_connecting: Callable[[asyncio.Task[Any]], bool] = lambda task: False) -> None:
-        self.is_connecting = is_connecting
+    def __init__(self, connecting: Container[asyncio.Task[Any] | None] = ()) -> None:
+        self.connecting = connecting
         self.loop = asyncio.get_running_loop()
         self._running: dict[
             TimeLimit, None
@@ -39,6 +40,13 @@ class TimeLimits:
     def remove(self, limit: "TimeLimit") -> None:
         """Deactivate the limit. The timer stays, for the next limit."""
         self._running.pop(limit, None)
+
+    def give_up(self) -> None:
+        """End the limits of all tasks that have no connection yet."""
+        for limit in [limit for limit in self._running if limit.task in self.connecting]:
+            del self._running[limit]
+            with suppress(RuntimeError):  # its loop is closed
+                limit.ring()
 
     def _plan(self, moment: float) -> None:
         timer = self.loop.call_at(moment, self._ring)
@@ -64,10 +72,10 @@ class TimeLimit:
     It cancels the task, and undoes that unless the task was cancelled by others too.
     """
 
-    __slots__ = ("_before", "_limits", "_rung", "_task", "connected", "ends")
+    __slots__ = ("_before", "_limits", "_rung", "connected", "ends", "task")
 
     _before: int
-    _task: asyncio.Task[Any]
+    task: asyncio.Task[Any]
 
     def __init__(self, limits: TimeLimits, seconds: float) -> None:
         self._limits = limits
@@ -84,7 +92,7 @@ class TimeLimit:
     def __enter__(self) -> Self:
         task = asyncio.current_task()
         assert task is not None
-        self._task, self._before = task, task.cancelling()
+        self.task, self._before = task, task.cancelling()
         self._limits.add(self)
         return self
 
@@ -92,11 +100,11 @@ class TimeLimit:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._limits.remove(self)
-        if self._rung and self._task.uncancel() <= self._before and kind is asyncio.CancelledError:
+        if self._rung and self.task.uncancel() <= self._before and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
     def ring(self) -> None:
         """End the block: its time is over."""
         self._rung = True
-        self.connected = not self._limits.is_connecting(self._task)
-        self._task.cancel()
+        self.connected = self.task not in self._limits.connecting
+        self.task.cancel()

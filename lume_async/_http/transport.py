@@ -15,7 +15,7 @@ from yarl import URL
 
 from lume_async._base.public import public
 from lume_async._http.body import arrived, beginning, left_behind, refuse_encoded, whole
-from lume_async._http.connector import SocksError
+from lume_async._http.connector import BrokenError, SocksError
 from lume_async._http.lifetime import forget_closed
 from lume_async._http.session import Session, close_soon, end_all, load_trust
 from lume_async._http.settings import Settings
@@ -121,8 +121,7 @@ class AiohttpTransport:
             with TimeLimit(opened.limits, timeout) as limit:
                 if not (body is None or isinstance(body, bytes)):
                     body = _Paced(body, limit, timeout)
-                # Not `request`, whose context manager is an additional step for every response.
-                response = await opened.session._request(
+                response = await opened.request(
                     method,
                     URL(self._base + path, encoded=True),
                     headers=headers,
@@ -213,7 +212,9 @@ class AiohttpTransport:
     def _no_connection(self) -> ApiTimeoutError:
         return ApiTimeoutError(f"{self._where}: no connection in time", reached=False)
 
-    def _failure(self, error: Exception) -> ApiConnectionError:
+    def _failure(self, error: BaseException) -> ApiConnectionError:
+        if isinstance(error, BrokenError):
+            error = error.error
         reached = not (isinstance(error, _NOT_REACHED) or _is_invalid_host(error))
         words = _words_of(error)
         if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):
@@ -250,12 +251,12 @@ class _Paced(AsyncIterator[bytes]):
         return await anext(self._chunks)
 
 
-def _is_invalid_host(error: Exception) -> bool:
+def _is_invalid_host(error: BaseException) -> bool:
     """Return whether the name can't be encoded for its lookup; decoding fails only after an answer."""
     return isinstance(error, (aiohttp.InvalidURL, UnicodeError)) and not isinstance(error, UnicodeDecodeError)
 
 
-def _words_of(error: Exception) -> str:
+def _words_of(error: BaseException) -> str:
     """Return a description of the error that quotes nothing of a response, which may repeat the API key."""
     if isinstance(error, SocksError):
         return f"no connection through the SOCKS proxy: {error}"
@@ -276,5 +277,5 @@ def _words_of(error: Exception) -> str:
     return type(error).__name__
 
 
-def _kind_of(error: Exception) -> str:
+def _kind_of(error: BaseException) -> str:
     return type(error.__cause__ or error).__name__

@@ -84,7 +84,9 @@ class WireNetwork(SimulatedNetwork):
 
     def replacements(self, now: Callable[[], float]) -> list[tuple[object, str, object]]:
         """Return names and time: the owner, the name and the value of each function to replace."""
-        return [(socket, "getaddrinfo", self.look_up), (aiohttp.connector, "monotonic", now)]
+        # aiohttp's own use of the time; without it, kept connections age in real time.
+        kept = [(aiohttp.connector, "monotonic", now)] if hasattr(aiohttp.connector, "monotonic") else []
+        return [(socket, "getaddrinfo", self.look_up), *kept]
 
     def look_up(self, host: str, port: int, *_: object, **__: object) -> list[Any]:
         """Return what `socket.getaddrinfo` does."""

@@ -220,7 +220,7 @@ def _connecting(client: Client) -> bool:
     transport = client._sender._transport
     assert isinstance(transport, AiohttpTransport)
     sessions = [held.session for held in transport._sessions.values() if hasattr(held, "session")]
-    return any(session.connector._connecting for session in sessions)  # type: ignore[union-attr]
+    return any(session.connector.connecting for session in sessions)
 
 
 async def test_a_key_that_comes_too_late_is_not_used() -> None:
