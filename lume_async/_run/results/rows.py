@@ -13,7 +13,7 @@ from lume_async._base import arguments
 from lume_async._base.batched import Chunked, Items
 from lume_async._base.public import public
 from lume_async._http.sender import Sender
-from lume_async._run.pages import check_limit, pages
+from lume_async._run.pages import check_limit, cut, pages
 from lume_async._run.results import frames
 from lume_async._wire.call import Call
 from lume_async._wire.endpoints import Page
@@ -159,7 +159,7 @@ class Rows(Items[dict[str, Any]]):
         def ask(limit: int, cursor: str | None) -> Call[Page[Row]]:
             return call(reason=self._reason, limit=limit, cursor=cursor)
 
-        async with aclosing(pages(self._sender, ask, size, self._limit)) as found:
+        async with aclosing(cut(pages(self._sender, ask, size, self._limit), self._limit)) as found:
             async for page in found:
                 none = none and not len(page)
                 yield page
