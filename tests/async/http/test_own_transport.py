@@ -10,6 +10,7 @@ import orjson
 import pytest
 from loopback import Loopback, reply
 
+import lume_async
 from lume_async import (
     ApiConnectionError,
     ApiError,
@@ -119,6 +120,17 @@ async def test_one_that_goes_by_the_books_is_the_same_as_the_default() -> None:
         assert (await client.run_status("run_1")).status == "FAILED"
 
     assert transport.closed
+
+
+async def test_the_default_client_takes_one() -> None:
+    own = Own(found())
+    lume_async.init("test-key", base_url=URL, transport=own)
+    try:
+        assert (await lume_async.run_status("run_1")).status == "SUCCEEDED"
+    finally:
+        await lume_async.aclose()
+
+    assert own.closed == 1
 
 
 async def test_inheriting_is_enough_to_be_closed() -> None:
