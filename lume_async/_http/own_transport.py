@@ -1,7 +1,8 @@
 """A transport of the user's in place of the default one: its responses and errors become those of this library."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 from multidict import CIMultiDict
 
@@ -35,14 +36,14 @@ def chosen_transport(
 class OwnTransport:
     """Checks what the user's transport is, gets and does."""
 
-    def __init__(self, inner: object, settings: Settings) -> None:
-        if not isinstance(inner, Transport) or isinstance(inner, type):
+    def __init__(self, inner: Any, settings: Settings) -> None:
+        if isinstance(inner, type) or not (hasattr(inner, "request") and hasattr(inner, "aclose")):
             raise ConfigurationError(
                 "transport must be an object with the methods of Transport, or a function that makes one from the "
                 f"default one, not {type(inner).__name__}"
             )
-        self.aclose = inner.aclose
-        self._inner = inner
+        self.aclose: Callable[[], Coroutine[Any, Any, None]] = inner.aclose
+        self._inner: Transport = inner
         self._always = {ACCEPT: "application/json", USER_AGENT: settings.user_agent}
 
     async def request(

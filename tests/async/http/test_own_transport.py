@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterable, Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import orjson
 import pytest
@@ -113,13 +114,23 @@ async def test_it_gets_all_headers_and_returns_some_in_any_case() -> None:
 
 async def test_one_that_goes_by_the_books_is_the_same_as_the_default() -> None:
     """Also the test double is one, and needs nothing private."""
-    transport = FakeTransport([FakeAnswer(200, run_json("run_1", "FAILED"))])
-    assert isinstance(transport, Transport)
+    fake = FakeTransport([FakeAnswer(200, run_json("run_1", "FAILED"))])
+    transport: Transport = fake
 
     async with client_of(transport) as client:
         assert (await client.run_status("run_1")).status == "FAILED"
 
-    assert transport.closed
+    assert fake.closed
+
+
+async def test_a_mock_will_do() -> None:
+    mock = AsyncMock()
+    mock.request.return_value = found()
+    async with client_of(mock) as client:
+        await client.run_status("run_1")
+
+    mock.request.assert_awaited_once()
+    mock.aclose.assert_awaited()
 
 
 async def test_the_default_client_takes_one() -> None:
