@@ -50,7 +50,6 @@ class Recognise(Protocol):
         Raises:
             FlowError: a layout fits the files of another one.
         """
-        ...
 
 
 @frozen

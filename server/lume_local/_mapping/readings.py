@@ -65,7 +65,6 @@ class Tester(Protocol):
         Raises:
             ConfigurationError: the flow can't be run.
         """
-        ...
 
 
 @frozen

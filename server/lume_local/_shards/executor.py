@@ -52,11 +52,9 @@ class Executor(Protocol):
 
     def __enter__(self) -> Self:
         """Connect or start. Raises `ExecutorLost`."""
-        ...
 
     def __exit__(self, *_: object) -> None:
         """Cancel the remaining tasks, and disconnect or end the processes."""
-        ...
 
     def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
         """Yield the results in the order of the arguments, with a bounded number of tasks at a time.
@@ -66,7 +64,6 @@ class Executor(Protocol):
         abandoned, all its tasks are cancelled before this returns. A task whose process dies restarts, up to
         `MOST_ATTEMPTS` attempts. Raises `ExecutorLost`.
         """
-        ...
 
 
 _KINDS = {

@@ -41,23 +41,18 @@ class SparkDriver(Protocol):
 
     def start(self) -> None:
         """Connect."""
-        ...
 
     def count(self) -> int:
         """Return the current number of slots."""
-        ...
 
     def run(self, group: str, jobs: list[Json]) -> list[Json]:
         """Return the results of `call`, in the order of the jobs. `cancel` takes the group's name."""
-        ...
 
     def cancel(self, group: str) -> None:
         """Cancel the jobs of a group."""
-        ...
 
     def stop(self) -> None:
         """Disconnect."""
-        ...
 
 
 class Spark:

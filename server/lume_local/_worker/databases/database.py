@@ -42,11 +42,9 @@ class Query(Protocol):
 
     def batches(self) -> Iterator[list[Row]]:
         """Yield batches of its rows. Raises `DatabaseTrouble`."""
-        ...
 
     def close(self) -> None:
         """Release the connection."""
-        ...
 
 
 @frozen
@@ -97,29 +95,24 @@ class Loader(Protocol):
 
     def check(self) -> None:
         """Check the table for problems. Raises `DatabaseTrouble`."""
-        ...
 
     def fill(self, built: Path) -> bool:
         """Begin the transaction and do everything in it that can fail; return False if the load was done before.
 
         Its first statement claims the run, so that the same load can't be done twice. Raises `DatabaseTrouble`.
         """
-        ...
 
     def judge(self, rows: Path) -> "Refused":
         """Load only the rows that the table accepts; return why it refuses the others.
 
         `rows` also has the column `NUMBER`, which identifies each row. Raises `DatabaseTrouble`.
         """
-        ...
 
     def commit(self) -> None:
         """Make the load visible. After `DatabaseTrouble` it is unknown whether it is."""
-        ...
 
     def close(self) -> None:
         """Undo everything that was not committed."""
-        ...
 
 
 class ReferenceLookup(Protocol):
@@ -127,7 +120,6 @@ class ReferenceLookup(Protocol):
 
     def missing(self, values: list[str]) -> list[str]:
         """Return the values that the column lacks. Raises `DatabaseTrouble`."""
-        ...
 
     def close(self) -> None:
         """Release the connection."""

@@ -152,8 +152,6 @@ class OutputRows(Protocol):
 
     def __iter__(self) -> Iterator[OutputRow]:
         """Yield each row. Raises `Broken`."""
-        ...
 
     def position(self) -> int:
         """Return the position after the last row, from which a later reader continues."""
-        ...

@@ -30,12 +30,10 @@ class StepKind(Protocol):
 
         A step with `overtaken` must not replace anything: it raises that reason unless it was already carried out.
         """
-        ...
 
     @staticmethod
     def abandon(step: Step) -> None:
         """Undo a partly executed step, the one given to `begin`; repeating it is harmless. Raises as `publish`."""
-        ...
 
 
 class Target(StepKind, Protocol):
@@ -60,11 +58,9 @@ class Target(StepKind, Protocol):
 
     def __init__(self, part: str, place: dict[str, Any], run_id: str) -> None:
         """`part` is `mapped` or `rejects`; `place` is JSON, which the server derives from the flow."""
-        ...
 
     def check(self) -> None:
         """Find mistakes before anything is read. Raises `TargetError`."""
-        ...
 
     def prepare(self, built: Path, begin: Begin) -> Step:
         """Do everything that can fail before anything is visible; return the remaining step. Raises `TargetError`.
@@ -72,4 +68,3 @@ class Target(StepKind, Protocol):
         `built` is a durable file in the run's folder, which lasts until the step is carried out. Call `begin` before
         anything is created elsewhere: it returns once the step is noted durably.
         """
-        ...

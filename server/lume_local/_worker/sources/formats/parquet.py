@@ -41,12 +41,10 @@ class DuckType(Protocol):
     @property
     def id(self) -> str:
         """The name, without the types inside it."""
-        ...
 
     @property
     def children(self) -> list[tuple[str, Any]]:
         """The types inside it, with names."""
-        ...
 
 
 def float_text(value: str) -> str:

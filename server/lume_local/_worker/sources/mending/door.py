@@ -70,7 +70,6 @@ class TakesRecords(Protocol):
 
     def take(self, line: int, cells: Cells, *, is_text: bool = True) -> None:
         """Take the record that begins at a line of the file; `is_text` is whether it is valid UTF-8."""
-        ...
 
 
 class CsvRecords:

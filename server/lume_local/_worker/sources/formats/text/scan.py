@@ -33,7 +33,6 @@ class CountsRecords(Protocol):
 
         `data` begins where a record begins and ends with a line end.
         """
-        ...
 
 
 class TakesLines(Protocol):
@@ -49,7 +48,6 @@ class TakesLines(Protocol):
 
     def take(self, line: int, record: bytes) -> None:
         """Take the record that begins at a line of the file."""
-        ...
 
 
 class Scanner:
