@@ -104,7 +104,6 @@ class HealthCheck:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        """Close the connection."""
         if self._session is not None:
             await self._session.close()
 

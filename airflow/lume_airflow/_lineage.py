@@ -52,11 +52,9 @@ class TaskLineage:
         self._service = ""
 
     def note(self, options: OperatorOptions, settings: ConnectionSettings, result: dict[str, Any]) -> None:
-        """Keep the task's result."""
         self._result, self._service = result, settings.base_url
 
     def on_start(self, options: OperatorOptions) -> Any:
-        """Return the sources."""
         from airflow.providers.openlineage.extractors import OperatorLineage
         from openlineage.client.event_v2 import InputDataset
 
@@ -79,7 +77,6 @@ class TaskLineage:
 
 
 def sources(options: OperatorOptions) -> list[str]:
-    """Return the paths of the sources."""
     several: list[str] | None = getattr(options, "source_paths", None)
     return [options.source_path] if several is None else several  # type: ignore[attr-defined]
 

@@ -39,8 +39,6 @@ def run_result(run: AnyRun, settings: ConnectionSettings, task: TaskTry) -> dict
 
 @define
 class BatchResult:
-    """Counts the outcomes of a batch."""
-
     sources: int
     summary: Summary = Factory(Summary)
     partial: int = 0
@@ -48,7 +46,6 @@ class BatchResult:
     rejects: list[str] = Factory(list)
 
     def add(self, outcome: Outcome[LumeRun]) -> None:
-        """Count the outcome of one source."""
         self.summary.add(outcome)
         run = outcome.run
         if run is None or not run.has_output:
@@ -70,7 +67,6 @@ class BatchResult:
         return self.summary.outcomes < self.sources
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON values."""
         counted = self.summary.to_dict()
         kept = ("statuses", "rows_read", "rows_mapped", "rows_rejected", "reject_reasons")
         return {

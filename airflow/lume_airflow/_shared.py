@@ -68,17 +68,14 @@ class SharedClient:
         return self._open.result()[0]
 
     def enter(self) -> None:
-        """Add a user."""
         self._users += 1
         self._changed.set()
 
     def leave(self) -> None:
-        """Remove a user."""
         self._users -= 1
         self._changed.set()
 
     async def wait_open(self) -> None:
-        """Wait until the client is open."""
         await asyncio.shield(self._open)
 
     async def wait(self, run: LumeRun) -> LumeRun:

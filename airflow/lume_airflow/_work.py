@@ -59,7 +59,6 @@ def left(deadline: float | None) -> float | None:
 
 
 def failure(error: LumeError) -> Event:
-    """Return the event for an error of the client."""
     refused = isinstance(error, (InvalidRequestError, ConfigurationError))
     final = refused and not isinstance(error, RunNotFoundError)
     return {"error": f"{type(error).__name__}: {error}", "final": final}

@@ -50,7 +50,6 @@ def _connection_type() -> dict[str, Any]:
 
 
 def ui_field_behaviour() -> dict[str, Any]:
-    """Return the form of a connection."""
     return {
         "hidden-fields": ["login", "schema", "port"],
         "relabeling": {"host": "Base URL", "password": "API key"},

@@ -40,7 +40,6 @@ class _LumeTrigger(BaseTrigger):
         return f"lume_airflow.triggers.{type(self).__name__}", self._arguments
 
     async def _to_end(self) -> Event:
-        """Wait for the end; return the event."""
         raise NotImplementedError
 
     async def run(self) -> AsyncIterator[TriggerEvent]:

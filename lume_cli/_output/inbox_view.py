@@ -30,7 +30,6 @@ def are_lost(count: int, flow: str, why: str) -> str:
 
 
 def to_dict(flow: InboxFlow, inbox: Inbox) -> dict[str, Any]:
-    """Return a flow with its reasons."""
     return {**plain(flow), "reasons": [item for item in inbox.items if item.flow == flow.flow]}
 
 

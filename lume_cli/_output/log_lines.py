@@ -13,11 +13,9 @@ class TextLines(logging.Formatter):
     """A line for each record, and the lines of its traceback."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Return the line."""
         return visible(super().formatMessage(record))
 
     def formatException(self, ei: object) -> str:
-        """Return the traceback."""
         return "\n".join(map(visible, super().formatException(ei).split("\n")))  # type: ignore[arg-type]
 
 
@@ -25,7 +23,6 @@ class JsonLines(logging.Formatter):
     """One JSON object per line, with the attributes that the server added to the record."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
         document = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

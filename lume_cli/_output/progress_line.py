@@ -58,7 +58,6 @@ class ProgressLine(Progress):
         self.add_task("", total=None)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """Return the current line."""
         text, done, total = self._standing()
         for task in self.task_ids:  # empty while the base class is being initialised
             self.update(task, total=total, completed=done, description=visible(text))

@@ -171,7 +171,6 @@ def _hints(run: LumeRun) -> list[str]:
 
 
 def locations(run: LumeRun) -> list[tuple[str, str]]:
-    """Return the locations of the run's output."""
     table = run.metadata.target_locations.rejects_table
     places = (("mapped", run.mapped_location), ("rejects", run.rejects_location), ("rejects in", table))
     return [(name, place) for name, place in places if place]

@@ -21,8 +21,6 @@ _LONGEST = 2000
 
 
 class Say:
-    """Stderr of one command."""
-
     def __init__(self, output: Format) -> None:
         self._as_json = output in ("json", "ndjson")
         self._console: Console | None = None
@@ -53,7 +51,6 @@ class Say:
             self.text(text)
 
     def warn(self, text: str) -> None:
-        """Write a warning."""
         text = elided(text)
         if self._as_json:
             self._json({"warning": {"message": text}})

@@ -25,8 +25,6 @@ def writing() -> Iterator[None]:
 
 
 class Data:
-    """Stdout of one command."""
-
     def __init__(self, output: Format) -> None:
         self.format = output
 

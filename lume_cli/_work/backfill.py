@@ -59,7 +59,6 @@ class Named:
                 raise click.UsageError(f"{path}: {error}") from None
 
     def count(self) -> int:
-        """Return the number of requests."""
         return len(self._requests)
 
     async def requests(self) -> AsyncIterator[RunRequest]:
@@ -221,8 +220,6 @@ def _kind(error: Exception | None) -> str:
 
 
 class Backfill:
-    """One batch."""
-
     def __init__(
         self, session: CommandSession, paths: Named | Paths, total: int | None, *, allow_partial: bool
     ) -> None:

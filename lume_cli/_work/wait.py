@@ -14,8 +14,6 @@ from lume_cli._work.run_ids import whole_ids
 
 
 class Wait:
-    """Waits for several runs."""
-
     def __init__(self, session: CommandSession, ids: Sequence[str], waiting: Waiting) -> None:
         self._session = session
         self._waiting = waiting

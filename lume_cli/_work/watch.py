@@ -24,8 +24,6 @@ _REFRESH = 1.0
 
 
 class RunWatcher:
-    """Watches several runs."""
-
     def __init__(self, session: CommandSession, ids: Sequence[str], waiting: Waiting) -> None:
         self._session = session
         self._waiting = waiting

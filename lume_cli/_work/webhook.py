@@ -108,7 +108,6 @@ def _reason(status: int, request: web.Request, body: bytes, secrets: Sequence[by
 
 
 def _to_dict(delivery: _Delivery, answered: int, problem: str | None) -> dict[str, Any]:
-    """Return the delivery as JSON."""
     event = delivery.event
     return {
         "received_at": delivery.at.isoformat(),
@@ -144,7 +143,6 @@ class Forward:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        """Open the session."""
         self._session = aiohttp.ClientSession(
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=_FORWARD_PATIENCE),
@@ -154,7 +152,6 @@ class Forward:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        """Close the session."""
         if self._session is not None:
             await self._session.close()
 

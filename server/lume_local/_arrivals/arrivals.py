@@ -99,7 +99,6 @@ class Arrivals:
         return found
 
     def run_ended(self, run: StoredRun) -> None:
-        """Notify the watchers that a run has ended."""
         for task in self._tasks.values():
             task.watcher.run_ended(run)
 

@@ -56,8 +56,6 @@ class WaitingFile:
 
 
 class WaitingFiles:
-    """The waiting files of one arrival, by path."""
-
     def __init__(self) -> None:
         self.files: dict[str, WaitingFile] = {}
         self._due: list[tuple[float, str]] = []
@@ -257,7 +255,6 @@ class Watcher:
         return View(self.arrival, watched, trouble, self._waiting.files.values())
 
     def run_ended(self, run: StoredRun) -> None:
-        """Handle the end of any run."""
         if self._waiting.until_now(run.run_id, self._now()):
             self._wake.set()
         if run.arrival == self.arrival.name:

@@ -60,7 +60,6 @@ class _Connection(web.RequestHandler):
         self._timer = self._loop.call_later(HEAD_LIMIT, self.force_close)
 
     def stop_timer(self) -> None:
-        """Stop the timer for a head that has arrived."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -104,7 +103,6 @@ class Standby:
     """Answers in place of a `Front`. `Retry-After` makes clients retry; a proxy asks `/readyz` and goes elsewhere."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Handle one request."""
         if request.path == "/livez":
             answer = Reply(200, {"status": "ok"})
         else:

@@ -31,8 +31,6 @@ CURSOR = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})-([0-9]{1,90})-([0-9]{1,20}-[0
 
 
 class ResultsApi:
-    """The operations for the results of runs."""
-
     def __init__(self, store: SqlStore, flows: FlowRegistry, reader: RowReader, roots: Roots) -> None:
         self._store, self._flows, self._reader, self._roots = store, flows, reader, roots
 

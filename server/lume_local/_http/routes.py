@@ -47,8 +47,6 @@ class Route(NamedTuple):
 
 
 class Operations(NamedTuple):
-    """The operations of a server, by subject."""
-
     runs: RunsApi
     server: ServerApi
     flows: FlowsApi

@@ -33,8 +33,6 @@ STATES = ("waiting", "submitted", "refused")
 
 @frozen
 class ServerApi:
-    """The operations on the server itself."""
-
     _store: SqlStore
     _runner: Runner
     _health: Health
@@ -102,8 +100,6 @@ class ServerApi:
 
 
 class ArrivalsApi:
-    """The operations on arrivals."""
-
     def __init__(self, arrivals: "Arrivals | None", store: SqlStore, flows: FlowRegistry) -> None:
         self._arrivals, self._store, self._flows = arrivals, store, flows
 

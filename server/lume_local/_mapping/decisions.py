@@ -59,7 +59,6 @@ def decisions(given: Mapping[str, Any]) -> dict[str, ColumnDecision]:
 
 
 def in_layout(decided: Mapping[str, ColumnDecision], layout: str) -> dict[str, ColumnDecision]:
-    """Return the decisions for one layout."""
     return {name: one.layouts.get(layout, one) for name, one in decided.items()}
 
 

@@ -222,7 +222,6 @@ class Weights:
 
 @cache
 def weights() -> Weights:
-    """Return the fitted weights."""
     found = json.loads(files("lume_local._mapping").joinpath("weights.json").read_text("utf-8"))
     return Weights(tuple(found["weights"][name] for name in FEATURES), found["bias"])
 
@@ -299,7 +298,6 @@ def grade(pair: Pairing, likely: float, rival: float) -> Grade:
 
 
 def worse(one: Grade, other: Grade) -> Grade:
-    """Return the less certain grade."""
     return max(one, other, key=ORDER.index)
 
 

@@ -152,7 +152,6 @@ def seed_tables(seeds: Iterable[str]) -> Json:
 
 
 def seed_text(found: Sequence[LookupLine]) -> str:
-    """Return the text of the seed file."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["source", "target", "grade", "rows"])

@@ -130,7 +130,6 @@ class Matches:
         return found
 
     def pair(self, target: str, source: str) -> Match:
-        """Return one pair, by the names of its columns."""
         names = [column.name for column in self._target.columns]
         others = [column.name for column in self._profile.columns]
         return self._match(names.index(target), others.index(source), True)

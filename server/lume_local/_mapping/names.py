@@ -82,7 +82,6 @@ class Vocabulary:
 
 @cache
 def vocabulary() -> Vocabulary:
-    """Return the vocabulary of this project."""
     found = tomllib.loads(files("lume_local._mapping").joinpath("words.toml").read_text("utf-8"))
     concepts: dict[str, set[str]] = {}
     for concept, words in found["concepts"].items():
@@ -295,7 +294,6 @@ class Names:
         return base * (1 - 0.6 * often)
 
     def match(self, target: Name, source: Name) -> NameMatch:
-        """Compare two of the names."""
         if target.folded == source.folded:
             both = tuple((word.text, word.text) for word in target.words)
             return NameMatch(True, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, True, 1.0, False, False, (), both)

@@ -119,7 +119,6 @@ class ValueMatch:
 
 
 def compare(target: Facts, source: Facts) -> ValueMatch:
-    """Compare the values of two columns."""
     if not target.filled or not source.filled:
         return ValueMatch(0.0, 0.0, 0.0, False, False)
     both = target.values & source.values

@@ -182,5 +182,4 @@ class ProposedFlow:
         return self.layouts[0].unused
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON."""
         return asdict(self)

@@ -187,7 +187,6 @@ class SampleProposal:
                 self.chosen[one.target] = candidate
 
     def _share(self, result: TriedColumn) -> float:
-        """Return the share of rows that pass."""
         return 1 - result.misfits / max(self.profile.rows, 1)
 
     # -- suggestions of a program

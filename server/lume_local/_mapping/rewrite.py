@@ -63,7 +63,6 @@ def reads_value(sql: str) -> bool:
 
 
 def calls(sql: str, function: str) -> bool:
-    """Return whether an expression calls a function."""
     tokens = [token for token in _TOKEN.findall(sql) if not token.isspace()]
     return any(one.lower() == function and other == "(" for one, other in pairwise(tokens))
 

@@ -84,7 +84,6 @@ class MappingTarget:
     place: Json | None = None
 
     def to_json(self) -> Json:
-        """Return it as JSON, for the worker."""
         found: Json = cattrs.unstructure(self)
         return found
 

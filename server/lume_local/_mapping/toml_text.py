@@ -36,7 +36,6 @@ def entries(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def table(place: str, content: Mapping[str, Any]) -> list[str]:
-    """Return a table with its heading."""
     return [f"[{place}]", *entries(content)]
 
 

@@ -205,7 +205,6 @@ class RulesFile:
         self.on_reload: OnReload = unnoticed
 
     def current(self) -> tuple[MessageRule, ...]:
-        """Return the rules now in effect."""
         if self._file.look():
             _log.warning("%s was read again: %d messages", self._path, len(self._file.value))
             self.on_reload(self._path, messages=len(self._file.value))

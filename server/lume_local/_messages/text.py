@@ -36,7 +36,6 @@ class Texts:
     console: str
 
     def single(self, happened: Happened, *, with_values: bool) -> bytes:
-        """Return the body for one event."""
         notice = happened.notice
         if notice.kind == REFUSED:
             where = f"{notice.place}, of the arrival {notice.arrival} for {notice.flow_version}"

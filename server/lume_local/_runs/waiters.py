@@ -65,7 +65,6 @@ class Hub:
 
     @contextmanager
     def waiter(self, key: str) -> Iterator[ChangeWaiter]:
-        """Provide a waiter for changes of a run."""
         waiter, waiters = ChangeWaiter(self), self._waiters[key]
         self._count += 1
         waiters.add(waiter)
@@ -140,7 +139,6 @@ class FeedWatcher:
         return not self._crowd.is_closed
 
     def begin(self) -> None:
-        """Begin its turn."""
         self._turn.set()
 
 

@@ -56,7 +56,6 @@ class FixedColumns:
 
     @property
     def doubts(self) -> list[str]:
-        """What to check."""
         shown = listed([f"{name} {first}-{last}" for name, (first, last) in self.spans.items()], 5, str)
         named = " (named by the header)" if "header" in self.table else ""
         asked = [

@@ -92,7 +92,6 @@ class Start:
 
     @property
     def doubts(self) -> list[str]:
-        """What to check."""
         asked = []
         if self.comment:
             asked.append(f"lines that begin with {self.comment!r} are skipped as comments: is that right?")

@@ -168,8 +168,6 @@ def serve_in_thread(
 
 
 class _ServerThread:
-    """Starts and stops the thread of a server."""
-
     def __init__(self, serving: AbstractAsyncContextManager[Server]) -> None:
         self._serving = serving
         self._thread = threading.Thread(target=self._main, name="lume_local server", daemon=True)

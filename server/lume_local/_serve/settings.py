@@ -220,7 +220,6 @@ class ServerSettings:
 
     @property
     def shards(self) -> dict[str, Any] | None:
-        """The settings of the engine for runs."""
         return None if self.engine is None else {"url": self.engine, "shard_bytes": self.shard_bytes}
 
     @property

@@ -93,7 +93,6 @@ class SftpSession:
         self._within = ""
 
     async def entry(self, path: str, url: str) -> RemoteEntry:
-        """Return the file or folder at a path."""
         with sftp_errors(url), anyio.fail_after(sftp_root.ANSWER):
             return entry_of(path.rpartition("/")[2], path, await self.client.stat(path))
 

@@ -51,7 +51,6 @@ class Process:
         return f"process {self.pid}{where}"
 
     def plain(self) -> dict[str, Any]:
-        """Return it as JSON."""
         return asdict(self)
 
     @property

@@ -66,7 +66,6 @@ def names_of(rows: Sequence[int], sets: Mapping[str, int], count: int) -> dict[i
 
 
 def packed(rows: int) -> bytes:
-    """Pack a set into bytes."""
     return zlib.compress(rows.to_bytes((rows.bit_length() + 7) // 8, "little"), _FAST)
 
 
@@ -76,7 +75,6 @@ def unpacked(data: bytes) -> int:
 
 
 def as_text(rows: int) -> str:
-    """Return a set as text for JSON."""
     return base64.b64encode(packed(rows)).decode()
 
 

@@ -111,7 +111,6 @@ class StoreTrouble(Exception):
 
     @property
     def is_missing(self) -> bool:
-        """Whether the object does not exist."""
         return self.code in MISSING
 
     @property

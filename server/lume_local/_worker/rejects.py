@@ -311,7 +311,6 @@ def malformed_records(flow: dict[str, Any], path: Path, malformed: AllMalformed)
 
 
 def _sets(rejects: Rejects, metrics: dict[str, Any]) -> dict[str, int]:
-    """Return the rejects with each reason."""
     names, total = list(metrics["reject_reasons"]), metrics["rows_rejected"]
     judged = total - rejects.malformed.total
     found = dict.fromkeys(names, 0)

@@ -35,7 +35,6 @@ _MOST_TOLERATED = 5
 
 
 def _share(_context: click.Context, _option: click.Parameter, value: str) -> float:
-    """Return a percentage as a share."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", value.strip())
     if found is None or float(found[1]) > _MOST_TOLERATED:
         raise click.BadParameter(f"must be a percentage such as 2%, at most {_MOST_TOLERATED}%")

@@ -43,7 +43,6 @@ def with_last_address(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _state(given: dict[str, Any]) -> Path:
-    """Return the folder of the state."""
     return Path(given["state"]) if "state" in given else Path(given["data"]) / _server_file.STATE
 
 

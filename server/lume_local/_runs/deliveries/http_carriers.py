@@ -146,7 +146,6 @@ class OutwardResolver(AbstractResolver):
         return found
 
     async def close(self) -> None:
-        """Release the resources of the resolver."""
         await self._resolver.close()
 
 

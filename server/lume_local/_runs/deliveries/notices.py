@@ -108,7 +108,6 @@ class Notice:
 
     @property
     def share(self) -> float:
-        """The share of rejected rows."""
         return self.rejected / self.read if self.read else 0.0
 
     def why(self, *, with_values: bool) -> str:

@@ -56,8 +56,6 @@ class LeaseLost(StoreError):
 
 
 class Lease:
-    """The lease that this server holds."""
-
     def __init__(self, url: str, fence: int, health: Health) -> None:
         self._url, self.fence, self._health = url, fence, health
         self.is_lost = False

@@ -337,7 +337,6 @@ class _Whole(Loader):
 
 
 def _number(*names: str) -> int:
-    """Return the number of a lock."""
     return int.from_bytes(blake2b("\n".join(names).encode(), digest_size=8).digest(), signed=True)
 
 

@@ -76,7 +76,6 @@ class Rested:
         self._tell()
 
     def remove(self, run_id: str) -> None:
-        """Forget a run that has ended."""
         self._since.pop(run_id, None)
         if self._runs.pop(run_id, None):
             self._tell()

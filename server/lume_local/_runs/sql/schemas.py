@@ -32,7 +32,6 @@ def part(definition: str) -> str:
 
 
 def written(parts: Parts) -> str:
-    """Return the parts as a string."""
     return json.dumps(parts, sort_keys=True, separators=(",", ":"))
 
 
@@ -75,5 +74,4 @@ def mismatch(kind: str, found: Parts, noted: str, by: str) -> str:
 
 
 def is_current(kind: str, found: Parts) -> bool:
-    """Return whether a schema is that of the current form."""
     return fingerprint(found) == FINGERPRINTS[kind, VERSION]

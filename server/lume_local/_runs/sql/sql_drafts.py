@@ -61,7 +61,6 @@ class SqlDrafts(SqlPart):
 
     @reading
     async def draft(self, flow: str, owner: str) -> RowDraft | None:
-        """Return the draft, if there is one."""
         return await self._draft(flow, owner)
 
     async def _draft(self, flow: str, owner: str) -> RowDraft | None:

@@ -129,7 +129,6 @@ class SqlLedger:
         return [(f"SELECT seq FROM rejected WHERE {wanted.state} > 0", [])]
 
     async def _state(self, row: Row, state: str) -> int:
-        """Return the rows of a run that are in a state."""
         if state in (OPEN, LOST):
             is_so = bool(row["is_lost"]) == (state == LOST)
             return open_rows(row) & ~await self.entries.claimed(row["seq"]) if is_so else 0

@@ -64,7 +64,6 @@ class SqlDeliveries(SqlPart):
 
     @statement
     async def body(self, delivery_id: str) -> bytes:
-        """Return the body of a pending delivery."""
         body: bytes
         (body,) = await self.sql.one("SELECT body FROM deliveries WHERE id = ?", [delivery_id])
         return body
@@ -121,7 +120,6 @@ class SqlMessages:
 
     @statement
     async def notices(self, limit: int) -> list[StoredNotice]:
-        """Return the oldest notices."""
         rows = await self.sql.rows("SELECT seq, body FROM notices ORDER BY seq LIMIT ?", [limit])
         return [StoredNotice(*row) for row in rows]
 

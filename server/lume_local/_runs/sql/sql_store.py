@@ -232,7 +232,6 @@ class SqlStore:
 
     @statement
     async def get(self, run_id: str) -> StoredRun | None:
-        """Return a run, or None."""
         return await self._get(run_id)
 
     @statement
@@ -330,7 +329,6 @@ class SqlStore:
         return int(count)
 
     async def standbys(self) -> list[WaitingServer]:
-        """Return the servers that wait for this state."""
         return []
 
     @writing
@@ -457,7 +455,6 @@ class SqlStore:
 
     @statement
     async def flows(self) -> list[StoredFlow]:
-        """Return all flow versions."""
         rows = await self.sql.rows(
             "SELECT ref, content_hash, definition, compiled, compiled_by, created_at FROM flow_versions"
         )
@@ -507,5 +504,4 @@ def _act(new: NewRun, run_id: str, claims: Sequence[Claim]) -> Act:
 
 
 def _source(flow_version: str, source_key: str) -> tuple[str, str]:
-    """Return the flow of a run, and its source."""
     return flow_version.rpartition(":")[0], batch_of(source_key)

@@ -148,7 +148,6 @@ def written(db: sqlite3.Connection, form: int) -> str:
 
 
 def store_id_of(copy: Path) -> str:
-    """Return the id of the state that was copied."""
     with closing(_read_only(copy)) as db:
         return fact(db, "store_id")
 

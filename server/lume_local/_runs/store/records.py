@@ -168,8 +168,6 @@ class FollowUp:
 
 
 class StatusChange(NamedTuple):
-    """A change of the status of a run."""
-
     run_id: str
     status: str
     finished_at: str | None

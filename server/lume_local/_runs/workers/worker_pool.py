@@ -293,7 +293,6 @@ class WorkerPool:
         return _accepted(await self._answered(job, Proposed, Refused, PROPOSE_LIMIT, late)).proposal
 
     async def read(self, job: Read) -> RowsPage | ArrowFile | Unreadable:
-        """Read a page of an output."""
         late = _late("reading a page", READ_LIMIT)
         return await self._answered(job, ArrowFile if job.arrow else RowsPage, Unreadable, READ_LIMIT, late)
 

@@ -159,7 +159,6 @@ class _Judged:
 
     @property
     def placed(self) -> list[tuple[str, Expression]]:
-        """The columns' expressions, with their places."""
         names = (column.name for column in self.reading.columns)
         return [(self.reading.at(name, "sql"), one) for name, one in zip(names, self.columns, strict=True)]
 

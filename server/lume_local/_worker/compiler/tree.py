@@ -27,7 +27,6 @@ def parsed(connection: DuckDBPyConnection, statement: str) -> dict[str, Any]:
 
 
 def trees(connection: DuckDBPyConnection, statements: list[str]) -> list[str]:
-    """Return the trees of statements as JSON."""
     query = "SELECT list_transform(?::VARCHAR[], lambda one: json_serialize_sql(one))"
     found: list[str] = row_of(connection, query, [statements])[0]
     return found
@@ -117,8 +116,6 @@ class Lookup:
 
 
 class Lookups:
-    """The lookups of one flow."""
-
     def __init__(self, connection: DuckDBPyConnection, seeds: tuple[Seed, ...]) -> None:
         self._connection = connection
         self._seeds = {seed.name: seed for seed in seeds}

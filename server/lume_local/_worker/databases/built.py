@@ -21,8 +21,6 @@ _AT_ONCE = 1000
 
 @frozen
 class Built:
-    """The rows to load."""
-
     connection: DuckDBPyConnection
     rows: str
 

@@ -152,7 +152,6 @@ class SqliteQuery:
         self.names = [column[0] for column in self._cursor.description or ()]
 
     def batches(self) -> Iterator[list[Row]]:
-        """Yield batches of rows."""
         while True:
             with sqlite_errors(self._url, f"the query was interrupted by {self._url.shown}"):
                 rows = self._cursor.fetchmany(_AT_ONCE)
@@ -161,7 +160,6 @@ class SqliteQuery:
             yield [tuple(map(_as_text, row)) for row in rows]
 
     def close(self) -> None:
-        """Close the file."""
         self._connection.close()
 
 

@@ -55,7 +55,6 @@ class ArrowPage:
 
     @property
     def size(self) -> int:
-        """The size in bytes."""
         return self._target.tell()
 
     @property
@@ -68,7 +67,6 @@ class ArrowPage:
         self._writer.write_stream(batch, write_schema=self._with_schema and is_first)
 
     def cut(self, size: int) -> None:
-        """Cut the page to this size."""
         self._target.seek(size)
         self._target.truncate()
 
@@ -202,7 +200,6 @@ class _ParquetPage:
 
 
 def _text_columns(job: Read, rows: OutputRows) -> dict[str, str]:
-    """Return the SQL type of each column."""
     if isinstance(rows, CsvRows):
         types = {name: storage_type(job.types.get(name, "VARCHAR")) for name in rows.names}
         return types | ({ROW: "BIGINT", LINE: "BIGINT", REASONS: "VARCHAR[]"} if job.is_rejects else {})

@@ -172,7 +172,6 @@ def _reasons(job: Read) -> Reasons | None:
 
 
 def _written(job: Read, rows: OutputRows, file: str) -> ArrowFile:
-    """Write the page to a file, as Arrow."""
     return _file(job, file, lambda page: write_rows(job, rows, _reasons(job), page))
 
 

@@ -168,7 +168,6 @@ class ParquetRows:
         self._table = f"read_parquet({literal(path)}, file_row_number={not self._is_hidden})"
 
     def count(self) -> int:
-        """Return the number of rows in the file."""
         return int(row_of(self.connection, f"SELECT count(*) FROM {self._table}")[0])
 
     def between(self, start: int, end: int) -> str:

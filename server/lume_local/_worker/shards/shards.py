@@ -369,7 +369,6 @@ class Cut:
         return [Shard(number, n == 0, n == last, span) for n, span in enumerate(spans)]
 
     def argument(self, shard: Shard) -> dict[str, Any]:
-        """Return the argument of the task that takes the shard in."""
         single = self.plan.single
         if shard.span is None:
             about = {"place": single.place, "shown": single.shown, "tag": single.tag}

@@ -104,7 +104,6 @@ class Account:
         return together
 
     def plain(self) -> dict[str, Any]:
-        """Return the account as JSON."""
         counts: dict[str, Any] = {"bytes": self.bytes, "lines": self.lines, "records": self.records}
         if self.skipped:
             counts["skipped"] = dict(sorted(self.skipped.items()))
@@ -188,7 +187,6 @@ class Malformed:
         file.write(raw)
 
     def refuse(self, line: int, refused: RefusedLine) -> None:
-        """Note a line of text."""
         self.note_form(refused.file, refused.form)
         self.add(line, refused.why, refused.raw, refused.file, refused.layout)
 
@@ -242,7 +240,6 @@ class Malformed:
             self._file.close()
 
     def rows(self) -> Iterator[MalformedLine]:
-        """Yield the lines in order."""
 
         def rows_of(path: Path) -> Iterator[MalformedLine]:
             with path.open("rb") as file:

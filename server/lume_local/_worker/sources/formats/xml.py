@@ -49,8 +49,6 @@ def records_of(reading: Reading) -> Iterator[dict[str, str | None]]:
 
 @mutable
 class _Document:
-    """A document that is being read."""
-
     reading: Reading
     _wanted: list[str] = field(init=False)
     _path: list[str] = field(factory=list, init=False)

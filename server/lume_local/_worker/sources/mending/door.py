@@ -120,7 +120,6 @@ class OwnColumns:
         return self._at.get(name)
 
     def note(self, cells: Cells) -> Identity:
-        """Note and return the identity of a record."""
         file, row, line = ["" if at is None else (cells[at] or "").strip() for at in self._identity]
         if self._noted is not None:
             self._noted.append((file, row, line))
@@ -193,7 +192,6 @@ class RejectRows:
         return self._of_layouts[layout]
 
     def _read_again(self, cells: Cells, raw: bytes) -> Cells | RefusedLine:
-        """Return the row in a malformed line."""
         file, layout = self._own.of(cells, FILE), self._layout(cells)
         source = self._form_of_source(layout)
         row: list[str | None] = [None] * len(cells)

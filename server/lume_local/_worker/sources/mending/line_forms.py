@@ -103,7 +103,6 @@ def form_of(entry: dict[str, Any], names: Sequence[str]) -> LineForm | None:
 
 
 def form_cell(entry: dict[str, Any] | None) -> str:
-    """Return an entry as the text of a cell."""
     return json.dumps(entry)
 
 

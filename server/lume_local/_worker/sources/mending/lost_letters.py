@@ -63,7 +63,6 @@ def as_counted(identity: Identity) -> Identity:
 
 
 def marked_words(texts: Iterable[str]) -> Counter[str]:
-    """Count the words that contain a mark."""
     found = Counter[str]()
     for text in texts:
         plain = _ESCAPED.sub(MARK, text)

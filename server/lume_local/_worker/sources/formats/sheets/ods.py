@@ -138,8 +138,6 @@ class _Names(_Handler):
 
 @define
 class _Rows(_Handler):
-    """Collects the rows of one sheet."""
-
     name: str
     merged: list[Area] = field(factory=list)
     is_over: bool = False

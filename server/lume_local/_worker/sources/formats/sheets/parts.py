@@ -41,7 +41,6 @@ class Archive(zipfile.ZipFile):
             self.NameToInfo[part.filename] = part
 
     def close(self) -> None:
-        """Close the archive and its file."""
         super().close()
         if held := getattr(self, "_held", None):  # also called if the file could not be opened
             held.close()
@@ -66,8 +65,6 @@ class Archive(zipfile.ZipFile):
 
 
 class BookPart:
-    """One part that is being read."""
-
     def __init__(self, file: Any, name: str, pause: Pause) -> None:
         self._file, self._name, self._pause = file, name, pause
         self._left: int | None = None
@@ -79,7 +76,6 @@ class BookPart:
         self.close()
 
     def close(self) -> None:
-        """Close the part."""
         self._file.close()
 
     def row_ends(self) -> None:

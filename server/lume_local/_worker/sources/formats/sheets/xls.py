@@ -24,7 +24,6 @@ class _Nowhere:
     """Discards xlrd's notes about odd files, which it prints to stdout by default."""
 
     def write(self, text: str) -> int:
-        """Discard the text."""
         return len(text)
 
 

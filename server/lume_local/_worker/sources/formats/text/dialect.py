@@ -112,7 +112,6 @@ class Dialect:
         return "too few columns" if len(self.split(record)) < columns else "too many columns"
 
     def value(self, field: bytes) -> bytes:
-        """Return the value of a field."""
         if not self.quote or not field.startswith(self.quote):
             return field
         escaped = re.escape(self.escape) + b"([" + re.escape(self.quote + self.escape) + b"])"
@@ -174,7 +173,6 @@ class FixedWidth:
         return [text[start:end].strip(" ").encode("utf-8", "surrogateescape") for start, end in self.spans]
 
     def value(self, field: bytes) -> bytes:
-        """Return the value as it is written."""
         return field
 
     def why_malformed(self, record: bytes, columns: int) -> str:
