@@ -47,7 +47,6 @@ class Named:
 
     Args:
         given: the words of the command line.
-        request: builds the request for a path.
     """
 
     def __init__(self, given: Sequence[str], request: Callable[[str], RunRequest]) -> None:

@@ -44,12 +44,10 @@ class _Delivery:
     """A request, byte for byte, and the verdict of the library's handler.
 
     Attributes:
-        at: when it arrived.
         id: the server's delivery id, the same for each attempt; None if missing.
         body: the part of the raw body that was read.
         status: the handler's response status: 204, or a rejection.
         event: the event; None if rejected, since it can't be trusted.
-        reason: why it was rejected.
     """
 
     at: datetime
@@ -123,9 +121,6 @@ def _to_dict(delivery: _Delivery, answered: int, problem: str | None) -> dict[st
 
 class Forward:
     """Forwards verified deliveries, byte for byte, and returns the response; a context manager.
-
-    Args:
-        url: the receiver's URL.
 
     Raises:
         click.BadParameter: the URL is not valid.

@@ -54,9 +54,6 @@ class _Task:
 class Arrivals:
     """The arrivals of one server.
 
-    Args:
-        path: the path of `arrivals.toml`.
-
     Attributes:
         on_reload: called after a reload.
 

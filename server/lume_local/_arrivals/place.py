@@ -35,7 +35,6 @@ class ArrivalEntry:
         path: the path as `from` and runs spell it: `incoming/a.csv`, `s3://bucket/a.csv`.
         seen: the version, where it can be known without reading the file: size and time, or a tag. Another completely
             written content has another one.
-        bytes: the size.
         modified: when it was last written, by the clock of the place, in seconds since 1970.
         problem: why it can't be the source of a run, and what to do; empty if it can.
     """
@@ -98,11 +97,7 @@ class ArrivalPlace(Protocol):
 
 
 class ListedPlace:
-    """Common parts of places: the names of files below a folder, and listings made in a thread.
-
-    Args:
-        prefix: the prefix of their paths.
-    """
+    """Common parts of places: the names of files below a folder, and listings made in a thread."""
 
     def __init__(self, arrival: Arrival, prefix: str) -> None:
         self._arrival, self._prefix, self._pattern = arrival, prefix, Pattern(arrival.pattern)

@@ -42,7 +42,6 @@ class WaitingFile:
         entry: the file as it was last seen.
         since: when it was first seen in this state.
         due: when to look at it again; None: with the next listing or hint.
-        why: the reason, in words.
         run_id: the run that must end first.
         content: the identification of its content once read, so that a long wait does not read it again.
     """

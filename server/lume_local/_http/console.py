@@ -53,7 +53,6 @@ class _Grant:
     """The permission behind a secret.
 
     Attributes:
-        owner: the owner of the link or session.
         maker: the digest of the session that created it, and whose end ends it; None if a key created it.
         ends: the time at which it ends even if it is in use.
     """
@@ -68,11 +67,7 @@ _Grants = dict[bytes, _Grant]
 
 
 class Sessions:
-    """The links and sessions of one server.
-
-    Args:
-        clock: returns the time in seconds.
-    """
+    """The links and sessions of one server."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

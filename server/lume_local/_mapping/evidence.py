@@ -35,7 +35,6 @@ class Side:
 
     Attributes:
         kinds: the type of each, None if unknown.
-        facts: the facts about the values of each.
         about: the description of each, which may be empty.
     """
 
@@ -269,7 +268,6 @@ def grade(pair: Pairing, likely: float, rival: float) -> Grade:
     """Return the grade of a pair of columns.
 
     Args:
-        likely: the likelihood of the pair.
         rival: the likelihood of the best other pair of one of the two columns.
     """
     if likely < _MEDIUM:

@@ -132,7 +132,6 @@ def looked_up(
 
     Args:
         other: reads values without a member.
-        name: the name of the seed.
         seeds: receives its file; None writes the lookup into the expression.
         known: the names of the flow's seeds, whose files are kept.
     """

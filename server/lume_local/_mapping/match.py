@@ -43,7 +43,6 @@ class Match:
     """A source column that may be a target column.
 
     Attributes:
-        likely: the likelihood, 0 to 1.
         rival: the likelihood of the best other pair of one of the two columns; `near` is its source column.
         is_alias: whether a source has used this name before.
     """

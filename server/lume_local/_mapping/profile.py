@@ -30,10 +30,8 @@ class Facts:
 
     Attributes:
         filled: how many values there are, at most 10,000.
-        share: the share of rows with a value.
         kind: integer, number, boolean, date, date-time or string; None without values.
         values: the distinct values, folded; empty if there are too many to keep.
-        distinct: the share of distinct values.
         numbers: nine quantiles, if the values are numbers.
         shape: the shares of digits, letters, capitals, blanks and other characters.
         length: the average length.
@@ -107,7 +105,6 @@ class ValueMatch:
         overlap: the share of the smaller set of distinct values that the other has too; 0 if they may not repeat.
         spread: for numbers, how well their quantiles agree.
         shape: how similar characters and lengths are.
-        known: whether both have values.
         clash: whether the values are of different kinds.
     """
 
@@ -152,7 +149,6 @@ class SourceColumn:
 
     Attributes:
         guesses: ways to read its values, the most likely first.
-        padded: whether values are padded with spaces.
         counts: its distinct values and how often they occur; empty if there are too many.
         first: some of its values, unchanged.
     """
@@ -178,7 +174,6 @@ class Profile:
     """The profile of a sample.
 
     Attributes:
-        name: the name of the sample.
         source: the flow's `[source]` to read it.
         path: the path by which a run would recognise its layout.
         rows: how many rows, spread over the file, the profile is based on.

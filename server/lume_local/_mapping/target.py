@@ -32,7 +32,6 @@ class TargetColumn:
 
     Attributes:
         definition: the flow's `[columns.<name>]` without `from` and `sql`. Without a `type`, the source's is used.
-        about: its description.
         examples: known values, if any.
         aliases: names that sources have used for it.
         sql: its expression in the flow, if any; None for `NULL`, which stands for a column without a source.

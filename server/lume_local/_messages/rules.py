@@ -189,9 +189,6 @@ def _rate(table: Table) -> Rate:
 class RulesFile:
     """The rules of a server, and the addresses that they name.
 
-    Args:
-        path: the path of the file.
-
     Attributes:
         on_reload: called after a reload.
 

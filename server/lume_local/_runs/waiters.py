@@ -143,11 +143,7 @@ class FeedWatcher:
 
 
 class Watchers:
-    """All watchers of the feed. Used from one event loop.
-
-    Args:
-        clock: returns the time in seconds.
-    """
+    """All watchers of the feed. Used from one event loop."""
 
     def __init__(self, clock: Callable[[], float] = lambda: asyncio.get_running_loop().time()) -> None:
         self._clock = clock

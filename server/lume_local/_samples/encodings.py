@@ -165,9 +165,7 @@ class Decoded:
     """Values as an encoding reads them.
 
     Attributes:
-        encoding: its name.
         others: the names of encodings that read the same.
-        values: the values.
         merit: how well they fit a language.
     """
 

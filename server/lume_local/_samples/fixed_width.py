@@ -137,7 +137,6 @@ class _Rows:
     """The lines that are likely rows.
 
     Attributes:
-        lines: all of them.
         some: a part, filled up with blanks to the same width.
         filled: for each place, whether a line has a letter there.
         counts: how many lines at the end only count the rows.

@@ -54,9 +54,6 @@ class WrongKeys:
     """Slows down guessing: answers to wrong keys are delayed and limited. Right keys are not affected.
 
     All clients share the limit: behind a proxy they have one address, and an attacker may have many.
-
-    Args:
-        clock: returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

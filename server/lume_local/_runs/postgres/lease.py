@@ -123,7 +123,6 @@ async def acquire(connection: Connection, host: str, pid: int, waiting: Callable
     """Wait for the lease; return the fence of its new holder. Raises psycopg.Error, TimeoutError.
 
     Args:
-        host: the host of this server.
         pid: its process ID.
         waiting: called with the name of the current holder.
     """

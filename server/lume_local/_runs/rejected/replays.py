@@ -62,7 +62,6 @@ class Started(NamedTuple):
     """The replays that a request has started.
 
     Attributes:
-        runs: the replays.
         rows: how many rows they have.
         replaying: the replays of the flow that were active before.
     """
@@ -97,7 +96,6 @@ class _Readable:
     """The job that reads the rejects of a run.
 
     Attributes:
-        job: its fields.
         of_table: whether its rows have the columns of a table.
         lines: how its malformed lines are read.
     """

@@ -52,8 +52,6 @@ def mismatch(kind: str, found: Parts, noted: str, by: str) -> str:
     """Return why a state in the current form is refused, and what to do; empty if its schema is right.
 
     Args:
-        kind: its database.
-        found: its schema.
         noted: the parts recorded by its last migration; empty if there is no record.
         by: the release that used it last.
     """

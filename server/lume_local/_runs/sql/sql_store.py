@@ -350,7 +350,6 @@ class SqlStore:
 
         Args:
             seen: the run as it was read; compared by `rev`.
-            status: the new status.
             event: the body for the run's webhook, if it has one; added to the outbox in the same transaction.
             outputs: the identities of the files it has written.
             lineage: the OpenLineage event for this change.

@@ -13,8 +13,6 @@ class Arrived:
     """One version of an arrived file.
 
     Attributes:
-        arrival: the name of its arrival.
-        path: the path of the file.
         seen: `Entry.seen` when it arrived.
         content: identifies the content.
         move: whether the file is to be moved once a run has ended with output.
@@ -56,7 +54,6 @@ class KnownPath(NamedTuple):
         has_content: whether this content of it was submitted.
         run_id: the run that read this content, or else the latest run of any of its contents; None if it is no longer
             known.
-        status: the status of that run.
         is_purged: whether that run existed but is no longer known; nor is its end, unless its source is taken
             (`Duplicate`).
     """

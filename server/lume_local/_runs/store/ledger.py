@@ -30,7 +30,6 @@ class RowFilter:
     Attributes:
         reasons: rows with one of these.
         since: rows of runs that ended at that time or later.
-        run_id: rows of this run.
     """
 
     flow: str | None = None
@@ -46,7 +45,6 @@ class RowsOfRun:
 
     Attributes:
         seq: the sequence number of the run.
-        rows: the set of the rows.
         count: how many rejects the run has.
     """
 

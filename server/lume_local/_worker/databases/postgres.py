@@ -179,7 +179,6 @@ class StagedRows:
     Args:
         connection: with the transaction of the load.
         given: the type of each column of the table.
-        numbered: whether the rows have `NUMBER`.
 
     Raises:
         DatabaseTrouble: the table has lost a column since it was checked.

@@ -54,7 +54,6 @@ class RowsInto:
 
     Args:
         connection: with the transaction of the load.
-        insert: the statement for one row.
         where: the database's name in messages.
     """
 

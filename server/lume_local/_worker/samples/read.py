@@ -87,7 +87,6 @@ class Sample:
 
     Attributes:
         columns: its judged columns.
-        rows: the number of rows.
         source: the flow's `[source]` to read it.
         doubts: what to check in the sample, which may have been misread.
         null: the words for missing values.

@@ -149,7 +149,6 @@ class HeldSample:
     """The first rows of one file, kept for trying flows on them.
 
     Args:
-        path: the file.
         shown: its name in messages.
         folder: for derived files; one folder for each reading.
         trials: where it is read and judged.

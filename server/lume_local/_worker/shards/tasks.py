@@ -50,7 +50,6 @@ class Made(Sequence[Json]):
     """Arguments created on demand: all at once may not fit into memory.
 
     Args:
-        count: their number.
         make: returns the argument with a number, always the same one.
     """
 

@@ -131,7 +131,6 @@ class RefusedLine:
     """A line that can't be a row.
 
     Attributes:
-        why: the reason.
         raw: the line, without its line end.
         file: for a line of corrected rejects, the file where it was first, if known.
         form: how it is read once it is corrected, if known.
@@ -260,7 +259,6 @@ class Copy:
     r"""The file for DuckDB: the source itself while nothing in it has to change, else a copy with `\n` line ends.
 
     Args:
-        source: the file.
         target: where the copy goes, if there is one.
         start: where in `source` to begin; a copy omits what precedes it.
         line_end: the line end of everything kept before a copy was begun.
@@ -389,7 +387,6 @@ class ReadFile(NamedTuple):
     Attributes:
         shown: its name in `_lume_file`.
         rows: the number of rows that its relation has.
-        layout: its layout, if it has one.
     """
 
     relation: Relation

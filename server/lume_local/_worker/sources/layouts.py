@@ -118,7 +118,6 @@ class _Known:
     """A layout to compare files with.
 
     Attributes:
-        form: its compiled form.
         wanted: for each name that it reads, the lower-case and the folded spellings; the latter only of aliases.
         contains: what its header contains, folded, if that is looked for.
         needed: the names that its required columns read.

@@ -130,7 +130,6 @@ class RejectRows:
     """See `TakesRecords`: writes rows for DuckDB; a record that holds a malformed line is that line, read again.
 
     Args:
-        names: the names of the columns.
         source: the flow as it reads its source; the reading's may be for the file of rejects.
     """
 

@@ -58,7 +58,6 @@ class Objects:
 
     Args:
         wanted: `{"url": …, "pattern": …}` each: an object, or a folder and the pattern to match in it.
-        buckets: their buckets.
     """
 
     def __init__(self, wanted: list[dict[str, str]], buckets: Buckets) -> None:

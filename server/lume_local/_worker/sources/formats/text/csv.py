@@ -90,7 +90,6 @@ class FirstLines:
 
     Attributes:
         start: the bytes.
-        begin: where the first line begins.
         comment: what a comment begins with, if there are any.
         count: the number of lines of a header.
     """
