@@ -119,6 +119,7 @@ async def request(
         body=body,
         decode=lambda response: response,
         repeats=_METHODS[verb],
+        service=sender.service.name,
     )
     view = sender.view(evolve(now, headers=merged_headers(now.headers, more)), sender.retry)
     state = CallState()
