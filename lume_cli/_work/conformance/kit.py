@@ -22,8 +22,9 @@ from lume_async._wire.withhold import redact
 MISSING = (404, 405, 501)
 """The statuses of a route that a server does not have."""
 FLOW = {"flow": "lume_conformance", "version": "v1", "columns": {"id": {"type": "integer", "required": True}}}
-"""The kit's own flow version, and its data: two rows are rejected, for different reasons."""
+"""The kit's own flow version: other content needs another version, for servers that have this one."""
 DATA = b"id,word\n" + b"".join(b"%d,{new}\n" % n for n in range(9)) + b"none,{new}\n,{new}\n"
+"""Its data: two rows are rejected, for different reasons."""
 _MOST_BYTES, _MOST_HEADERS = 4 * 1024 * 1024, 30
 _TIME = r"\d{4}-\d\d-\d\d[Tt][\d:]{8}(\.\d+)?([Zz]|[+-]00:00)"
 _RUN = {"id": r"[A-Za-z0-9_-]{1,128}", "status": "[A-Z_]+", "flow_version": ".+", "source_path": ".+"}
