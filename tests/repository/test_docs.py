@@ -211,6 +211,7 @@ LONG = {
     "guides/test-your-own-code.md",
     "guides/webhooks.md",
     "guides/write-a-flow-version.md",
+    "guides/write-a-server.md",
 }
 """Pages that take more than two seconds, the tutorial and the rejected rows apart: of the thorough run."""
 
