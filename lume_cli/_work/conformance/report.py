@@ -1,5 +1,6 @@
 """Runs the checks, and writes their results as JUnit XML."""
 
+import asyncio
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -36,9 +37,11 @@ async def examine(settings: ResolvedSettings, only: Sequence[str], data: Any, **
     async with aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar()) as http:
         kit = Kit(http, url, Secret(key) if key else None, limit, data=content, **given)
         try:
-            await kit.ask("GET", "/healthz", key=None)
-        except Unmet as error:
-            raise ApiConnectionError(f"GET {url}/healthz: {error.args[0]}") from None
+            async with asyncio.timeout(kit.patience):
+                await kit.ask("GET", "/healthz", key=None)
+        except (TimeoutError, Unmet) as error:
+            why = error.args[0] if error.args else f"429 for {kit.patience:g} s"
+            raise ApiConnectionError(f"GET {url}/healthz: {why}") from None
         for name, check in checks:
             if not only or name in only:
                 async with kit.check(name, "offer it"):

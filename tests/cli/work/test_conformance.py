@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from attrs import define, field, frozen
 from loopback import Loopback
-from loopback_steps import Step, endless, hang_up, html_502, redirect, reply, reset
+from loopback_steps import Step, endless, hang_up, html_502, redirect, reply, reset, throttled
 from multidict import CIMultiDict
 from run_service import RunService
 from yarl import URL
@@ -450,6 +450,12 @@ async def test_where_nothing_answers_there_is_one_error(step: Step) -> None:
     async with Loopback(lambda _: step) as service:
         with pytest.raises(ApiConnectionError, match=r"GET http.*/healthz: no response within 0\.3 s"):
             await check(service.url, None, request_timeout=0.3)
+
+
+async def test_where_nobody_is_let_in_there_is_one_error() -> None:
+    async with Loopback(lambda _: throttled("0")) as service:
+        with pytest.raises(ApiConnectionError, match=r"GET http.*/healthz: 429 for 0\.2 s"):
+            await check(service.url, None, patience=0.2)
 
 
 BARE = ["idempotency", "wait", "changes", "cancel", "uploads", "rows", "flows"]
