@@ -87,7 +87,7 @@ def init(
         >>> lume_sync.init(request_timeout=30, max_connections=20)
     """
     api_key, base_url = veiled(api_key), veiled(base_url)
-    check_names("init", client_options, ClientOptions.__annotations__)
+    check_names("init", client_options, ClientOptions.__annotations__, "api_key", "base_url")
     client_options["proxy"] = veiled(client_options.get("proxy"))
     client_options["token"] = veiled(client_options.get("token"))
     client_options["headers"] = veiled_headers(client_options.get("headers"))

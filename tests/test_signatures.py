@@ -7,13 +7,10 @@ import textwrap
 import typing
 from collections.abc import Iterator
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 import attrs
-import pandas
-import polars
-import pyarrow
 import pytest
 from aiohttp import web
 
@@ -31,7 +28,9 @@ MODULES = [
     *("lume_sync.errors", "lume_sync.models", "lume_sync.testing", "lume_sync.webhooks"),
     "lume_local.pytest_plugin",
 ]
-TYPES_ONLY = {each.__name__: each for each in (pandas, polars, pyarrow, lume_async, lume_sync)} | {"web": web}
+TYPES_ONLY = {"lume_async": lume_async, "lume_sync": lume_sync, "web": web} | dict.fromkeys(
+    ("pandas", "polars", "pyarrow"), SimpleNamespace(DataFrame=object, Table=object, RecordBatch=object)
+)
 """Names that modules import for type checkers only."""
 
 EDGES = {
@@ -209,6 +208,13 @@ def test_an_unknown_option_is_refused_with_a_similar_one(
         TypeError, match=r"^init\(\) got .* 'max_conections': did you mean 'max_connections'\?$"
     ):
         package.init("key", base_url="http://lume.test", max_conections=5)
+    with pytest.raises(TypeError, match="'base_ulr': did you mean 'base_url'"):
+        package.init("key", base_ulr="http://lume.test")
     with pytest.raises(TypeError, match=r"^init\(\) got an unexpected keyword argument 'colour'$"):
         package.init("key", base_url="http://lume.test", colour=5)
     assert not package._api._default
+
+
+def test_an_unknown_option_of_a_server_is_refused_with_a_similar_one(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"^serve\(\) got .* 'max_actve': did you mean 'max_active'\?$"):
+        lume_local.serve_in_thread(data=tmp_path, max_actve=1).__enter__()

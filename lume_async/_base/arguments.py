@@ -70,13 +70,13 @@ def number(value: Any, name: str, least: float, most: float = math.inf) -> float
     raise ValueError(f"{name} must be a finite number {bounds}, not {shown(value)}")
 
 
-def check_names(function: str, given: Iterable[str], known: Collection[str]) -> None:
-    """Raise `TypeError` for an argument that the function does not have; the message names a similar one."""
+def check_names(function: str, given: Iterable[str], known: Collection[str], *own: str) -> None:
+    """Raise `TypeError` for an unknown option; the message names a similar one. `own` are the other parameters."""
     for name in given:
         if name not in known:
             from difflib import get_close_matches
 
-            near = get_close_matches(name, known, n=1)
+            near = get_close_matches(name, [*known, *own], n=1)
             meant = f": did you mean {near[0]!r}?" if near else ""
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}{meant}")
 

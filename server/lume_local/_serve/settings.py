@@ -243,7 +243,9 @@ class ServerSettings:
 
         Raises `ConfigurationError`; `TypeError` for an option that does not exist.
         """
-        arguments.check_names("serve", options, ServerOptions.__annotations__)
+        arguments.check_names(
+            "serve", options, ServerOptions.__annotations__, *named, "flows", "data", "roots"
+        )
         given: dict[str, Any] = {**options, **named}
         keys, folder = _optional_path(given.pop("keys", None), "keys"), _optional_path(flows, "flows")
         archive, state, work = (
