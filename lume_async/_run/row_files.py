@@ -275,9 +275,11 @@ def _parquet(rows: Any, file: BinaryIO) -> None:
         elif kind == "polars":
             rows = rows.to_arrow()
         elif kind is None:
-            found = enumerate(_dicts(rows), 1)
-            named = [zip(names_of(row, f"row {n:,}"), row.values(), strict=True) for n, row in found]
-            rows = frames.to_arrow(pyarrow, [dict(row) for row in named])
+            named = (
+                dict(zip(names_of(row, f"row {number:,}"), row.values(), strict=True))
+                for number, row in enumerate(_dicts(rows), 1)
+            )
+            rows = frames.to_arrow(pyarrow, list(named))
         parquet.write_table(rows, file)
         return
     except pyarrow.ArrowException as error:
@@ -298,10 +300,9 @@ def _dicts(rows: Any) -> Iterator[Mapping[str, Any]]:
     if kind == "pandas":
         whole = rows.convert_dtypes()  # whole numbers beside missing ones are floats in pandas
         for name in whole.columns:
-            if whole.dtypes[name] == "Int64" and rows.dtypes[name].kind in "fO" and (whole[name] == 0).any():
-                signed = [
-                    str(value) == "-0.0" for value in rows[name]
-                ]  # as an integer it would lose its sign
+            # A float that has become an integer has lost the sign of a zero.
+            if whole.dtypes[name].kind == "i" and rows.dtypes[name].kind in "fO" and (whole[name] == 0).any():
+                signed = [str(value) == "-0.0" for value in rows[name]]
                 whole[name] = whole[name].astype(object).mask(signed, -0.0)
         rows = whole.astype(object).where(whole.notna(), None).to_dict("records")
     elif kind == "polars":

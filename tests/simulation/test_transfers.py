@@ -6,9 +6,9 @@ from pathlib import Path
 import depth
 import pytest
 
-from lume_async import Client, Retry
+from lume_async import Client, InvalidRequestError, Retry
 from lume_async.errors import ApiTimeoutError
-from lume_async.testing import Chance, SimulatedServer
+from lume_async.testing import Chance, SimulatedServer, simulate
 from lume_async.testing._link import UNDERWAY
 from lume_async.testing._simulate import Simulation
 from lume_async.testing._wire import WireNetwork
@@ -71,3 +71,25 @@ def test_what_is_unsent_keeps_no_connection_open(tmp_path: Path) -> None:
 
     assert Simulation(network.chance, network, tmp_path).live(upload) == 0
     assert network.count == 1
+
+
+@pytest.mark.parametrize(
+    ("ends_as", "after", "status", "kind"),
+    [("SUCCEEDED", 0.0, 409, "run-not-ended"), ("FAILED", 10.0, 404, "no-output")],
+)
+def test_a_run_without_output_is_answered_as_in_the_contract(
+    ends_as: str, after: float, status: int, kind: str
+) -> None:
+    async def ask() -> list[InvalidRequestError]:
+        errors = []
+        async with Client("key", base_url="http://lume.test") as client:
+            run = await client.run("f:v1", "a.csv")
+            await asyncio.sleep(after)
+            for part in (run.rejects(), run.mapped()):
+                with pytest.raises(InvalidRequestError) as caught:
+                    await anext(part)
+                errors.append(caught.value)
+        return errors
+
+    for error in simulate(ask, SimulatedServer(lasts=5.0, ends_as=ends_as), faults=0.0):
+        assert (error.status_code, f"urn:lume:problem:{kind}" in error.body) == (status, True)

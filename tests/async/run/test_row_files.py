@@ -349,7 +349,7 @@ def zeros(library: str) -> Any:
 
 
 @pytest.mark.parametrize(
-    "library", ["rows", "polars", "pyarrow", "pandas", "pandas object", "pandas Float64"]
+    "library", ["rows", "polars", "pyarrow", "pandas", "pandas object", "pandas float32", "pandas Float64"]
 )
 @pytest.mark.parametrize("format", ["csv", "ndjson", "parquet"])
 async def test_the_sign_of_zero_is_kept(library: str, format: str) -> None:
