@@ -302,6 +302,7 @@ class NamedServer(OtherServer):
         if self.known(name, now) is not None or source in self.taken:
             return self._json(409, {"detail": "there is such a run"})
         run = self.begin(unquote(path.split("/")[4]), source, name)
+        run.body |= body["conf"]
         del self.runs[run.id]
         run.id = name
         self.runs[name], self._keys[name] = run, (name, now)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from doubts import KEEPS, REQUEST, Server, commit, killed, resumed
 from fake_service import Service, other_tasks
 
@@ -96,6 +97,94 @@ async def test_a_lost_answer_and_then_a_full_server_is_unknown_where_they_are_no
     (outcome,) = await outcomes_of(service, force(1), Posts(service, None, FULL, FULL, FULL, FULL))
     assert isinstance(outcome.error, SubmissionUnknownError)
     assert service.created == ["run_0"]
+
+
+# Answers that are lost again and again
+
+BROKEN = [FakeAnswer(500, {}), FakeAnswer(502, b"<html>"), FakeAnswer(201, b"{"), ApiConnectionError("reset")]
+quiet = pytest.mark.filterwarnings("ignore:.*has not answered:RuntimeWarning")
+
+
+def broken(
+    service: Service, failure: Answer, until: float, kept: float | None = None
+) -> Callable[[FakeRequest], Answer]:
+    """The service behind a gateway that breaks each answer to a submission up to then; all have arrived."""
+    expires = {} if kept is None else {"Lume-Idempotency-Expires": f"{kept:g}"}
+
+    def answer(request: FakeRequest) -> Answer:
+        own = service(request)
+        if isinstance(own, FakeAnswer):
+            own = evolve(own, headers={**own.headers, **expires})
+        if request.method == "POST" and service.clock.now() < until:
+            return failure
+        return own
+
+    return answer
+
+
+@quiet
+@pytest.mark.parametrize("journal", [None, "j.db"])
+@pytest.mark.parametrize("force_rerun", [True, False])
+@pytest.mark.parametrize("timeout", [None, 1800.0])
+@pytest.mark.parametrize("failure", BROKEN, ids=["500", "502", "cut", "reset"])
+async def test_what_has_a_key_is_sent_again_for_as_long_as_it_takes(
+    tmp_path: Path, failure: Answer, timeout: float | None, force_rerun: bool, journal: str | None
+) -> None:
+    service = Service(capabilities=["idempotency"])
+    item = RunRequest("f:v1", "s0", force_rerun=force_rerun)
+    answer = broken(service, failure, until=1500.0)
+    path = journal and tmp_path / journal
+    (outcome,) = await outcomes_of(service, [item], answer, timeout=timeout, journal=path)
+    assert outcome.result().id == "run_0"
+    assert not outcome.result().reused
+    assert service.created == ["run_0"]
+    sent = sum(request.method == "POST" for request in service.log)
+    assert sent < 3 * 1500 / 30, "the pauses grow to a minute"
+
+
+@quiet
+@pytest.mark.parametrize(
+    ("timeout", "kept", "ends"),
+    [
+        (600.0, None, (600, 620)),
+        (7200.0, None, (7200, 7220)),
+        (None, None, (3600, 3700)),  # without a deadline: an hour
+        (None, 86_400.0, (3600, 3700)),
+        (
+            None,
+            1000.0,
+            (900, 980),
+        ),  # the server may have dropped the key: a run that has failed since is hidden
+        (7200.0, 1000.0, (900, 980)),
+    ],
+)
+async def test_it_ends_with_the_deadline_the_hour_or_the_key(
+    timeout: float | None, kept: float | None, ends: tuple[int, int]
+) -> None:
+    service = Service(capabilities=["idempotency"])
+    answer = broken(service, FakeAnswer(500, {}), until=1e9, kept=kept)
+    (outcome,) = await outcomes_of(service, [RunRequest("f:v1", "s0")], answer, timeout=timeout)
+    assert isinstance(outcome.error, SubmissionUnknownError)
+    assert ends[0] <= service.clock.now() <= ends[1]
+    assert service.created == ["run_0"]
+
+
+@pytest.mark.parametrize("capabilities", [["idempotency"], []])
+@pytest.mark.parametrize("status", [401, 404])
+async def test_what_no_time_mends_is_not_sent_again(status: int, capabilities: list[str]) -> None:
+    service = Service(capabilities=capabilities)
+    answer = Posts(service, None, *[FakeAnswer(status, b"<html>")] * 9)
+    (outcome,) = await outcomes_of(service, [RunRequest("f:v1", "s0")], answer)
+    assert isinstance(outcome.error, SubmissionUnknownError)
+    assert sum(request.method == "POST" for request in service.log) == 1
+
+
+async def test_without_keys_it_is_sent_as_often_as_retry_says() -> None:
+    service = Service(capabilities=[])
+    answer = broken(service, FakeAnswer(500, {}), until=1e9)
+    (outcome,) = await outcomes_of(service, [RunRequest("f:v1", "s0")], answer, timeout=7200.0)
+    assert isinstance(outcome.error, SubmissionUnknownError)
+    assert service.clock.now() < 60
 
 
 # A server that is away for a while
