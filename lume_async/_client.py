@@ -30,7 +30,7 @@ from lume_async._run.poll import fetch
 from lume_async._run.submit import OnDuplicate, check_on_duplicate
 from lume_async._run.transfer import OnProgress, Reporter, SeedData, SourceData
 from lume_async._wire.retry import Retry
-from lume_async._wire.service import LUME, Service, check_carried
+from lume_async._wire.service import Lume, Service, check_carried
 from lume_async.errors import ConfigurationError, InvalidRequestError
 from lume_async.models import Json, JsonObject, RunRequest, check_run_id
 
@@ -88,7 +88,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         ...     run = await client.run("customer_cleaner:v1", "customers.csv", on_duplicate="attach")
     """
 
-    _service: ClassVar[Service] = LUME
+    _service: ClassVar[Service] = Lume
 
     def __init__(
         self,
@@ -129,11 +129,11 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         self._sender = Sender(
             chosen,
             make(chosen),
+            self._service,
             retry=_checked_retry(retry),
             clock=SystemClock(),
             rng=random.Random(),  # noqa: S311 - jitter
             observer=Observer(hooks),
-            service=self._service,
         )
         self._is_view = False
 

@@ -18,6 +18,7 @@ import anyio
 from anyio import CancelScope, WouldBlock
 from anyio.streams.memory import MemoryObjectSendStream
 from attrs import evolve
+from yarl import URL
 
 from lume_async._base import arguments
 from lume_async._base.backoff import LAST_POLL, PollInterval, polling
@@ -29,7 +30,6 @@ from lume_async._batch.entries import Entry
 from lume_async._batch.journal import Recorder
 from lume_async._batch.journal_file import path_of
 from lume_async._batch.submitter import Submitter
-from lume_async._http.checks import address_of
 from lume_async._http.sender import Sender
 from lume_async._many.completion import finish_after, last_error, outcome_of, too_late
 from lume_async._many.monitor import Monitor
@@ -130,10 +130,7 @@ def run_many(
     outbox = Outbox(max_active)
 
     async def work() -> None:
-        async with (
-            _journal(path, sender) as recorder,
-            Monitor(sender, poll_interval=poll_interval) as monitor,
-        ):
+        async with _opened(path, sender) as recorder, Monitor(sender, poll_interval=poll_interval) as monitor:
             with warned_of_silence(sender, limit):
                 await _Batch(monitor, submitting(recorder), outbox).run(requests, limit)
 
@@ -141,11 +138,12 @@ def run_many(
 
 
 @asynccontextmanager
-async def _journal(path: str | None, sender: Sender) -> AsyncGenerator[Recorder | None, None]:
+async def _opened(path: str | None, sender: Sender) -> AsyncGenerator[Recorder | None, None]:
     if path is None:
         yield None
         return
-    recorder = await Recorder.open(path, (sender.service.name, address_of(sender.settings.base_url)))
+    address = str(URL(sender.settings.base_url)).rstrip("/")  # in its usual spelling; it has no secrets
+    recorder = await Recorder.open(path, (sender.service.name, address))
     try:
         yield recorder
     finally:

@@ -190,7 +190,7 @@ class Submitter:
         keeps that key. So it is after all attempts of a call have lost their answers, until the deadline.
         """
         sender, resent = self._sender, 0
-        by_key = by_key or request.force_rerun or not sender.service.promises.refuses_sources
+        by_key = by_key or not sender.service.promises.refuse(request)
         until = sender.clock.now() + RESENT_FOR if math.isinf(self._deadline) else self._deadline
         while True:
             try:
@@ -233,9 +233,11 @@ class Submitter:
         last = error.__cause__ if isinstance(error, SubmissionUnknownError) else None
         if not isinstance(last, ApiError) or (pause := self._waits_for(last)) is None:
             return None
-        await self._sender.replays(self._left())
-        promises, forced = self._sender.known.promises, request.force_rerun
-        then = decide(last, lost=True, promises=promises, force_rerun=forced, again=True)
+        has_key, refuses = (
+            await self._sender.replays(self._left()),
+            self._sender.known.promises.refuse(request),
+        )
+        then = decide(last, lost=True, refuses=refuses, has_key=has_key, again=True)
         return pause if then is Then.SEND else None
 
     async def _is_safe_by_key(self, error: ApiError) -> bool:
@@ -304,9 +306,9 @@ class Submitter:
         self, request: RunRequest, entry: Entry, state: CallState, found: Found
     ) -> tuple[Next, bool]:
         """Return the next step for the item, and whether another item may have the same run."""
-        sender, forced = self._sender, request.force_rerun
         if found.failure is not None and not found.is_clear:
             return Next.GIVE_UP, False
+        sender = self._sender
         await sender.replays(self._left())
         promises, age = sender.known.promises, sender.age_of(state)
         known_age = age if entry.by_server else None
@@ -315,10 +317,10 @@ class Submitter:
         has_twin = key_is_kept and not finds_keys and await self._has_twin(request)
         # If there is no list, only the server's clock shows whether it still has the key.
         age = known_age if found.failure is not None else age
-        then = decide(None, lost=True, promises=promises, force_rerun=forced, again=True, age=age)
+        refuses, has_key = promises.refuse(request), promises.keep(age)
+        then = decide(None, lost=True, refuses=refuses, has_key=has_key, again=True)
         may_submit = then is Then.SEND or (finds_keys and age is not None and age >= SETTLED)
-        step = next_step(found, key_is_kept=key_is_kept, has_twin=has_twin, may_submit=may_submit)
-        return step, has_twin
+        return next_step(found, key_is_kept=key_is_kept, has_twin=has_twin, may_submit=may_submit), has_twin
 
     async def _has_twin(self, request: RunRequest) -> bool:
         """Return whether another item under way has the same request, so that a found run may be that item's."""

@@ -92,15 +92,6 @@ def flaw_of(text: str) -> str | None:
     return None
 
 
-def address_of(base_url: str) -> str:
-    """Return a valid base URL in its usual spelling: a lower-case host, and no port that the scheme implies."""
-    parts = urlsplit(base_url)
-    usual = {"http": 80, "https": 443}[parts.scheme]
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    port = "" if parts.port in (None, usual) else f":{parts.port}"
-    return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
-
-
 def is_http(text: str) -> bool:
     """Return whether it is an HTTP URL with a valid host and port."""
     return _is_url(text, ("http", "https"))

@@ -35,7 +35,7 @@ from lume_async._wire.headers import (
 )
 from lume_async._wire.lost_answers import Then, decide, may_have_started_a_run, submission_unknown
 from lume_async._wire.retry import Retry
-from lume_async._wire.service import LUME, Service
+from lume_async._wire.service import Lume, Service
 from lume_async._wire.withhold import redact
 from lume_async.errors import (
     ApiConnectionError,
@@ -133,12 +133,12 @@ class Sender:
         self,
         settings: Settings,
         transport: Transport,
+        service: Service = Lume,
         *,
         retry: Retry,
         clock: Clock,
         rng: Rng,
         observer: Observer,
-        service: Service = LUME,
     ) -> None:
         self.service = service
         self.settings = settings
@@ -187,8 +187,7 @@ class Sender:
         """
         if call.service != self.service.name:
             raise NotSupportedError(
-                f"{call.operation} is a request of {call.service}, which {self.service.name} does not have; "
-                "no request was sent"
+                f"{self.service.name} has no {call.operation}, a request of {call.service}"
             )
         state = CallState() if state is None else state
         state.traced = tracing_is_on()
@@ -233,15 +232,8 @@ class Sender:
 
     def over(self, transport: Transport, *, clock: Clock, rng: Rng) -> "Sender":
         """Return the same settings over another transport and another time: for tests."""
-        return Sender(
-            self.settings,
-            transport,
-            retry=self.retry,
-            clock=clock,
-            rng=rng,
-            observer=self.observer,
-            service=self.service,
-        )
+        settings, retry, observer = self.settings, self.retry, self.observer
+        return Sender(settings, transport, self.service, retry=retry, clock=clock, rng=rng, observer=observer)
 
     async def aclose(self) -> None:
         """Refuse new calls and close the connections; calls under way raise `ClientClosedError`."""
@@ -432,16 +424,14 @@ class Sender:
     ) -> None:
         """Return if a failed submission may be sent again, otherwise raise: the rule for lost answers."""
         assert call.submits is not None
-        forced, now = call.submits.force_rerun, self.clock.now()
-        known, age = self.known, self.age_of(state)
-        then = decide(
-            error, lost=state.lost, promises=known.promises, force_rerun=forced, again=again, age=age
-        )
+        refuses, age = self.service.promises.refuse(call.submits), self.age_of(state)
+        has_key = self.known.promises.keep(age)
+        then = decide(error, lost=state.lost, refuses=refuses, has_key=has_key, again=again)
         if then is Then.ASK:
-            left = None if deadline is None else deadline - now
-            then = Then.SEND if await self.replays(left) and known.promises.keep(age) else Then.UNKNOWN
+            await self.replays(None if deadline is None else deadline - self.clock.now())
+            then = Then.SEND if self.known.promises.keep(age) else Then.UNKNOWN
         if then is Then.UNKNOWN:
-            raise submission_unknown(call, error, state, known.promises)
+            raise submission_unknown(call, error, state, self.known.promises)
         if then is not Then.SEND:
             raise error
 
@@ -464,9 +454,8 @@ class Sender:
         """
         if self.known.promises.keys is None:
             try:
-                await self.send(
-                    self.service.health(), timeout=10.0 if left is None else min(10.0, left), once=True
-                )
+                limit = 10.0 if left is None else min(10.0, left)
+                await self.send(self.service.health(), timeout=limit, once=True)
             except ApiError:
                 return False
         return self.known.promises.keys is True

@@ -113,8 +113,7 @@ class LumeRun(RunState):
             >>> await run.cancel()
             >>> await client.wait_all([run])
         """
-        sender = self._connected
-        update(self, await sender.send(sender.service.cancel(self._id)))
+        update(self, await self._connected.send(self._connected.service.cancel(self._id)))
 
     def watch(
         self, *, poll_interval: PollInterval = None, timeout: Duration | None = None

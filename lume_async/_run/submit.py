@@ -60,7 +60,7 @@ async def submit(
         SubmissionUnknownError: the answer was lost and sending it again was not safe: a run may exist.
     """
     service = sender.service
-    check_carried(service, request, on_duplicate=on_duplicate)
+    check_carried(service, request, attaches=on_duplicate == "attach")
     call = service.submit(request, key)
     state = state or CallState()
     ends = None if timeout is None else sender.clock.now() + timeout

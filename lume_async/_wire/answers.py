@@ -26,7 +26,6 @@ from lume_async._wire.withhold import WITHHELD, redact, repeats
 from lume_async.errors import (
     ApiError,
     AuthenticationError,
-    DuplicateRunError,
     InvalidRequestError,
     NotSupportedError,
     PermissionDeniedError,
@@ -199,14 +198,10 @@ def error_from(
     error._of_service = what.startswith(PROBLEM)
     if status == HTTPStatus.UNAUTHORIZED:
         error._is_stale = True
+    if repeated:
+        problem = {name: it for name, it in problem.items() if redact(f"{it}", *secrets) == f"{it}"}
     if refusal is not None:
         error = refusal(error, problem)
-    if (
-        isinstance(error, DuplicateRunError)
-        and error.run_id
-        and redact(error.run_id, *secrets) != error.run_id
-    ):
-        error.run_id = None
     return error
 
 

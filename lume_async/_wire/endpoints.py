@@ -116,12 +116,9 @@ def duplicate(error: ApiError, problem: Mapping[str, Any]) -> ApiError:
     if error.status_code != 409:
         return error
     run_id, changed = problem.get("run_id"), problem.get("source_changed")
-    return reread(
-        error,
-        DuplicateRunError,
-        run_id=run_id if is_run_id(run_id) else None,
-        source_changed=changed if isinstance(changed, bool) else None,
-    )
+    run_id = run_id if is_run_id(run_id) else None
+    changed = changed if isinstance(changed, bool) else None
+    return reread(error, DuplicateRunError, run_id=run_id, source_changed=changed)
 
 
 def check_taken(request: RunRequest, record: RunRecord) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from lume_async._decoding import parse_time
 from lume_async._wire.answers import seeds_of
 from lume_async._wire.call import Call, CallState
-from lume_async._wire.service import FOR_EVER, LUME, Promises
+from lume_async._wire.service import FOR_EVER, Lume, Promises
 from lume_async.errors import (
     ApiConnectionError,
     ApiError,
@@ -41,38 +41,27 @@ class Then(Enum):
     """A run may exist and sending again could start a second one: `SubmissionUnknownError`."""
 
 
-def decide(
-    error: ApiError | None,
-    *,
-    lost: bool,
-    promises: Promises,
-    force_rerun: bool,
-    again: bool,
-    age: float | None = 0.0,
-) -> Then:
+def decide(error: ApiError | None, *, lost: bool, refuses: bool, has_key: bool | None, again: bool) -> Then:
     """Decide what to do after a failed submission.
 
-        lost  the newest answer         again  a second run is refused  the server has the key  then
-        ----  ------------------------  -----  -----------------------  ----------------------  -------
-        no    any                       yes    any                      any                     SEND
-        no    any                       no     any                      any                     RAISE
-        yes   the service's own: not    any    any                      any                     RAISE
-              valid, such as a 422
-        yes   a duplicate               any    any                      any                     COMPARE
-        yes   any other, or none        no     any                      any                     UNKNOWN
-        yes   any other, or none        yes    yes                      any                     SEND
-        yes   any other, or none        yes    no                       yes                     SEND
-        yes   any other, or none        yes    no                       not known               ASK
-        yes   any other, or none        yes    no                       no                      UNKNOWN
-
-    A second run is refused as a duplicate by a server that promises to refuse sources, unless `force_rerun` is set.
-    By any other, only the idempotency key prevents it, while the server keeps that.
+        lost  the newest answer            again  a second run is refused  the server has the key  then
+        ----  ---------------------------  -----  -----------------------  ----------------------  -------
+        no    any                          yes    any                      any                     SEND
+        no    any                          no     any                      any                     RAISE
+        yes   the service's own: invalid   any    any                      any                     RAISE
+        yes   the call's own: a duplicate  any    any                      any                     COMPARE
+        yes   any other, or none           no     any                      any                     UNKNOWN
+        yes   any other, or none           yes    yes                      any                     SEND
+        yes   any other, or none           yes    no                       yes                     SEND
+        yes   any other, or none           yes    no                       not known               ASK
+        yes   any other, or none           yes    no                       no                      UNKNOWN
 
     Args:
         error: the latest failure; None if the process that sent the request ended without one.
         lost: whether any answer to this submission was lost, including the latest.
+        refuses: whether the server promises to refuse a second run as a duplicate: see `Promises.refuse`.
+        has_key: whether the server promises to return the run of the key, and still has it: see `Promises.keep`.
         again: whether another attempt is left, and the time for it.
-        age: the seconds since the first attempt; None if unknown.
     """
     if not lost:
         return Then.SEND if again else Then.RAISE
@@ -83,10 +72,9 @@ def decide(
         return Then.RAISE
     if not again:
         return Then.UNKNOWN
-    if promises.refuses_sources and not force_rerun:
+    if refuses or has_key:
         return Then.SEND
-    has_key = promises.keep(age)
-    return Then.ASK if has_key is None else Then.SEND if has_key else Then.UNKNOWN
+    return Then.ASK if has_key is None else Then.UNKNOWN
 
 
 def may_have_started_a_run(error: ApiError) -> bool:
@@ -139,23 +127,22 @@ def submission_unknown(
 
     Args:
         error: the failure that ended the search for the run.
-        promises: those of its server, as far as they are known.
     """
     answer = error if isinstance(error, ApiError) else None
-    request, key, kept = call.submits, call.key, promises.kept
+    request, kept, is_lume = call.submits, promises.kept, call.service == Lume.name
     assert request is not None
     reason = error.args[0] if error else "the process that sent it ended"
     known = "if the server knows such keys"
-    if kept is not None:
+    if kept is not None and kept < FOR_EVER:
         time = f"{kept / 3600:,.0f} hours" if kept >= 7200 else f"{kept:g} seconds"
-        known = "" if kept == FOR_EVER else f"while the server knows it, which is for {time}"
-    look = "with list_runs(source_path=...)" if call.service == LUME.name else f"at {call.service}"
-    again = f", or submit again with idempotency_key={key!r} {known}".rstrip()
+        known = f"while the server knows it, which is for {time}"
+    look = "with list_runs(source_path=...)" if is_lume else f"at {call.service}"
+    if is_lume or promises.keys:
+        look += f", or submit again with idempotency_key={call.key!r} {known}"
     unknown = SubmissionUnknownError(
         f"the answer to a submission was lost ({reason}): a run of "
-        f"{request.flow_version!r} on {request.source_path!r} may exist. Look for it {look}"
-        f"{again if promises.keys is not False or call.service == LUME.name else ''}",
-        idempotency_key=key,
+        f"{request.flow_version!r} on {request.source_path!r} may exist. Look for it {look}",
+        idempotency_key=call.key,
         request=request,
         attempts=state.attempts,
         status_code=answer.status_code if answer else None,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from lume_async._wire import endpoints
 from lume_async._wire.call import Call
@@ -10,6 +10,7 @@ from lume_async._wire.endpoints import Polled, Submitted
 from lume_async.errors import InvalidRequestError, NotSupportedError
 from lume_async.models import RunRecord, RunRequest
 
+Find: TypeAlias = Callable[[RunRequest, str], Call[Sequence[RunRecord]]] | None
 FOR_EVER = float("inf")
 USABLE = 0.9
 """The fraction of the retention of idempotency keys that is relied on."""
@@ -34,6 +35,10 @@ class Promises(NamedTuple):
     lacks: Sequence[str] = ()
     valid_key: re.Pattern[str] | None = None
 
+    def refuse(self, request: RunRequest) -> bool:
+        """Return whether a second run of the request is refused as a duplicate, whatever its key."""
+        return self.refuses_sources and not request.force_rerun
+
     def keep(self, age: float | None) -> bool | None:
         """Return whether the server has a key that was first sent `age` seconds ago; None if not known."""
         if not self.keys or self.kept is None or self.kept == FOR_EVER:
@@ -52,7 +57,7 @@ class Service(Protocol):
 
     name: str
     promises: Promises
-    find: Callable[[RunRequest, str], Call[Sequence[RunRecord]]] | None
+    find: Find
 
     def submit(self, request: RunRequest, idempotency_key: str, /) -> Call[Submitted]: ...
     def run(self, run_id: str, /) -> Call[RunRecord]: ...
@@ -66,9 +71,7 @@ class Lume:
 
     name = "lume"
     promises = Promises(keys=None, refuses_sources=True)
-    find: Callable[[RunRequest, str], Call[Sequence[RunRecord]]] | None = (
-        None  # its list is by source: see `LookUp`
-    )
+    find: ClassVar[Find] = None  # its list is by source: see `LookUp`
     submit = staticmethod(endpoints.submit)
     run = staticmethod(endpoints.run)
     status = staticmethod(endpoints.status)
@@ -76,21 +79,14 @@ class Lume:
     health = staticmethod(endpoints.health)
 
 
-LUME: Service = Lume()
-
-
-def check_carried(
-    service: Service, request: RunRequest, *, on_duplicate: str = "raise", **files: object
-) -> None:
+def check_carried(service: Service, request: RunRequest, *, attaches: bool = False, **files: object) -> None:
     """Raise `NotSupportedError` or `InvalidRequestError` for arguments that the service would drop."""
     promises = service.promises
     dropped = [name for name in promises.lacks if files.get(name) is not None or getattr(request, name, None)]
-    if on_duplicate == "attach" and not promises.refuses_sources:
+    if attaches and not promises.refuses_sources:
         dropped.append("on_duplicate='attach'")
     if dropped:
         raise NotSupportedError(f"{service.name} does not support {', '.join(dropped)}; no request was sent")
     valid, key = promises.valid_key, request.idempotency_key
     if valid is not None and key is not None and not valid.fullmatch(key):
-        raise InvalidRequestError(
-            f"idempotency_key: {service.name} takes only {valid.pattern}; no request was sent"
-        )
+        raise InvalidRequestError(f"idempotency_key: {service.name} takes only {valid.pattern}")

@@ -54,17 +54,15 @@ MUTANTS = [
     Mutant(LOST, "status >= 500 and", "status > 500 and", "plain", LOST_RUN),
     Mutant(LOST, "InvalidRequestError) and error._of_service:", "InvalidRequestError):", "plain", LOST_RUN),
     # It is sent again only where no second run can start.
-    Mutant(LOST, "if promises.refuses_sources and not force_rerun:", "if True:", "plain", ONE_RUN),
+    Mutant(LOST, "if refuses or has_key:", "if True:", "plain", ONE_RUN),
     Mutant(LOST, "Then.ASK if has_key is None", "Then.SEND if has_key is None", "plain", ONE_RUN),
-    Mutant(LOST, "Then.SEND if has_key else", "Then.SEND if True else", "plain", ONE_RUN),
+    Mutant(SENDER, "return self.known.promises.keys is True", "return True", "plain journaled", ONE_RUN),
     Mutant(SERVICE, "USABLE = 0.9", "USABLE = 90", "journaled", ONE_RUN),
     # So it is with services that promise something else: nothing, a key for a time, a key that is the run's name.
-    Mutant(
-        LOST, "if promises.refuses_sources and not force_rerun:", "if not force_rerun:", "keyless", ONE_RUN
-    ),
+    Mutant(SERVICE, "return self.refuses_sources and not", "return not", "keyless", ONE_RUN),
     Mutant(SERVICE, "self.kept * USABLE", "self.kept * 1e9", "keyed", ONE_RUN),
     Mutant(SUBMITTER, "state.lost and by_key and not has_key", "False", "keyed", ONE_RUN),
-    Mutant(SUBMITTER, " or not sender.service.promises.refuses_sources", "", "keyed", ONE_RUN),
+    Mutant(SUBMITTER, " or not sender.service.promises.refuse(request)", "", "keyed", ONE_RUN),
     Mutant(SUBMITTER, "if pause is None and sender.clock.now() < until", "if False", "named", RESENT),
     Mutant(
         SUBMITTER, "(finds_keys and age is not None and age >= SETTLED)", "finds_keys", "labelled", ONE_RUN

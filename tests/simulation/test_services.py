@@ -70,10 +70,10 @@ def test_a_run_is_followed_to_its_end_and_cancelled(server: OtherServer) -> None
 def test_a_request_of_another_service_is_not_sent(server: OtherServer) -> None:
     async def program(client: Client) -> None:
         with pytest.raises(
-            NotSupportedError, match=rf"GET /healthz is a request of lume, .* {server.contract.name} "
+            NotSupportedError, match=f"{server.contract.name} has no GET /healthz, a request of lume"
         ):
             await client._sender.send(endpoints.health())
-        with pytest.raises(NotSupportedError, match="no request was sent"):
+        with pytest.raises(NotSupportedError, match="a request of lume"):
             [run async for run in client.list_runs()]
 
     ask(server, program)

@@ -10,7 +10,6 @@ from fake_service import Service
 
 from lume_async import ConfigurationError, RunRequest
 from lume_async._batch.journal import Journal
-from lume_async._http.checks import address_of
 from lume_async.testing import fake_client
 
 HERE = Path(__file__).parent
@@ -45,8 +44,9 @@ async def batch(service: Service, path: Path, base_url: str) -> list[str | None]
         ("HTTP://127.0.0.1:8000", "http://127.0.0.1:8000"),
     ],
 )
-def test_an_address_has_one_spelling(url: str, address: str) -> None:
-    assert address_of(url) == address
+async def test_an_address_has_one_spelling(path: Path, url: str, address: str) -> None:
+    await batch(Service(), path, url)
+    assert facts(path) == {"service": LUME, "server": address}
 
 
 async def test_a_batch_goes_on_with_the_server_that_it_began_with(path: Path) -> None:

@@ -28,11 +28,11 @@ from lume_async._wire.lost_answers import (
     may_have_started_a_run,
     submission_unknown,
 )
-from lume_async._wire.service import FOR_EVER, USABLE, Promises
+from lume_async._wire.service import FOR_EVER, USABLE, Lume, Promises
 from lume_async.testing import run_json
 
 ANY = (True, False)
-ANY_REPLAYS = (True, False, None)
+ANY_KEY = (True, False, None)
 
 
 def error(kind: type[ApiError], status: int | None = None, **details: Any) -> ApiError:
@@ -62,67 +62,51 @@ DUPLICATE = error(DuplicateRunError, 409)
 
 
 @pytest.mark.parametrize("answer", [*REFUSALS, *OTHERS, DUPLICATE])
-@pytest.mark.parametrize("force_rerun", ANY)
-@pytest.mark.parametrize("replays", ANY_REPLAYS)
 @pytest.mark.parametrize("refuses", ANY)
+@pytest.mark.parametrize("has_key", ANY_KEY)
 @pytest.mark.parametrize(("again", "then"), [(True, Then.SEND), (False, Then.RAISE)])
 def test_where_no_answer_was_lost_the_error_says_it_all(
-    answer: ApiError | None, force_rerun: bool, refuses: bool, replays: bool | None, again: bool, then: Then
+    answer: ApiError | None, refuses: bool, has_key: bool | None, again: bool, then: Then
 ) -> None:
-    promises = Promises(keys=replays, refuses_sources=refuses)
-    found = decide(answer, lost=False, promises=promises, force_rerun=force_rerun, again=again)
-    assert found is then
+    assert decide(answer, lost=False, refuses=refuses, has_key=has_key, again=again) is then
 
 
 @pytest.mark.parametrize("answer", REFUSALS)
-@pytest.mark.parametrize("force_rerun", ANY)
-@pytest.mark.parametrize("replays", ANY_REPLAYS)
 @pytest.mark.parametrize("refuses", ANY)
+@pytest.mark.parametrize("has_key", ANY_KEY)
 @pytest.mark.parametrize("again", ANY)
 def test_the_service_refuses_for_every_attempt(
-    answer: ApiError, force_rerun: bool, refuses: bool, replays: bool | None, again: bool
+    answer: ApiError, refuses: bool, has_key: bool | None, again: bool
 ) -> None:
-    promises = Promises(keys=replays, refuses_sources=refuses)
-    found = decide(answer, lost=True, promises=promises, force_rerun=force_rerun, again=again)
-    assert found is Then.RAISE
+    assert decide(answer, lost=True, refuses=refuses, has_key=has_key, again=again) is Then.RAISE
 
 
-@pytest.mark.parametrize("force_rerun", ANY)
-@pytest.mark.parametrize("replays", ANY_REPLAYS)
 @pytest.mark.parametrize("refuses", ANY)
+@pytest.mark.parametrize("has_key", ANY_KEY)
 @pytest.mark.parametrize("again", ANY)
-def test_a_duplicate_may_be_the_lost_run(
-    force_rerun: bool, refuses: bool, replays: bool | None, again: bool
-) -> None:
-    promises = Promises(keys=replays, refuses_sources=refuses)
-    found = decide(DUPLICATE, lost=True, promises=promises, force_rerun=force_rerun, again=again)
-    assert found is Then.COMPARE
+def test_a_duplicate_may_be_the_lost_run(refuses: bool, has_key: bool | None, again: bool) -> None:
+    assert decide(DUPLICATE, lost=True, refuses=refuses, has_key=has_key, again=again) is Then.COMPARE
 
 
 @pytest.mark.parametrize("answer", OTHERS)
 @pytest.mark.parametrize(
-    ("again", "force_rerun", "replays", "then"),
+    ("again", "refuses", "has_key", "then"),
     [
-        (False, False, True, Then.UNKNOWN),
         (False, True, True, Then.UNKNOWN),
-        (False, True, None, Then.UNKNOWN),
-        (True, False, True, Then.SEND),
-        (True, False, False, Then.SEND),
-        (True, False, None, Then.SEND),
+        (False, False, True, Then.UNKNOWN),
+        (False, False, None, Then.UNKNOWN),
         (True, True, True, Then.SEND),
-        (True, True, None, Then.ASK),
-        (True, True, False, Then.UNKNOWN),
+        (True, True, False, Then.SEND),
+        (True, True, None, Then.SEND),
+        (True, False, True, Then.SEND),
+        (True, False, None, Then.ASK),
+        (True, False, False, Then.UNKNOWN),
     ],
 )
 def test_a_lost_answer_is_sent_again_only_where_that_starts_no_second_run(
-    answer: ApiError | None, again: bool, force_rerun: bool, replays: bool | None, then: Then
+    answer: ApiError | None, again: bool, refuses: bool, has_key: bool | None, then: Then
 ) -> None:
-    promises = Promises(keys=replays, refuses_sources=True)
-    assert decide(answer, lost=True, promises=promises, force_rerun=force_rerun, again=again) is then
-    if not force_rerun:  # a server that refuses no source starts a second run
-        promises = promises._replace(refuses_sources=False)
-        forced = decide(answer, lost=True, promises=promises, force_rerun=True, again=again)
-        assert decide(answer, lost=True, promises=promises, force_rerun=False, again=again) is forced
+    assert decide(answer, lost=True, refuses=refuses, has_key=has_key, again=again) is then
 
 
 @pytest.mark.parametrize(
@@ -142,10 +126,13 @@ def test_a_lost_answer_is_sent_again_only_where_that_starts_no_second_run(
 def test_a_key_counts_while_the_server_keeps_it(
     keys: bool | None, kept: float | None, age: float | None, has_it: bool | None
 ) -> None:
-    promises = Promises(keys=keys, kept=kept)
-    assert promises.keep(age) is has_it
-    then = {True: Then.SEND, False: Then.UNKNOWN, None: Then.ASK}[has_it]
-    assert decide(None, lost=True, promises=promises, force_rerun=False, again=True, age=age) is then
+    assert Promises(keys=keys, kept=kept).keep(age) is has_it
+
+
+def test_a_second_run_is_refused_where_that_is_promised_and_nobody_forces_it() -> None:
+    request, forced = RunRequest("f:v1", "s.csv"), RunRequest("f:v1", "s.csv", force_rerun=True)
+    assert [Lume.promises.refuse(request), Lume.promises.refuse(forced)] == [True, False]
+    assert not Promises(keys=True).refuse(request)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +229,7 @@ def test_what_is_unknown_says_how_to_find_out() -> None:
     ("kept", "said"),
     [
         (None, "idempotency_key='key-1' if the server knows such keys"),
+        (FOR_EVER, "idempotency_key='key-1' if the server knows such keys"),
         (90.0, "idempotency_key='key-1' while the server knows it, which is for 90 seconds"),
         (2_592_000.0, "idempotency_key='key-1' while the server knows it, which is for 720 hours"),
     ],
