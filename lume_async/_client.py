@@ -75,7 +75,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         headers: headers for every request, for gateways in between. Values of headers with names like `token` are
             kept secret, as the key is.
         token: a bearer token for `Authorization`, or a function (plain or asynchronous) that returns one and is
-            called before each request; with a token, the API key is optional.
+            called anew when the service refuses the last one (401); with a token, the API key is optional.
         hooks: functions that are called with each event (`RequestFinished`, `RunStatusChanged` …) on the event loop.
         transport: for tests and gateways: a `Transport`, or a function that takes the default one and returns yours.
             It is called on the event loop, and closed with this client. `proxy` and `ssl` are for the default one.

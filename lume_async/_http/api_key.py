@@ -1,4 +1,8 @@
-"""The API key and the token of each request: a fixed string, or the result of a function that callers share."""
+"""The API key and the token of each request: a fixed string, or the result of a function that callers share.
+
+The function of the API key is called before each request, as it may also refuse to give it; that of the token, which
+may cost a request of its own, only if there is none yet or the last one was refused.
+"""
 
 import asyncio
 import inspect
@@ -16,11 +20,17 @@ class Keys:
     """Provides the key. Single-flight: callers that arrive during a call of the function share its result."""
 
     def __init__(
-        self, source: Secret | Callable[[], object], lifetime: Lifetime, name: str = "api_key"
+        self,
+        source: Secret | Callable[[], object],
+        lifetime: Lifetime,
+        name: str = "api_key",
+        *,
+        keeps: bool = False,
     ) -> None:
         self._source, self._name = source, name
-        self.fixed = source if isinstance(source, Secret) else None
-        """The key, if it never changes."""
+        self._keeps = keeps
+        self.known = source if isinstance(source, Secret) else None
+        """The key, if the function need not be called."""
         self._asking = PerLoop(lambda: _Asking(lifetime, name))
         self._lifetime = lifetime
 
@@ -28,6 +38,11 @@ class Keys:
     def rotates(self) -> bool:
         """Whether a refused key may be replaced by another."""
         return not isinstance(self._source, Secret)
+
+    def refuse(self, used: Secret | None) -> None:
+        """Forget a key that was refused, unless another has replaced it meanwhile."""
+        if self.rotates and used == self.known:
+            self.known = None
 
     async def get(self, timeout: float | None = None) -> Secret:
         """Return the key to use now.
@@ -39,16 +54,20 @@ class Keys:
             ApiTimeoutError: the function returned nothing within `timeout` seconds.
             ClientClosedError: the client was closed meanwhile.
         """
+        if self.known is not None:
+            return self.known
         source = self._source
-        if isinstance(source, Secret):
-            return source
+        assert not isinstance(source, Secret)
         asking, patience = self._asking.get(), asyncio.timeout(timeout)
         task = asking.join(source)
         failure: BaseException
         try:
             async with patience:
                 # A caller that gives up must not cancel the call for the others.
-                return await asyncio.shield(task)
+                key = await asyncio.shield(task)
+            if self._keeps:
+                self.known = key
+            return key
         except asyncio.CancelledError as error:
             if not task.cancelled() or is_being_cancelled():
                 raise

@@ -151,7 +151,9 @@ class Sender:
         """Called after each unanswered request, with the seconds since the first unanswered request in a row."""
         self._transport = transport
         self._keys = None if settings.api_key is None else Keys(settings.api_key, self.clock)
-        self._tokens = None if settings.token is None else Keys(settings.token, self.clock, "token")
+        self._tokens = (
+            None if settings.token is None else Keys(settings.token, self.clock, "token", keeps=True)
+        )
         self._passwords = (*passwords_in(settings.proxy), *secrets_in(settings.headers))
         self._throttle = Throttle(retry.max_retry_after)
         self._queue = ThrottleQueue(self._throttle, self.clock)
@@ -281,9 +283,9 @@ class Sender:
                 limit = min(limit, max(left, min(call.hold, left) + LAST_POLL if call.hold else 0.0))
             headers: dict[str, str] = {**self.settings.headers, **call.headers}
             if call.keyed and self._keys is not None:
-                headers[API_KEY] = state.key = self._keys.fixed or await self._keys.get(limit)
+                headers[API_KEY] = state.key = self._keys.known or await self._keys.get(limit)
             if self._tokens is not None:
-                state.token = self._tokens.fixed or await self._tokens.get(limit)
+                state.token = self._tokens.known or await self._tokens.get(limit)
                 headers[AUTHORIZATION] = Secret(f"Bearer {state.token}")
             if self.clock.over:
                 raise ClientClosedError
@@ -396,9 +398,11 @@ class Sender:
 
     def _rekeys(self, call: Call[T], error: ApiError, state: CallState) -> bool:
         """Return whether a refused key is fetched again: once per call, as it may have been rotated meanwhile."""
-        refused = error._is_stale and not state.rekeyed
+        if error._is_stale and self._tokens is not None:
+            self._tokens.refuse(state.token)
         sent = (self._keys if call.keyed else None, self._tokens)
-        if not refused or not any(keys is not None and keys.rotates for keys in sent):
+        is_last = not error._is_stale or state.rekeyed
+        if is_last or not any(keys is not None and keys.rotates for keys in sent):
             return False
         state.rekeyed = True
         return True

@@ -21,7 +21,7 @@ from lume_async._http.checks import Headers, checked_headers, flaw_of, is_http, 
 from lume_async.errors import ConfigurationError
 
 ApiKey: TypeAlias = str | Callable[[], str] | Callable[[], Awaitable[str]]
-"""The key, or a function that returns one and is called before each request, for key rotation."""
+"""A key or token, or a function that returns one: a key before each request, a token anew once it is refused."""
 
 Proxy: TypeAlias = str | Literal[False] | None
 """The URL of a proxy; None: the one of the environment (`HTTPS_PROXY`, `NO_PROXY` …); False: none."""

@@ -4,16 +4,23 @@ import asyncio
 
 import pytest
 
+from lume_async import Retry
 from lume_async._base.clock import SystemClock
 from lume_async._base.secret import Secret
 from lume_async._http.api_key import Keys
 from lume_async._http.lifetime import Lifetime
-from lume_async.errors import ApiConnectionError, ApiTimeoutError, ClientClosedError, ConfigurationError
-from lume_async.testing import fake_client
+from lume_async.errors import (
+    ApiConnectionError,
+    ApiTimeoutError,
+    AuthenticationError,
+    ClientClosedError,
+    ConfigurationError,
+)
+from lume_async.testing import FakeAnswer, FakeRequest, fake_client, run_json
 
 
-def keys_of(source: object) -> Keys:
-    return Keys(source, Lifetime(SystemClock()))  # type: ignore[arg-type]
+def keys_of(source: object, *, keeps: bool = False) -> Keys:
+    return Keys(source, Lifetime(SystemClock()), keeps=keeps)  # type: ignore[arg-type]
 
 
 async def test_a_fixed_key_is_given_as_it_is() -> None:
@@ -169,3 +176,104 @@ async def test_a_function_that_takes_too_long_is_told() -> None:
     with pytest.raises(ApiTimeoutError, match="api_key function") as caught:
         await keys_of(hangs).get(0.01)
     assert not caught.value.reached
+
+
+# Tokens, which are kept
+
+
+async def test_a_kept_one_is_asked_for_anew_once_it_is_refused_and_not_for_an_older_refusal() -> None:
+    answers = iter(["k1", "k2", "k3"])
+    keys = keys_of(lambda: next(answers), keeps=True)
+
+    assert [await keys.get(), await keys.get(), keys.known] == ["k1", "k1", "k1"]
+    keys.refuse(Secret("k1"))
+    assert [await keys.get(), await keys.get()] == ["k2", "k2"]
+    keys.refuse(Secret("k1"))  # of a request that was sent before
+    keys.refuse(None)  # of one without a token
+    assert await keys.get() == "k2"
+    keys.refuse(Secret("k2"))
+    assert await keys.get() == "k3"
+
+
+async def test_a_fixed_one_stays_though_it_is_refused() -> None:
+    keys = keys_of(Secret("k"), keeps=True)
+    keys.refuse(Secret("k"))
+    assert await keys.get() == "k"
+
+
+class Issuer:
+    """Issues t1, t2 …, of which `valid` says the one that the service takes; it fails when told to."""
+
+    def __init__(self) -> None:
+        self.issued, self.valid, self.fails = 0, 1, False
+
+    async def __call__(self) -> str:
+        await asyncio.sleep(0)
+        if self.fails:
+            raise OSError("canary-token")
+        self.issued += 1
+        return f"t{self.issued}"
+
+    def answer(self, request: FakeRequest) -> FakeAnswer:
+        if request.headers["Authorization"] != f"Bearer t{self.valid}":
+            return FakeAnswer(401, {"title": "expired"})
+        return FakeAnswer(200, run_json(request.path.rpartition("/")[2], "CREATED"))
+
+
+@pytest.fixture
+def issuer() -> Issuer:
+    return Issuer()
+
+
+async def test_many_calls_after_an_expiry_share_one_new_token(issuer: Issuer) -> None:
+    client, transport = fake_client(issuer.answer, token=issuer)
+    for _ in range(3):
+        await client.run_status("run_1")
+    assert issuer.issued == 1
+
+    issuer.valid = 2
+    await asyncio.gather(*(client.run_status(f"run_{n}") for n in range(40)))
+    await client.with_options(request_timeout=5).run_status("run_1")
+    assert issuer.issued == 2
+    assert len(transport.requests) == 3 + 40 + 40 + 1
+
+
+async def test_a_token_that_is_refused_anew_ends_the_call_and_is_not_sent_again(issuer: Issuer) -> None:
+    issuer.valid = 3
+    client, transport = fake_client(issuer.answer, token=issuer)
+    with pytest.raises(AuthenticationError):
+        await client.run_status("run_1")
+    assert (await client.run_status("run_1")).id == "run_1"
+    sent = [request.headers["Authorization"] for request in transport.requests]
+    assert sent == ["Bearer t1", "Bearer t2", "Bearer t3"]
+
+
+async def test_a_token_that_can_not_be_renewed_is_asked_for_by_the_next_call(issuer: Issuer) -> None:
+    client, transport = fake_client(issuer.answer, token=issuer, retry=Retry(attempts=1))
+    await client.run_status("run_1")
+    issuer.valid, issuer.fails = 2, True
+    with pytest.raises(ApiConnectionError, match="the token function failed: OSError") as caught:
+        await client.run_status("run_1")
+    assert "canary" not in str(caught.value)
+    assert len(transport.requests) == 2  # nothing is sent with the refused one
+
+    issuer.fails = False
+    assert (await client.run_status("run_1")).id == "run_1"
+
+
+async def test_who_may_not_keeps_the_token(issuer: Issuer) -> None:
+    client, _ = fake_client(lambda request: FakeAnswer(403, {"title": "not yours"}), token=issuer)
+    for _ in range(2):
+        with pytest.raises(AuthenticationError):
+            await client.run_status("run_1")
+    assert issuer.issued == 1
+
+
+async def test_the_function_of_a_key_is_called_before_each_request(issuer: Issuer) -> None:
+    """It may refuse to give it, as that of the command line does where another program may listen now."""
+    client, _ = fake_client(
+        lambda request: FakeAnswer(200, run_json("run_1", "CREATED")), api_key=issuer, token=Secret("t")
+    )
+    for _ in range(3):
+        await client.run_status("run_1")
+    assert issuer.issued == 3
