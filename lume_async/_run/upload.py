@@ -79,6 +79,8 @@ class _Transfer:
     def __init__(self, sender: Sender, source: "_Source", file: WholeFile, flow_version: str | None) -> None:
         self._sender, self._source, self._file, self._flow_version = sender, source, file, flow_version
         self._failures = 0
+        self._is_afresh = False
+        """Whether it was begun again since the server's part was of other content; that happens at most once."""
         self._farthest = 0
         """The largest number of bytes that the server is known to have had."""
 
@@ -119,9 +121,19 @@ class _Transfer:
         offset = held.offset
         if offset > self._farthest:
             self._farthest, self._failures = offset, 0
-        return await self._sent(
-            upload_endpoints.resume(self._file, lambda: self._source.content(offset), offset=offset)
-        )
+        try:
+            stored = await self._sent(
+                upload_endpoints.resume(self._file, lambda: self._source.content(offset), offset=offset)
+            )
+            if stored.sha256 == self._file.sha256 or self._is_afresh:
+                return stored
+        except InvalidRequestError as error:
+            if self._is_afresh or error.status_code not in (400, 422):
+                raise
+        # Together they are another file: the server's part was damaged, or is of one with the same name.
+        await self._source.check()
+        self._is_afresh = True
+        return await self._begun()
 
     async def _sent(self, call: Call[T]) -> T:
         try:

@@ -18,6 +18,7 @@ from local.servers import Process, process
 import lume_local
 from lume_async import ApiConnectionError, ApiError, Backoff, Client, Retry
 from lume_async._http.events import RetryScheduled
+from lume_async.testing import FakeAnswer, FakeRequest, fake_client
 
 PIECE = 64 * 1024
 SIZE = 16 * PIECE + 1234
@@ -277,3 +278,57 @@ class KilledServer:
         await self.__aexit__()
         await self._start()
         self.cutter.url = self.url
+
+
+class OtherPart:
+    """A server that keeps a part of another content of this file, for some attempts to continue it."""
+
+    def __init__(self, how: str, times: int, then: Callable[[], object] = lambda: None) -> None:
+        self.how, self.times, self.then = how, times, then
+        self.asked: list[str] = []
+
+    def __call__(self, request: FakeRequest) -> FakeAnswer:
+        self.asked.append(request.method)
+        if request.method == "HEAD":
+            return FakeAnswer(200, b"", {"Upload-Offset": "3", "Upload-Complete": "?0"})
+        if request.method == "PUT" and self.times > self.asked.count("PATCH"):
+            raise ApiConnectionError("cut")
+        content = request.body or b""
+        if request.method == "PATCH":
+            self.then()
+            if self.how != "it does not tell":
+                return FakeAnswer(422 if self.how == "other content" else 400, {"title": self.how})
+            content = b"xxx" + content
+        sha256 = hashlib.sha256(content).hexdigest()
+        return FakeAnswer(201, {"source_path": "upload://rows", "bytes": len(content), "sha256": sha256})
+
+
+@pytest.mark.parametrize("how", ["other content", "bad request", "it does not tell"])
+async def test_a_part_of_other_content_is_sent_afresh_once(how: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows"
+    file.write_bytes(b"a,b\n1,2\n")
+    client, transport = fake_client(server := OtherPart(how, 1))
+    assert await client.upload(file) == "upload://rows"
+    assert server.asked == ["PUT", "HEAD", "PATCH", "PUT"]
+    assert transport.requests[-1].body == b"a,b\n1,2\n"
+
+
+@pytest.mark.parametrize("how", ["other content", "it does not tell"])
+async def test_two_parts_of_other_content_end_the_upload(how: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows"
+    file.write_bytes(b"a,b\n1,2\n")
+    client, _ = fake_client(server := OtherPart(how, 2))
+    with pytest.raises(ApiError, match="arrived changed" if how == "it does not tell" else how):
+        await client.upload(file)
+    assert server.asked == ["PUT", "HEAD", "PATCH", "PUT", "HEAD", "PATCH"]
+
+
+async def test_a_file_that_was_changed_is_not_sent_afresh(tmp_path: Path) -> None:
+    file = tmp_path / "rows"
+    file.write_bytes(b"a,b\n1,2\n")
+    client, _ = fake_client(
+        server := OtherPart("other content", 1, lambda: file.write_bytes(b"a,b\n1,2\n3,4\n"))
+    )
+    with pytest.raises(ApiError, match="was changed while it was sent"):
+        await client.upload(file)
+    assert server.asked == ["PUT", "HEAD", "PATCH"]
