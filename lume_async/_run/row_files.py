@@ -1,5 +1,6 @@
 """Writes data of a program to a local file for an upload: bytes as they are, rows and tables in a flow's format."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -28,11 +29,12 @@ from lume_async._base.threads import JobThread
 from lume_async._run.results import frames
 from lume_async._run.row_text import CsvDialect, dialect_of, json_array, json_lines, names_of
 from lume_async._run.transfer import SourceData
-from lume_async.errors import InvalidRequestError
+from lume_async.errors import ApiError, InvalidRequestError
 
 _BLOCK = 1024 * 1024
 _TABLES = ("pandas", "polars", "pyarrow")
 _UNSENT = "no request was sent"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOTHING = object()
 """Stands for the first item of an empty iterable."""
 
@@ -107,6 +109,7 @@ async def local_file(
 
     Raises:
         InvalidRequestError: the data has a type that can't be sent.
+        ApiError: the temporary file can't be written.
     """
     if isinstance(data, str | os.PathLike):
         path = Path(data)
@@ -117,15 +120,34 @@ async def local_file(
         yield path
         return
     # Not in a thread, where a cancellation could lose it.
-    folder = Path(tempfile.mkdtemp(prefix="lume-upload-"))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="lume-upload-"))
+    except OSError as error:
+        raise _not_written(error, name) from error
     remove = partial(shutil.rmtree, folder, ignore_errors=True)
     worker = JobThread()
     try:
-        yield await _written(data, rows_as, folder, name, worker)
+        try:
+            file = await _written(data, rows_as, folder, name, worker)
+        except OSError as error:
+            if error.errno not in _FULL and not str(error.filename or "").startswith(str(folder)):
+                raise  # of the data, which the program itself reads from somewhere
+            raise _not_written(error, name, folder.parent) from error
+        yield file
     finally:
         worker.then(remove)  # a job that was cancelled may still write
         worker.close()
         remove()
+
+
+def _not_written(error: OSError, name: str, place: Path | None = None) -> ApiError:
+    """Return the error for a temporary file; the system's message names its folder unless `place` does."""
+    where = f" into {str(place)!r:.200}" if place else ""
+    reason = (place and error.strerror) or error
+    return ApiError(
+        f"{name} can't be written to a temporary file{where}: {reason}; free some space, or set TMPDIR to another "
+        f"folder; {_UNSENT}"
+    )
 
 
 async def _written(

@@ -1,17 +1,22 @@
 """Data of a program as a local file: what is written, what is refused, and that nothing is left."""
 
+import errno
 import io
 import json
+import os
+import re
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from csv import DictReader
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faults.support import run_script
+from on_posix import posix_only
 
-from lume_async import Client, InvalidRequestError
+from lume_async import ApiError, Client, InvalidRequestError
 from lume_async._run.row_files import RowFormat, csv_format, format_for, local_file
 from lume_async._run.row_text import CsvDialect
 from lume_async.testing import FakeAnswer, FakeRequest, fake_client
@@ -101,6 +106,79 @@ async def test_what_is_refused_leaves_nothing(temporary: Path, data: Any, messag
         async with local_file(data(), csv):
             pass
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+async def test_a_full_temporary_folder_is_named(temporary: Path, number: int) -> None:
+    async def full() -> RowFormat:
+        def write(rows: Any, file: Any) -> None:
+            raise OSError(number, os.strerror(number))
+
+        return RowFormat(".csv", write)
+
+    reason = re.escape(os.strerror(number))
+    message = (
+        f"source can't be written .* into '{temporary}': {reason}; .* set TMPDIR to .*; no request was sent"
+    )
+    with pytest.raises(ApiError, match=message) as caught:
+        async with local_file(ROWS, full, "source"):
+            pass
+    assert isinstance(caught.value.__cause__, OSError)
+    assert not caught.value.retryable
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "data", [lambda: b"id", lambda: many(b"id"), lambda: ROWS], ids=["bytes", "many", "rows"]
+)
+async def test_a_temporary_folder_that_is_gone_is_named(
+    temporary: Path, data: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, transport = fake_client([])
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary / "gone"))
+    with pytest.raises(
+        ApiError, match=r"temporary file: .*No such file or directory: '.*/gone/.*; .* set TMPDIR"
+    ):
+        await client.upload(data())
+    assert transport.requests == []
+
+    def removed(*arguments: Any, **named: Any) -> str:
+        return str(temporary / "removed")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", removed)
+    with pytest.raises(ApiError, match=f"into '{temporary}': No such file or directory; .* set TMPDIR"):
+        async with local_file(data(), csv):
+            pass
+
+
+async def test_an_error_of_the_data_itself_is_none_of_the_temporary_folder() -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"id"
+        raise PermissionError(errno.EACCES, "Permission denied", "/elsewhere")
+
+    with pytest.raises(PermissionError, match="elsewhere"):
+        async with local_file(broken(), csv):
+            pass
+
+
+@posix_only
+async def test_a_file_that_the_system_does_not_let_grow(tmp_path: Path) -> None:
+    done = await run_script(
+        """
+        import resource
+        import lume_async, lume_sync
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        try:
+            lume_sync.Client("key", base_url="http://lume.test", proxy=False).upload([b"x" * 50_000] * 3)
+        except lume_async.ApiError as error:
+            print(error)
+        """,
+        env={"TMPDIR": str(tmp_path)},
+    )
+    assert done.code == 0, done
+    assert f"into '{tmp_path}': File too large" in done.out
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
