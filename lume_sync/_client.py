@@ -57,7 +57,8 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         request_timeout: seconds (or a `timedelta`) that one attempt of one request may take; default:
             `LUME_REQUEST_TIMEOUT`, or 60.
         retry: when and how often a failed request is retried; `Retry(attempts=1)` never retries.
-        max_connections: the maximum number of concurrent requests; others wait for a request slot.
+        max_connections: the maximum number of concurrent requests in an event loop (`lume_sync` has one for all
+            threads); others wait for a request slot.
         proxy: the URL of a proxy, None for the one of the environment (`HTTPS_PROXY`, `NO_PROXY` …), False for none.
         ssl: None for the default trust store (`SSL_CERT_FILE` is honoured), an `ssl.SSLContext`, or the path of
             a CA file.

@@ -157,6 +157,7 @@ class Sender:
         self._passwords = (*passwords_in(settings.proxy), *secrets_in(settings.headers))
         self._throttle = Throttle(retry.max_retry_after)
         self._queue = ThrottleQueue(self._throttle, self.clock)
+        # One per loop: a common one would need a lock on every request, for programs with several loops.
         # Not anyio's: nine times the cost, and it asks the context, which may be that of a trio program.
         self._limiter = PerLoop(lambda: Slots(settings.max_connections))
         self.recent_runs: RecentRuns = RecentRuns(self.clock)

@@ -1,13 +1,23 @@
 """Places for requests: never more than there are, none ever lost, first come, first served."""
 
 import asyncio
+import json
 import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
+import lume_sync
 from lume_async._http.sender import Slots
+from lume_async._wire.call import Response
+from lume_async.testing import fake_client, run_json
 
 
 async def turn() -> None:
@@ -139,3 +149,49 @@ async def test_of_many_that_wait_each_leaves_without_a_look_at_the_others(order:
     assert compared <= 5 * crowd
     slots.release()
     assert slots.take()
+
+
+class Crowded:
+    """A transport that counts its requests in each loop, and calls a function when a loop has five."""
+
+    def __init__(self, five: Callable[[], object]) -> None:
+        self.five, self.most = five, Counter[int]()
+        self._now = Counter[int]()
+
+    async def request(self, method: str, path: str, **_: Any) -> Response:
+        loop = id(asyncio.get_running_loop())
+        self._now[loop] += 1
+        self.most[loop] = max(self.most[loop], self._now[loop])
+        if self._now[loop] == 5:
+            self.five()
+        await turn()
+        self._now[loop] -= 1
+        body = json.dumps(run_json(path.rpartition("/")[2], "CREATED"))
+        return Response(200, CIMultiDict(), body.encode())
+
+    async def aclose(self) -> None: ...
+
+
+def test_each_loop_of_a_client_has_so_many() -> None:
+    together = threading.Barrier(4, timeout=20)
+    transport = Crowded(together.wait)  # returns when all loops have five
+    client, _ = fake_client([], max_connections=5)
+    client._sender._transport = transport
+
+    async def use() -> None:
+        await asyncio.gather(*(client.run_status(f"run_{n}") for n in range(5)))
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(asyncio.run, use()) for _ in range(4)]:
+            done.result()
+    assert transport.most.total() == 20
+
+
+def test_all_threads_of_a_synchronous_client_share_them() -> None:
+    transport = Crowded(lambda: None)
+    with lume_sync.Client("key", base_url="http://lume.test", proxy=False, max_connections=5) as client:
+        client._core._sender._transport = transport
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(client.run_status, [f"run_{n}" for n in range(40)]))
+    assert len(transport.most) == 1
+    assert max(transport.most.values()) <= 5
