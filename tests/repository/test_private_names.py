@@ -11,17 +11,8 @@ import aiohttp
 import test_layers
 from components import ROOT
 
-USED = {
-    "lume_async/_http/session.py": {"_request"},  # if it is there: tests/async/http/test_other_aiohttp.py
-    "server/lume_local/_http/front.py": {"_read_nowait"},
-    "server/lume_local/_http/listener.py": {
-        "_current_request",
-        "_kwargs",
-        "_loop",
-        "_manager",
-        "_request_count",
-    },
-}
+USED = {"lume_async/_http/session.py": {"_request"}}
+"""Used if it is there: tests/async/http/test_other_aiohttp.py."""
 
 _PRIVATE = re.compile(r"(?<=\bself\.)_[a-z]\w*")
 

@@ -195,8 +195,12 @@ async def _ask(
 
 def _stream(request: web.BaseRequest) -> BodyStream:
     def left() -> bytes:
-        # Unread data after the connection broke: aiohttp's public methods raise the error instead.
-        return b"" if request.content.at_eof() else request.content._read_nowait(-1)
+        # Unread data from before the connection broke: aiohttp raises the error in its place, unless it is reset.
+        content = request.content
+        if content.at_eof():
+            return b""
+        content.set_exception(None)  # type: ignore[arg-type]
+        return content.read_nowait()
 
     return BodyStream(_chunks(request), request.content_length, left)
 

@@ -5,9 +5,9 @@ import logging
 import resource
 import ssl
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
@@ -27,6 +27,7 @@ IDLE_LIMIT = 75.0
 """Seconds for which a connection may wait for its next request."""
 MOST_CONNECTIONS = 12_000
 """The maximum number of open connections: more than `MOST_WAITERS`."""
+_END_OF_HEAD = b"\r\n\r\n"
 _SPARED = 100
 """Open files that are reserved for the state, uploads and worker processes."""
 
@@ -34,22 +35,22 @@ _SPARED = 100
 class _Connection(web.RequestHandler):
     """A connection whose responses to invalid HTTP, which come from aiohttp, are problem documents, too."""
 
-    _timer: asyncio.TimerHandle | None = None
+    def __init__(self, acceptor: "_Acceptor", **options: Any) -> None:
+        super().__init__(acceptor, **options)
+        self._acceptor = acceptor
+        self._timer: asyncio.TimerHandle | None = None
+        self.is_answering = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert self._manager is not None
-        if len(self._manager.connections) > _most_connections():
+        if len(self._acceptor.connections) > _most_connections():
             self.force_close()
         else:
             self._expect_head()
 
     def data_received(self, data: bytes) -> None:
-        before = self._request_count
         super().data_received(data)
-        if self._request_count > before:
-            self.stop_timer()
-        elif self._timer is None and self._current_request is None:
+        if self._timer is None and not self.is_answering and _END_OF_HEAD not in data:
             self._expect_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -57,7 +58,7 @@ class _Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def _expect_head(self) -> None:
-        self._timer = self._loop.call_later(HEAD_LIMIT, self.force_close)
+        self._timer = asyncio.get_running_loop().call_later(HEAD_LIMIT, self.force_close)
 
     def stop_timer(self) -> None:
         if self._timer is not None:
@@ -95,8 +96,12 @@ def _most_connections() -> int:
 
 
 class _Acceptor(web.Server):
+    def __init__(self, handler: Callable[..., Awaitable[web.StreamResponse]], **options: Any) -> None:
+        super().__init__(handler, handler_cancellation=True)
+        self._options = options
+
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return _Connection(self, loop=asyncio.get_running_loop(), **self._options)
 
 
 class Standby:
@@ -132,7 +137,6 @@ class Listener:
         """Start listening and return the base URL. Raises OSError if the address can't be used."""
         acceptor = _Acceptor(
             self._handle,
-            handler_cancellation=True,
             access_log=None,
             auto_decompress=False,  # a small body may decompress to a large one; compressed bodies are refused
             keepalive_timeout=IDLE_LIMIT,
@@ -148,8 +152,13 @@ class Listener:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         # Body bytes that arrive before this task begins look like bytes of another head.
-        cast(_Connection, request.protocol).stop_timer()
-        return await self.front.handle(request)
+        connection = cast(_Connection, request.protocol)
+        connection.stop_timer()
+        connection.is_answering = True
+        try:
+            return await self.front.handle(request)
+        finally:
+            connection.is_answering = False
 
     async def close(self) -> None:
         """Stop listening, answer the long polls, and close the connections."""
