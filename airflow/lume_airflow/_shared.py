@@ -35,12 +35,12 @@ async def shared(settings: ConnectionSettings) -> "AsyncGenerator[SharedClient, 
     holder = holders.get(settings)
     if holder is None:
         holder = holders[settings] = SharedClient(settings, holders)
-    holder.enter()
+    holder.count_users(1)
     try:
-        await holder.wait_open()
+        await asyncio.shield(holder.opened)
         yield holder
     finally:
-        holder.leave()
+        holder.count_users(-1)
 
 
 class SharedClient:
@@ -58,25 +58,18 @@ class SharedClient:
         self._users = 0
         self._changed = asyncio.Event()
         self._waiting: dict[str, set[asyncio.Future[LumeRun]]] = {}
-        self._open: asyncio.Future[tuple[Client, Monitor]] = asyncio.get_running_loop().create_future()
+        self.opened: asyncio.Future[tuple[Client, Monitor]] = asyncio.get_running_loop().create_future()
         # In an empty context: its log records do not belong to the first task.
         self._owner = asyncio.get_running_loop().create_task(self._own(), context=contextvars.Context())
 
     @property
     def client(self) -> Client:
         """The client, inside a `shared` block."""
-        return self._open.result()[0]
+        return self.opened.result()[0]
 
-    def enter(self) -> None:
-        self._users += 1
+    def count_users(self, more: int) -> None:
+        self._users += more
         self._changed.set()
-
-    def leave(self) -> None:
-        self._users -= 1
-        self._changed.set()
-
-    async def wait_open(self) -> None:
-        await asyncio.shield(self._open)
 
     async def wait(self, run: LumeRun) -> LumeRun:
         """Wait for the end of a run, in whatever status. Raises `LumeError` if the run can't be followed."""
@@ -85,7 +78,7 @@ class SharedClient:
         future: asyncio.Future[LumeRun] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(run.id, set())
         waiting.add(future)
-        _client, monitor = self._open.result()
+        _client, monitor = self.opened.result()
         try:
             monitor.add(run)
             return await future
@@ -100,7 +93,7 @@ class SharedClient:
         """Open the client, read the events, and close it after a while without users."""
         try:
             async with Client(**self.settings.client_options()) as client, client.monitor() as monitor:
-                self._open.set_result((client, monitor))
+                self.opened.set_result((client, monitor))
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._read, monitor)
                     await self._until_unused()
@@ -145,7 +138,7 @@ class SharedClient:
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
         waiting: list[asyncio.Future[Any]] = [each for futures in self._waiting.values() for each in futures]
-        for future in [self._open, *waiting]:
+        for future in [self.opened, *waiting]:
             if future.done():
                 continue
             if isinstance(error, Exception):

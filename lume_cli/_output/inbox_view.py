@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from lume_async import Inbox, InboxFlow, Replay
+from lume_async import Inbox, InboxFlow
 from lume_cli._output.text import moment, plain
 
 HEADERS = ("FLOW", "OPEN", "NEW", "CLOSED", "OLDEST", "REASON")
-TRIAL_HEADERS = ("ROWS", "ACCEPTED", "REASON")
 
 
 def rows(inbox: Inbox) -> Iterator[tuple[str, ...]]:
@@ -31,13 +30,3 @@ def are_lost(count: int, flow: str, why: str) -> str:
 
 def to_dict(flow: InboxFlow, inbox: Inbox) -> dict[str, Any]:
     return {**plain(flow), "reasons": [item for item in inbox.items if item.flow == flow.flow]}
-
-
-def trial_rows(replay: Replay) -> Iterator[tuple[str, ...]]:
-    for one in replay.reasons:
-        yield f"{one.rows:,}", f"{one.passed:,}", one.reason
-
-
-def trial_to_dict(replay: Replay) -> dict[str, Any]:
-    fields = ("to", "rows", "passed", "reasons", "rejected_for", "messages", "unreadable")
-    return {name: getattr(replay, name) for name in fields}

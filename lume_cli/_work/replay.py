@@ -8,6 +8,8 @@ from lume_cli._session import CommandSession
 from lume_cli._work.rejected_rows import matching_in_inbox
 from lume_cli._work.wait import Wait
 
+_OF_A_TRIAL = ("to", "rows", "passed", "reasons", "rejected_for", "messages", "unreadable")
+
 
 class Replaying:
     """One replay.
@@ -65,10 +67,11 @@ class Replaying:
     def _show(self, replay: Replay) -> None:
         data = self._session.data
         if data.format != "table":
-            data.document(inbox_view.trial_to_dict(replay))
+            data.document({name: getattr(replay, name) for name in _OF_A_TRIAL})
             return
         data.line(f"{replay.to} would accept {replay.passed or 0:,} of {counted(replay.rows, 'row')}")
-        data.table(inbox_view.TRIAL_HEADERS, inbox_view.trial_rows(replay))
+        accepted = ((f"{one.rows:,}", f"{one.passed:,}", one.reason) for one in replay.reasons)
+        data.table(("ROWS", "ACCEPTED", "REASON"), accepted)
         for reason, rows in sorted(replay.rejected_for.items(), key=lambda item: -item[1]):
             self._session.say.note(f"would be rejected again: {rows:,}: {reason}")
         for message in replay.messages:

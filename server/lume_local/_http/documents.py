@@ -1,5 +1,6 @@
 """Stored rows as the JSON of the wire contract. Pure."""
 
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from lume_local._runs.store.records import (
     StoredFlow,
     StoredRun,
 )
-from lume_local._runs.times import at_text, seconds_between
+from lume_local._runs.times import as_text, seconds_between
 
 
 def run_document(
@@ -100,7 +101,7 @@ def delivery_document(delivery: Attempted) -> dict[str, Any]:
     else:
         url = urlsplit(delivery.url)
         kind, receiver = "webhook", f"{url.scheme}://{url.hostname}" + (f":{url.port}" if url.port else "")
-    waits = None if delivery.due is None else at_text(delivery.due)
+    waits = None if delivery.due is None else as_text(datetime.fromtimestamp(delivery.due, UTC))
     return {
         "id": delivery.id,
         "state": "delivered" if delivery.delivered_at else "pending" if waits else "given_up",

@@ -9,6 +9,7 @@ import enum
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
+from heapq import nlargest
 from importlib.resources import files
 from math import exp
 from operator import mul
@@ -100,8 +101,8 @@ def pairings(
         [1 - abs(t / many - s / others) for s in range(len(source.names))] for t in range(len(target.names))
     ]
     best_t, best_s = (
-        [_two_best(row) for row in base],
-        [_two_best(column) for column in zip(*base, strict=True)],
+        [nlargest(2, (*row, 0.0, 0.0)) for row in base],
+        [nlargest(2, (*column, 0.0, 0.0)) for column in zip(*base, strict=True)],
     )
     return [
         [
@@ -187,17 +188,7 @@ def _described(source: Name, about: frozenset[str]) -> float:
     return found / source.total
 
 
-def _two_best(row: Sequence[float]) -> tuple[float, float]:
-    first, second = 0.0, 0.0
-    for one in row:
-        if one > first:
-            first, second = one, first
-        elif one > second:
-            second = one
-    return first, second
-
-
-def _rival(best: tuple[float, float], own: float) -> float:
+def _rival(best: Sequence[float], own: float) -> float:
     return best[1] if own == best[0] else best[0]
 
 

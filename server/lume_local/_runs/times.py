@@ -12,11 +12,6 @@ def ago_text(seconds: float) -> str:
     return as_text(datetime.now(UTC) - timedelta(seconds=seconds))
 
 
-def at_text(seconds: float) -> str:
-    """Return the time that many seconds after the start of 1970."""
-    return as_text(datetime.fromtimestamp(seconds, UTC))
-
-
 def as_text(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 

@@ -188,7 +188,9 @@ async def _running(
     replays = Replays(store, flows, runner, dry_runs, resolver, reader, places)
     mends = Mends(store, replays)
     tokens = Tokens()
-    console = Console(Sessions(), keys, _console_hosts(settings), SignIn(tokens, keys))
+    public = urlsplit(settings.public_url or "").hostname
+    hosts = (settings.host, *settings.console_hosts, *([public] if public else []))
+    console = Console(Sessions(), keys, hosts, SignIn(tokens, keys))
     operations = Operations(
         RunsApi(store, runner, hub, settings.webhooks, dry_runs, resolver),
         ServerApi(store, runner, health),
@@ -244,12 +246,6 @@ async def _running(
 def for_browsers(base_url: str) -> str:
     """Return the address of a server for this machine's browsers, which refuse the address of all interfaces."""
     return base_url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
-
-
-def _console_hosts(settings: ServerSettings) -> tuple[str, ...]:
-    """Return the names by which browsers may open the console."""
-    public = urlsplit(settings.public_url or "").hostname
-    return (settings.host, *settings.console_hosts, *([public] if public else []))
 
 
 def _start_upkeep(

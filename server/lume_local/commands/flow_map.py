@@ -98,7 +98,8 @@ def command(
 
     async def work() -> None:
         found, pinned = await _proposal(session, target, samples, **how)
-        session.say.text("\n".join(_summary(found)))
+        lines = [line for layout in found.layouts for line in _of_layout(found, layout)]
+        session.say.text("\n".join([*lines, *(f"decide: {visible(doubt)}" for doubt in found.doubts)]))
         is_new = any(layout.is_new for layout in found.layouts) or bool(found.seeds)
         if not is_new:
             session.say.note(f"{found.target} reads every sample: there is nothing to write")
@@ -186,12 +187,6 @@ async def _try(session: CommandSession, path: Path, sample: Path) -> None:
     )
     for reason, rows in sorted(metrics["reject_reasons"].items(), key=lambda one: (-one[1], one[0])):
         session.say.note(f"  {counted(rows, 'row')}: {visible(reason)}")
-
-
-def _summary(proposal: ProposedFlow) -> list[str]:
-    """Return the lines of every layout, and what is left to decide about the version."""
-    lines = [line for layout in proposal.layouts for line in _of_layout(proposal, layout)]
-    return [*lines, *(f"decide: {visible(doubt)}" for doubt in proposal.doubts)]
 
 
 def _of_layout(proposal: ProposedFlow, layout: LayoutProposal) -> list[str]:

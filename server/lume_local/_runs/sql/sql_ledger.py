@@ -8,7 +8,7 @@ from typing import Any
 from lume_local._runs.sql.ledger_entries import LedgerEntries, open_rows
 from lume_local._runs.sql.operation import Row, Sql, marks, reading, statement, writing
 from lume_local._runs.sql.sql_audit import add_act
-from lume_local._runs.store.audit import of_discard
+from lume_local._runs.store.audit import DISCARD, Act
 from lume_local._runs.store.ledger import (
     LOST,
     OPEN,
@@ -157,7 +157,7 @@ class SqlLedger:
         if count := sum(closed.values()):
             flow, _ = await self.entries.source_of(found[0].seq)
             runs = [run_id for run_id, rows in closed.items() if rows]
-            await add_act(self.sql, of_discard(by, why, flow, runs, count))
+            await add_act(self.sql, Act(by, DISCARD, flow, {"rows": count, "runs": runs, "why": why}))
         self.sql.must_last()
         return count
 

@@ -4,7 +4,6 @@ An entry is part of the transaction of its act, so that neither exists without t
 or delete one that is younger than `KEPT_AT_LEAST`.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from attrs import field, frozen
@@ -50,8 +49,3 @@ class ActFilter(NamedTuple):
     by: str | None = None
     what: str | None = None
     since: str | None = None
-
-
-def of_discard(by: str, why: str, flow: str, run_ids: Sequence[str], rows: int) -> Act:
-    """Return the act that closes open rows of one flow."""
-    return Act(by, DISCARD, flow, {"rows": rows, "runs": list(run_ids), "why": why})

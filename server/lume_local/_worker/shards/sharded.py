@@ -36,7 +36,7 @@ from lume_local._worker.shards.shards import (
     planned,
     relation_of_file,
 )
-from lume_local._worker.shards.tasks import Made, Tasks, can_be_joined, joined, later_rows, shared_rows
+from lume_local._worker.shards.tasks import Made, Tasks, joined, later_rows, shared_rows
 from lume_local._worker.sources.formats.names import check_columns
 from lume_local._worker.sources.intake import Account, AllMalformed, Malformed, Together, columns_together
 from lume_local._worker.sources.read import Intake
@@ -201,7 +201,7 @@ class Sharded:
         target = self._context.targets[part]
         is_parts = isinstance(target, PartsTarget)
         is_single = part == "rejects" or self._context.job.dry_run
-        if is_single or not (is_parts or can_be_joined(target.suffix)):
+        if is_single or not (is_parts or target.suffix in (".csv", ".ndjson")):
             return self._one.build(part, judged)
         folder = self._folder / "parts"
         folder.mkdir()

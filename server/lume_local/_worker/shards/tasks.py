@@ -227,11 +227,6 @@ def whole(argument: Json) -> Json:
             return {"message": str(error), "metrics": error.metrics, "broke": isinstance(error, RunBroke)}
 
 
-def can_be_joined(suffix: str) -> bool:
-    """Return whether the concatenated files of all shards are one file of this format."""
-    return suffix in (".csv", ".ndjson")
-
-
 def build(argument: Json) -> Json:
     """Task: write the mapped rows of the shard `number` to a durable file, for the target or `joined`."""
     job, run_folder, suffix = job_of(argument), Path(argument["folder"]), argument["suffix"]
