@@ -50,10 +50,7 @@ def default_client() -> Client:
 
 
 def init(
-    api_key: ApiKey | None = None,
-    *,
-    base_url: str | None = None,
-    **client_options: Unpack[ClientOptions],
+    api_key: ApiKey | None = None, *, base_url: str | None = None, **client_options: Unpack[ClientOptions]
 ) -> None:
     """Configure the default client. Never blocks.
 

@@ -150,9 +150,8 @@ def _json(value: Any, place: str) -> str:
         return digits
     if isinstance(value, Mapping):
         named = zip(names_of(value, place), value.values(), strict=True)
-        return (
-            "{" + ",".join(f"{json.dumps(name)}:{_json(one, f'{place}.{name}')}" for name, one in named) + "}"
-        )
+        items = (f"{json.dumps(name)}:{_json(one, f'{place}.{name}')}" for name, one in named)
+        return "{" + ",".join(items) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(_json(one, place) for one in value) + "]"
     if (text := _plain(value)) is not None:

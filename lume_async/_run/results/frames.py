@@ -34,8 +34,7 @@ def check_schema(first: Any, later: Any, batch: int) -> None:
     if later.equals(first):
         return
     kinds = [
-        {one.name: f"{one.type}{'' if one.nullable else ' not null'}" for one in each}
-        for each in (first, later)
+        {f.name: f"{f.type}{'' if f.nullable else ' not null'}" for f in each} for each in (first, later)
     ]
     what = "the columns are in another order than before"
     for name in {**kinds[0], **kinds[1]}:

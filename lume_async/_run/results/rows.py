@@ -18,12 +18,7 @@ from lume_async._run.results import frames
 from lume_async._wire.call import Call
 from lume_async._wire.endpoints import Page
 from lume_async._wire.row_endpoints import Part, Row, arrow_rows, rows
-from lume_async.errors import (
-    InvalidRequestError,
-    MissingLibraryError,
-    NotSupportedError,
-    ResponseDecodeError,
-)
+from lume_async.errors import InvalidRequestError, MissingLibraryError, NotSupportedError, ResponseDecodeError
 
 if TYPE_CHECKING:
     import pandas
