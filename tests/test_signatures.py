@@ -42,6 +42,7 @@ EDGES = {
         *("LumeRun.run_metadata(return)", "LumeRun.to_dict(return)", "RunInfo.run_metadata"),
         *("RunRequest.run_metadata", "WebhookEvent.raw", "WebhookEvent.run_metadata", "AuditEntry.detail"),
         *("TriedFlow.metrics", "Summary.to_dict(return)", "FakeRequest.json(return)", "run_json(return)"),
+        "Answer.json(return)",
         *("SimulatedServer.__init__(ends_as)", "SimulatedServer.__init__(lasts)"),
     },
     "a flow, or a part of one, as in its file": {
@@ -55,7 +56,9 @@ EDGES = {
     },
     "a protocol of others: ASGI": {"asgi_app(return)"},
     "made by the library only": {
-        f"{name}.__init__({parameter})" for name in ("Items", "Rows") for parameter in ("source", "wrap")
+        f"{name}.__init__({parameter})"
+        for name in ("Items", "Paged", "Rows")
+        for parameter in ("source", "wrap")
     },
 }
 """The places with `Any`, by the reason."""
