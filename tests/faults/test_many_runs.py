@@ -15,6 +15,7 @@ from lume_async import (
     ConfigurationError,
     InvalidRequestError,
     LumeRun,
+    PermissionDeniedError,
     RunFailedError,
     RunNotFoundError,
 )
@@ -48,7 +49,7 @@ async def test_ten_broken_runs_of_a_thousand_disturb_no_other(capabilities: tupl
             outcomes = await client.wait_all(list(service.runs), poll_interval=0.2)
 
     kinds = Counter(type(outcome.error) for outcome in outcomes)
-    assert kinds == {type(None): 990, RunNotFoundError: 5, AuthenticationError: 5}
+    assert kinds == {type(None): 990, RunNotFoundError: 5, PermissionDeniedError: 5}
     assert [outcome.run_id for outcome in outcomes] == list(service.runs)
 
 
