@@ -105,11 +105,12 @@ class ManyRuns:
                 outcome also has the error.
             timeout: seconds (or a `timedelta`) for the whole batch; then submitting stops, each
                 unfinished run is an outcome with a `RunTimeoutError`, and another one is raised at the end of the
-                iteration if `requests` had not ended. None for no limit.
+                iteration if `requests` had not ended. None for no limit. Until then (None: for an hour) a submission
+                whose answers are lost is repeated, if the server keeps its idempotency key.
             poll_interval: as in `LumeRun.wait`.
 
         Raises:
-            ConfigurationError: the journal is in use, can't be used, or belongs to a different input.
+            ConfigurationError: the journal is in use, can't be used, or belongs to a different input or server.
             JournalError: it can no longer be used: a full disk, or damage.
             RunTimeoutError: raised after all outcomes: the timeout passed before the end of `requests`. Its `run` is
                 None. The message names the request that was pulled to find out whether there are more.
