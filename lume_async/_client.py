@@ -253,7 +253,8 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             priority,
             layout=layout,
         )
-        check_carried(self._sender.service, request, seeds=seeds, data=data)
+        if seeds is not None or data is not None:
+            check_carried(self._sender.service, request, seeds=seeds, data=data)
         Reporter(progress)  # checks it, before anything is sent
         if seeds is not None:
             from lume_async._run.seeds_in import sent_seeds

@@ -59,9 +59,8 @@ async def submit(
             since that run read it.
         SubmissionUnknownError: the answer was lost and sending it again was not safe: a run may exist.
     """
-    service = sender.service
-    check_carried(service, request, attaches=on_duplicate == "attach")
-    call = service.submit(request, key)
+    check_carried(sender.service, request, attaches=on_duplicate == "attach")
+    call = sender.service.submit(request, key)
     state = state or CallState()
     ends = None if timeout is None else sender.clock.now() + timeout
     try:
@@ -77,7 +76,7 @@ async def submit(
         remember(sender, answer.record, answer.not_before, None if answer.replayed else state.first_sent)
         replayed_ours = state.lost and is_new(answer.record, sender.sent_at(state))
         return StartedRun(answer.record, own_key and answer.replayed and not replayed_ours, key)
-    has_our_name = service.promises.names_runs and duplicate.run_id == key
+    has_our_name = sender.service.promises.names_runs and duplicate.run_id == key
     if not state.lost and not has_our_name and (not attaches or duplicate.run_id is None):
         raise duplicate
     if duplicate.run_id is None:  # it may be our own run, but its ID is not known

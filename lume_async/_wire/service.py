@@ -82,11 +82,11 @@ class Lume:
 def check_carried(service: Service, request: RunRequest, *, attaches: bool = False, **files: object) -> None:
     """Raise `NotSupportedError` or `InvalidRequestError` for arguments that the service would drop."""
     promises = service.promises
-    dropped = [name for name in promises.lacks if files.get(name) is not None or getattr(request, name, None)]
+    for name in promises.lacks:
+        if files.get(name) is not None or getattr(request, name, None):
+            raise NotSupportedError(f"{service.name} does not support {name}; no request was sent")
     if attaches and not promises.refuses_sources:
-        dropped.append("on_duplicate='attach'")
-    if dropped:
-        raise NotSupportedError(f"{service.name} does not support {', '.join(dropped)}; no request was sent")
-    valid, key = promises.valid_key, request.idempotency_key
-    if valid is not None and key is not None and not valid.fullmatch(key):
-        raise InvalidRequestError(f"idempotency_key: {service.name} takes only {valid.pattern}")
+        raise NotSupportedError(f"{service.name} does not support on_duplicate='attach'; no request was sent")
+    key = request.idempotency_key
+    if key is not None and promises.valid_key is not None and not promises.valid_key.fullmatch(key):
+        raise InvalidRequestError(f"idempotency_key: {service.name} takes only {promises.valid_key.pattern}")

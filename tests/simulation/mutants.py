@@ -56,7 +56,7 @@ MUTANTS = [
     # It is sent again only where no second run can start.
     Mutant(LOST, "if refuses or has_key:", "if True:", "plain", ONE_RUN),
     Mutant(LOST, "Then.ASK if has_key is None", "Then.SEND if has_key is None", "plain", ONE_RUN),
-    Mutant(SENDER, "return self.known.promises.keys is True", "return True", "plain journaled", ONE_RUN),
+    Mutant(SENDER, "Then.SEND if self.known.promises.keep(age)", "Then.SEND if True", "plain", ONE_RUN),
     Mutant(SERVICE, "USABLE = 0.9", "USABLE = 90", "journaled", ONE_RUN),
     # So it is with services that promise something else: nothing, a key for a time, a key that is the run's name.
     Mutant(SERVICE, "return self.refuses_sources and not", "return not", "keyless", ONE_RUN),
@@ -72,7 +72,9 @@ MUTANTS = [
         SUBMITTER, "promises.kept is not None and promises.keep(known_age) is True", "False", "named", FOUND
     ),
     Mutant(LOOK_UP, "if service.find is not None:", "if False:", "keyed", FOUND),
-    Mutant(SUBMIT, "= service.promises.names_runs and duplicate.run_id == key", "= False", "named", TRUE),
+    Mutant(
+        SUBMIT, "= sender.service.promises.names_runs and duplicate.run_id == key", "= False", "named", TRUE
+    ),
     Mutant(SUBMIT, "RunNotFoundError) and caught._of_service", "RunNotFoundError)", "named", TRUE),
     Mutant(
         SUBMIT,
