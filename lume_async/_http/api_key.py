@@ -1,13 +1,10 @@
-"""The API key and the token of each request: a fixed string, or the result of a function that callers share.
-
-The function of the API key is called before each request, as it may also refuse to give it; that of the token, which
-may cost a request of its own, only if there is none yet or the last one was refused.
-"""
+"""The API key and the token of each request: a fixed string, or the result of a function that callers share."""
 
 import asyncio
 import inspect
 from collections.abc import Callable
 from copy import copy
+from typing import TypeAlias
 
 from lume_async._base.secret import Secret, veiled
 from lume_async._base.tasks import is_being_cancelled
@@ -15,20 +12,16 @@ from lume_async._http.lifetime import CLOSED_MEANWHILE, Lifetime, PerLoop
 from lume_async._http.settings import valid_key
 from lume_async.errors import ApiConnectionError, ApiTimeoutError, ClientClosedError, LumeError
 
+_Source: TypeAlias = Secret | Callable[[], object]
+
 
 class Keys:
     """Provides the key. Single-flight: callers that arrive during a call of the function share its result."""
 
     def __init__(
-        self,
-        source: Secret | Callable[[], object],
-        lifetime: Lifetime,
-        name: str = "api_key",
-        *,
-        keeps: bool = False,
+        self, source: _Source, lifetime: Lifetime, name: str = "api_key", keeps: bool = False
     ) -> None:
-        self._source, self._name = source, name
-        self._keeps = keeps
+        self._source, self._name, self._keeps = source, name, keeps
         self.known = source if isinstance(source, Secret) else None
         """The key, if the function need not be called."""
         self._asking = PerLoop(lambda: _Asking(lifetime, name))
@@ -45,7 +38,7 @@ class Keys:
             self.known = None
 
     async def get(self, timeout: float | None = None) -> Secret:
-        """Return the key to use now.
+        """Return the key to use now, unless it is `known`.
 
         Raises:
             ConfigurationError: the function returned something that is not a valid key.
@@ -54,10 +47,9 @@ class Keys:
             ApiTimeoutError: the function returned nothing within `timeout` seconds.
             ClientClosedError: the client was closed meanwhile.
         """
-        if self.known is not None:
-            return self.known
         source = self._source
-        assert not isinstance(source, Secret)
+        if isinstance(source, Secret):
+            return source
         asking, patience = self._asking.get(), asyncio.timeout(timeout)
         task = asking.join(source)
         failure: BaseException
@@ -65,7 +57,7 @@ class Keys:
             async with patience:
                 # A caller that gives up must not cancel the call for the others.
                 key = await asyncio.shield(task)
-            if self._keeps:
+            if self._keeps:  # not a key, whose function may refuse to give it
                 self.known = key
             return key
         except asyncio.CancelledError as error:

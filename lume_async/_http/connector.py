@@ -2,21 +2,17 @@
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from lume_async._base.threads import run_in_thread
 
-if TYPE_CHECKING:
+try:
     from aiohttp.client_proto import ResponseHandler
-    from aiohttp.connector import Connection
-else:
-    try:
-        from aiohttp.client_proto import ResponseHandler
-    except ImportError:
-        ResponseHandler = object
+except ImportError:
+    ResponseHandler = object  # type: ignore[misc, assignment]
 
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 _ONLY_USABLE = getattr(socket, "AI_ADDRCONFIG", 0)  # no IPv6 addresses on a machine without IPv6
@@ -63,35 +59,25 @@ class SocksError(aiohttp.ClientConnectionError):
 
 
 class BrokenError(aiohttp.ClientConnectionError):
-    """A connection broke before the response.
-
-    Attributes:
-        error: aiohttp's error, at which aiohttp would repeat a GET by itself, but we count every attempt.
-    """
-
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
+    """Has an error in `args`, at which aiohttp would repeat a GET by itself, but we count every attempt."""
 
 
 class Connector(aiohttp.TCPConnector):
     """aiohttp's connector, but its connections are ours, and it knows who waits for one."""
 
     def __init__(self, **options: Any) -> None:
-        if not _CAN_BE_OURS:  # unrequested data on a kept connection could be read as a response
-            options = {name: value for name, value in options.items() if name != "keepalive_timeout"}
-            options["force_close"] = True
         super().__init__(**options)
         self.connecting: set[asyncio.Task[Any] | None] = set()
         """The tasks that have no connection yet, and so have sent nothing."""
 
-    async def connect(self, *arguments: Any, **named: Any) -> "Connection":
+    async def connect(self, *arguments: Any, **named: Any) -> Any:
         task = asyncio.current_task()
         self.connecting.add(task)
         try:
             connection = await super().connect(*arguments, **named)
         finally:
             self.connecting.discard(task)
-        if _CAN_BE_OURS and type(protocol := connection.protocol) is not OurProtocol:
+        if CAN_BE_OURS and type(protocol := connection.protocol) is not OurProtocol:
             protocol.__class__ = OurProtocol  # aiohttp lets nobody choose it
         return connection
 
@@ -99,8 +85,7 @@ class Connector(aiohttp.TCPConnector):
 class OurProtocol(ResponseHandler):
     """One connection."""
 
-    body: aiohttp.StreamReader | None = None
-    """The body of the newest response."""
+    body: aiohttp.StreamReader | None = None  # of the newest response
 
     def is_connected(self) -> bool:
         """Return whether a kept connection can be used again: not if unrequested data arrived, such as a late 408.
@@ -130,14 +115,9 @@ class OurProtocol(ResponseHandler):
             body.set_exception(aiohttp.ClientPayloadError("malformed"), *cause)
 
 
-def _can_be_ours() -> bool:
-    """Return whether aiohttp's protocol, which is not documented, has what ours uses and can become it."""
-    used = ("transport", "should_close", "is_connected", "close", "feed_data", "set_exception")
-    try:
-        ResponseHandler.__new__(ResponseHandler).__class__ = OurProtocol
-    except TypeError:
-        return False
-    return all(hasattr(ResponseHandler, name) for name in used)
-
-
-_CAN_BE_OURS = _can_be_ours()
+try:  # aiohttp documents no protocol: it may lack what ours uses, or have another layout
+    ResponseHandler.__new__(ResponseHandler).__class__ = OurProtocol
+    _USED = ("transport", "should_close", "is_connected", "close", "feed_data", "set_exception")
+    CAN_BE_OURS = all(hasattr(ResponseHandler, name) for name in _USED)
+except TypeError:
+    CAN_BE_OURS = False

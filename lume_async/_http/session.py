@@ -5,7 +5,7 @@ import ssl as ssl_module
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from importlib import import_module
 from types import AsyncGeneratorType
-from typing import cast
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import aiohttp
@@ -13,7 +13,7 @@ import aiohttp
 from lume_async._base.platform import at_fork
 from lume_async._base.threads import run_in_thread
 from lume_async._http.checks import is_socks
-from lume_async._http.connector import Connector, Resolver
+from lume_async._http.connector import CAN_BE_OURS, Connector, Resolver
 from lume_async._http.settings import Settings, Ssl
 from lume_async._http.time_limits import TimeLimits
 from lume_async.errors import ConfigurationError
@@ -49,9 +49,10 @@ class Session:
     async def _live(
         self, settings: Settings, ssl: ssl_module.SSLContext | None
     ) -> AsyncGenerator[aiohttp.ClientSession, None]:
-        options = {
+        options: dict[str, Any] = {
             "limit": 0,  # the sender has its own fair limit: queueing must not look like a slow server
-            "keepalive_timeout": KEEP_ALIVE,
+            # Without our protocol, unrequested data on a kept connection could be read as a response.
+            **({"keepalive_timeout": KEEP_ALIVE} if CAN_BE_OURS else {"force_close": True}),
             "ssl": True if ssl is None else ssl,
         }
         proxy = settings.proxy
@@ -78,11 +79,8 @@ class Session:
 
     @property
     def request(self) -> Callable[..., Awaitable[aiohttp.ClientResponse]]:
-        """The `request` of aiohttp, by its private name if it has that: the public one costs 4 % of a request more.
-
-        Not kept: tests of users replace it, too.
-        """
-        return getattr(self.session, "_request", self.session.request)
+        """The `request` of aiohttp, by its private name if it is there: the public one costs 4 % of a request."""
+        return getattr(self.session, "_request", self.session.request)  # not kept: users' tests replace it
 
     async def aclose(self) -> None:
         """End it, in its own loop, unless the loop is closing the generator already."""

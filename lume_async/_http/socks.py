@@ -1,14 +1,11 @@
 """Connections through a SOCKS proxy, by `aiohttp-socks` (the extra `socks`)."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from aiohttp_socks import ProxyConnectionError, ProxyConnector, ProxyError, ProxyTimeoutError, ProxyType
 
 from lume_async._http.connector import Connector, SocksError
-
-if TYPE_CHECKING:
-    from aiohttp.connector import Connection
 
 _TYPES = {"socks4": ProxyType.SOCKS4, "socks5": ProxyType.SOCKS5, "socks5h": ProxyType.SOCKS5}
 _PORT = 1080
@@ -28,7 +25,7 @@ class SocksConnector(Connector, ProxyConnector):
             **options,
         )
 
-    async def connect(self, *arguments: Any, **named: Any) -> "Connection":
+    async def connect(self, *arguments: Any, **named: Any) -> Any:
         try:
             return await super().connect(*arguments, **named)
         except (ProxyError, ProxyConnectionError, ProxyTimeoutError, OSError) as error:

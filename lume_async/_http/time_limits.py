@@ -13,7 +13,6 @@ relative to aiohttp alone (`benchmarks/request.py`; the range for 1 and 64 reque
 import asyncio
 import math
 from collections.abc import Container
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -45,8 +44,7 @@ class TimeLimits:
         """End the limits of all tasks that have no connection yet."""
         for limit in [limit for limit in self._running if limit.task in self.connecting]:
             del self._running[limit]
-            with suppress(RuntimeError):  # its loop is closed
-                limit.ring()
+            limit.ring()
 
     def _plan(self, moment: float) -> None:
         timer = self.loop.call_at(moment, self._ring)

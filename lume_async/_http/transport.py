@@ -214,7 +214,7 @@ class AiohttpTransport:
 
     def _failure(self, error: BaseException) -> ApiConnectionError:
         if isinstance(error, BrokenError):
-            error = error.error
+            error = error.args[0]
         reached = not (isinstance(error, _NOT_REACHED) or _is_invalid_host(error))
         words = _words_of(error)
         if isinstance(error, (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)):

@@ -16,7 +16,7 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -34,7 +34,6 @@ from lume_async.errors import ApiError, InvalidRequestError
 _BLOCK = 1024 * 1024
 _TABLES = ("pandas", "polars", "pyarrow")
 _UNSENT = "no request was sent"
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOTHING = object()
 """Stands for the first item of an empty iterable."""
 
@@ -120,19 +119,13 @@ async def local_file(
         yield path
         return
     # Not in a thread, where a cancellation could lose it.
-    try:
+    with _named(name):
         folder = Path(tempfile.mkdtemp(prefix="lume-upload-"))
-    except OSError as error:
-        raise _not_written(error, name) from error
     remove = partial(shutil.rmtree, folder, ignore_errors=True)
     worker = JobThread()
     try:
-        try:
+        with _named(name, folder):
             file = await _written(data, rows_as, folder, name, worker)
-        except OSError as error:
-            if error.errno not in _FULL and not str(error.filename or "").startswith(str(folder)):
-                raise  # of the data, which the program itself reads from somewhere
-            raise _not_written(error, name, folder.parent) from error
         yield file
     finally:
         worker.then(remove)  # a job that was cancelled may still write
@@ -140,14 +133,20 @@ async def local_file(
         remove()
 
 
-def _not_written(error: OSError, name: str, place: Path | None = None) -> ApiError:
-    """Return the error for a temporary file; the system's message names its folder unless `place` does."""
-    where = f" into {str(place)!r:.200}" if place else ""
-    reason = (place and error.strerror) or error
-    return ApiError(
-        f"{name} can't be written to a temporary file{where}: {reason}; free some space, or set TMPDIR to another "
-        f"folder; {_UNSENT}"
-    )
+@contextmanager
+def _named(name: str, folder: Path | None = None) -> Iterator[None]:
+    """Raise `ApiError` if a temporary file can't be written; other errors are the data's, which is read here, too."""
+    try:
+        yield
+    except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if folder and not is_full and not str(error.filename or "").startswith(str(folder)):
+            raise
+        place = Path(folder or error.filename or "").parent
+        raise ApiError(
+            f"{name} can't be written to a temporary file in {str(place)!r:.200}: {error.strerror or error}; free "
+            f"some space, or set TMPDIR to another folder; {_UNSENT}"
+        ) from error
 
 
 async def _written(

@@ -79,8 +79,7 @@ class _Transfer:
     def __init__(self, sender: Sender, source: "_Source", file: WholeFile, flow_version: str | None) -> None:
         self._sender, self._source, self._file, self._flow_version = sender, source, file, flow_version
         self._failures = 0
-        self._is_afresh = False
-        """Whether it was begun again since the server's part was of other content; that happens at most once."""
+        self._is_afresh = False  # begun again, which happens at most once
         self._farthest = 0
         """The largest number of bytes that the server is known to have had."""
 

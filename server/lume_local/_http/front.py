@@ -195,12 +195,9 @@ async def _ask(
 
 def _stream(request: web.BaseRequest) -> BodyStream:
     def left() -> bytes:
-        # Unread data from before the connection broke: aiohttp raises the error in its place, unless it is reset.
-        content = request.content
-        if content.at_eof():
-            return b""
-        content.set_exception(None)  # type: ignore[arg-type]
-        return content.read_nowait()
+        # Unread data from before the connection broke, in whose place aiohttp would raise the error.
+        request.content.set_exception(None)  # type: ignore[arg-type]
+        return request.content.read_nowait()
 
     return BodyStream(_chunks(request), request.content_length, left)
 

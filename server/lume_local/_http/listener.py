@@ -27,7 +27,6 @@ IDLE_LIMIT = 75.0
 """Seconds for which a connection may wait for its next request."""
 MOST_CONNECTIONS = 12_000
 """The maximum number of open connections: more than `MOST_WAITERS`."""
-_END_OF_HEAD = b"\r\n\r\n"
 _SPARED = 100
 """Open files that are reserved for the state, uploads and worker processes."""
 
@@ -50,7 +49,7 @@ class _Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._timer is None and not self.is_answering and _END_OF_HEAD not in data:
+        if self._timer is None and not self.is_answering and b"\r\n\r\n" not in data:
             self._expect_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -118,7 +118,7 @@ async def test_a_full_temporary_folder_is_named(temporary: Path, number: int) ->
 
     reason = re.escape(os.strerror(number))
     message = (
-        f"source can't be written .* into '{temporary}': {reason}; .* set TMPDIR to .*; no request was sent"
+        f"source can't be written .* in '{temporary}': {reason}; .* set TMPDIR to .*; no request was sent"
     )
     with pytest.raises(ApiError, match=message) as caught:
         async with local_file(ROWS, full, "source"):
@@ -137,7 +137,7 @@ async def test_a_temporary_folder_that_is_gone_is_named(
     client, transport = fake_client([])
     monkeypatch.setattr(tempfile, "tempdir", str(temporary / "gone"))
     with pytest.raises(
-        ApiError, match=r"temporary file: .*No such file or directory: '.*/gone/.*; .* set TMPDIR"
+        ApiError, match=r"temporary file in '.*/gone': No such file or directory; .* set TMPDIR"
     ):
         await client.upload(data())
     assert transport.requests == []
@@ -146,7 +146,7 @@ async def test_a_temporary_folder_that_is_gone_is_named(
         return str(temporary / "removed")
 
     monkeypatch.setattr(tempfile, "mkdtemp", removed)
-    with pytest.raises(ApiError, match=f"into '{temporary}': No such file or directory; .* set TMPDIR"):
+    with pytest.raises(ApiError, match=f"in '{temporary}': No such file or directory; .* set TMPDIR"):
         async with local_file(data(), csv):
             pass
 
@@ -177,7 +177,7 @@ async def test_a_file_that_the_system_does_not_let_grow(tmp_path: Path) -> None:
         env={"TMPDIR": str(tmp_path)},
     )
     assert done.code == 0, done
-    assert f"into '{tmp_path}': File too large" in done.out
+    assert f"in '{tmp_path}': File too large" in done.out
     assert list(tmp_path.iterdir()) == []
 
 
