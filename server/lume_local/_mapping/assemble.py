@@ -9,7 +9,6 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import chain
-from typing import Protocol
 
 from attrs import evolve, frozen
 
@@ -39,17 +38,11 @@ from lume_local._mapping.target import Json, MappingTarget, TargetColumn, as_rea
 _OF_SAMPLE = (*FINDING, "null", "footer")
 """Settings that may differ between samples of one layout."""
 _COULD = "{} is not read, and {!r} may be it: a layout of their own would read it in such files"
+Recognise = Callable[[Json], list[str | None]]
+"""Returns the layout of a version that each sample has; None if it has none, or several.
 
-
-class Recognise(Protocol):
-    """Finds out which layouts of a version read the samples."""
-
-    def __call__(self, definition: Json) -> list[str | None]:
-        """Return the layout that each sample has; None if it has none, or several.
-
-        Raises:
-            FlowError: a layout fits the files of another one.
-        """
+Raises `FlowError` if a layout fits the files of another one.
+"""
 
 
 @frozen

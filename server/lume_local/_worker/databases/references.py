@@ -40,13 +40,11 @@ class PostgresLookup:
         self._query = f"SELECT v FROM unnest(%s::text[]) AS v WHERE NOT EXISTS ({there})"
 
     def missing(self, values: list[str]) -> list[str]:
-        """See `ReferenceLookup`."""
         with postgres.psycopg_errors(self._url, f"{self._shown} can't be searched"):
             rows = self._connection.execute(postgres.sent(self._query), [values])
             return [value for (value,) in rows]
 
     def close(self) -> None:
-        """See `ReferenceLookup`."""
         self._connection.close()
 
 
@@ -70,12 +68,10 @@ class SqliteLookup:
                 raise DatabaseTrouble(f"there is no column {self._shown}: correct references in the flow")
 
     def missing(self, values: list[str]) -> list[str]:
-        """See `ReferenceLookup`."""
         with sqlite.sqlite_errors(self._url, f"{self._shown} can't be searched"):
             self._connection.execute("DELETE FROM temp._lume_sought")
             self._connection.executemany("INSERT INTO temp._lume_sought VALUES (?)", zip(values))
             return [value for (value,) in self._connection.execute(self._query)]
 
     def close(self) -> None:
-        """See `ReferenceLookup`."""
         self._connection.close()

@@ -50,12 +50,10 @@ class Workbook:
         return self._book.charts
 
     def rows(self, name: str) -> Generator[Row, None, None]:
-        """See `Book`."""
         with _reported(self._path, self._shown), closing(self._book.rows(name)) as rows:
             yield from rows
 
     def merged(self, name: str) -> list[Area]:
-        """See `Book`."""
         with _reported(self._path, self._shown):
             return self._book.merged(name)
 
