@@ -14,6 +14,7 @@ from lume_async import (
     Client,
     ConfigurationError,
     LumeError,
+    PermissionDeniedError,
     ResponseDecodeError,
     Retry,
 )
@@ -206,8 +207,10 @@ async def _access(settings: ResolvedSettings) -> Finding:
             async for _run in client.list_runs(limit=1):
                 break
     except AuthenticationError as error:
-        text = f"the service rejected the key ({error.status_code})"
-        fix = f"use a valid key for this service; this one is from {settings.origin['api_key']}"
+        denied = isinstance(error, PermissionDeniedError)
+        text = f"listing runs was refused: {error}" if denied else "the service rejected the key (401)"
+        wanted = "a key that may read runs" if denied else "a valid key for this service"
+        fix = f"use {wanted}; this one is from {settings.origin['api_key']}"
         return _failure("access", text, fix, exit_codes.AUTHENTICATION)
     except ApiError as error:
         if error.status_code in (404, 405, 501):

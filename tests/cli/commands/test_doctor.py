@@ -93,6 +93,17 @@ def test_a_refused_key_is_4(shell: Shell) -> None:
     assert done.out.splitlines()[-1].startswith("fail  access")
 
 
+def test_a_key_that_may_not_read_is_not_called_unknown(doctor: Ask) -> None:
+    for runs, words in (
+        (403, "listing runs was refused: GET /v1/runs: 403"),
+        (401, "rejected the key (401)"),
+    ):
+        with service(runs=runs) as url:
+            code, found = doctor(LUME_BASE_URL=url)
+        assert (code, found["access"]["state"]) == (4, "fail")
+        assert words in found["access"]["message"]
+
+
 def test_no_settings_at_all(doctor: Ask) -> None:
     code, found = doctor(LUME_API_KEY="")
     assert code == 4
