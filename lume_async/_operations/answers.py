@@ -63,7 +63,8 @@ class Answer:
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError as error:
-            reason = f"{self.method} {self.path}: the body is not JSON: {error.msg}"
+            path = self.path.partition("?")[0]
+            reason = f"{self.method} {path}: the body is not JSON: {error.msg}"
         raise ResponseDecodeError(
             reason, status_code=self.status, request_id=self.request_id, retryable=False
         )
@@ -85,13 +86,12 @@ def collecting(client: Sender) -> Iterator[list[Answer]]:
             while len(kept) > KEPT or (len(kept) > 1 and sum(len(one.body) for one in kept) > KEPT_BYTES):
                 del kept[:1]  # not pop: in lume_sync the user's thread may empty the list meanwhile
 
-    outer = on_response.get()
-    on_response.set((*outer, take))
+    on_response.set((*on_response.get(), take))
     try:
         yield open_list[0]
     finally:
         open_list.clear()  # what was started in the block and goes on adds nothing, and keeps no answers alive
-        on_response.set(outer)
+        on_response.set(tuple(each for each in on_response.get() if each is not take))  # blocks may overlap
 
 
 async def request(
@@ -129,7 +129,8 @@ async def request(
 def _checked(path: str) -> str:
     """Return the path. Raises `InvalidRequestError` unless it stays below the base URL and can be sent as it is."""
     fits = isinstance(path, str) and _PATH.fullmatch(path)
-    if fits and ".." not in re.split(r"[/\\]", unquote(path.partition("?")[0])):
+    # Some servers decode twice, or ignore what follows a `;`.
+    if fits and ".." not in re.split(r"[/\\;]", unquote(unquote(path.partition("?")[0]))):
         return path
     raise InvalidRequestError(
         "path must begin with one /, have no segment `..`, and be printable ASCII without spaces, # and \\ "

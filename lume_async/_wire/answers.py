@@ -96,7 +96,8 @@ def read(
             error.args, error.body = (f"expected the contract, got {WITHHELD}",), WITHHELD
         if error.request_id is not None:
             error.request_id = redact(error.request_id, key, *passwords)
-    error.args = (elided(f"{call.method} {call.path}: {error.args[0]}"),)
+    path = call.path.partition("?")[0]  # a query may hold personal data, and errors are logged
+    error.args = (elided(f"{call.method} {path}: {error.args[0]}"),)
     # The frames of the decoder have the body in their locals.
     raise error.with_traceback(None)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import pickle
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,20 @@ async def test_an_inner_block_takes_nothing_from_the_outer() -> None:
 
     assert [answer.path[-1] for answer in outer] == ["1", "2", "3"]
     assert [answer.path[-1] for answer in inner] == ["2"]
+
+
+async def test_blocks_may_overlap() -> None:
+    client, _ = fake_client(run_answer)
+    first, second = ExitStack(), ExitStack()
+    earlier = first.enter_context(client.answers())
+    later = second.enter_context(client.answers())
+
+    first.close()
+    await client.run_status("run_1")
+    second.close()
+    await client.run_status("run_2")
+
+    assert (len(earlier), [answer.path[-1] for answer in later]) == (0, ["1"])
 
 
 async def test_a_task_that_outlives_its_block_is_no_longer_seen() -> None:

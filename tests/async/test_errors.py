@@ -176,7 +176,7 @@ async def test_a_message_is_short_with_the_request_in_front_and_stays_the_same(b
         await anext(client.list_runs(source_path="s" * 4000))
     assert len(caught.value.args[0]) <= 500
     assert len(str(caught.value)) <= 650
-    assert caught.value.args[0].startswith("GET /v1/runs?source_path=sss")
+    assert caught.value.args[0].startswith("GET /v1/runs: ")
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
