@@ -35,7 +35,8 @@ class _StderrLines(logging.Handler):
         facts = [
             f" {name[5:]}={value}" for name, value in vars(record).items() if name[:5] == "lume_" and value
         ]
-        streams = [getattr(handler, "stream", None) for handler in (*_log.handlers, *_log.root.handlers)]
+        others = (*_log.handlers, *(_log.root.handlers if _log.propagate else ()))
+        streams = [getattr(each, "stream", None) for each in others if each.level <= record.levelno]
         if sys.stderr is not None and sys.stderr not in streams:
             with suppress(OSError, ValueError):
                 print(escaped(self.format(record) + "".join(facts)), file=sys.stderr, flush=True)

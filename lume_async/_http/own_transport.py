@@ -6,6 +6,7 @@ from typing import Any
 
 from multidict import CIMultiDict
 
+from lume_async._base.tasks import is_being_cancelled
 from lume_async._http.settings import Proxy, Settings, Ssl
 from lume_async._http.transport import Body, Transport
 from lume_async._wire.answers import ERROR_BYTES
@@ -68,16 +69,21 @@ class OwnTransport:
             return await self._checked(response, receiver)
         except (LumeError, AssertionError):  # an assertion is a test's
             raise
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
+                raise
             # Lost, as it may have been sent. The error's message is not repeated: it may contain the key.
             kind = ApiTimeoutError if isinstance(error, TimeoutError) else ApiConnectionError
             raise kind(f"the transport failed: {type(error).__name__}") from error
 
     async def _checked(self, response: Response, receiver: Receiver | None) -> Response:
         """Return the response, with headers in any case; give the receiver a body that it has not got."""
-        if not (isinstance(response, Response) and isinstance(response.body, bytes)):
-            raise TypeError(f"a transport returns a Response with bytes, not {type(response).__name__}")
+        if not isinstance(response, Response):
+            raise TypeError(f"a transport returns a Response, not {type(response).__name__}")
         status, headers, body = int(response.status), CIMultiDict(response.headers), response.body
+        is_text = all(isinstance(value, str) for value in headers.values())
+        if not (100 <= status <= 999 and is_text and isinstance(body, bytes)):
+            raise TypeError("a Response has a status of HTTP, headers of text, and a body of bytes")
         if receiver is not None and body and status in (200, 206):
             await receiver.begin(status, headers)
             await receiver.write(body)

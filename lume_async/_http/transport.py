@@ -89,6 +89,7 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Close all connections; requests under way fail. Called when the client is closed, perhaps again."""
+        return  # without it, mypy takes the method for abstract
 
 
 class AiohttpTransport:

@@ -131,6 +131,27 @@ def options(server: Server) -> None:
     run_json("run_1", "FAILED", metadata={"since": date(2026, 1, 1)})  # type: ignore[dict-item]
 
 
+class Canned(lume.Transport):
+    """One that inherits needs no `aclose`."""
+
+    async def request(self, method: str, path: str, **more: object) -> lume.Response:
+        return lume.Response(204)
+
+
+class Wrapped(Canned):
+    def __init__(self, inner: lume.Transport) -> None:
+        self._inner = inner
+
+
+def transports() -> None:
+    lume.Client(transport=Canned())
+    lume.Client(transport=Wrapped)
+    lume.Client(transport=lambda inner: Wrapped(inner))
+    lume.Client(transport=Canned)  # type: ignore[arg-type]
+    lume.Client(transport=print)  # type: ignore[arg-type]
+    lume.Client(transport=5)  # type: ignore[arg-type]
+
+
 def errors() -> None:
     lume.ApiConnectionError("gone", reached=False, status_code=500)
     lume.DuplicateRunError(run_id="run_1", status_code=409)

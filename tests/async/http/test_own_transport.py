@@ -243,8 +243,11 @@ async def test_a_broken_body_is_continued(tmp_path: Path) -> None:
 # What it may do wrong
 
 
-@pytest.mark.parametrize("error", [KeyError("test-key"), OSError("test-key"), RuntimeError("test-key")])
-async def test_any_error_of_its_own_is_a_lost_answer(error: Exception) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [KeyError("test-key"), OSError("test-key"), RuntimeError("test-key"), asyncio.CancelledError("test-key")],
+)
+async def test_any_error_of_its_own_is_a_lost_answer(error: BaseException) -> None:
     own = Own(error, error)
     async with client_of(own, retry=Retry(attempts=2, backoff=0)) as client:
         with pytest.raises(ApiConnectionError, match="the transport failed") as caught:
@@ -338,6 +341,12 @@ async def test_an_assertion_of_a_test_is_not_sent_again() -> None:
         None,
         (200, {}, b""),
         Response(200, {}, "text"),  # type: ignore[arg-type]
+        Response(0, {}, b""),
+        Response(-200, {}, b""),
+        Response(1000, {}, b""),
+        Response(429, {"Retry-After": 5}),  # type: ignore[dict-item]
+        Response(200, {"Lume-Capabilities": b"wait"}),  # type: ignore[dict-item]
+        Response(200, {b"Date": "now"}),  # type: ignore[dict-item]
         Response("no number", {}, b""),  # type: ignore[arg-type]
         Response(200, 5, b""),  # type: ignore[arg-type]
     ],
