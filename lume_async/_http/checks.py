@@ -75,8 +75,9 @@ def merged_headers(headers: Headers, more: Headers) -> dict[str, Secret]:
 
 
 def secrets_in(headers: Headers) -> tuple[Secret, ...]:
-    """Return the values that errors must not repeat, chosen by the names of the headers."""
-    return tuple(value for name, value in headers.items() if _SECRET.search(name))
+    """Return the values that errors must not repeat, chosen by the names of the headers; of `Bearer x` also x."""
+    values = [value for name, value in headers.items() if _SECRET.search(name)]
+    return tuple(Secret(part) for value in values for part in {value, *value.split()[1:]})
 
 
 def flaw_of(text: str) -> str | None:

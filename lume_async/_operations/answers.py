@@ -15,6 +15,7 @@ from lume_async._base import arguments
 from lume_async._base.public import public
 from lume_async._http.checks import checked_headers, merged_headers
 from lume_async._http.sender import Sender, on_response
+from lume_async._wire.answers import BOM
 from lume_async._wire.call import Call, CallState, Response
 from lume_async._wire.headers import CONTENT_TYPE
 from lume_async.errors import InvalidRequestError, ResponseDecodeError
@@ -61,7 +62,7 @@ class Answer:
             ok
         """
         try:
-            return orjson.loads(self.body)
+            return orjson.loads(self.body.removeprefix(BOM))
         except orjson.JSONDecodeError as error:
             path = self.path.partition("?")[0]
             reason = f"{self.method} {path}: the body is not JSON: {error.msg}"

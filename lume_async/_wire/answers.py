@@ -47,7 +47,7 @@ SNIPPET = 200
 PROBLEM = "urn:lume:problem:"
 """The prefix of `type` in the service's own problems, which gateways don't use."""
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?")
 
 LONGEST_LIMITS = 2_000
@@ -108,7 +108,7 @@ def decode_object(body: bytes) -> dict[str, Any]:
     Raises:
         ResponseDecodeError: the body is not a JSON object; the message shows its beginning.
     """
-    body = body.removeprefix(_BOM)
+    body = body.removeprefix(BOM)
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -263,6 +263,10 @@ async def test_a_body_that_is_not_json() -> None:
         assert caught.value.__context__ is None
 
 
+def test_a_mark_of_the_byte_order_is_no_part_of_json() -> None:
+    assert Answer("GET", "/x", 200, {}, b"\xef\xbb\xbf{}", None, 1).json() == {}
+
+
 def test_a_repr_shows_no_body_no_headers_and_no_query() -> None:
     answer = Answer("GET", "/v1/x?token=secret", 200, {"Set-Cookie": "secret"}, b"secret", "req_1", 1)
 
@@ -274,3 +278,13 @@ async def test_a_request_id_that_repeats_the_key_is_withheld() -> None:
     client, _ = fake_client([FakeAnswer(200, headers={"X-Request-Id": "a-long-key-x"})], api_key="a-long-key")
 
     assert "a-long-key" not in repr(await client.request("GET", "/x"))
+
+
+@pytest.mark.parametrize("value", ["Bearer a-long-token", "a-long-token"])
+async def test_a_secret_of_its_headers_is_withheld_without_its_scheme_too(value: str) -> None:
+    client, _ = fake_client([FakeAnswer(400, {"detail": "a-long-token is unknown"})])
+
+    with pytest.raises(InvalidRequestError, match="withheld") as caught:
+        await client.request("GET", "/x", headers={"Authorization": value})
+
+    assert "a-long-token" not in str(caught.value) + caught.value.body
