@@ -118,7 +118,7 @@ async def idempotency(kit: Kit) -> None:
         sent = await asyncio.gather(*(kit.submit(*given, force_rerun=True) for _ in range(_AT_ONCE)))
         ids = {one.run(200, 201)["id"] for one in sent}
         ids.add((last := await kit.submit(*given, force_rerun=True)).run(200)["id"])
-        last.must(len(ids) == 1, f"{len(ids)} runs were started")
+        last.must(len(ids) == 1, f"{len(ids)} were started")
     async with kit.check("idempotency.expires", "send for how many seconds keys are kept, if not for ever"):
         for one in kit.log:
             kept = one.headers.get("Lume-Idempotency-Expires", "1")
