@@ -64,6 +64,14 @@ def failure(error: LumeError) -> Event:
     return {"error": f"{type(error).__name__}: {error}", "final": final}
 
 
+async def settled(work: Awaitable[Event]) -> Event:
+    """Return the event of the work, or that of its error."""
+    try:
+        return await work
+    except LumeError as error:
+        return failure(error)
+
+
 async def begin(client: Client, options: RunOptions, task: TaskTry) -> LumeRun:
     """Submit, and return the run of this try: a new run, an earlier attempt's, or the run that holds the source.
 
@@ -133,15 +141,12 @@ async def run_to_end(
     deadline: float | None = None,
 ) -> Event:
     """Return the final event of one run. An earlier step submitted `run_id`; `deadline`: seconds since the epoch."""
-    try:
-        async with shared(settings) as lume:
-            run = None if run_id is None else lume.client.attach(run_id)
-            with anyio.move_on_after(left(deadline)):
-                last = await follow(lume.client, lume.wait, options, task, run)
-                return {"result": run_result(last, settings, task)}
-            return await _timed_out(lume, options, task)
-    except LumeError as error:
-        return failure(error)
+    async with shared(settings) as lume:
+        run = None if run_id is None else lume.client.attach(run_id)
+        with anyio.move_on_after(left(deadline)):
+            last = await follow(lume.client, lume.wait, options, task, run)
+            return {"result": run_result(last, settings, task)}
+        return await _timed_out(lume, options, task)
 
 
 async def batch_to_end(
@@ -154,32 +159,26 @@ async def batch_to_end(
     since: float | None = None,
 ) -> Event:
     """Return the final event of a batch. `deadline` and `since` (its earliest start): seconds since the epoch."""
-    try:
-        async with shared(settings) as lume:
-            begun = None if since is None else datetime.fromtimestamp(since, UTC)
-            batch = Batch(lume.client, options, task, report, begun)
-            result = await batch.run(left(deadline))
-            event: Event = {"result": result.to_dict()}
-            if batch.timed_out:
-                return event | await _timed_out(lume, options, task)
-            if options.max_failures is not None and result.failed > options.max_failures:
-                counts = f"sources without output: {result.failed:,} of {result.sources:,}"
-                return event | {"error": f"{counts}; max_failures is {options.max_failures}", "final": False}
-            return event
-    except LumeError as error:
-        return failure(error)
+    async with shared(settings) as lume:
+        begun = None if since is None else datetime.fromtimestamp(since, UTC)
+        batch = Batch(lume.client, options, task, report, begun)
+        result = await batch.run(left(deadline))
+        event: Event = {"result": result.to_dict()}
+        if batch.timed_out:
+            return event | await _timed_out(lume, options, task)
+        if options.max_failures is not None and result.failed > options.max_failures:
+            counts = f"sources without output: {result.failed:,} of {result.sources:,}"
+            return event | {"error": f"{counts}; max_failures is {options.max_failures}", "final": False}
+        return event
 
 
 async def wait_to_end(settings: ConnectionSettings, run_id: str, deadline: float | None) -> Event:
     """Return the final event of a run that others have started. `deadline`: seconds since the epoch."""
-    try:
-        async with shared(settings) as lume:
-            with anyio.move_on_after(left(deadline)):
-                last = await lume.wait(lume.client.attach(run_id))
-                return {"result": run_result(last, settings, TaskTry("", "", ""))}
-            return {"error": f"{run_id} did not end in time", "final": False, "timed_out": True}
-    except LumeError as error:
-        return failure(error)
+    async with shared(settings) as lume:
+        with anyio.move_on_after(left(deadline)):
+            last = await lume.wait(lume.client.attach(run_id))
+            return {"result": run_result(last, settings, TaskTry("", "", ""))}
+        return {"error": f"{run_id} did not end in time", "final": False, "timed_out": True}
 
 
 async def cancel(

@@ -25,7 +25,7 @@ from lume_airflow._identity import OnClear, TaskTry, in_triggerer, on_worker
 from lume_airflow._lineage import TaskLineage, emit
 from lume_airflow._options import BatchOptions, OnPartial, OperatorOptions, RunOptions
 from lume_airflow._results import run_result
-from lume_airflow._work import Event, batch_to_end, cancel, failure, run_async, run_to_end, start
+from lume_airflow._work import Event, batch_to_end, cancel, failure, run_async, run_to_end, settled, start
 from lume_airflow.hooks import LumeHook
 from lume_airflow.links import LINK_KEY, LumeRunLink
 from lume_airflow.triggers import LumeBatchTrigger, LumeRunTrigger
@@ -248,7 +248,8 @@ class LumeRunOperator(LumeOperator):
             # Not Airflow's own timeout: it would pass by execute_complete and on_kill.
             trigger = LumeRunTrigger(options.as_kwargs(), task.as_kwargs(), run.id, deadline)
             self.defer(trigger=trigger, method_name="execute_complete", timeout=None)
-        event = run_async(run_to_end(settings, options, task, run_id=run.id, deadline=deadline))
+        work = run_to_end(settings, options, task, run_id=run.id, deadline=deadline)
+        event = run_async(settled(work))
         return self.execute_complete(context, event)
 
     def judge(self, context: Context, result: dict[str, Any]) -> None:
@@ -367,7 +368,7 @@ class LumeRunBatchOperator(LumeOperator):
             trigger = LumeBatchTrigger(options.as_kwargs(), task.as_kwargs(), deadline, since)
             self.defer(trigger=trigger, method_name="execute_complete", timeout=None)
         work = batch_to_end(self.settings, options, task, self.log.info, deadline=deadline, since=since)
-        event = run_async(work)
+        event = run_async(settled(work))
         return self.execute_complete(context, event)
 
     def has_partial(self, result: dict[str, Any]) -> bool:

@@ -10,9 +10,9 @@ from lume_airflow import _direct
 from lume_airflow._compat import BaseTrigger, Context, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 from lume_airflow._identity import TaskTry
 from lume_airflow._options import BatchOptions, OperatorOptions, RunOptions
-from lume_airflow._work import Event, batch_to_end, cancel, failure, run_to_end, wait_to_end
+from lume_airflow._work import Event, batch_to_end, cancel, run_to_end, settled, wait_to_end
 from lume_airflow.hooks import LumeHook
-from lume_async import InvalidRequestError, LumeError
+from lume_async import InvalidRequestError
 
 __all__ = ["LumeBatchTrigger", "LumeDirectTrigger", "LumeRunTrigger", "LumeWaitTrigger"]
 
@@ -45,16 +45,10 @@ class _LumeTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield one event, at the end."""
         begun = time.monotonic()
-        event = await self._event()
+        event = await settled(self._to_end())
         if self.trigger_id is not None:  # None in `dag.test()`, which has no scheduler
             await sleep(begun + SETTLED - time.monotonic())
         yield TriggerEvent(event)
-
-    async def _event(self) -> Event:
-        try:
-            return await self._to_end()
-        except LumeError as error:
-            return failure(error)
 
 
 class _KillableTrigger(_LumeTrigger):
@@ -150,7 +144,7 @@ class LumeDirectTrigger(_KillableTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the end of the task, or an event for a worker; at once, as no process has deferred the task."""
-        yield await self._end(await self._event())
+        yield await self._end(await settled(self._to_end()))
 
     async def _to_end(self) -> Event:
         arguments = await _direct.arguments(self, self._given, self._context)

@@ -9,7 +9,7 @@ from on_airflow.support import Keyless, runs, task_try
 from lume_airflow._batch import Batch
 from lume_airflow._identity import TaskTry
 from lume_airflow._options import BatchOptions
-from lume_airflow._work import batch_to_end
+from lume_airflow._work import batch_to_end, settled
 from lume_airflow.hooks import LumeHook
 from lume_async.testing import fake_client
 
@@ -21,7 +21,8 @@ def options(paths: list[str], **others: object) -> BatchOptions:
 async def work(wanted: BatchOptions, task: TaskTry | None = None, deadline: float | None = None) -> dict:
     lines: list[str] = []
     settings = await LumeHook().asettings()
-    return await batch_to_end(settings, wanted, task or task_try(), lines.append, deadline=deadline)
+    work = batch_to_end(settings, wanted, task or task_try(), lines.append, deadline=deadline)
+    return await settled(work)
 
 
 async def test_counts_and_places(connection, sources) -> None:

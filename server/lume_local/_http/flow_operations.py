@@ -1,6 +1,6 @@
 """The operations on flow versions: registered ones, and the next one, proposed from samples."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import orjson
@@ -14,7 +14,7 @@ from lume_local._http.lookup import exists, require_flow
 from lume_local._mapping.decisions import decisions
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowConflict, FlowRegistry
-from lume_local._runs.proposals import MOST_OF_A_KEY, WAIT_LIMIT, Proposals
+from lume_local._runs.proposals import MOST_OF_A_KEY, WAIT_LIMIT, ProposalRequest, Proposals
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.turns import NoTurn, TooManyWaiting
@@ -109,34 +109,6 @@ def _ref(ask: Ask) -> str:
     return f"{ask.path['flow']}:{ask.path['version']}"
 
 
-class ProposalBody(NamedTuple):
-    """The body of a request for a proposal.
-
-    Attributes:
-        samples: source paths.
-        version: the flow version to continue; None for the newest.
-        schema: the target, if it is not a flow version.
-        source: how the samples are read, as `[source]` of a flow; None to detect it.
-        known: for each sample a part of that, beside which the rest is detected; may be empty.
-        choices: the decisions of a person, see `_mapping.decisions`.
-        inline: whether lookups are written into the flow instead of seed files.
-        dry_run: whether the proposed version is tried on a sample.
-        tried: the place of that sample.
-        layout: the name of the new layout; empty for that of a sample.
-    """
-
-    samples: list[str]
-    version: str | None
-    schema: dict[str, Any] | None
-    source: dict[str, Any] | None
-    known: list[dict[str, Any] | None]
-    choices: dict[str, Any]
-    inline: bool
-    dry_run: bool
-    tried: int
-    layout: str
-
-
 class ProposalsApi:
     def __init__(self, store: SqlStore, flows: FlowRegistry, proposals: Proposals, dry_runs: DryRuns) -> None:
         self._store, self._flows, self._proposals, self._dry_runs = store, flows, proposals, dry_runs
@@ -151,18 +123,8 @@ class ProposalsApi:
                 if base is None
                 else await self._store.sources.last_headers(base.ref, layouts=len(base.layouts))
             )
-            made = await self._proposals.make(
-                target,
-                wanted.samples,
-                wanted.source,
-                known=wanted.known,
-                choices=wanted.choices,
-                inline=wanted.inline,
-                layout=wanted.layout,
-                headers=headers,
-                uris=() if base is None else base.source.uris,
-                by=ask.holder,
-            )
+            uris = () if base is None else base.source.uris
+            made = await self._proposals.make(target, wanted, headers, uris, by=ask.holder)
             tried = None
             if wanted.dry_run:
                 flow, sample = read_definition(made["definition"]), wanted.samples[wanted.tried]
@@ -194,7 +156,7 @@ class ProposalsApi:
         except WorkerDied as error:
             raise Problem("unavailable", f"the proposal could not be made: {error}") from None
 
-    async def _target(self, flow: str, wanted: ProposalBody) -> "MappingTarget":
+    async def _target(self, flow: str, wanted: ProposalRequest) -> "MappingTarget":
         from lume_local._mapping.target import next_version, of_flow, of_schema  # few servers propose
 
         if not NAME.fullmatch(flow):
@@ -215,7 +177,7 @@ class ProposalsApi:
         return of_flow(self._flows.parsed(f"{flow}:{version}"), following)
 
 
-def proposal_body(given: dict[str, Any]) -> ProposalBody:
+def proposal_body(given: dict[str, Any]) -> ProposalRequest:
     """Return the body of the request. Raises `Problem`."""
     samples = given.get("samples")
     if not isinstance(samples, list) or not 1 <= len(samples) <= MOST_SAMPLES:
@@ -242,7 +204,7 @@ def proposal_body(given: dict[str, Any]) -> ProposalBody:
             "layout", f"{layout!r} can't name a layout: use letters, digits, _ and -"
         )
     known = _known(given, len(paths))
-    return ProposalBody(paths, version, schema, source, known, choices, inline, dry_run, tried, layout)
+    return ProposalRequest(paths, version, schema, source, known, choices, inline, dry_run, tried, layout)
 
 
 def _known(given: dict[str, Any], samples: int) -> list[dict[str, Any] | None]:

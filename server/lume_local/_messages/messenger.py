@@ -170,11 +170,9 @@ class Messenger:
             self._woken = anyio.Event()
             try:
                 pause = await self._step(self.rules.current(), texts)
-            except StoreFailed as error:
-                self._health.trouble(_PLACE, why(error))
-                pause = RETRY
             except Exception as error:  # a bug here must not end the server
-                _log.debug("messages", exc_info=True)
+                if not isinstance(error, StoreFailed):
+                    _log.debug("messages", exc_info=True)
                 self._health.trouble(_PLACE, why(error))
                 pause = RETRY
             else:

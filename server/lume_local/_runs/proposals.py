@@ -1,6 +1,6 @@
 """Proposals for flow versions, made from files that runs might read: one at a time, in a worker process."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anyio.to_thread import run_sync
 
@@ -25,6 +25,34 @@ WAIT_LIMIT = 120.0
 """Seconds that a proposal may wait for its turn."""
 
 
+class ProposalRequest(NamedTuple):
+    """A request for a proposal.
+
+    Attributes:
+        samples: source paths.
+        version: the flow version to continue; None for the newest.
+        schema: the target, if it is not a flow version.
+        source: how the samples are read, as `[source]` of a flow; None to detect it.
+        known: for each sample a part of that, beside which the rest is detected; may be empty.
+        choices: the decisions of a person, see `_mapping.decisions`.
+        inline: whether lookups are written into the flow instead of seed files.
+        dry_run: whether the proposed version is tried on a sample.
+        tried: the place of that sample.
+        layout: the name of the new layout; empty for that of a sample.
+    """
+
+    samples: list[str]
+    version: str | None
+    schema: Json | None
+    source: Json | None
+    known: list[Json | None]
+    choices: Json
+    inline: bool
+    dry_run: bool
+    tried: int
+    layout: str
+
+
 class Proposals:
     def __init__(self, roots: Roots, pool: WorkerPool) -> None:
         self._roots, self._pool = roots, pool
@@ -33,23 +61,15 @@ class Proposals:
     async def make(
         self,
         target: "MappingTarget",
-        samples: list[str],
-        source: Json | None,
-        *,
-        known: list[Json | None],
-        choices: Json,
-        inline: bool,
-        layout: str,
+        wanted: ProposalRequest,
         headers: dict[str, list[str]],
         uris: tuple[str, ...],
+        *,
         by: str,
     ) -> dict[str, Any]:
         """Return the proposal for a target from samples.
 
         Args:
-            source: how all samples are read; None if that is to be detected.
-            known: for each sample, what is known of how it is read.
-            layout: the name of the new layout; empty for that of a sample.
             headers: the columns of the latest files of the version's layouts (see `Propose`).
             uris: where runs of the flow look for a source that is not a path of its own.
             by: the name of the requesting key.
@@ -62,13 +82,12 @@ class Proposals:
             WorkerDied: the process has ended.
         """
         require("rapidfuzz", "", "proposing a mapping")
-        places = await run_sync(lambda: [self._place(one, source, uris) for one in samples])
-        for place, part in zip(places, known, strict=False):
+        places = await run_sync(lambda: [self._place(one, wanted.source, uris) for one in wanted.samples])
+        for place, part in zip(places, wanted.known, strict=False):
             place["known"] = part
         async with self._turns.turn(by):
-            job = Propose(
-                target.to_json(), places, choices=choices, inline=inline, layout=layout, headers=headers
-            )
+            how: Json = {"choices": wanted.choices, "inline": wanted.inline, "layout": wanted.layout}
+            job = Propose(target.to_json(), places, headers=headers, **how)
             return await self._pool.propose(job)
 
     def _place(self, sample: str, source: Json | None, uris: tuple[str, ...]) -> Json:

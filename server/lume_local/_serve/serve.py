@@ -1,10 +1,11 @@
 """`serve` and `serve_in_thread`: run a server for the duration of a block, in the caller's loop or in a thread."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar, Unpack
+
+from anyio.from_thread import start_blocking_portal
 
 from lume_async._base.owned import Owned
 from lume_local._http.console import Console
@@ -45,14 +46,7 @@ if TYPE_CHECKING:
     import lume_sync
 
 
-class Server:
-    """A running server.
-
-    Attributes:
-        base_url: the address that it listens at, such as `http://127.0.0.1:41234`.
-        api_key: the key that requests must carry.
-    """
-
+class _Running:
     def __init__(self, base_url: str, api_key: str, runner: Runner, console: Console) -> None:
         self.base_url = base_url
         self.api_key = api_key
@@ -60,13 +54,7 @@ class Server:
         self._console = console
 
     def __repr__(self) -> str:
-        return f"<lume_local.Server {self.base_url}>"
-
-    def client(self, **options: "Unpack[lume_async.ClientOptions]") -> "lume_async.Client":
-        """Return a `lume_async.Client` for this server; `options` are the client's own. Close it."""
-        from lume_async import Client
-
-        return Client(self.api_key, base_url=self.base_url, **options)
+        return f"<lume_local.{type(self).__name__} {self.base_url}>"
 
     def console_url(self) -> str:
         """Return a new link to the console, for a browser. It works once, within 10 minutes."""
@@ -77,29 +65,28 @@ class Server:
         return self._runner.workers()
 
 
-class ThreadedServer:
+class Server(_Running):
+    """A running server.
+
+    Attributes:
+        base_url: the address that it listens at, such as `http://127.0.0.1:41234`.
+        api_key: the key that requests must carry.
+    """
+
+    def client(self, **options: "Unpack[lume_async.ClientOptions]") -> "lume_async.Client":
+        """Return a `lume_async.Client` for this server; `options` are the client's own. Close it."""
+        from lume_async import Client
+
+        return Client(self.api_key, base_url=self.base_url, **options)
+
+
+class ThreadedServer(_Running):
     """A server that runs in a thread of its own.
 
     Attributes:
         base_url: the address that it listens at.
         api_key: the key that requests must carry.
     """
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self.base_url = server.base_url
-        self.api_key = server.api_key
-
-    def console_url(self) -> str:
-        """Return a new link to the console, for a browser. It works once, within 10 minutes."""
-        return self._server.console_url()
-
-    def workers(self) -> dict[str, int]:
-        """Return the process ID of each active run's worker, by run ID."""
-        return self._server.workers()
-
-    def __repr__(self) -> str:
-        return f"<lume_local.ThreadedServer {self.base_url}>"
 
     def client(self, **options: "Unpack[lume_sync.ClientOptions]") -> "lume_sync.Client":
         """Return a `lume_sync.Client` for this server; `options` are the client's own. Close it."""
@@ -159,54 +146,6 @@ def serve_in_thread(
     **options: Unpack[ServerOptions],
 ) -> Iterator[ThreadedServer]:
     """Run a server in a thread for the duration of the block, for synchronous code; otherwise the same as `serve`."""
-    thread = _ServerThread(serve(flows, data, roots, host, port, api_key, max_active, **options))
-    server = thread.start()
-    try:
-        yield ThreadedServer(server)
-    finally:
-        thread.stop()
-
-
-class _ServerThread:
-    def __init__(self, serving: AbstractAsyncContextManager[Server]) -> None:
-        self._serving = serving
-        self._thread = threading.Thread(target=self._main, name="lume_local server", daemon=True)
-        self._settled = threading.Event()
-        self._server: Server | None = None
-        self._error: BaseException | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop = asyncio.Event()
-
-    def start(self) -> Server:
-        """Wait until the server listens. Raises the errors of `serve`."""
-        self._thread.start()
-        self._settled.wait()
-        if self._server is None:
-            self._thread.join()
-            assert self._error is not None
-            raise self._error
-        return self._server
-
-    def stop(self) -> None:
-        """End the server and wait for it. Raises the errors of its shutdown."""
-        assert self._loop is not None
-        with suppress(RuntimeError):  # the loop has already ended, with an error that is raised below
-            self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-    def _main(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._settled.set()
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        async with self._serving as server:
-            self._server = server
-            self._settled.set()
-            await self._stop.wait()
+    serving = serve(flows, data, roots, host, port, api_key, max_active, **options)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serving) as server:
+        yield ThreadedServer(server.base_url, server.api_key, server._runner, server._console)

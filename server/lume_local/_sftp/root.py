@@ -115,9 +115,10 @@ def sftp_errors(url: str) -> Iterator[None]:
             "read there",
             Cause.DENIED,
         ) from None
-    except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, asyncssh.DisconnectError) as error:
-        raise cut(url, error) from None
-    except asyncssh.ChannelOpenError as error:
+    except (
+        *(asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection),
+        *(asyncssh.DisconnectError, asyncssh.ChannelOpenError),
+    ) as error:
         raise cut(url, error) from None
     except asyncssh.SFTPError as error:
         raise SftpTrouble(

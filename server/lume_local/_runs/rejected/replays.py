@@ -29,7 +29,7 @@ from lume_local._runs.store.records import Duplicate, KeyReused, NewRun, StoredR
 from lume_local._shared import no_links
 from lume_local._shared.commit import sync_file, sync_folder
 from lume_local._shared.protocol import Gather, Json
-from lume_local._shared.row_set import all_rows, as_text, of_text, placed
+from lume_local._shared.row_set import all_rows, as_text, of_text
 
 _MOST_RUNS = 10_000
 """The maximum number of runs whose rows one request replays; the rest stay open."""
@@ -339,8 +339,7 @@ class Replays:
         rejected = of_text(done.ledger["rejected"]) if "rejected" in done.ledger else all_rows(rows)
         reasons, again = {**before.reasons}, {**before.rejected_for}
         for claim in claims:
-            part = (rejected >> claim.start) & all_rows(claim.rows.bit_count())
-            refused = placed(part, claim.rows)
+            refused = claim.own(rejected)
             for reason, having in (await self._store.ledger.reasons(claim.seq)).items():
                 all_, passed = reasons.get(reason, [0, 0])
                 mine = having & claim.rows

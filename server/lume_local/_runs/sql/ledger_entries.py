@@ -14,7 +14,7 @@ from lume_local._runs.store.ledger import Claim, Claimed, LedgerAccount
 from lume_local._runs.store.records import WITH_OUTPUT, StoredRun
 from lume_local._runs.times import now_text
 from lume_local._runs.unusual import mends_others
-from lume_local._shared.row_set import all_rows, of_text, packed, placed, unpacked
+from lume_local._shared.row_set import all_rows, of_text, packed, unpacked
 
 _log = logging.getLogger("lume_local")
 
@@ -125,7 +125,7 @@ class LedgerEntries(SqlPart):
         closed, sources = 0, dict[tuple[str, str], int]()
         for part in parts:
             source = await self.source_of(part.seq)
-            closed_here = await self.close(part.seq, _own(part, taken), "mended", run.run_id)
+            closed_here = await self.close(part.seq, part.own(taken), "mended", run.run_id)
             sources[source] = sources.get(source, 0) + closed_here
             closed += closed_here
         (own_source,) = sources if len(sources) == 1 else [(_name(run), run.source_key)]
@@ -184,7 +184,7 @@ class LedgerEntries(SqlPart):
         accepted = 0
         for claim in claims:
             source = await self.source_of(claim.seq)
-            again = _own(claim, rejected)
+            again = claim.own(rejected)
             closed = await self.close(claim.seq, claim.rows & ~again, "replayed", run.run_id)
             taken = (claim.rows & ~again).bit_count()
             accepted += taken
@@ -194,7 +194,7 @@ class LedgerEntries(SqlPart):
                 before = await self.reasons_of(claim.seq, count)
                 sets = {reason: having & ~again for reason, having in before.items()}
                 for reason, records in reasons.items():
-                    if having := _own(claim, records):
+                    if having := claim.own(records):
                         sets[elided(reason)] = sets.get(elided(reason), 0) | having
                 await self._set_reasons(claim.seq, source[0], sets)
                 await self._recount(claim.seq)
@@ -203,7 +203,7 @@ class LedgerEntries(SqlPart):
         start, origins = 0, list[tuple[Any, ...]]()
         for records in (rejected & ~malformed, malformed):
             for claim in claims:
-                if rows := _own(claim, records):
+                if rows := claim.own(records):
                     origins.append((run.run_id, start, claim.seq, packed(rows)))
                     start += rows.bit_count()
         await change_all(self.sql, "INSERT INTO replay_rejects VALUES {}", origins)
@@ -326,11 +326,6 @@ class LedgerEntries(SqlPart):
 def open_rows(row: Row) -> int:
     """Return the rows of a run that are not closed."""
     return all_rows(row["count"]) & ~(0 if row["closed"] is None else unpacked(row["closed"]))
-
-
-def _own(claim: Claim, records: int) -> int:
-    """Return the rows of a run that these records of a replay stand for."""
-    return placed((records >> claim.start) & all_rows(claim.rows.bit_count()), claim.rows)
 
 
 def _name(run: StoredRun) -> str:

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from attrs import frozen
 
+from lume_local._shared.row_set import all_rows, placed
+
 OPEN, REPLAYING, LOST = "open", "replaying", "lost"
 TAKEN = ("mended", "replayed")
 """The ends of accepted rows."""
@@ -135,6 +137,10 @@ class Claim(NamedTuple):
     start: int
     rows: int
     is_edited: bool = False
+
+    def own(self, records: int) -> int:
+        """Return the rows that these records of the run stand for."""
+        return placed((records >> self.start) & all_rows(self.rows.bit_count()), self.rows)
 
 
 Slice = tuple[tuple[int, int], ...] | None

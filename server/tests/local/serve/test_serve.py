@@ -7,10 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import anyio
 import pytest
 from local.flows import PEOPLE, PEOPLE_CSV, write_flows
 from local.processes import gone, own_workers
@@ -233,6 +237,27 @@ def test_in_a_thread(home: Path) -> None:
         lume_local.serve_in_thread("absent", home / ".lume"),
     ):
         pass
+
+
+def test_a_server_that_breaks_in_its_thread_says_why(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = threading.Event()
+
+    @asynccontextmanager
+    async def assembled(settings: object) -> AsyncIterator[tuple[str, None, None]]:
+        async def fail() -> None:
+            broken.set()
+            raise ZeroDivisionError
+
+        async with anyio.create_task_group() as tasks:
+            yield "http://127.0.0.1:1", None, None
+            tasks.start_soon(fail)
+            await anyio.sleep_forever()
+
+    monkeypatch.setattr("lume_local._serve.serve.assembled", assembled)
+    with pytest.raises(ExceptionGroup) as raised, lume_local.serve_in_thread(home / "flows", home / ".lume"):
+        pass
+    assert broken.is_set()
+    assert raised.group_contains(ZeroDivisionError)
 
 
 def python(*arguments: str, cwd: Path) -> str:
