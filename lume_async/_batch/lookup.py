@@ -71,7 +71,7 @@ class LookUp:
                 return Found(runs[0] if runs else None, is_clear=True)
             fitting, all_read = await self._fitting(request, state)
         except ApiError as error:
-            no_list = error.status_code in _NO_LIST and not self._has_list
+            no_list = error.status_code in _NO_LIST and not self._has_list and service.find is None
             return Found(None, is_clear=no_list, failure=error)
         if fitting:
             async with self._reading:  # only once, even if many items ask at the same time

@@ -1,6 +1,7 @@
 """What the client does, and refuses to do, before services with other promises than Lume's."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,17 +10,23 @@ from lume_async import (
     Client,
     DuplicateRunError,
     InvalidRequestError,
+    LumeRun,
     NotSupportedError,
+    Outcome,
     RunRequest,
     SubmissionUnknownError,
 )
+from lume_async._batch.journal import Journal
 from lume_async._wire import endpoints
 from lume_async.testing import FakeAnswer, FakeRequest, simulate
+from lume_async.testing._server import EPOCH
 from simulation.services import (
     Keyed,
     KeyedServer,
     Keyless,
     KeylessServer,
+    Labelled,
+    LabelledServer,
     Named,
     NamedServer,
     OtherServer,
@@ -238,3 +245,32 @@ def test_the_capabilities_of_a_gateway_are_not_the_services(server: OtherServer)
         assert not client._sender.can("wait")
 
     ask(server, program)
+
+
+@pytest.mark.parametrize("answer", [FakeAnswer(404, b"<html>"), FakeAnswer(500, b""), None])
+def test_a_look_by_key_that_fails_decides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: FakeAnswer | None
+) -> None:
+    """A gateway's 404 is no list without the run."""
+    server, request, path = LabelledServer(Labelled()), RunRequest("flow:v1", "a.csv"), tmp_path / "journal"
+    journal = Journal.open(path)
+    journal.sending(0, request, "the-key", EPOCH - 3600, by_server=True)
+    journal.close()
+    post = server.post
+
+    def looked(path: str, body: dict[str, Any], now: float) -> FakeAnswer:
+        return answer if answer is not None and path.endswith("filter") else post(path, body, now)
+
+    monkeypatch.setattr(server, "post", looked)
+
+    async def program(client: Client) -> Outcome[LumeRun]:
+        server.begin("flow:v1", "a.csv", "the-key")
+        (outcome,) = [outcome async for outcome in client.run_many([request], journal=path)]
+        return outcome
+
+    outcome = ask(server, program)
+    (run_id,) = server.runs
+    if answer is None:
+        assert outcome.run_id == run_id
+    else:
+        assert isinstance(outcome.error, SubmissionUnknownError)
