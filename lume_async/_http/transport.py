@@ -17,7 +17,7 @@ from lume_async._base.public import public
 from lume_async._http.body import arrived, beginning, left_behind, refuse_encoded, whole
 from lume_async._http.connector import BrokenError, SocksError
 from lume_async._http.lifetime import forget_closed
-from lume_async._http.session import Session, close_soon, end_all, load_trust
+from lume_async._http.session import SENDS, Session, close_soon, end_all, load_trust
 from lume_async._http.settings import Settings
 from lume_async._http.time_limits import TimeLimit
 from lume_async._wire.call import Receiver, Response
@@ -122,7 +122,7 @@ class AiohttpTransport:
             with TimeLimit(opened.limits, timeout) as limit:
                 if not (body is None or isinstance(body, bytes)):
                     body = _Paced(body, limit, timeout)
-                response = await opened.request(
+                response = await getattr(opened.session, SENDS)(
                     method,
                     URL(self._base + path, encoded=True),
                     headers=headers,

@@ -23,7 +23,7 @@ from lume_async import (
     SubmissionUnknownError,
 )
 from lume_async._http import transport
-from lume_async._http.session import Session
+from lume_async._http.session import SENDS
 from lume_async._http.time_limits import TimeLimit, TimeLimits
 
 ONCE = Retry(attempts=1)
@@ -101,22 +101,17 @@ async def test_the_limits_of_an_attempt_are_those_of_the_client(monkeypatch: pyt
     told: list[aiohttp.ClientTimeout] = []
     limits: list[float] = []
 
-    class Spy(Session):
-        @property
-        def request(self) -> Any:
-            send = super().request
+    send = getattr(aiohttp.ClientSession, SENDS)
 
-            def spy(*arguments: Any, **options: Any) -> Any:
-                told.append(options["timeout"])
-                return send(*arguments, **options)
-
-            return spy
+    def spy(self: aiohttp.ClientSession, *arguments: Any, **options: Any) -> Any:
+        told.append(options["timeout"])
+        return send(self, *arguments, **options)
 
     def limit(all_limits: TimeLimits, seconds: float) -> TimeLimit:
         limits.append(seconds)
         return TimeLimit(all_limits, seconds)
 
-    monkeypatch.setattr(transport, "Session", Spy)
+    monkeypatch.setattr(aiohttp.ClientSession, SENDS, spy)
     monkeypatch.setattr(transport, "TimeLimit", limit)
     async with Loopback([run_reply()]) as server, client_for(server, request_timeout=900) as client:
         await client.run_status("run_1")

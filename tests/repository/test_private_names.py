@@ -11,8 +11,11 @@ import aiohttp
 import test_layers
 from components import ROOT
 
-USED = {"lume_async/_http/session.py": {"_request"}}
-"""Used if it is there: tests/async/http/test_other_aiohttp.py."""
+USED = {
+    "lume_async/_http/connector.py": {"_create_connection"},
+    "lume_async/_http/session.py": {"_request"},
+}
+"""Used if they are there: tests/async/http/test_other_aiohttp.py."""
 
 _PRIVATE = re.compile(r"(?<=\bself\.)_[a-z]\w*")
 
