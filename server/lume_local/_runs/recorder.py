@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
+from attrs import define, field
 
 from lume_async._base.elided import bounded, elided
 from lume_async.models import RunStatus
@@ -32,6 +33,7 @@ RETRY = 1.0
 _STATE = "the state"
 
 
+@define(eq=False, repr=False)
 class RunRecorder:
     """Stages, progress and ends of runs.
 
@@ -41,23 +43,17 @@ class RunRecorder:
         tells: whether there may be messages about runs.
     """
 
-    def __init__(
-        self,
-        store: SqlStore,
-        hub: Hub,
-        health: Health,
-        on_message: Callable[[], None],
-        on_end: Callable[[StoredRun], None],
-        lineage: LineageEvents | None = None,
-        *,
-        tells: bool = False,
-    ) -> None:
-        self._store, self._hub, self._health, self._tells = store, hub, health, tells
-        self._on_message, self._on_end, self._lineage = on_message, on_end, lineage
-        self.progress: dict[str, float] = {}
-        """The progress of each active run, 0 to 1."""
-        self._seen: dict[str, StoredRun] = {}
-        """Active runs after their last change by this recorder, so that the next one need not read them again."""
+    _store: SqlStore
+    _hub: Hub
+    _health: Health
+    _on_message: Callable[[], None]
+    _on_end: Callable[[StoredRun], None]
+    _lineage: LineageEvents | None = None
+    _tells: bool = field(default=False, kw_only=True)
+    progress: dict[str, float] = field(factory=dict, init=False)
+    """The progress of each active run, 0 to 1."""
+    _seen: dict[str, StoredRun] = field(factory=dict, init=False)
+    """Active runs after their last change by this recorder, so that the next one need not read them again."""
 
     def created(self) -> None:
         self._hub.watchers.notify(may_wait=True)

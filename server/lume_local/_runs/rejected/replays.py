@@ -116,19 +116,15 @@ class GatheredRows(NamedTuple):
     unread: list[UnreadRows]
 
 
+@frozen(eq=False, repr=False)
 class Replays:
-    def __init__(
-        self,
-        store: SqlStore,
-        flows: FlowRegistry,
-        runner: Runner,
-        dry_runs: DryRuns,
-        resolver: SourceResolver,
-        reader: RowReader,
-        roots: Roots,
-    ) -> None:
-        self._store, self._flows, self._runner, self._dry_runs = store, flows, runner, dry_runs
-        self._resolver, self._reader, self._roots = resolver, reader, roots
+    _store: SqlStore
+    _flows: FlowRegistry
+    _runner: Runner
+    _dry_runs: DryRuns
+    _resolver: SourceResolver
+    _reader: RowReader
+    _roots: Roots
 
     async def clear(self) -> None:
         """Remove the files of replays that have ended."""

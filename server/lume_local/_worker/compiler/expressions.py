@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import duckdb
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 from duckdb import DuckDBPyConnection
 
 from lume_local._flow.cleaners import CLEANERS
@@ -147,21 +147,17 @@ class _Shape(NamedTuple):
         return sql
 
 
+@define(eq=False, repr=False)
 class Judge:
     """Judges expressions with one DuckDB connection; `of_all_rows` allows aggregates, `lookups` seeds."""
 
-    def __init__(
-        self,
-        connection: DuckDBPyConnection,
-        *,
-        of_all_rows: bool = False,
-        lookups: Lookups | None = None,
-    ) -> None:
-        self._connection, self._of_all_rows, self._lookups = connection, of_all_rows, lookups
-        self._ahead: dict[str, str] = {}
-        self._known: dict[tuple[str, str | None], Expression] = {}
-        self._of_shapes: dict[tuple[str, str | None], Expression | None] = {}
-        """Layouts differ in names, and to judge an expression costs a hundred times as much as to name it."""
+    _connection: DuckDBPyConnection
+    _of_all_rows: bool = field(default=False, kw_only=True)
+    _lookups: Lookups | None = field(default=None, kw_only=True)
+    _ahead: dict[str, str] = field(factory=dict, init=False)
+    _known: dict[tuple[str, str | None], Expression] = field(factory=dict, init=False)
+    _of_shapes: dict[tuple[str, str | None], Expression | None] = field(factory=dict, init=False)
+    """Layouts differ in names, and to judge an expression costs a hundred times as much as to name it."""
 
     def read_ahead(self, expressions: Iterable[str]) -> None:
         """Parse expressions that will be judged, in one statement: it costs as much as each of them."""
