@@ -195,6 +195,26 @@ def test_other_versions_than_the_servers_do_no_task(
     assert outcome.files == {}
 
 
+def test_results_that_nobody_wants_any_more_are_closed_even_if_the_executor_keeps_them() -> None:
+    closed = list[bool]()
+
+    class Keeping(Here):
+        def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+            self.results = self._each()
+            return self.results
+
+        def _each(self) -> Iterator[Json]:
+            try:
+                yield {"failed": "versions", "where": "another machine", "has": {"duckdb": "1.0.0"}}
+            finally:
+                closed.append(True)
+
+    executor = Keeping()
+    with pytest.raises(ExecutorLost, match=r"has DuckDB 1\.0\.0"):
+        next(coordinator.ExecutorTasks(executor, lambda: None).do("take_in", [{}]))
+    assert closed == [True]
+
+
 @pytest.mark.thorough
 def test_a_task_is_told_of_its_own_file_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flow and the names of all files in every task would be their number squared."""
