@@ -86,8 +86,14 @@ class Proposals:
         for place, part in zip(places, wanted.known, strict=False):
             place["known"] = part
         async with self._turns.turn(by):
-            how: Json = {"choices": wanted.choices, "inline": wanted.inline, "layout": wanted.layout}
-            job = Propose(target.to_json(), places, headers=headers, **how)
+            job = Propose(
+                target.to_json(),
+                places,
+                choices=wanted.choices,
+                inline=wanted.inline,
+                layout=wanted.layout,
+                headers=headers,
+            )
             return await self._pool.propose(job)
 
     def _place(self, sample: str, source: Json | None, uris: tuple[str, ...]) -> Json:
