@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -488,3 +489,28 @@ async def test_a_fake_client_takes_none_of_this_way() -> None:
 
     with no_backoff(), pytest.raises(KeyError, match="mine"):
         await client.run_status("run_1")
+
+
+async def test_the_example_for_an_application_lets_it_wait_for_the_clients_end() -> None:
+    """As frameworks do while they stream: an answer that never waits would keep the loop busy for ever."""
+    page = (Path(__file__).parents[3] / "docs/guides/ways-out.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(next(block for block in blocks if "class AsgiTransport" in block), names)  # noqa: S102
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def listen() -> None:
+            for _ in range(10):
+                received.append((await receive())["type"])
+
+        received: list[str] = []
+        listening = asyncio.create_task(listen())
+        await asyncio.sleep(0)
+        assert received == ["http.request"]
+        listening.cancel()
+        await send({"type": "http.response.start", "status": 204})
+        for part in (b"a", b"b"):
+            await send({"type": "http.response.body", "body": part, "more_body": part == b"a"})
+
+    async with client_of(names["AsgiTransport"](app)) as client:
+        assert (await client.request("GET", "/x")).body == b"ab"
