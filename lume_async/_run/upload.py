@@ -16,6 +16,7 @@ from lume_async._base.words import counted
 from lume_async._http.sender import Sender
 from lume_async._run.transfer import OnProgress, Reporter
 from lume_async._wire import upload_endpoints
+from lume_async._wire.answers import PROBLEM
 from lume_async._wire.call import Call
 from lume_async._wire.upload_endpoints import Stored, WholeFile
 from lume_async.errors import ApiError, InvalidRequestError, NotSupportedError
@@ -127,7 +128,7 @@ class _Transfer:
             if stored.sha256 == self._file.sha256 or self._is_afresh:
                 return stored
         except InvalidRequestError as error:
-            if self._is_afresh or error.status_code not in (400, 422):
+            if self._is_afresh or f"{PROBLEM}other-content" not in error.body:
                 raise
         # Together they are another file: the server's part was damaged, or is of one with the same name.
         await self._source.check()

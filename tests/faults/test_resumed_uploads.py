@@ -297,7 +297,8 @@ class OtherPart:
         if request.method == "PATCH":
             self.then()
             if self.how != "it does not tell":
-                return FakeAnswer(422 if self.how == "other content" else 400, {"title": self.how})
+                problem = {"type": "urn:lume:problem:other-content", "title": self.how}
+                return FakeAnswer(422 if self.how == "other content" else 400, problem)
             content = b"xxx" + content
         sha256 = hashlib.sha256(content).hexdigest()
         return FakeAnswer(201, {"source_path": "upload://rows", "bytes": len(content), "sha256": sha256})
