@@ -18,6 +18,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
+from inspect import iscoroutinefunction
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -152,6 +153,8 @@ def _named(name: str, folder: Path | None = None) -> Iterator[None]:
 async def _written(
     data: SourceData, rows_as: Callable[[], Awaitable[RowFormat]], folder: Path, name: str, worker: JobThread
 ) -> Path:
+    if iscoroutinefunction(getattr(data, "read", None)):
+        data = _read_later(data)
     if isinstance(data, AsyncIterable):
         return await _gathered(data, rows_as, folder, name, worker)
     if _is_table(data):
@@ -370,6 +373,12 @@ def _blocks(file: Any, name: str) -> Iterator[bytes]:
             )
     yield block
     while block := _bytes(file.read(_BLOCK), name):
+        yield block
+
+
+async def _read_later(file: Any) -> AsyncGenerator[bytes, None]:
+    """Yield the rest of an asynchronous file, such as the `UploadFile` of Starlette."""
+    while block := await file.read(_BLOCK):
         yield block
 
 

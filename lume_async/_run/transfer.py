@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
@@ -24,7 +24,7 @@ class _Table(Protocol):
 
 
 class _BinaryFile(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes | Awaitable[bytes]: ...
 
 
 _Pieces: TypeAlias = Iterable[bytes] | Iterable[Mapping[str, object]]
@@ -32,8 +32,8 @@ _AsyncPieces: TypeAlias = AsyncIterable[bytes] | AsyncIterable[Mapping[str, obje
 SourceData: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | _BinaryFile | _Pieces | _AsyncPieces | _Table
 )
-"""The path of a file; `bytes`; a binary file object; a plain or asynchronous iterable of bytes or of rows (dicts); or
-a table of pandas, polars or pyarrow."""
+"""The path of a file; `bytes`; a binary file object (plain or asynchronous); a plain or asynchronous iterable of
+bytes or of rows (dicts); or a table of pandas, polars or pyarrow."""
 
 SeedData: TypeAlias = Mapping[str, SourceData]
 """Seeds by name: the path of a CSV file, bytes, a binary file, rows (dicts) or a table; or the source path of an

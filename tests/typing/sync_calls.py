@@ -22,6 +22,13 @@ from lume_local import Server
 from lume_sync.testing import fake_client, run_json
 
 
+class Sent:
+    """As Starlette's `UploadFile`."""
+
+    async def read(self, size: int = -1) -> bytes:
+        return b""
+
+
 class Customer(TypedDict):
     id: int
     name: str
@@ -55,7 +62,7 @@ def accepted(client: lume.Client, run: lume.LumeRun, file: BinaryIO, path: Path)
     dicts = [{"id": 1}, {"id": 2}]
     several: list[lume.SourceData] = [
         *(frame, other, table, dicts, rows(), later_rows(), later_bytes(), [b"id", b"1"]),
-        *("a.csv", path, b"id\n", bytearray(b"id\n"), memoryview(b"id\n"), file, BytesIO(b"id\n")),
+        *("a.csv", path, b"id\n", bytearray(b"id\n"), memoryview(b"id\n"), file, BytesIO(b"id\n"), Sent()),
         *([{"price": Decimal(1), "since": date(2026, 1, 1)}], ({"id": n} for n in range(3))),
     ]
     for data in several:

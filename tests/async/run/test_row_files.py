@@ -46,6 +46,16 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+class Later:
+    """A file of an asynchronous library."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    async def read(self, size: int) -> Any:
+        return self._file.read(size)
+
+
 class Pipe(io.BytesIO):
     """An empty one, which knows no position."""
 
@@ -69,6 +79,7 @@ def read_before() -> io.BytesIO:
         (lambda: bytearray(b"id\n"), "data", b"id\n"),
         (lambda: memoryview(b"id\n"), "data", b"id\n"),
         (lambda: io.BytesIO(b"id\n" * 1_000_000), "data", b"id\n" * 1_000_000),
+        (lambda: Later(io.BytesIO(b"id\n" * 1_000_000)), "data", b"id\n" * 1_000_000),
         (lambda: [b"i", b"d\n"], "data", b"id\n"),
         (lambda: many(b"i", b"d\n"), "data", b"id\n"),
         (lambda: many(*[b"id\n" * 1000] * 1000), "data", b"id\n" * 1_000_000),
@@ -96,6 +107,8 @@ async def test_each_kind_of_data(temporary: Path, data: Any, name: str, content:
         (lambda: [b"id", ROWS[0]], "bytes or of rows, not dict"),
         (lambda: many(b"id", ROWS[0]), "bytes or of rows, not dict"),
         (lambda: io.StringIO("id"), "open the file in binary mode"),
+        (lambda: Later(io.StringIO("id")), "open the file in binary mode"),
+        (lambda: Later(read_before()), "data is empty"),
         (lambda: ["id"], "open the file in binary mode"),
         (lambda: 5, "not int"),
         (lambda: {"id": 1}, "not dict"),
