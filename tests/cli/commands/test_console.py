@@ -37,6 +37,7 @@ def test_what_the_server_says_is_said(
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.timeout = 30
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         monkeypatch.setenv("LUME_BASE_URL", f"http://127.0.0.1:{server.server_port}")
