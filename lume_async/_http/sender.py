@@ -308,6 +308,8 @@ class Sender:
             try:
                 response = await request
             except ApiConnectionError as error:
+                # A transport of the user's may quote the headers.
+                error.args = (redact(error.args[0], state.key, *self._secrets(state)),)
                 if self.known.silent_since is None:
                     self.known.silent_since = began
                 for listener in list(self.on_silence):

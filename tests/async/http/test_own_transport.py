@@ -321,6 +321,22 @@ async def test_an_error_of_this_library_is_what_it_says(error: Exception) -> Non
     assert caught.value is error
 
 
+async def test_a_key_in_its_error_is_withheld() -> None:
+    def quoting(name: str) -> Any:
+        async def fail(_: Any) -> Response:
+            raise ApiConnectionError(f"odd header {own.sent[-1][2][name]}", reached=False)
+
+        return fail
+
+    own = Own(quoting("lume-api-key"), quoting("authorization"))
+    client = client_of(own, api_key="a-long-key", token="a-long-token", retry=Retry(attempts=1))
+    for _ in range(2):
+        with pytest.raises(ApiConnectionError, match=r"^\[withheld") as caught:
+            await client.run_status("run_1")
+        assert "a-long" not in repr(caught.value)
+        assert not caught.value.reached
+
+
 async def test_not_reached_is_sent_again_even_if_it_could_start_a_second_run() -> None:
     own = Own(ApiConnectionError("refused", reached=False), found())
     async with client_of(own, retry=Retry(backoff=0)) as client:
