@@ -32,9 +32,10 @@ async def examine(settings: ResolvedSettings, only: Sequence[str], data: Any, **
         names = ", ".join(dict.fromkeys(name for name, _ in checks))
         raise click.UsageError(f"there is no capability {unknown.pop()!r}, but {names}")
     url, key = (settings.base_url or "").rstrip("/"), settings.api_key
-    Client(key or "spare", base_url=url)  # it checks both
+    # It checks both. Not `trust_env`, which would send a password of ~/.netrc, too.
+    proxy = Client(key or "spare", base_url=url)._sender.settings.proxy
     limit, content = settings.request_timeout or _PATIENCE, data.read() if data else DATA
-    async with aiohttp.ClientSession(trust_env=True, cookie_jar=aiohttp.DummyCookieJar()) as http:
+    async with aiohttp.ClientSession(proxy=proxy, cookie_jar=aiohttp.DummyCookieJar()) as http:
         kit = Kit(http, url, Secret(key) if key else None, limit, data=content, **given)
         try:
             async with asyncio.timeout(kit.patience):
