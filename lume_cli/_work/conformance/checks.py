@@ -94,11 +94,15 @@ async def reading(kit: Kit) -> None:
     async with kit.check("reading.head", "answer HEAD as GET"):
         head = (await kit.ask("HEAD", path)).offered().expect(200)
         head.must(head.headers.get("ETag") == tag, "it has another ETag")
-    async with kit.check("reading.etag", "answer If-None-Match with 304 if the run has not changed"):
+    async with kit.check("reading.etag", "answer If-None-Match with 304 only if the run has not changed"):
         if tag is None:
             raise NotOffered("the run has no ETag")
         (await kit.ask("GET", path, If_None_Match=tag)).expect(304)
         (await kit.ask("GET", path, If_None_Match='"another"')).run(200)
+        status = (begun := await kit.submit()).run(201)["status"]
+        if (ended := await kit.end(begun)).run(200)["status"] != status:
+            old = begun.headers.get("ETag", '"none"')
+            (await kit.ask("GET", ended.path, If_None_Match=old)).run(200)
 
 
 async def idempotency(kit: Kit) -> None:
@@ -114,7 +118,7 @@ async def idempotency(kit: Kit) -> None:
         (await kit.submit(*given)).run(201)
         (await kit.submit(*given, run_metadata={"other": True})).problem(400, 422)
     async with kit.check("idempotency.at_once", "start one run of a key that comes several times at once"):
-        given = (await kit.ended()).run(200)["source_path"], uuid4().hex
+        given = await kit.new_source(), uuid4().hex
         sent = await asyncio.gather(*(kit.submit(*given, force_rerun=True) for _ in range(_AT_ONCE)))
         ids = {one.run(200, 201)["id"] for one in sent}
         ids.add((last := await kit.submit(*given, force_rerun=True)).run(200)["id"])

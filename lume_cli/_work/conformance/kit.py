@@ -81,6 +81,7 @@ class Exchange:
         """Return the run of a response, or `of` it; it must have these members."""
         run = self.json(*statuses) if of is None else {**of}
         for name, form in _RUN.items():
+            self.must(name in run, f"{name} is missing")
             self.must(re.fullmatch(form, str(run[name]), re.DOTALL), f"{name} is {run[name]!r}")
         for name, value in members.items():
             self.must(run[name] == value, f"{name}: expected {value!r}, got {run[name]!r}")
@@ -106,7 +107,7 @@ class Exchange:
         for sign, first, headers, body in (request, response):
             named = [f"{name}: {value}" for name, value in list(headers.items())[:_MOST_HEADERS]]
             lines = [first, *named, body.decode("utf-8", "replace")]
-            yield from (f"{sign} {text(line)}" for line in lines if line)
+            yield from (f"{sign} {one}" for line in lines for one in text(line).splitlines())
 
 
 @define

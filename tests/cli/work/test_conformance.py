@@ -2,8 +2,10 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -21,7 +23,7 @@ import lume_local
 from lume_async import ApiConnectionError
 from lume_async.testing import run_json
 from lume_cli._settings import ResolvedSettings
-from lume_cli._work.conformance.kit import Result
+from lume_cli._work.conformance.kit import Exchange, Result, Unmet
 from lume_cli._work.conformance.report import examine
 
 PATIENCE = 40.0
@@ -234,6 +236,12 @@ class Hasty:
             found.status, found.body = 304, b""
 
 
+def same_tag(sent: Sent, found: Reply) -> None:
+    found.headers["ETag"] = '"same"'
+    if sent.headers.get("If-None-Match") == '"same"':
+        found.status, found.body = 304, b""
+
+
 @define
 class Refusing:
     """A server that refuses one submission for now, and doesn't say for how long."""
@@ -336,6 +344,7 @@ MUTANTS = [
     Mutant("health needs a key", "reading.health", "GET /healthz", after=no_key),
     Mutant("HEAD has no ETag", "reading.head", f"HEAD {RUN}", after=header("ETag", None)),
     Mutant("nothing is unchanged", "reading.etag", GET, drop("If-None-Match")),
+    Mutant("tags never change", "reading.etag", r"\w+ /v1/runs.*", after=same_tag),
     Mutant("a replay is 201", "idempotency.replay", SUBMIT, after=instead(200, 201)),
     Mutant("keys are forgotten", "idempotency.replay", SUBMIT, drop("Idempotency-Key")),
     Mutant("keys alone are compared", "idempotency.other_body", SUBMIT, FirstBodies()),
@@ -487,6 +496,50 @@ async def test_a_server_that_runs_nothing_for_the_kit_is_told_what_to_name() -> 
 
     assert "--flow" in states(without_flow)["cancel.stops"]
     assert "--source" in states(without_source)["cancel.stops"]
+
+
+async def test_a_server_may_refuse_a_forced_run_of_a_source_that_is_being_processed(
+    server: lume_local.ThreadedServer,
+) -> None:
+    """The contract lets it, so that no check may depend on how long the runs of others take."""
+    begun = Counter[str]()
+
+    def count(sent: Sent, found: Reply) -> None:
+        if found.status == 201 and found.json["force_rerun"]:
+            begun[found.json["source_path"]] += 1
+
+    async with proxy(server.base_url, Mutant("none", "nothing", "POST /v1/runs", after=count)) as url:
+        found = await check(url, server.api_key, ["idempotency", "list"])
+
+    assert not states(found)
+    assert set(begun.values()) == {1}
+
+
+async def test_no_password_of_the_machine_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A netrc has passwords for hosts, of which the client's documentation says nothing."""
+    (tmp_path / "netrc").write_text("default login bob password of-somebody\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    async with RunService() as service:
+        await check(service.url, service.api_key, ["keys"], flow="flow:v1", source="{new}")
+
+    assert service.requests
+    assert not any("authorization" in map(str.lower, one.headers) for one in service.requests)
+
+
+def test_every_line_of_an_exchange_says_who_sent_it() -> None:
+    exchange = Exchange("PUT", "/a", {"A": "b"}, b"1\n2\n", 500, {}, b"\nx")
+
+    assert list(exchange.lines(str)) == ["> PUT /a", "> A: b", "> 1", "> 2", "< 500", "< ", "< x"]
+
+
+def test_a_missing_member_of_a_run_is_named() -> None:
+    run = run_json("run_1", "CREATED")
+    del run["started_at"]
+
+    with pytest.raises(Unmet) as caught:
+        Exchange("GET", "/v1/runs/run_1", {}, b"", 200).run(of=run)
+
+    assert caught.value.args[0] == "started_at is missing"
 
 
 async def test_a_limit_of_requests_is_waited_for() -> None:
