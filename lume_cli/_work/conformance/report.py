@@ -44,7 +44,7 @@ async def examine(settings: ResolvedSettings, only: Sequence[str], data: Any, **
             why = error.args[0] if error.args else f"429 for {kit.patience:g} s"
             raise ApiConnectionError(f"GET {url}/healthz: {why}") from None
         for name, check in checks:
-            if not only or name in only:
+            if not only or name in (*only, *given["require"]):
                 async with kit.check(name, "offer it"):
                     await check(kit)
 

@@ -482,6 +482,13 @@ async def test_what_is_not_there_is_not_offered_unless_it_is_required() -> None:
     }
 
 
+async def test_what_is_required_is_checked_beside_what_is_asked_for() -> None:
+    async with RunService(capabilities=()) as service:
+        found = await check(service.url, service.api_key, ["wait"], require=["cancel"])
+
+    assert {name: one.state for name, one in found.items()} == {"wait": "not offered", "cancel": "fail"}
+
+
 async def test_a_server_without_keys_is_given_none() -> None:
     async with RunService() as service:
         found = await check(service.url, None, ["keys"])
