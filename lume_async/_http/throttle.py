@@ -31,8 +31,9 @@ BRIEF, SECOND, LONG = 0.2, 1.0, 4.0
 APART = 4
 """The standard errors between the refusals of chance and of a limit that make a trial long enough."""
 
-SLOWEST, FIRST_RATE = 1.0, 30.0
-"""Requests a second: the minimum, and the rate after an outage if nothing better is known."""
+SLOWEST, FIRST_RATE = 1.0, 10.0
+"""Requests a second: the minimum, and the rate after an outage if nothing better is known. It doubles in half a
+second; 30 a second lost a dozen requests to each low limit."""
 PROBES = 0.5
 """The pause between two requests during an outage, as a multiple of the square root of its duration so far. It makes
 22 requests in half a minute, and the end of such an outage is noticed within 2.8 seconds."""
@@ -41,9 +42,12 @@ LONGEST_PAUSE = 30.0
 DEPTH, TRIAL_DEPTH, FIRST_DEPTH = 0.9, 0.5, 0.25
 """A lowered rate as a share of the rate that the server takes; of the previous rate, after a trial without a result;
 and after an unlimited rate, as a burst may have been part of the successes."""
-QUICK, SLOW = 1.5, 0.02
+QUICK, SLOW, STEEP, MOST = 1.5, 0.002, 4, 3
 """The increase of the rate per success, in requests a second: 1.5 (the rate doubles in half a second) up to the last
-rate that was found to be right, then 0.02 (2 % a second), doubled with each second without an alarm."""
+rate that was found to be right, then 0.002, times 4 with each second without an alarm, at most 3: as asking for more
+costs a refusal, the first 10 % take three seconds; a limit that has risen a hundredfold is used after six."""
+SAVED = 2
+"""The largest factor by which the saved burst of a bucket makes its rate seem higher."""
 QUIET, QUOTA_LASTS = 12.0, 60.0
 """Seconds without an alarm after which the rate is unlimited again; the second value is for a named quota."""
 
@@ -83,6 +87,8 @@ class Window:
     def is_alarming(self, expected: float, *, limited: bool) -> bool:
         """Return whether the rate should be lowered; a false alarm costs less if it is limited already."""
         refusals, answers = (FEW, FEW) if limited else (SOME, ENOUGH)
+        if self.refusals >= refusals and self.exceeds(MOST_AT_RANDOM, ERRORS - 1):
+            return True  # more than can be random: 11 of 12
         return self.refusals >= refusals and self.answers >= answers and self.exceeds(expected, ERRORS)
 
     def is_known(self, now: float) -> bool:
@@ -141,7 +147,7 @@ class RateTrial:
         if window.answers < enough:
             return None
         if not window.exceeds(expected, ERRORS - 1):
-            return Verdict.LIMIT
+            return Verdict.LIMIT if now - window.since >= BRIEF else None
         alike = abs(errors) <= ERRORS and self.pooled(window) <= MOST_AT_RANDOM
         return Verdict.RANDOM if self.known and alike else Verdict.LOWER
 
@@ -201,6 +207,7 @@ class Throttle:
         self._recent = _Recent()
         self._right = math.inf  # the last rate that was found to be right; infinite: none was
         self._quota = math.inf  # the server's own figure
+        self._stepped_back = False  # at the last alarm
 
     def delay(self, now: float) -> float:
         """Return the seconds until the next request may be sent."""
@@ -240,6 +247,7 @@ class Throttle:
         if epoch != self.epoch:
             return  # the rate has changed since
         row, window = self._row, self._window
+        is_first = row.since <= self._alarmed
         if not row.refusals:
             row.since = now
         row.count(refused=True)
@@ -252,6 +260,8 @@ class Throttle:
             self._probe_later(row.since, refusal.wait, now)
         elif window is None:  # a single refusal gives no share
             self._window = Window(now)
+            if is_first and self._asked_too_much(now):
+                self._step_back(self._window, now)
         else:
             window.count(refused=True)
             self._look(window, now, refused=True)
@@ -261,6 +271,7 @@ class Throttle:
         if self._trial is not None:
             self._judge(self._trial, window, now)
         elif refused and window.is_alarming(self._expected, limited=self.rate is not None):
+            self._stepped_back = False
             self._try_lower(window, now)
         elif window.is_over(now, self._expected):
             self._expect_at_most(window.share)
@@ -298,6 +309,26 @@ class Throttle:
         if before is not None and self.rate is not None:
             self._next = now + min(SECOND / 2, before / self.rate - 1)
 
+    def _asked_too_much(self, now: float) -> bool:
+        """Return whether the first refusal since the last change is an alarm: the rate has grown, and chance is rare.
+
+        A second step back needs a longer time without refusals, or 1 % of refusals at random would halve the rate.
+        """
+        if self.rate is None or self.rate <= self._right or self._expected >= MARGIN:
+            return False
+        is_calm = now - self._alarmed > LONG
+        return self._recent.goodput(now) > 0 and (is_calm or not self._stepped_back)
+
+    def _step_back(self, window: Window, now: float) -> None:
+        """Start a trial near the last right rate, or of half the refused one, if that is far higher."""
+        self._stepped_back, right, before = True, self._right, self.rate or 0.0
+        window.count(refused=True)
+        self._try_lower(window, now)
+        found = max(self._right, before / SAVED)  # in quick growth less was taken in the last second
+        if found < SAVED * right:
+            found = min(found, right / DEPTH)
+        self.rate = self._right = max(SLOWEST, found)
+
     def _close(self, now: float) -> None:
         """Send only probes until one succeeds, as the server takes nothing."""
         if self.rate is not None:
@@ -327,7 +358,7 @@ class Throttle:
 
     def _obey(self, quota: float, wait: float, now: float) -> None:
         """Follow the quota, and the wait for it, that the server names: nothing has to be found out."""
-        self._quota = self._right = quota
+        self._quota, self._right = quota, DEPTH * quota
         self._trial = self._closed_since = None
         self._change(DEPTH * quota, now)
         self._next = self._alarmed = now + min(self._longest, wait)
@@ -339,8 +370,10 @@ class Throttle:
 
     def _grow(self, rate: float, now: float) -> None:
         calm = now - self._alarmed
-        if calm > (QUIET if self._quota == math.inf else QUOTA_LASTS):
-            self.rate, self._right, self._quota = None, math.inf, math.inf
+        if self._quota < math.inf and calm > QUOTA_LASTS:
+            self._quota, self._alarmed = math.inf, now
+        elif self._quota == math.inf and calm > QUIET:
+            self.rate, self._right, self._stepped_back = None, math.inf, False
         else:
-            more = QUICK if rate < self._right else min(QUICK, SLOW * 2**calm)
+            more = QUICK if rate < self._right else min(MOST, SLOW * STEEP**calm)
             self.rate = min(rate + more, self._quota)
