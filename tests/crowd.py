@@ -15,7 +15,7 @@ from typing import Protocol
 from limits import LimitedServer
 
 from lume_async._base.backoff import POLLING, after_failure
-from lume_async._http.throttle import Throttle
+from lume_async._http.throttle import LONGEST_PAUSE, PROBES, QUIET, QUOTA_LASTS, ROW, SECOND, Throttle
 from lume_async._wire.answers import refusal_in, retry_after
 
 CONNECTIONS = 100
@@ -26,11 +26,21 @@ SENDING = 0.0004
 """Seconds of processor time that a request takes the client: what limits it where answers come at once."""
 
 
+SEARCH = 3
+"""Refusals until a rate between 1 and 2,500 a second is known within 10 %: six questions that halve what is possible,
+and half of them are refused."""
+
+
 class Policy(Protocol):
     """What decides when a request may be sent."""
 
     concurrency: float
     """How many requests may be under way."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it knows what the server takes: its requests arrive at once."""
+        ...
 
     @property
     def epoch(self) -> int:
@@ -58,6 +68,8 @@ class Policy(Protocol):
 
 class Unlimited:
     """No throttle: only each request's own back-off."""
+
+    is_certain = False
 
     def __init__(self) -> None:
         self.epoch = 0
@@ -111,12 +123,59 @@ class Throttled(Unlimited):
 class AllKnowing(Unlimited):
     """Sends when the server takes it, and never otherwise: what a throttle could reach at the best."""
 
+    is_certain = True
+
     def __init__(self, server: LimitedServer) -> None:
         super().__init__()
         self._server = server
 
     def delay(self, now: float) -> float:
         return 0.0 if self._server.is_free(now) else max(0.001, self._server.opens_in(now))
+
+
+class Ideal(AllKnowing):
+    """Knows the limit as soon as any client may, and keeps the promises: the fewest refusals.
+
+    It is refused as every client is that promises this to all servers, as it can't know which one it meets:
+    one that refuses nothing, or nine in a row by chance, is not slowed down; a limit that rises or ends is noticed
+    within `QUIET` seconds (or when a named quota lapses), the end of an outage within `PROBES` times the root of its
+    seconds; and a rate is not known before it was exceeded once.
+    """
+
+    def __init__(self, server: LimitedServer) -> None:
+        super().__init__(server)
+        self._told = server.says == "RateLimit"
+        self._refused = 0
+        self._questions = 0 if self._told else SEARCH
+        self._asked = 0.0
+        self._sent = self._taken = self._said = 0.0
+
+    @property
+    def is_certain(self) -> bool:
+        return self._refused >= (1 if self._told else ROW)
+
+    def delay(self, now: float) -> float:
+        if not self.is_certain:
+            return 0.0
+        wait = super().delay(now)
+        asks = now if self._questions else self._asked + (QUOTA_LASTS if self._told else QUIET)
+        if now - self._taken > SECOND:  # as in an outage
+            asks = min(asks, max(self._said, self._sent + PROBES * math.sqrt(now - self._taken)))
+        return max(0.0, min(wait, asks - now))
+
+    def take(self, now: float) -> None:
+        self._sent = now
+        if self.is_certain and not self._server.is_free(now):
+            self._asked, self._questions = now, max(0, self._questions - 1)
+
+    def answered(
+        self, now: float, epoch: int, refused: bool, took: float, headers: Mapping[str, str]
+    ) -> None:
+        self._refused += refused
+        if refused:
+            self._said = now + min(LONGEST_PAUSE, refusal_in(headers).wait or 0.0)
+        else:
+            self._taken = now
 
 
 @dataclass
@@ -136,6 +195,11 @@ class Result:
     sent: int
     in_outage: int
     taken: list[int]
+
+    @property
+    def refusals(self) -> int:
+        """How many requests were refused."""
+        return round(self.refused * self.sent)
 
 
 @dataclass
@@ -217,10 +281,11 @@ class Crowd:
             if policy.admits(self.now, self._rng.random()):
                 policy.take(self.now)
                 client.under_way += 1
-                way = 0.0 if isinstance(policy, AllKnowing) else self._way()
-                self._after(way, "_arrive", run, (self.now, policy.epoch, None))
-                if way == 0:
-                    return  # the next one sees that this one was taken
+                details = self.now, policy.epoch, None
+                if policy.is_certain:
+                    self._arrive(run, details)  # so that the next one sees that it was taken
+                else:
+                    self._after(self._way(), "_arrive", run, details)
             else:
                 self._failed(run, {})
 

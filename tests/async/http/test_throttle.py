@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable
 
 import pytest
-from crowd import AllKnowing, Crowd, Result, Throttled, Unlimited
+from crowd import AllKnowing, Crowd, Ideal, Result, Throttled, Unlimited
 from limits import (
     ChangingRate,
     Concurrency,
@@ -437,6 +437,49 @@ def test_a_slow_limit_is_told_from_chance() -> None:
 
     assert statistics.median(result.over_limit for result in results) < 0.25
     assert max(result.last for result in results) < 1.2 * 40
+
+
+LOW = {
+    "20/s": lambda: TokenBucket(20, 20),
+    "20/s without a burst": lambda: TokenBucket(20, 1),
+    "20/s, nginx": lambda: LeakyQueue(20, 10),
+    "20/s, sliding window": lambda: SlidingWindow(20, counts_refused=False),
+    "20/s, haproxy": lambda: SlidingWindow(20),
+    "10/s": lambda: TokenBucket(10, 10),
+}
+"""Servers that take few requests a second."""
+
+
+@pytest.mark.parametrize("shape", LOW)
+@pytest.mark.parametrize("free", [0.0, 3.0], ids=["at once", "after a time without a limit"])
+@pytest.mark.parametrize("took", [0.001, 0.02], ids=["answers in 1 ms", "in 20 ms"])
+@pytest.mark.parametrize("says", [None, "Retry-After"])
+def test_short_jobs_before_a_low_limit(shape: str, free: float, took: float, says: str | None) -> None:
+    """Within 1.5 times the ideal where it is refused 60 times. Where only 15 times, each question counts.
+
+    Without a burst half is refused at 1.1 times the limit, so the rate that is found is half of it.
+    """
+    found: dict[str, list[Result]] = {"ours": [], "ideal": []}
+    for seed in range(3):
+        for name, results in found.items():
+            server = LimitedServer(LOW[shape](), free_until=free, says=says)
+            policy = Throttled if name == "ours" else functools.partial(Ideal, server)
+            results.append(Crowd(300, server, policy, seed, took=took).end())
+    last, best = (statistics.median(result.last for result in results) for results in found.values())
+    times, least = (statistics.median(result.refusals for result in results) for results in found.values())
+    has_burst, in_flight = shape != "20/s without a burst", free == 0 and took == 0.02
+
+    assert last <= (1.5 if has_burst or not free else 1.7) * best
+    assert times <= (1.5 if in_flight else 2.1 if has_burst else 3) * least
+
+
+def test_few_refusals_at_random_hardly_slow_a_limited_client() -> None:
+    """One refusal is an alarm when the rate has grown, but not one in a hundred all the time."""
+    results = [crowd(3_000, seed, lambda: TokenBucket(100), bad=0.01) for seed in range(3)]
+
+    assert statistics.median(result.last for result in results) <= 1.2 * ideal(
+        3_000, lambda: TokenBucket(100)
+    )
 
 
 TAKES_100 = {
