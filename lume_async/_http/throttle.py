@@ -42,10 +42,10 @@ LONGEST_PAUSE = 30.0
 DEPTH, TRIAL_DEPTH, FIRST_DEPTH = 0.9, 0.5, 0.25
 """A lowered rate as a share of the rate that the server takes; of the previous rate, after a trial without a result;
 and after an unlimited rate, as a burst may have been part of the successes."""
-QUICK, SLOW, STEEP, MOST = 1.5, 0.002, 4, 3
+QUICK, SLOW, STEEP, MOST = 1.5, 0.001, 4, 4
 """The increase of the rate per success, in requests a second: 1.5 (the rate doubles in half a second) up to the last
-rate that was found to be right, then 0.002, times 4 with each second without an alarm, at most 3: as asking for more
-costs a refusal, the first 10 % take three seconds; a limit that has risen a hundredfold is used after six."""
+rate that was found to be right, then 0.001, times 4 with each second without an alarm, at most 4: as asking for more
+costs a refusal, the first 10 % take nearly four seconds; a limit that has risen a hundredfold is used after 6.5."""
 SAVED = 2
 """The largest factor by which the saved burst of a bucket makes its rate seem higher."""
 QUIET, QUOTA_LASTS = 12.0, 60.0
