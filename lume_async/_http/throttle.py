@@ -298,7 +298,7 @@ class Throttle:
         before, trial = self.rate, self._trial
         rate = self._takes(window.rate(now) * (1 - window.share))
         if before is None:
-            rate *= FIRST_DEPTH
+            rate = max(FIRST_RATE, FIRST_DEPTH * rate)
         else:
             self._find(before, rate, now)
             rate = self._right if trial is None else min(rate, TRIAL_DEPTH * before, self._right)
