@@ -1,6 +1,7 @@
 """The operations on runs and their changes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -78,6 +79,12 @@ class RunsApi:
                 wanted.flow_version, wanted.source_path, wanted.seeds, wanted.layout, is_dry=wanted.dry_run
             )
         except (UnknownFlow, PathRefused, SeedRefused, LayoutRefused, CantTell) as error:
+            # If the response to an earlier attempt was lost, the objects of its run may be gone since.
+            if key is not None and not wanted.dry_run:
+                with _one_request_a_key():
+                    earlier = await self._store.submitted(key, wanted.fingerprint())
+                if earlier is not None:
+                    return await self._run_answer(earlier, headers=_location(earlier))
             raise _unresolved(error) from None
         beside = FollowUp((found.note,) if found.note else ())
         if wanted.dry_run:
@@ -109,7 +116,8 @@ class RunsApi:
             alike=found.alike,
         )
         try:
-            run, is_new = await self._runner.submit(new)
+            with _one_request_a_key():
+                run, is_new = await self._runner.submit(new)
         except Duplicate as duplicate:
             is_other = None
             if not duplicate.is_active:
@@ -117,16 +125,9 @@ class RunsApi:
             raise _duplicate_problem(duplicate, wanted, is_other) from None
         except TooLong as error:
             raise requests.field_problem("source_path", str(error)) from None
-        except KeyReused:
-            raise Problem(
-                "idempotency-key-reused",
-                "this Idempotency-Key came with another body before: use a new key for a new request",
-                field="Idempotency-Key",
-            ) from None
-        location = {"Location": f"/v1/runs/{run.run_id}"}
         if not is_new or mends_others(new.run_metadata):
             beside = await self._store.attention.of(run.run_id)  # otherwise nobody has named the run yet
-        return self._answer(run, beside, 201 if is_new else 200, location)
+        return self._answer(run, beside, 201 if is_new else 200, _location(run))
 
     def _checked_webhook(self, url: str) -> str:
         """Return the URL in its usual spelling. Raises `Problem` if it may not be called."""
@@ -277,6 +278,23 @@ class RunsApi:
             raise Problem("run-not-ended", "only a run that has ended can be dismissed: cancel it, or wait")
         await self._store.attention.dismiss(run.run_id, why, ask.holder)
         return await self._run_answer(await self._store.require(run.run_id))
+
+
+def _location(run: StoredRun) -> dict[str, str]:
+    return {"Location": f"/v1/runs/{run.run_id}"}
+
+
+@contextmanager
+def _one_request_a_key() -> Iterator[None]:
+    """Raise `Problem` for a key of another request."""
+    try:
+        yield
+    except KeyReused:
+        raise Problem(
+            "idempotency-key-reused",
+            "this Idempotency-Key came with another body before: use a new key for a new request",
+            field="Idempotency-Key",
+        ) from None
 
 
 def _unresolved(error: UnknownFlow | PathRefused | SeedRefused | LayoutRefused | CantTell) -> Problem:

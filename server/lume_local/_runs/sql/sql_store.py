@@ -149,12 +149,9 @@ class SqlStore:
         versions = new.flow_version.partition(":")[0] if new.alike else new.flow_version
         await self.sql.lock("source", versions, new.source_key)
         if new.idempotency_key is not None:
-            query = "SELECT fingerprint, run_id FROM idempotency_keys WHERE key = ?"
-            earlier = await self.sql.row(query, [new.idempotency_key])
+            earlier = await self._submitted(new.idempotency_key, new.fingerprint)
             if earlier is not None:
-                if earlier["fingerprint"] != new.fingerprint:
-                    raise KeyReused
-                return await self._require(earlier["run_id"]), False
+                return earlier, False
         has_unread = await self._refuse_duplicate(new)
         run_id = f"run_{uuid.uuid4().hex}"
         now = now_text()
@@ -223,6 +220,18 @@ class SqlStore:
         last = f"SELECT max(turn) + 1 AS turn FROM runs WHERE {same} AND submitted_by {key} AND {FLOW} = ?"
         turn = f"(SELECT coalesce(max(turn), 0) FROM ({head} UNION ALL {last}) AS turns)"
         return turn, [new.priority, new.priority, *by, new.flow_version.partition(":")[0]]
+
+    @statement
+    async def submitted(self, key: str, fingerprint: str) -> StoredRun | None:
+        """Return the run of an idempotency key; None if there is none. Raises `KeyReused` for another request."""
+        return await self._submitted(key, fingerprint)
+
+    async def _submitted(self, key: str, fingerprint: str) -> StoredRun | None:
+        query = "SELECT fingerprint, run_id FROM idempotency_keys WHERE key = ?"
+        row = await self.sql.row(query, [key])
+        if row is not None and row["fingerprint"] != fingerprint:
+            raise KeyReused
+        return None if row is None else await self._require(row["run_id"])
 
     @statement
     async def run_of_key(self, key: str) -> str | None:

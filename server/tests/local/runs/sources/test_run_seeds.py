@@ -90,6 +90,20 @@ async def test_an_idempotency_key_is_for_the_same_seeds(sold: Path) -> None:
         await wire.until(first.document["id"])
 
 
+async def test_a_known_key_is_answered_when_its_seeds_are_gone(sold: Path) -> None:
+    """Otherwise a client whose first answer was lost would be told that there is no run."""
+    async with serve(sold) as wire:
+        first = await wire.submit("sold:v1", "in.csv", key="k", seeds=UPLOADED)
+        await wire.until(first.document["id"])
+        (sold / ".lume/uploads/own.csv").unlink()
+        again = await wire.submit("sold:v1", "in.csv", key="k", seeds=UPLOADED)
+        assert (again.status, again.document["id"]) == (200, first.document["id"])
+        assert again.headers["Location"] == first.headers["Location"]
+        other = await wire.submit("sold:v1", "other.csv", key="k", seeds=UPLOADED)
+        assert other.kind == "idempotency-key-reused"
+        assert (await wire.submit("sold:v1", "in.csv", key="new", seeds=UPLOADED)).kind == "source-not-allowed"
+
+
 REFUSED: dict[str, tuple[Any, str, str]] = {
     "unknown": ({"other": "upload://own.csv"}, "invalid-field", "no seed 'other'; it has countries, fixed"),
     "fixed": ({"fixed": "upload://own.csv"}, "invalid-field", "write per_run = true"),

@@ -325,6 +325,7 @@ OPERATIONS: dict[str, Operation] = {
     "update: of corrected rejects": mended,
     "update: with rejects": lambda aged: rejecting(aged),
     "run_of_key": lambda aged: aged.store.run_of_key("k1"),
+    "submitted": lambda aged: aged.store.submitted("none", ""),
     "get": lambda aged: aged.store.get("run_1"),
     "require": lambda aged: aged.store.require("run_1"),
     "unfinished": lambda aged: aged.store.unfinished(),
