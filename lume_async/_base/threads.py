@@ -31,14 +31,7 @@ def in_thread(work: Callable[[], T]) -> Future[T]:
     future: Future[T] = Future()
 
     def job() -> None:
-        try:
-            result = work()
-        except StopIteration as error:  # a future does not accept it
-            future.set_exception(_as_runtime_error(error))
-        except BaseException as error:  # raised in the waiting task
-            future.set_exception(error)
-        else:
-            future.set_result(result)
+        settle(future, *outcome_of(work))
 
     future.set_running_or_notify_cancel()
     try:
@@ -46,6 +39,22 @@ def in_thread(work: Callable[[], T]) -> Future[T]:
     except RuntimeError:  # no thread can be started, as in exit handlers of newer Pythons
         job()
     return future
+
+
+def outcome_of(work: Callable[[], object]) -> tuple[str, object]:
+    """Do the work; return the method of a future that takes its result or its error, and that."""
+    try:
+        return "set_result", work()
+    except StopIteration as error:  # a future does not accept it
+        return "set_exception", _as_runtime_error(error)
+    except BaseException as error:  # raised in the waiting task
+        return "set_exception", error
+
+
+def settle(future: "Future[Any] | asyncio.Future[Any]", how: str, value: object) -> None:
+    """Give the future its result or its error."""
+    if not future.done():  # it may have been cancelled
+        getattr(future, how)(value)
 
 
 def _as_runtime_error(error: StopIteration) -> RuntimeError:
@@ -110,27 +119,11 @@ class JobThread:
 def _work(jobs: "SimpleQueue[_Job | None]") -> None:
     while (taken := jobs.get()) is not None:
         answer, job = taken
-        try:
-            result = job()
-        except StopIteration as error:  # a future does not accept it
-            _settle(answer, "set_exception", _as_runtime_error(error))
-        except BaseException as error:  # raised in the waiting task
-            _settle(answer, "set_exception", error)
-        else:
-            _settle(answer, "set_result", result)
-            del result  # an idle thread must not keep the user's objects alive
-        del taken, answer, job
-
-
-def _settle(answer: "asyncio.Future[Any] | None", how: str, value: object) -> None:
-    if answer is not None:
-        with suppress(RuntimeError):  # the loop was closed before the job ended
-            answer.get_loop().call_soon_threadsafe(_set_if_wanted, answer, how, value)
-
-
-def _set_if_wanted(answer: "asyncio.Future[Any]", how: str, value: object) -> None:
-    if not answer.done():  # it may have been cancelled
-        getattr(answer, how)(value)
+        how, value = outcome_of(job)
+        if answer is not None:
+            with suppress(RuntimeError):  # the loop was closed before the job ended
+                answer.get_loop().call_soon_threadsafe(settle, answer, how, value)
+        del taken, answer, job, value  # an idle thread must not keep the user's objects alive
 
 
 class ForkShy:

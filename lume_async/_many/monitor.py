@@ -304,11 +304,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
             raise self._failure
         if self._loop is None or self._closed:
             raise RuntimeError(INACTIVE)
-        try:
-            here = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            here = False
-        if here:
+        if asyncio._get_running_loop() is self._loop:
             function(*arguments)
         else:
             self._loop.call_soon_threadsafe(function, *arguments)

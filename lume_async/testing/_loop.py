@@ -4,11 +4,14 @@ import asyncio
 import selectors
 from collections.abc import Callable, Mapping
 from contextvars import Context
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from socket import socket
 from typing import Any, Protocol, TypeVar, TypeVarTuple
 from weakref import WeakKeyDictionary
+
+from lume_async._base.threads import outcome_of, settle
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -104,10 +107,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
         def work() -> None:
             if not done.cancelled():
-                try:
-                    done.set_result(func(*args))
-                except Exception as error:
-                    done.set_exception(error)
+                settle(done, *outcome_of(partial(func, *args)))
 
         self.call_soon(work)
         return done

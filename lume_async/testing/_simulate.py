@@ -15,12 +15,14 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, TypeVar
+from unittest.mock import patch
 
 from anyio import to_thread
 
 from lume_async import _client
 from lume_async._base import arguments, threads
 from lume_async._base.default_client import forget_client
+from lume_async._base.threads import outcome_of, settle
 from lume_async._batch import journal
 from lume_async.testing._chance import Chance
 from lume_async.testing._loop import LOOPS, START, StuckError, VirtualLoop
@@ -174,16 +176,16 @@ class Simulation:
         with (
             ExitStack() as of_network,
             _no_default_client(),
-            _replaced(_client, "SystemClock", lambda: self),
-            _replaced(_client, "random", chances),
-            _replaced(threads, "spawn", _no_threads),
-            _replaced(journal, "ThreadPoolExecutor", lambda *_, **__: OnLoop(self._write, rng)),
-            _replaced(to_thread, "run_sync", partial(_later, rng)),
-            _replaced(uuid, "uuid4", lambda: uuid.UUID(int=rng.getrandbits(128), version=4)),
+            patch.object(_client, "SystemClock", lambda: self),
+            patch.object(_client, "random", chances),
+            patch.object(threads, "spawn", _no_threads),
+            patch.object(journal, "ThreadPoolExecutor", lambda *_, **__: OnLoop(self._write, rng)),
+            patch.object(to_thread, "run_sync", partial(_later, rng)),
+            patch.object(uuid, "uuid4", lambda: uuid.UUID(int=rng.getrandbits(128), version=4)),
             _no_garbage_collection(),
         ):
             for place in self.network.replacements(self.now):
-                of_network.enter_context(_replaced(*place))
+                of_network.enter_context(patch.object(*place))
             yield
 
 
@@ -200,16 +202,7 @@ class OnLoop(Executor):
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Call the function later."""
         future: Future[T] = Future()
-
-        def job() -> None:
-            try:
-                result = fn(*args, **kwargs)
-            except BaseException as error:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-        self._waiting.append(job)
+        self._waiting.append(lambda: settle(future, *outcome_of(partial(fn, *args, **kwargs))))
         self._free_at = max(self._free_at, self._loop.time()) + self._rng.choice(_DISK)
         self._loop.call_at(self._free_at, lambda: self._work(self._waiting.popleft()))
         return future
@@ -267,7 +260,7 @@ def simulate(
     """
     if not callable(main):
         raise TypeError("main must be a function that takes no arguments: pass load, not load()")
-    if _is_in_a_loop():
+    if asyncio._get_running_loop() is not None:
         raise RuntimeError("simulate runs an event loop of its own: call it outside of one")
     arguments.instance(seed, "seed", int, "a whole number")
     arguments.number(faults, "faults", 0, 1)
@@ -296,30 +289,11 @@ def simulate(
         raise
 
 
-def _is_in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
-
-
 async def _later(rng: random.Random, work: Callable[..., T], *arguments: Any, **_: Any) -> T:
     """Do the work of a thread on the loop, after a delay; it is done even if its caller is cancelled meanwhile."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
-
-    def job() -> None:
-        try:
-            result = work(*arguments)
-        except Exception as error:
-            if not done.done():
-                done.set_exception(error)
-        else:
-            if not done.done():
-                done.set_result(result)
-
-    loop.call_later(rng.choice(_DISK), job)
+    loop.call_later(rng.choice(_DISK), lambda: settle(done, *outcome_of(partial(work, *arguments))))
     return await done
 
 
@@ -355,16 +329,6 @@ def _no_default_client() -> Iterator[None]:
         forget_client("lume_async")
         if before is not None:
             sys.modules["lume_async._api"].__dict__["_default"]["client"] = before
-
-
-@contextmanager
-def _replaced(owner: Any, name: str, value: object) -> Iterator[None]:
-    before = owner.__dict__[name]
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
 
 
 @contextmanager
