@@ -30,7 +30,7 @@ from lume_async._run.poll import fetch
 from lume_async._run.submit import OnDuplicate, check_on_duplicate
 from lume_async._run.transfer import OnProgress, Reporter, SeedData, SourceData
 from lume_async._wire.retry import Retry
-from lume_async._wire.service import Lume, Service, check_carried
+from lume_async._wire.service import LUME, Service, check_carried
 from lume_async.errors import ConfigurationError, InvalidRequestError
 from lume_async.models import Json, JsonObject, RunRequest, check_run_id
 
@@ -89,7 +89,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
         ...     run = await client.run("customer_cleaner:v1", "customers.csv", on_duplicate="attach")
     """
 
-    _service: ClassVar[Service] = Lume
+    _service: ClassVar[Service] = LUME
 
     def __init__(
         self,

@@ -2,17 +2,20 @@
 
 import asyncio
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from lume_async._base.threads import run_in_thread
 
-try:
+if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
-except ImportError:
-    ResponseHandler = object  # type: ignore[misc, assignment]
+else:
+    try:
+        from aiohttp.client_proto import ResponseHandler
+    except ImportError:
+        ResponseHandler = object
 
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 _ONLY_USABLE = getattr(socket, "AI_ADDRCONFIG", 0)  # no IPv6 addresses on a machine without IPv6
@@ -106,19 +109,19 @@ class OurProtocol(ResponseHandler):
             self.transport.abort()
         super().close()
 
-    def feed_data(self, data: Any, *size: int) -> None:
+    def feed_data(self, data: Any, *size: Any, **named: Any) -> None:
         """Note the body of a response that begins."""
         _, self.body = data
-        super().feed_data(data, *size)
+        super().feed_data(data, *size, **named)
 
-    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+    def set_exception(self, exc: BaseException, *cause: Any, **named: Any) -> None:
         """Let the error also end the body, whose reader would wait for its timeout in aiohttp."""
         if isinstance(exc, (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):
             exc = BrokenError(exc)
-        super().set_exception(exc, *cause)
+        super().set_exception(exc, *cause, **named)
         body = self.body
         if body is not None and not body.is_eof() and body.exception() is None:
-            body.set_exception(aiohttp.ClientPayloadError("malformed"), *cause)
+            body.set_exception(aiohttp.ClientPayloadError("malformed"), *cause, **named)
 
 
 try:  # aiohttp documents no protocol: it may lack what ours uses, or have another layout

@@ -1,7 +1,7 @@
 """A transport of the user's in place of the default one: its responses and errors become those of this library."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from multidict import CIMultiDict
@@ -43,7 +43,6 @@ class OwnTransport:
                 "transport must be an object with the methods of Transport, or a function that makes one from the "
                 f"default one, not {type(inner).__name__}"
             )
-        self.aclose: Callable[[], Coroutine[Any, Any, None]] = inner.aclose
         self._inner: Transport = inner
         self._always = {ACCEPT: "application/json", USER_AGENT: settings.user_agent}
 
@@ -75,6 +74,9 @@ class OwnTransport:
             # Lost, as it may have been sent. The error's message is not repeated: it may contain the key.
             kind = ApiTimeoutError if isinstance(error, TimeoutError) else ApiConnectionError
             raise kind(f"the transport failed: {type(error).__name__}") from error
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
     async def _checked(self, response: Response, receiver: Receiver | None) -> Response:
         """Return the response, with headers in any case; give the receiver a body that it has not got."""

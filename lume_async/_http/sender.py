@@ -35,7 +35,7 @@ from lume_async._wire.headers import (
 )
 from lume_async._wire.lost_answers import Then, decide, may_have_started_a_run, submission_unknown
 from lume_async._wire.retry import Retry
-from lume_async._wire.service import Lume, Service
+from lume_async._wire.service import LUME, Service
 from lume_async._wire.withhold import redact
 from lume_async.errors import (
     ApiConnectionError,
@@ -133,7 +133,7 @@ class Sender:
         self,
         settings: Settings,
         transport: Transport,
-        service: Service = Lume,
+        service: Service = LUME,
         *,
         retry: Retry,
         clock: Clock,

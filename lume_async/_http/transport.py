@@ -5,7 +5,7 @@ import math
 import os
 import re
 import ssl as ssl_module
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Protocol, TypeAlias, runtime_checkable
 from weakref import WeakKeyDictionary, finalize
@@ -46,6 +46,7 @@ _NOT_REACHED = (
 
 
 Body: TypeAlias = bytes | AsyncIterable[bytes] | None
+_Send: TypeAlias = Callable[..., Awaitable[aiohttp.ClientResponse]]
 
 
 @public
@@ -122,7 +123,8 @@ class AiohttpTransport:
             with TimeLimit(opened.limits, timeout) as limit:
                 if not (body is None or isinstance(body, bytes)):
                     body = _Paced(body, limit, timeout)
-                response = await getattr(opened.session, SENDS)(
+                send: _Send = getattr(opened.session, SENDS)
+                response = await send(
                     method,
                     URL(self._base + path, encoded=True),
                     headers=headers,

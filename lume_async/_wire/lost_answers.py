@@ -13,7 +13,7 @@ from typing import Any
 from lume_async._decoding import parse_time
 from lume_async._wire.answers import seeds_of
 from lume_async._wire.call import Call, CallState
-from lume_async._wire.service import FOR_EVER, Lume, Promises
+from lume_async._wire.service import FOR_EVER, LUME, Promises
 from lume_async.errors import (
     ApiConnectionError,
     ApiError,
@@ -129,7 +129,7 @@ def submission_unknown(
         error: the failure that ended the search for the run.
     """
     answer = error if isinstance(error, ApiError) else None
-    request, kept, is_lume = call.submits, promises.kept, call.service == Lume.name
+    request, kept, is_lume = call.submits, promises.kept, call.service == LUME.name
     assert request is not None
     reason = error.args[0] if error else "the process that sent it ended"
     known = "if the server knows such keys"

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from lume_async._wire import endpoints
 from lume_async._wire.call import Call
@@ -71,12 +71,15 @@ class Lume:
 
     name = "lume"
     promises = Promises(keys=None, refuses_sources=True)
-    find: ClassVar[Find] = None  # its list is by source: see `LookUp`
+    find: Find = None  # its list is by source: see `LookUp`
     submit = staticmethod(endpoints.submit)
     run = staticmethod(endpoints.run)
     status = staticmethod(endpoints.status)
     cancel = staticmethod(endpoints.cancel)
     health = staticmethod(endpoints.health)
+
+
+LUME = Lume()
 
 
 def check_carried(service: Service, request: RunRequest, *, attaches: bool = False, **files: object) -> None:

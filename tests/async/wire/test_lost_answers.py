@@ -28,7 +28,7 @@ from lume_async._wire.lost_answers import (
     may_have_started_a_run,
     submission_unknown,
 )
-from lume_async._wire.service import FOR_EVER, USABLE, Lume, Promises
+from lume_async._wire.service import FOR_EVER, LUME, USABLE, Promises
 from lume_async.testing import run_json
 
 ANY = (True, False)
@@ -131,7 +131,7 @@ def test_a_key_counts_while_the_server_keeps_it(
 
 def test_a_second_run_is_refused_where_that_is_promised_and_nobody_forces_it() -> None:
     request, forced = RunRequest("f:v1", "s.csv"), RunRequest("f:v1", "s.csv", force_rerun=True)
-    assert [Lume.promises.refuse(request), Lume.promises.refuse(forced)] == [True, False]
+    assert [LUME.promises.refuse(request), LUME.promises.refuse(forced)] == [True, False]
     assert not Promises(keys=True).refuse(request)
 
 

@@ -101,7 +101,9 @@ async def test_a_known_key_is_answered_when_its_seeds_are_gone(sold: Path) -> No
         assert again.headers["Location"] == first.headers["Location"]
         other = await wire.submit("sold:v1", "other.csv", key="k", seeds=UPLOADED)
         assert other.kind == "idempotency-key-reused"
-        assert (await wire.submit("sold:v1", "in.csv", key="new", seeds=UPLOADED)).kind == "source-not-allowed"
+        assert (
+            await wire.submit("sold:v1", "in.csv", key="new", seeds=UPLOADED)
+        ).kind == "source-not-allowed"
 
 
 REFUSED: dict[str, tuple[Any, str, str]] = {
