@@ -46,7 +46,9 @@ RESENDING = Backoff(AWAY)
 """The pauses before a submission whose answers were lost in all attempts is sent again with its key."""
 
 RESENT_FOR = 3_600.0
-"""Seconds for which a batch without a timeout does that: a server may answer 500 for ever."""
+"""Seconds for which a batch without a timeout does that, and for which it does so while no item gets an answer: a
+server may answer 500 for ever.
+"""
 
 SETTLED = 300.0
 """Seconds after which no proxy can still be bringing a submission to the service."""
@@ -84,6 +86,8 @@ class Submitter:
         self._reading = asyncio.Lock()
         self._asking = asyncio.Lock()
         self._asked = False
+        self._broken_since = math.inf
+        """When answers began to be lost in all attempts, if none has arrived since."""
 
     def has_read(self, item: int) -> bool:
         """Return whether `known` can be asked for the item; otherwise `read_ahead` comes first."""
@@ -191,7 +195,7 @@ class Submitter:
         """
         sender, resent = self._sender, 0
         by_key = by_key or not sender.service.promises.refuse(request)
-        until = sender.clock.now() + RESENT_FOR if math.isinf(self._deadline) else self._deadline
+        begun = sender.clock.now()
         while True:
             try:
                 done = await self._attempt(request, key, state, has_twin)
@@ -199,7 +203,11 @@ class Submitter:
             except ApiError as caught:
                 error = caught
             pause = await self._pause(request, error)
+            until = self._deadline
+            if math.isinf(until):
+                until = min(begun, self._broken_since) + RESENT_FOR
             if pause is None and sender.clock.now() < until and await self._is_safe_by_key(error):
+                self._broken_since = min(sender.clock.now(), self._broken_since)
                 pause, by_key, resent = RESENDING.delay(resent, sender.rng), True, resent + 1
             await self._record_failure(item, error)
             has_ended = pause is None or not await self._sleep(pause)
@@ -208,6 +216,7 @@ class Submitter:
                 return Outcome(None, error=error, request=request)
             await self._record_sending(item, request, key)
             state.renew()
+        self._broken_since = math.inf
         if not done.reused:  # a reused run may belong to another item
             self._look_up.claim(done.record.id)
         await self._record(Journal.submitted, item, done.record.id, reused=done.reused)
@@ -233,10 +242,8 @@ class Submitter:
         last = error.__cause__ if isinstance(error, SubmissionUnknownError) else None
         if not isinstance(last, ApiError) or (pause := self._waits_for(last)) is None:
             return None
-        has_key, refuses = (
-            await self._sender.replays(self._left()),
-            self._sender.known.promises.refuse(request),
-        )
+        has_key = await self._sender.replays(self._left())
+        refuses = self._sender.known.promises.refuse(request)
         then = decide(last, lost=True, refuses=refuses, has_key=has_key, again=True)
         return pause if then is Then.SEND else None
 

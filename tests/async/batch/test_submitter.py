@@ -169,6 +169,31 @@ async def test_it_ends_with_the_deadline_the_hour_or_the_key(
     assert service.created == ["run_0"]
 
 
+@quiet
+async def test_the_hour_is_one_for_all_items_while_none_gets_an_answer() -> None:
+    """Else a long batch, of which only a few items are under way, ends after as many hours as it has rounds."""
+    service = Service(capabilities=["idempotency"])
+    answer = broken(service, FakeAnswer(500, {}), until=1e9)
+    outcomes = await outcomes_of(service, force(20), answer, max_active=2)
+    assert all(isinstance(outcome.error, SubmissionUnknownError) for outcome in outcomes)
+    assert len(service.created) == len(outcomes) == 20
+    assert 3600 <= service.clock.now() <= 3800
+
+
+@quiet
+async def test_an_answer_for_one_item_begins_the_hour_of_the_next_ones_again() -> None:
+    service = Service(capabilities=["idempotency"])
+    breaks = {"s0": (0.0, 2400.0), "s1": (2400.0, 4800.0), "s2": (4800.0, 7200.0)}
+
+    def answer(request: FakeRequest) -> Answer:
+        own = service(request)
+        begin, end = breaks[request.json()["source_path"]] if request.method == "POST" else (0.0, 0.0)
+        return FakeAnswer(500, {}) if begin <= service.clock.now() < end else own
+
+    outcomes = await outcomes_of(service, force(3), answer, max_active=1)
+    assert [outcome.result().id for outcome in outcomes] == ["run_0", "run_1", "run_2"]
+
+
 @pytest.mark.parametrize("capabilities", [["idempotency"], []])
 @pytest.mark.parametrize("status", [401, 404])
 async def test_what_no_time_mends_is_not_sent_again(status: int, capabilities: list[str]) -> None:
