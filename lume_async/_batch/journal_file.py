@@ -274,7 +274,8 @@ def _settle(connection: sqlite3.Connection, path: str, home: tuple[str, str]) ->
         forget = "DELETE FROM facts WHERE name = 'server'"
         raise ConfigurationError(
             f"the journal {shown(path)} is of {was}, but this client uses {now}: use a client of that server, or "
-            f'a new journal. If that server has moved, let the journal forget its address: sqlite3 FILE "{forget}"'
+            "a new journal. If that server has moved, let the journal forget its address: "
+            f'sqlite3 {shown(path)} "{forget}"'
         )
 
 

@@ -1,6 +1,6 @@
 """A journal is of one server: it names it, and refuses a client of another one."""
 
-import re
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -71,8 +71,9 @@ async def test_another_server_is_refused_with_both_addresses_and_the_way_out(pat
     assert path.read_bytes() == before
 
     # What the message says for a server that has moved.
-    (forget,) = re.findall(r'sqlite3 FILE "(.*)"$', said)
-    with closing(sqlite3.connect(path)) as db, db:
+    program, file, forget = shlex.split(said.partition("forget its address: ")[2])
+    assert program == "sqlite3"
+    with closing(sqlite3.connect(file)) as db, db:
         db.execute(forget)
     assert len(await batch(service, path, "https://new.example.com")) == 3
     assert facts(path) == {"service": LUME, "server": "https://new.example.com"}
