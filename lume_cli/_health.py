@@ -61,25 +61,24 @@ class NoResponse(Exception):
         self.fix = fix
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_arguments: Any, **_named: Any) -> None:
-        return None
+class _AnyStatus(urllib.request.HTTPErrorProcessor):
+    """Returns every response as it is, also an error or a redirect."""
+
+    def http_response(self, request: Any, response: Any) -> Any:
+        return response
+
+    https_response = http_response
 
 
 def probe(base_url: str) -> HealthResponse:
     """Request the service's health; no key is sent. Raises `NoResponse` if there was no response."""
-    opener = urllib.request.build_opener(_NoRedirect)  # and the environment's proxies
+    opener = urllib.request.build_opener(_AnyStatus)  # and the environment's proxies
     request = urllib.request.Request(f"{base_url}/healthz")  # noqa: S310 - http or https: checked before
     asked = time.time()
     try:
-        try:
-            with opener.open(request, timeout=TIMEOUT) as answer:
-                body = answer.read(_MOST_READ)
-                return HealthResponse(answer.status, answer.headers, body, asked, time.time())
-        except urllib.error.HTTPError as answer:
-            with answer:
-                body = answer.read(_MOST_READ)
-                return HealthResponse(answer.code, answer.headers, body, asked, time.time())
+        with opener.open(request, timeout=TIMEOUT) as answer:
+            body = answer.read(_MOST_READ)
+            return HealthResponse(answer.status, answer.headers, body, asked, time.time())
     except urllib.error.URLError as error:
         raise _explain(error.reason) from None
     except (OSError, ValueError) as error:

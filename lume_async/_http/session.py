@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 import aiohttp
 
 from lume_async._base.platform import at_fork
-from lume_async._base.threads import run_in_thread
 from lume_async._http.checks import is_socks
 from lume_async._http.connector import CAN_BE_OURS, Connector, Resolver
 from lume_async._http.settings import Settings, Ssl
@@ -116,12 +115,8 @@ def close_soon(session: Session) -> None:
     task.add_done_callback(_closing.discard)
 
 
-async def load_trust(ssl: Ssl) -> ssl_module.SSLContext:
-    """Return the context of a client's `ssl` argument, in a thread: reading a CA bundle takes milliseconds."""
-    return await run_in_thread(_ssl_context, ssl)
-
-
-def _ssl_context(ssl: Ssl) -> ssl_module.SSLContext:
+def ssl_context(ssl: Ssl) -> ssl_module.SSLContext:
+    """Return the context of a client's `ssl` argument, for a thread: reading a CA bundle takes milliseconds."""
     if isinstance(ssl, ssl_module.SSLContext):
         return ssl
     try:

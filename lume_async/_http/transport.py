@@ -14,10 +14,11 @@ import aiohttp
 from yarl import URL
 
 from lume_async._base.public import public
+from lume_async._base.threads import run_in_thread
 from lume_async._http.body import arrived, beginning, left_behind, refuse_encoded, whole
 from lume_async._http.connector import BrokenError, SocksError
 from lume_async._http.lifetime import forget_closed
-from lume_async._http.session import SENDS, Session, close_soon, end_all, load_trust
+from lume_async._http.session import SENDS, Session, close_soon, end_all, ssl_context
 from lume_async._http.settings import Settings
 from lume_async._http.time_limits import TimeLimit
 from lume_async._wire.call import Receiver, Response
@@ -86,7 +87,6 @@ class Transport(Protocol):
             ApiTimeoutError: no complete response within `timeout` seconds.
             ResponseDecodeError: the response is too large, or in an encoding that was not requested.
         """
-        ...
 
     async def aclose(self) -> None:
         """Close all connections; requests under way fail. Called when the client is closed, perhaps again."""
@@ -232,7 +232,7 @@ class AiohttpTransport:
         """Open a session for the running loop, unless another task has done so meanwhile."""
         loop = asyncio.get_running_loop()
         if self._base.startswith("https:") and self._ssl is None:
-            self._ssl = await load_trust(self._settings.ssl)
+            self._ssl = await run_in_thread(ssl_context, self._settings.ssl)
         if self._closed:
             raise ClientClosedError
         opened = self._sessions.get(loop)

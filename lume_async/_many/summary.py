@@ -172,21 +172,13 @@ class Summary:
             >>> print(Summary.of(outcomes).to_dict()["statuses"])
             {'PARTIAL_FAILED': 1}
         """
-        return {
-            "outcomes": self.outcomes,
-            "remembered": self.remembered,
-            "statuses": dict(self.statuses),
-            "rows_read": self.rows_read,
-            "rows_mapped": self.rows_mapped,
-            "rows_rejected": self.rows_rejected,
-            "reject_reasons": dict(self.reject_reasons),
-            "warnings": dict(self.warnings),
-            "slowest": [
-                {"seconds": seconds, "run_id": run_id, "source_path": source or None}
-                for seconds, run_id, source in self._slowest
-            ],
-            "failures": [asdict(it, filter=lambda field, _: field.name != "_kind") for it in self.failures],
-        }
+        found = asdict(self, filter=lambda field, _: not field.name.startswith("_"))
+        failures = found.pop("failures")
+        slowest = [
+            {"seconds": seconds, "run_id": run_id, "source_path": source or None}
+            for seconds, run_id, source in self._slowest
+        ]
+        return {**found, "slowest": slowest, "failures": failures}
 
     def __str__(self) -> str:
         """Return a few lines for a terminal or a log."""

@@ -81,8 +81,7 @@ class RunState:
     @property
     def submitted_by(self) -> str | None:
         """The name of the key that submitted the run; None if the server doesn't report it."""
-        value = self._raw("submitted_by")
-        return value if isinstance(value, str) else None
+        return self._text("submitted_by")
 
     @property
     def created_at(self) -> datetime | None:

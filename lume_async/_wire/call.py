@@ -47,19 +47,15 @@ class Receiver(Protocol):
     @property
     def headers(self) -> Mapping[str, str]:
         """Headers of the next attempt; the client has added them to those of the request."""
-        ...
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the status and the headers, before the body."""
-        ...
 
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes of the body, as they are: such a body is not compressed."""
-        ...
 
     async def flush(self) -> None:
         """Keep what has arrived, at the end or where it broke off."""
-        ...
 
 
 @define(eq=False)

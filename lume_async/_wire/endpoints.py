@@ -1,6 +1,6 @@
 """The requests of the wire contract, as data: what to send, and how to decode the response. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
@@ -228,10 +228,10 @@ def changes(after: str | None, *, hold: float = 0.0, with_runs: bool = False) ->
     """
 
     def decode(answer: Response) -> Page[Change]:
-        items, cursor = page_of(answer)
-        if cursor is None:
+        page = list_of(Change)(answer)
+        if page.cursor is None:
             raise ResponseDecodeError("expected a cursor @ $.next_cursor")
-        return Page(structure(items, list[Change], at="$.items"), cursor)
+        return page
 
     return Call(
         operation="GET /v1/changes",
@@ -251,6 +251,16 @@ def path_of(path: str, filters: Filters, **optional: str | None) -> str:
 def page_of(answer: Response) -> tuple[list[Any], str | None]:
     """Return the items of a page, and the cursor of the next one."""
     return read_page(decode_object(answer.body))
+
+
+def list_of(kind: type[T]) -> Callable[[Response], Page[T]]:
+    """Return the decoder for a page of such items."""
+
+    def decode(answer: Response) -> Page[T]:
+        items, cursor = page_of(answer)
+        return Page(structure(items, list[kind], at="$.items"), cursor)  # type: ignore[valid-type]
+
+    return decode
 
 
 def read_page(raw: dict[str, Any]) -> tuple[list[Any], str | None]:

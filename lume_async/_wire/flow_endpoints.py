@@ -8,7 +8,7 @@ from attrs import evolve
 from lume_async._decoding import structure
 from lume_async._wire.answers import decode_object
 from lume_async._wire.call import Call, Response
-from lume_async._wire.endpoints import JSON_BODY, Page, page_of, path_of
+from lume_async._wire.endpoints import JSON_BODY, Page, list_of, path_of
 from lume_async._wire.flow_models import FlowSummary, FlowVersion, Proposal
 from lume_async._wire.report_endpoints import dry_run_of
 from lume_async._wire.row_endpoints import exact_object
@@ -18,15 +18,10 @@ _FLOW = "/v1/flows/{flow}/versions/{version}"
 
 def flows(flow: str | None, limit: int, cursor: str | None) -> Call[Page[FlowSummary]]:
     """Get one page of the flow versions."""
-
-    def decode(answer: Response) -> Page[FlowSummary]:
-        items, cursor = page_of(answer)
-        return Page(structure(items, list[FlowSummary], at="$.items"), cursor)
-
     return Call(
         operation="GET /v1/flows",
         path=path_of("/v1/flows", {"limit": str(limit)}, flow=flow, cursor=cursor),
-        decode=decode,
+        decode=list_of(FlowSummary),
         optional=True,
     )
 

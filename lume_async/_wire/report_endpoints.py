@@ -8,7 +8,7 @@ from lume_async._decoding import structure
 from lume_async._metadata import Metrics, RunMetadata
 from lume_async._wire.answers import decode_object, run_record
 from lume_async._wire.call import Call, Response
-from lume_async._wire.endpoints import JSON_BODY, Filters, Page, check_taken, page_of, path_of, submission
+from lume_async._wire.endpoints import JSON_BODY, Filters, Page, check_taken, list_of, path_of, submission
 from lume_async._wire.headers import IDEMPOTENCY_KEY
 from lume_async._wire.report_models import ArrivalReport, AuditEntry, Delivery, DryRun, RunCount
 from lume_async._wire.row_endpoints import Row, exact_object
@@ -50,7 +50,7 @@ def statistics(filters: Filters) -> Call[list[RunCount]]:
     return Call(
         operation="GET /v1/statistics",
         path=path_of("/v1/statistics", filters),
-        decode=lambda answer: structure(page_of(answer)[0], list[RunCount], at="$.items"),
+        decode=lambda answer: list_of(RunCount)(answer).items,
         optional=True,
     )
 
@@ -67,15 +67,10 @@ def arrivals(filters: Filters) -> Call[ArrivalReport]:
 
 def audit(filters: Filters, limit: int, cursor: str | None) -> Call[Page[AuditEntry]]:
     """Get one page of the audit."""
-
-    def decode(answer: Response) -> Page[AuditEntry]:
-        items, following = page_of(answer)
-        return Page(structure(items, list[AuditEntry], at="$.items"), following)
-
     return Call(
         operation="GET /v1/audit",
         path=path_of("/v1/audit", {**filters, "limit": str(limit)}, cursor=cursor),
-        decode=decode,
+        decode=list_of(AuditEntry),
         optional=True,
     )
 
@@ -85,7 +80,7 @@ def deliveries(run_id: str) -> Call[list[Delivery]]:
     return Call(
         operation="GET /v1/runs/{id}/deliveries",
         path=f"/v1/runs/{check_run_id(run_id)}/deliveries",
-        decode=lambda answer: structure(page_of(answer)[0], list[Delivery], at="$.items"),
+        decode=lambda answer: list_of(Delivery)(answer).items,
         run_id=run_id,
         optional=True,
     )
