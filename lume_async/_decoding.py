@@ -82,11 +82,7 @@ def _reason(error: BaseException, into: type | None) -> str:
 
 
 def structure(raw: Any, into: type[T], *, at: str = "$") -> T:
-    """Decode `raw`, which is at the JSON path `at`.
-
-    Raises:
-        ResponseDecodeError: `reason @ $.path`, one per fault.
-    """
+    """Decode `raw` at the JSON path `at`. Raises `ResponseDecodeError`: `reason @ $.path`, one per fault."""
     import cattrs
 
     try:

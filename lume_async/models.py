@@ -159,11 +159,7 @@ def wanted_status(text: object) -> RunStatus:
 
 
 def plain_text(value: Any, name: str) -> str:
-    """Return the text if it is one visible line without `..`, as it is used in paths, logs and SQL.
-
-    Raises:
-        InvalidRequestError: it is not.
-    """
+    """Return text of one visible line without `..`, for paths, logs and SQL. Raises `InvalidRequestError`."""
     longest = _LONGEST[name]
     if not isinstance(value, str):
         hint = ": pass str(path), as the server knows it" if isinstance(value, os.PathLike) else ""

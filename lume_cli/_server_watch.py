@@ -19,12 +19,7 @@ _FAILS = "responds with"
 
 
 class ServerWatch:
-    """Follows a client's requests; `run` reports its findings until it is cancelled.
-
-    Args:
-        base_url: the name of the server in messages.
-        check: asks for the server's health; returns its trouble, or None.
-    """
+    """Follows a client's requests; `run` reports what they and `check` show, until it is cancelled."""
 
     def __init__(
         self,

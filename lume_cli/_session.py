@@ -56,14 +56,7 @@ def _interrupted() -> tuple[str, None]:
 
 
 class CommandSession:
-    """The session of a running command.
-
-    Args:
-        special: the output formats of `_SPECIAL` that the command has.
-
-    Raises:
-        click.UsageError: the output format is not available for this command.
-    """
+    """The session of a running command, with the `special` formats of it. Raises `click.UsageError` for others."""
 
     def __init__(self, options: GlobalOptions, *special: Format) -> None:
         if options.output in _SPECIAL and options.output not in special:
@@ -94,11 +87,7 @@ class CommandSession:
 
     @asynccontextmanager
     async def client(self) -> "AsyncIterator[Client]":
-        """Open a client with the command's settings, and report if the server stops responding meanwhile.
-
-        Raises:
-            ConfigurationError: a setting is missing or invalid.
-        """
+        """Open a client, and report if the server stops responding meanwhile. Raises `ConfigurationError`."""
         from lume_async import Client
         from lume_cli._health import HealthCheck
         from lume_cli._server_watch import ServerWatch, unresponsive

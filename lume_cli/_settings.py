@@ -61,9 +61,7 @@ class ResolvedSettings:
     def key(self) -> str:
         """Return the API key; called before each request.
 
-        Raises:
-            ApiConnectionError: the server of the nearest `.lume` folder is not running, so that another program may
-                listen on its port.
+        Raises `ApiConnectionError` if the server of the nearest `.lume` folder stopped: its port may be another's.
         """
         if self.server is not None and not self.server.is_running:
             error = ApiConnectionError(

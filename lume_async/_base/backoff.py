@@ -110,11 +110,6 @@ OUTAGE = 12
 
 
 def after_failure(usual: float, failures: int, rng: Rng) -> float:
-    """Return the seconds until the next poll after failed ones in a row: 0.25, 0.5, 1, 1, …, never above `usual`.
-
-    Args:
-        usual: the delay if the last poll had succeeded; it does not count failed polls.
-        failures: the number of failed polls in a row, 1 or more.
-    """
+    """Return the seconds until the next poll after failed ones in a row: 0.25, 0.5, 1, 1, …, never above `usual`."""
     quick = QUICK.delay(failures - 1, rng)
     return min(usual, math.ldexp(quick, min(max(0, failures - OUTAGE), 60)))

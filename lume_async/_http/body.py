@@ -77,12 +77,7 @@ def arrived(response: aiohttp.ClientResponse, limit: int) -> bytes | None:
 
 
 def whole(response: aiohttp.ClientResponse, limit: int) -> Coroutine[Any, Any, bytes]:
-    """Return the decoded body, with never more than `limit` bytes in memory.
-
-    Raises:
-        ResponseDecodeError: it is larger, or in an encoding that was not requested.
-        ApiConnectionError: a compressed body was truncated.
-    """
+    """Return the decoded body, never more than `limit` bytes. Raises `ResponseDecodeError`, `ApiConnectionError`."""
     length = response.content_length
     if CONTENT_ENCODING in response.headers or length is None:
         return _decoded(response, limit)

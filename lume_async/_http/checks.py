@@ -32,15 +32,9 @@ Headers = Mapping[str, Secret]
 def checked_headers(
     headers: Mapping[str, str] | None, *, has_token: bool, of_one: bool = False
 ) -> dict[str, Secret]:
-    """Return the headers, with values whose reprs are redacted.
+    """Return the headers, with redacted reprs. Raises `ConfigurationError`, which does not repeat the value.
 
-    Args:
-        has_token: whether the client sends a token in `Authorization`.
-        of_one: whether they are for one request of the user's, not for those of the client.
-
-    Raises:
-        ConfigurationError: a name or a value is not valid, or the client sets that header itself. The message does
-            not repeat the value.
+    `has_token`: the client sends a token in `Authorization`; `of_one`: they are for one request of the user's.
     """
     if headers is None:
         return {}

@@ -57,9 +57,6 @@ class Window:
     """Answers since a refusal, or since the rate changed.
 
     It begins with an empty bucket, so that its successes show the server's rate without any burst.
-
-    Attributes:
-        since: the moment, in seconds.
     """
 
     since: float
@@ -186,11 +183,7 @@ class _Recent:
 
 
 class Throttle:
-    """Decides when the next request may be sent.
-
-    Args:
-        longest: the maximum pause of all requests in seconds, whatever the server asks for.
-    """
+    """Decides when the next request may be sent; no pause of all requests is longer than `longest` seconds."""
 
     def __init__(self, longest: float = LONGEST_PAUSE) -> None:
         self.epoch = 0

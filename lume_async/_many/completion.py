@@ -98,12 +98,7 @@ def last_error(monitor: Monitor, run_id: str) -> ApiError | None:
 async def finish_after(
     monitor: Monitor, timeout: float, before: Callable[[], Awaitable[None]] | None = None
 ) -> None:
-    """Poll every run once more at the deadline, unless the server asked for a longer pause, and end the events.
-
-    Args:
-        timeout: seconds until the deadline.
-        before: called at the deadline, before the last polls.
-    """
+    """Call `before` at the deadline, poll each run once more, unless the server asked for a pause; end the events."""
     clock = monitor._sender.clock
     monitor._end_of_polls = clock.now() + timeout + LAST_POLL  # also of one that is then under way
     await clock.sleep(timeout)

@@ -100,12 +100,7 @@ class Watched:
     def next_delay(
         self, backoff: Backoff, rng: Rng, now: float, *, fed: bool, follows_progress: bool
     ) -> float:
-        """Return the seconds until the next poll, apart from the delay that the server asked for.
-
-        Args:
-            fed: whether the change feed reports the end.
-            follows_progress: whether the delay depends on the run's progress.
-        """
+        """Return the seconds until the next poll, without the server's own delay; `fed`: the feed reports the end."""
         if fed:
             soon = backoff.delay(max(0, self.stale - 1), rng)
             usual = min(SAFETY_NET, soon) if self.ended else SAFETY_NET

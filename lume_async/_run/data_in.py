@@ -39,11 +39,7 @@ async def send_data(
 async def run_data(
     sender: Sender, request: RunRequest, data: SourceData, progress: OnProgress | None
 ) -> StartedRun:
-    """Send data and start a run on it, or find the run that has processed the same data.
-
-    Args:
-        request: the run; its source is still to come.
-    """
+    """Send data, the source of the run, and start that; or find the run that has processed the same data."""
     async with local_file(data, partial(_format, sender, request.flow_version, request.layout)) as file:
         sha256 = await sha256_of(file)
         name = f"data{''.join(file.suffixes[-2:])}"  # the same for the same content

@@ -27,11 +27,7 @@ async def earlier_runs(
 
 
 def holder(earlier: Sequence[RunState]) -> StartedRun | None:
-    """Return the run that is processing the content or has processed it; a run that wrote nothing may be repeated.
-
-    Args:
-        earlier: the runs on that content, newest first.
-    """
+    """Return the newest run that is processing the content or has done so; one that wrote nothing may be repeated."""
     for run in earlier:
         record = record_of(run)
         if record is not None and (not run.is_terminal or run.has_output):

@@ -72,13 +72,9 @@ async def cut(source: AsyncGenerator[Page[T], None], left: int | None) -> AsyncG
 async def pages(
     sender: Sender, ask: Callable[[int, str | None], Call[Page[T]]], size: int, limit: int | None = None
 ) -> AsyncGenerator[Page[T], None]:
-    """Yield each page, even an empty one, until they have `limit` items.
+    """Yield each page, even an empty one, until they have `limit` items. Raises `ResponseDecodeError`.
 
-    Args:
-        ask: builds the request for a number of items from a cursor on.
-
-    Raises:
-        ResponseDecodeError: the server repeats a cursor, or sends too many empty pages.
+    `ask` builds the request for a number of items from a cursor on.
     """
     left, cursor = limit, None
     seen, empty = set[str](), 0
@@ -110,9 +106,7 @@ def run_pages(
 ) -> Paged[Run]:
     """Return the runs that match, newest first.
 
-    Args:
-        handle: converts a record to a run.
-        oldest: the list ends at older runs, even if the server does not know the parameter `since`.
+    The list ends at runs before `oldest`, even if the server does not know the parameter `since`.
     """
 
     def ask(size: int, cursor: str | None) -> Call[Page[RunRecord]]:
@@ -149,11 +143,7 @@ def items(
 def filters_of(
     sender: Sender, since: datetime | Duration | None = None, **texts: str | None
 ) -> dict[str, str | list[str]]:
-    """Return the arguments that are not None as parameters of a query.
-
-    Raises:
-        ValueError, InvalidRequestError: one of them is not valid.
-    """
+    """Return the arguments that are not None as parameters of a query. Raises `ValueError`, `InvalidRequestError`."""
     found = {name: plain_text(value, name) for name, value in texts.items() if value is not None}
     return {**found, **_since(oldest(sender, since))}
 

@@ -29,13 +29,9 @@ def poll_once(
     timeout: float | None = None,
     retry: bool = True,
 ) -> Coroutine[Any, Any, Polled]:
-    """Request the current state of the run.
+    """Request the current state of the run; with the ETag of the `known` one, an unchanged run is cheap.
 
-    Args:
-        known: the last known state; its ETag makes an unchanged run cheap.
-        hold: the seconds that the server may wait for a change before it answers.
-        timeout: seconds for all attempts; None for no additional limit.
-        retry: whether to retry a failed request; callers that poll again anyway need not.
+    The server may `hold` the answer for so many seconds until a change; `timeout` is for all attempts.
     """
     call = sender.service.status(run_id, etag=known.etag if known else None, hold=hold)
     return sender.send(call, timeout=timeout, once=not retry)
@@ -49,10 +45,7 @@ def fetch(sender: Sender, run_id: str, timeout: float | None = None) -> Coroutin
 def patience(sender: Sender, error: Exception, run_id: str, asked: float) -> float | None:
     """After a failed poll, the minimum delay in seconds before the next one; None if polling again can't help.
 
-    A failed poll is not a failed run.
-
-    Args:
-        asked: the time at which the poll began, in monotonic seconds.
+    A failed poll, which began at `asked`, is not a failed run.
     """
     if not isinstance(error, ApiError):
         return None
@@ -99,12 +92,7 @@ class RunPoll:
         return Seen(record, self._done(record), not_before=polled.not_before, waited=waited)
 
     async def wait(self, backoff: Backoff, timeout: float | None, max_probes: int | None = None) -> RunRecord:
-        """Poll until done; the next wait starts after the pause requested by the last answer.
-
-        Raises:
-            Unfinished: the time is up.
-            ApiError: the server permanently refuses access to the run.
-        """
+        """Poll until done, first after the pause that the last answer asked for. Raises `Unfinished`, `ApiError`."""
         sender = self._sender
         return await Waiter(
             self,

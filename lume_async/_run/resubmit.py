@@ -59,11 +59,7 @@ async def resubmit(
     force: bool,
     progress: OnProgress | None,
 ) -> StartedRun:
-    """Start a run of the same flow version on corrected rejects of a run, or find the run that has this content.
-
-    Raises:
-        InvalidRequestError: the run can't be repeated, or `corrected` is not its rejects.
-    """
+    """Start a run on corrected rejects of a run, or find the one on this content. Raises `InvalidRequestError`."""
     Reporter(progress)  # checks it, before anything is sent
 
     async def definition() -> dict[str, Any]:

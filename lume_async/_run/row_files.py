@@ -41,12 +41,7 @@ _NOTHING = object()
 
 @frozen
 class RowFormat:
-    """A format for rows in a file.
-
-    Attributes:
-        suffix: the suffix of the file's name.
-        write: writes the rows, which are a table or an iterable of dicts.
-    """
+    """A format for rows: the suffix of the file, and what writes a table or an iterable of dicts into it."""
 
     suffix: str
     write: Callable[[Any, BinaryIO], None]
@@ -75,11 +70,7 @@ def csv_format(dialect: CsvDialect) -> RowFormat:
 def format_for(definition: Mapping[str, Any] | None, layout: str | None = None) -> RowFormat:
     """Return the format that a flow version reads; if unknown, Parquet for tables and NDJSON for other rows.
 
-    Args:
-        layout: the layout of the rows, which has settings of its own; None for CSV in a version with layouts.
-
-    Raises:
-        InvalidRequestError: the flow version reads no files, or files that can't be written here.
+    A `layout` has settings of its own; None: CSV in a version with layouts. Raises `InvalidRequestError`.
     """
     if definition is None:
         return RowFormat("", lambda rows, file: (_parquet if _is_table(rows) else _lines)(rows, file))
@@ -101,15 +92,9 @@ def format_for(definition: Mapping[str, Any] | None, layout: str | None = None) 
 async def local_file(
     data: SourceData, rows_as: Callable[[], Awaitable[RowFormat]], name: str = "data"
 ) -> AsyncIterator[Path]:
-    """Write the data to a temporary file, which is removed after the block; a path is used as is.
+    """Write the data to a temporary file, which is removed after the block; a path is used as is. Raises `ApiError`.
 
-    Args:
-        rows_as: returns the format for rows; not called for bytes.
-        name: the argument's name, for errors.
-
-    Raises:
-        InvalidRequestError: the data has a type that can't be sent.
-        ApiError: the temporary file can't be written.
+    `rows_as` is not called for bytes; `name` is the argument's, for errors.
     """
     if isinstance(data, str | os.PathLike):
         path = Path(data)
@@ -267,11 +252,7 @@ def _write_rows(rows: Any, form: RowFormat, folder: Path) -> Path:
 
 
 def _with_index(frame: Any) -> Any:
-    """Return a table with its named index as columns; an index without a name is left out if it counts rows.
-
-    Raises:
-        InvalidRequestError: the index has no name, and other values.
-    """
+    """Return a table with its index as columns; without a name it must count rows. Raises `InvalidRequestError`."""
     if None not in frame.index.names:
         return frame.reset_index(allow_duplicates=True)
     if len(frame) and frame.index.inferred_type != "integer":

@@ -35,14 +35,9 @@ class CsvDialect:
         *,
         columns: Iterable[str] = (),
     ) -> Iterator[str]:
-        """Yield the header and the rows, as the server writes them, so that rejects can be submitted again.
+        """Yield the header and the rows as the server writes them, so that rejects can be submitted again.
 
-        Args:
-            change: changes each text before it is written.
-            columns: names for the header, whether or not a row has them.
-
-        Raises:
-            InvalidRequestError: a value has no text, or there is no column.
+        `columns` are in the header even if no row has them. Raises `InvalidRequestError`.
         """
         found = dict.fromkeys((*columns, *(name for row in rows for name in row)))
         names = sorted(found, key=lambda name: (name == _LAST, name != _FIRST))  # stable for all others
@@ -82,11 +77,7 @@ class CsvDialect:
 
 
 def dialect_of(definition: Mapping[str, Any]) -> CsvDialect:
-    """Return the dialect in which rejects of the flow version can be submitted: plain CSV if its source is not CSV.
-
-    Raises:
-        InvalidRequestError: its source is a query, which a file can't replace.
-    """
+    """Return the dialect for rejects of a flow version; plain CSV if it reads none. Raises `InvalidRequestError`."""
     source = definition.get("source") or {}
     kind = source.get("format", "csv")
     if kind == "sql":
@@ -125,11 +116,7 @@ def names_of(row: Mapping[Any, Any], place: str) -> list[str]:
 
 
 def json_text(value: Any, place: str) -> str:
-    """Return compact JSON that keeps all digits of a `Decimal`; times are ISO 8601, NaN is null.
-
-    Raises:
-        InvalidRequestError: the value has no JSON form; the message names `place`.
-    """
+    """Return compact JSON: all digits of a `Decimal`, ISO 8601 times, NaN as null. Raises `InvalidRequestError`."""
     try:
         return _json(value, place)
     except RecursionError:

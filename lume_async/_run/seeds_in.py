@@ -24,13 +24,9 @@ _UNSENT = "nothing was uploaded"
 
 
 async def sent_seeds(sender: Sender, flow_version: str, seeds: SeedData) -> dict[str, str]:
-    """Send the seeds; return their source paths.
+    """Send the seeds; return their source paths. Raises `InvalidRequestError`, `ApiError`.
 
     The same content has the same path each time, so that the same run is recognized.
-
-    Raises:
-        InvalidRequestError: the flow version does not accept one of them per run, or one lacks the key column.
-        ApiError: as for `upload`.
     """
     arguments.instance(seeds, "seeds", Mapping, "a dict of seeds by their names", InvalidRequestError)
     for name in seeds:

@@ -61,11 +61,7 @@ async def sha256_of(file: Path) -> str:
 
 
 class Reporter:
-    """Calls the function of a user; its errors end the transfer, and are not taken for a broken connection.
-
-    Attributes:
-        failure: the error that the function raised.
-    """
+    """Calls the function of a user; its error, kept as `failure`, ends the transfer: it is no broken connection."""
 
     def __init__(self, progress: OnProgress | None) -> None:
         self._progress = None if progress is None else arguments.plain_function(progress, "progress")

@@ -109,11 +109,7 @@ def check_standard(
 
 
 def signed(body: bytes, keys: Sequence[bytes], delivery_id: str, at: str) -> dict[str, str]:
-    """Return our own header, signed with the first key, and the Standard Webhooks headers.
-
-    Args:
-        at: the time of the attempt, in seconds since 1970.
-    """
+    """Return our own header, signed with the first key, and those of Standard Webhooks; `at` is in Unix seconds."""
     content = _content(body, delivery_id, at)
     return {
         SIGNATURE_HEADER: "sha256=" + hmac.new(keys[0], body, hashlib.sha256).hexdigest(),

@@ -64,16 +64,7 @@ def read(
     wall: Callable[[], float],
     passwords: Sequence[Secret] = (),
 ) -> T:
-    """Return the value of a response.
-
-    Args:
-        key: the API key of the request, which errors must not repeat.
-        wall: returns the seconds since the epoch.
-        passwords: passwords of a proxy, which errors must not repeat.
-
-    Raises:
-        ApiError: the response is an error, or can't be decoded.
-    """
+    """Return the value of a response. Raises `ApiError`, which repeats neither the key nor a password."""
     status = response.status
     if not (200 <= status < 300 or (status == 304 and IF_NONE_MATCH in call.headers)):
         error = error_from(
@@ -103,11 +94,7 @@ def read(
 
 
 def decode_object(body: bytes) -> dict[str, Any]:
-    """Decode a JSON object in UTF-8; a byte-order mark is accepted, NaN is not.
-
-    Raises:
-        ResponseDecodeError: the body is not a JSON object; the message shows its beginning.
-    """
+    """Decode a JSON object in UTF-8; a byte-order mark is accepted, NaN is not. Raises `ResponseDecodeError`."""
     body = body.removeprefix(BOM)
     try:
         value = orjson.loads(body)
@@ -123,12 +110,7 @@ def decode_object(body: bytes) -> dict[str, Any]:
 def run_record(raw: Any, *, etag: str | None = None, run_id: str | None = None, at: str = "$") -> RunRecord:
     """Return a run; only `id` and `status` are checked, as other violations of the contract must not end a wait.
 
-    Args:
-        run_id: the run that was requested, if one was.
-        at: the JSON path of `raw`.
-
-    Raises:
-        ResponseDecodeError: not an object, `id` not valid or not the requested one, or no `status`.
+    `run_id` is the requested run, if one was; `at` is the JSON path of `raw`. Raises `ResponseDecodeError`.
     """
     if not isinstance(raw, dict):
         raise ResponseDecodeError(f"expected an object, got {type(raw).__name__} @ {at}")
@@ -307,12 +289,7 @@ def _quote(value: Any) -> str:
 
 @frozen
 class Refusal:
-    """The content of a 429 or 503.
-
-    Attributes:
-        wait: seconds after which it is worth trying again; None if not given.
-        rate: requests a second that the exhausted quota allows; None if not given.
-    """
+    """A 429 or 503: the seconds to wait, and the requests a second of the exhausted quota; None if not given."""
 
     wait: float | None = None
     rate: float | None = None
@@ -322,10 +299,7 @@ def refusal_in(headers: Mapping[str, str], wall: float = math.nan) -> Refusal:
     """Read `Retry-After`, `RateLimit` and `RateLimit-Policy` of a 429 or 503; malformed ones are ignored.
 
     The fields are defined in draft-ietf-httpapi-ratelimit-headers-11 (May 2026); the older three (`RateLimit-Limit`
-    …) and the `X-` ones have no common meaning, and are not read.
-
-    Args:
-        wall: seconds since the epoch, for a `Retry-After` date where the answer has no `Date`.
+    …) and the `X-` ones have no common meaning, and are not read. `wall` is as in `retry_after`.
     """
     wait, limits = retry_after(headers, wall), headers.get(RATE_LIMIT)
     if limits is None:

@@ -163,12 +163,7 @@ def run(run_id: str) -> Call[RunRecord]:
 
 
 def status(run_id: str, *, etag: str | None = None, hold: float = 0.0) -> Call[Polled]:
-    """Poll a run.
-
-    Args:
-        etag: the ETag of the known state, so that the response for an unchanged run has no body.
-        hold: the seconds that the server may wait for a change before it answers.
-    """
+    """Poll a run; with the ETag of the known state, the response for an unchanged run has no body."""
 
     def decode(answer: Response) -> Polled:
         record = None if answer.status == 304 else _run(answer, run_id)
@@ -221,11 +216,7 @@ def runs(filters: Filters, cursor: str | None) -> Call[Page[RunRecord]]:
 
 
 def changes(after: str | None, *, hold: float = 0.0, with_runs: bool = False) -> Call[Page[Change]]:
-    """Get all status changes after the cursor, oldest first; without a cursor, only the current cursor.
-
-    Args:
-        with_runs: whether the changes are to carry the records of ended runs.
-    """
+    """Get all status changes after the cursor, oldest first; without a cursor, only the current cursor."""
 
     def decode(answer: Response) -> Page[Change]:
         page = list_of(Change)(answer)

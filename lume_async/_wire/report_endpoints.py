@@ -17,12 +17,9 @@ from lume_async.models import RunRecord, RunRequest, check_run_id
 
 
 def dry_run(request: RunRequest, limit: int, idempotency_key: str, patience: float) -> Call[DryRun]:
-    """Execute a run without its commit.
+    """Execute a run without its commit; it may take `patience` seconds on top of the time limit.
 
-    Args:
-        limit: the number of rows of each kind to return.
-        idempotency_key: for a server that does not know dry runs, so that repeated attempts start one run at most.
-        patience: seconds that it may take, on top of the time limit.
+    The key is for a server that does not know dry runs: repeated attempts start one run at most.
     """
 
     def decode(answer: Response) -> DryRun:

@@ -157,11 +157,7 @@ def discard(body: Mapping[str, Any]) -> Call[int]:
 
 
 def replay(body: Mapping[str, Any], idempotency_key: str, patience: float) -> Call[Replay]:
-    """Replay rows. It may be repeated: each row is in one replay only.
-
-    Args:
-        patience: seconds that gathering the rows may take, on top of the time limit.
-    """
+    """Replay rows; gathering them may take `patience` seconds. May be repeated: each row is in one replay only."""
 
     def decode(answer: Response) -> Replay:
         raw = decode_object(answer.body)

@@ -13,9 +13,7 @@ _LONGEST = 500
 def row_table(rows: Sequence[Mapping[str, Any]], leading: int, width: int | None) -> list[str]:
     """Return the rows as lines of at most `width` characters, unless a single value is longer; None: no limit.
 
-    Args:
-        rows: the rows; a column that a row lacks is empty.
-        leading: the number of first columns that a block shows without their names, before the others.
+    A column that a row lacks is empty. A block shows the first `leading` columns without their names.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
 

@@ -43,11 +43,7 @@ _AGAIN = 0.05
 
 
 class Named:
-    """The run requests for source paths and patterns of the command line; see `Paths`.
-
-    Args:
-        given: the words of the command line.
-    """
+    """The run requests for source paths and patterns of the command line; see `Paths`."""
 
     def __init__(self, given: Sequence[str], request: Callable[[str], RunRequest]) -> None:
         self._requests: list[RunRequest] = []
@@ -67,11 +63,7 @@ class Named:
 
 
 def _matching(given: str) -> list[str]:
-    """Return the files that match a pattern, sorted; a path or a URL stands for itself.
-
-    Raises:
-        click.UsageError: no file matches.
-    """
+    """Return the files that match a pattern, sorted; a path or a URL stands for itself. Raises `click.UsageError`."""
     if not glob.has_magic(given) or "://" in given or os.path.exists(given):
         return [given]
     found = sorted(path for path in glob.glob(given, recursive=True) if os.path.isfile(path))
@@ -93,13 +85,7 @@ class Paths:
         self._request = request
 
     def count(self) -> int | None:
-        """Check every line before anything is sent, and count the paths.
-
-        None for stdin, which is read as it arrives.
-
-        Raises:
-            click.UsageError: a line is not a valid source path, or the file can't be read.
-        """
+        """Check and count the paths of a file; None for stdin, read as it arrives. Raises `click.UsageError`."""
         return None if self._name == "-" else sum(1 for _request in self._from_file())
 
     async def requests(self) -> AsyncIterator[RunRequest]:

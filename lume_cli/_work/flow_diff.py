@@ -81,13 +81,9 @@ def _parts(value: Any, place: str) -> Iterator[tuple[str, Any]]:
 
 
 async def pair(client: "Client", before: str, after: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the definitions of two flow versions, each a file or a version of the server.
+    """Return the definitions of two versions, each a file or one of the server. Raises `click.ClickException`.
 
     If only a file is given, the first is the registered version of the same name.
-
-    Raises:
-        click.ClickException: a file can't be read or is not TOML.
-        click.UsageError: there is only one version, and it is not a file.
     """
     if after is not None:
         return await definition_of(client, before), await definition_of(client, after)

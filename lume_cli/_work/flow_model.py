@@ -18,15 +18,9 @@ _BEGINS = {
 
 
 def model(schema: Mapping[str, Any], kind: str, name: str | None) -> str:
-    """Return the text of a module with the class, for `LumeRun.mapped(as_=…)`.
+    """Return the text of a module with the class, for `LumeRun.mapped(as_=…)`. Raises `click.ClickException`.
 
-    Args:
-        schema: the target schema.
-        kind: one of `KINDS`.
-        name: the name of the class; default: the flow's, without its version.
-
-    Raises:
-        click.ClickException: a name is not valid in Python.
+    `kind` is one of `KINDS`; without a `name`, the class has the flow's, without its version.
     """
     title = str(schema.get("title", "Row"))
     name = name or "".join(part.capitalize() for part in re.split(r"\W|_", title.partition(":")[0])) or "Row"

@@ -95,11 +95,7 @@ def defused(text: str | None) -> str | None:
 
 
 async def dialect_of(client: Client, run: LumeRun) -> CsvDialect:
-    """Return the dialect in which the rejects of a run can be submitted.
-
-    Raises:
-        click.UsageError: its source is a query, which a file can't replace.
-    """
+    """Return the dialect for the rejects of a run. Raises `click.UsageError` if its source is a query."""
     definition = (await client.flow_version(str(run.flow_version))).definition
     try:
         return row_text.dialect_of(definition)

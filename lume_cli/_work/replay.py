@@ -12,11 +12,7 @@ _OF_A_TRIAL = ("to", "rows", "passed", "reasons", "rejected_for", "messages", "u
 
 
 class Replaying:
-    """One replay.
-
-    Args:
-        waiting: how to wait for its runs; None to not wait.
-    """
+    """One replay; its runs are waited for if `waiting` says how."""
 
     def __init__(self, session: CommandSession, waiting: Waiting | None) -> None:
         self._session, self._waiting = session, waiting

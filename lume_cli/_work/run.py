@@ -23,11 +23,7 @@ _AGAIN = 1.0
 
 
 class RunSubmission:
-    """One run: submitted and, with --wait, followed to its end.
-
-    Args:
-        waiting: how to wait for the end; None to not wait.
-    """
+    """One run: submitted and, if `waiting` says how, followed to its end."""
 
     def __init__(self, session: CommandSession, waiting: Waiting | None) -> None:
         self._session = session
@@ -158,11 +154,7 @@ async def resubmit(
     *,
     force: bool,
 ) -> int:
-    """Follow the run on these corrected rejects, a new or an earlier one; return the exit code.
-
-    Raises:
-        click.ClickException: the run can't be repeated, or the file is not a rejects file.
-    """
+    """Follow the new or earlier run on these rejects; return the exit code. Raises `click.ClickException`."""
     old = await fetch_finished(client, run_id)
     reused = (
         f"already has this content for run {short(old.id)}: nothing is submitted; --force processes it again"

@@ -39,12 +39,9 @@ def run_ids(session: CommandSession, given: Sequence[str]) -> list[str]:
 
 
 async def whole_ids(client: Client, given: Sequence[str]) -> list[str]:
-    """Replace each short id by the full one; an id without a match is unchanged.
+    """Replace each short id by the full one, if there is one. Raises `click.UsageError` if it matches several runs.
 
     A short id is searched for among the newest runs, and further back only if it is not found there.
-
-    Raises:
-        click.UsageError: an id matches several runs.
     """
     open_, matches = {one for one in given if may_be_short(one)}, dict[str, set[str]]()
     if not open_:

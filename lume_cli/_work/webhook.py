@@ -120,11 +120,7 @@ def _to_dict(delivery: _Delivery, answered: int, problem: str | None) -> dict[st
 
 
 class Forward:
-    """Forwards verified deliveries, byte for byte, and returns the response; a context manager.
-
-    Raises:
-        click.BadParameter: the URL is not valid.
-    """
+    """Forwards verified deliveries, byte for byte. A context manager. Raises `click.BadParameter` for a wrong URL."""
 
     def __init__(self, url: str) -> None:
         try:
@@ -178,12 +174,7 @@ class Forward:
 
 
 class Listening:
-    """One receiver.
-
-    Args:
-        wanted: the number of verified and successfully answered deliveries to stop after; None: never stop.
-        forward: the receiver of verified deliveries.
-    """
+    """One receiver; it stops after `wanted` verified and successfully answered deliveries; None: never."""
 
     def __init__(
         self,

@@ -45,12 +45,7 @@ _STRONG = re.compile(r'"[^"]*"')
 async def download(
     sender: Sender, run_id: str, part: Part, to: str | os.PathLike[str], progress: OnProgress | None
 ) -> Path:
-    """Download an output into a file, or into a folder under the server's name for it; return its path.
-
-    Raises:
-        InvalidRequestError: there is no such file, or it can't be sent: the message says where the rows are.
-        ApiError: the server refused it, or other bytes arrived.
-    """
+    """Download an output into a file, or a folder under the server's name; return its path. Raises `ApiError`."""
     if not isinstance(part, str) or part not in ("mapped", "rejects"):
         raise InvalidRequestError(
             f"output must be 'mapped' or 'rejects', not {arguments.shown(part)}; no request was sent"
