@@ -169,11 +169,6 @@ class FeedCheck:
         self._unreported: dict[str, float] = {}  # ends shown only by a poll, with their times
         self._distrusted_until = -math.inf
 
-    @staticmethod
-    def sample_size(watched: int) -> int:
-        """Return the number of runs to poll in one sample."""
-        return math.ceil(watched / RUNS_PER_SAMPLE)
-
     def note_polled_end(self, run_id: str, now: float) -> None:
         """Note an end that a poll has shown and the feed has not reported yet."""
         self._unreported[run_id] = now

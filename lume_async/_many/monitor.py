@@ -20,7 +20,7 @@ from lume_async._base.owned import Owned
 from lume_async._base.public import public
 from lume_async._base.tasks import task_group
 from lume_async._http.sender import Sender
-from lume_async._many.change_feed import SAMPLING, ChangeFeed, FeedCheck
+from lume_async._many.change_feed import RUNS_PER_SAMPLE, SAMPLING, ChangeFeed, FeedCheck
 from lume_async._many.scheduler import Scheduler
 from lume_async._run.handle import LumeRun, snapshot, update
 from lume_async._run.poll import patience, poll_once
@@ -481,7 +481,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
             if self._fed and not check.is_trusted(clock.now()):
                 self._on_switch(False, True)
             if self._fed:
-                for run_id in list(islice(self._watched, check.sample_size(len(self._watched)))):
+                for run_id in list(islice(self._watched, math.ceil(len(self._watched) / RUNS_PER_SAMPLE))):
                     watched = self._watched[run_id] = self._watched.pop(run_id)
                     if watched.not_before <= clock.now():
                         self._scheduler.wake(run_id)

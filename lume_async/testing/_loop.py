@@ -3,7 +3,7 @@
 import asyncio
 import selectors
 from collections.abc import Callable, Mapping
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
@@ -211,18 +211,14 @@ class _Timer(asyncio.TimerHandle):
         context: Context | None,
     ) -> None:
         super().__init__(when, callback, args, loop, context)
-        self._fire = (callback, args, context)
+        self._fire = partial((context or copy_context()).run, callback, *args)
 
     def fire(self) -> None:
         """Call the function, unless the timer was cancelled."""
         if self.cancelled():
             return
-        callback, args, context = self._fire
         try:
-            if context is None:
-                callback(*args)
-            else:
-                context.run(callback, *args)
+            self._fire()
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
