@@ -99,7 +99,7 @@ class RequestLimit:
 
 
 class SimulatedServer:
-    """A run service in memory, for `simulate`: it keeps the contract and has the capabilities that you choose.
+    """A run service in memory, for `simulate`: it has what the client asks for, and the capabilities that you choose.
 
     Args:
         offers: its capabilities: "idempotency", "wait", "changes" and "cancel"; default: all of them.
@@ -384,8 +384,8 @@ class SimulatedServer:
         feed, asked = self._habits.feed, self.requests.get("GET /v1/changes", 0)
         if feed == "forgets" and asked % 7 == 0:
             self._life += 1
-        if int(life) != self._life:
-            return self._problem(410, "cursor-expired")
+        if life != str(self._life) or not first.isdecimal():
+            return self._problem(400, "invalid-cursor")
         if feed == "silent":
             first = str(known)
         elif feed == "repeats":
@@ -393,12 +393,13 @@ class SimulatedServer:
         if known <= int(first) and until > now:
             due = self._feed[known][0] if known < len(self._feed) else until
             return HeldAnswer(min(until, due), lambda: self._changes(query, until))
+        last = min(known, int(first) + int(query.get("limit", "500")))
         items = [
             self._change(*change, now, include="include" in query)
-            for change in self._feed[int(first) : known]
+            for change in self._feed[int(first) : last]
             if feed != "repeats" or change[1] < len(self.runs[change[2]].changes) - 1
         ]
-        return self._json(200, {"items": items, "next_cursor": f"{self._life}.{known}"})
+        return self._json(200, {"items": items, "next_cursor": f"{self._life}.{last}"})
 
     def _change(
         self, at: float, n: int, run_id: str, status: str, now: float, *, include: bool

@@ -5,12 +5,23 @@ import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import orjson
 import pytest
 
 from lume_async import ApiConnectionError, Client, RunRequest
 from lume_async._batch.journal import Journal
-from lume_async.testing import FakeAnswer, FakeClock, FakeRequest, FakeTransport, fake_client, run_json
+from lume_async.testing import (
+    FakeAnswer,
+    FakeClock,
+    FakeRequest,
+    FakeTransport,
+    SimulatedServer,
+    fake_client,
+    run_json,
+    simulate,
+)
 
 
 async def test_sleepers_wake_in_the_order_of_their_times() -> None:
@@ -128,3 +139,38 @@ async def test_the_clock_waits_while_a_journal_is_written(
     outcomes = [one async for one in client.run_many(requests, journal=tmp_path / "journal", timeout=3600)]
     assert [one.error for one in outcomes] == [None] * 20
     assert clock.now() < 1_100
+
+
+async def ask(server: SimulatedServer, query: str) -> tuple[int, Any]:
+    answer = server.answer(FakeRequest("GET", f"/v1/changes{query}"))
+    assert isinstance(answer, FakeAnswer)
+    return answer.status, orjson.loads(bytes(answer.body))
+
+
+def test_the_feed_of_a_simulated_server_keeps_the_limit() -> None:
+    server = SimulatedServer(lasts=0.0)
+
+    async def program() -> list[tuple[str, str]]:
+        _, page = await ask(server, "")
+        runs = [server.add("flow:v1", f"{n}.csv").id for n in range(2)]
+        seen = list[tuple[str, str]]()
+        while page["items"] or not seen:
+            status, page = await ask(server, f"?after={page['next_cursor']}&limit=3")
+            assert (status, len(page["items"]) <= 3) == (200, True)
+            seen += [(item["id"], item["status"]) for item in page["items"]]
+        assert [run for run, status in seen if status == "SUCCEEDED"] == runs
+        return seen
+
+    seen = simulate(program, server)
+    assert len(seen) == len(set(seen)) == 10
+
+
+@pytest.mark.parametrize("cursor", ["1.0", "0.x", "no-such-cursor", "0", "\u00b2.0"])
+def test_a_simulated_server_refuses_a_cursor_of_another_life(cursor: str) -> None:
+    server = SimulatedServer()
+
+    async def program() -> tuple[int, str]:
+        status, problem = await ask(server, f"?after={quote(cursor)}")
+        return status, problem["type"]
+
+    assert simulate(program, server) == (400, "urn:lume:problem:invalid-cursor")
