@@ -31,6 +31,8 @@ async def examine(settings: ResolvedSettings, only: Sequence[str], data: Any, **
     if unknown := {*only, *given["require"]} - {name for name, _ in checks}:
         names = ", ".join(dict.fromkeys(name for name, _ in checks))
         raise click.UsageError(f"there is no capability {unknown.pop()!r}, but {names}")
+    if given["source"] is not None and "{new}" not in given["source"]:
+        raise click.UsageError("--source needs {new}: each run needs a new source")
     url, key = (settings.base_url or "").rstrip("/"), settings.api_key
     # It checks both. Not `trust_env`, which would send a password of ~/.netrc, too.
     proxy = Client(key or "spare", base_url=url)._sender.settings.proxy

@@ -96,6 +96,7 @@ def test_data_of_ones_own(shell: Shell, server: lume_local.ThreadedServer) -> No
         (["http://user:secret-word@127.0.0.1"], 1, "base_url"),
         (["http://127.0.0.1:9", "--only", "wish"], 2, "there is no capability 'wish', but core, keys"),
         (["http://127.0.0.1:9", "--data", "none.csv"], 2, "none.csv"),
+        (["http://127.0.0.1:9", "--source", "a.csv"], 2, "--source needs {new}: each run needs a new source"),
         ([], 2, "Missing argument 'URL'"),
     ],
 )
