@@ -40,7 +40,6 @@ def command(
     lume replay customers --reason "not an email address" --since 90d --dry-run
     lume replay customers --reason "not an email address" --since 90d --to customers:v4 --wait
     """
-    from lume_async import Client
     from lume_cli._session import CommandSession
     from lume_cli._work.replay import Replaying
 
@@ -55,8 +54,7 @@ def command(
         )
     session = CommandSession(options, "ids")
     replaying = Replaying(session, waiting)
-
-    async def work(client: Client) -> int:
-        return await replaying.of(client, flow, to=to, reason=reason, since=since, dry_run=dry_run)
-
-    session.finish_with_client(work, replaying.interruption)
+    session.finish_with_client(
+        lambda client: replaying.of(client, flow, to=to, reason=reason, since=since, dry_run=dry_run),
+        replaying.interruption,
+    )

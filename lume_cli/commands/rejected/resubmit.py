@@ -32,14 +32,12 @@ def command(
     lume rejects 2f91d0ab -o csv > mended.csv       # then correct mended.csv
     lume resubmit 2f91d0ab mended.csv --wait
     """
-    from lume_async import Client
     from lume_cli._session import CommandSession
     from lume_cli._work.run import RunSubmission, resubmit
 
     session = CommandSession(options, "ids")
     submission = RunSubmission(session, waiting)
-
-    async def work(client: Client) -> int:
-        return await resubmit(session, submission, client, run, corrected, force=force)
-
-    session.finish_with_client(work, submission.interruption)
+    session.finish_with_client(
+        lambda client: resubmit(session, submission, client, run, corrected, force=force),
+        submission.interruption,
+    )

@@ -64,7 +64,6 @@ def command(
     lume run sales:v2 march.csv --seed rates=march_rates.csv
     run=$(lume run invoices:v3 batch_42 --metadata ticket=OPS-7)
     """
-    from lume_async import Client
     from lume_cli._session import CommandSession
     from lume_cli._work.run import RunSubmission
 
@@ -75,11 +74,10 @@ def command(
             _check_file(f"--seed {name}", file)
     session = CommandSession(options, "ids")
     submission = RunSubmission(session, waiting)
-
-    async def work(client: Client) -> int:
-        return await submission.to_end(client, flow, source, is_uploaded=upload, seeds=seeds, **how)
-
-    session.finish_with_client(work, submission.interruption)
+    session.finish_with_client(
+        lambda client: submission.to_end(client, flow, source, is_uploaded=upload, seeds=seeds, **how),
+        submission.interruption,
+    )
 
 
 def _check_file(option: str, name: str) -> None:

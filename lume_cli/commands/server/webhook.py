@@ -146,8 +146,6 @@ def listen(
     found = webhook_secrets(options, variables, from_stdin=secret_stdin, warn=session.say.warn)
     forward = Forward(forward_url) if forward_url is not None else None
     listening = Listening(session, found, wanted=1 if once else count, forward=forward)
-
-    async def work() -> int:
-        return await listening.until_ended(host, port, timeout)
-
-    session.finish(work(), lambda: (f"interrupted: {listening.summary()}", None))
+    session.finish(
+        listening.until_ended(host, port, timeout), lambda: (f"interrupted: {listening.summary()}", None)
+    )
