@@ -68,8 +68,6 @@ Ctrl-C exits with 130, SIGTERM with 143; runs keep running, and the command to r
 
 
 class App(CommandTable):
-    """The command `lume`."""
-
     def invoke(self, ctx: click.Context) -> Any:
         """Invoke as click does, but a closed pipe (`lume list | head -1`) is not an error."""
         try:

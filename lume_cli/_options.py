@@ -45,7 +45,6 @@ class Seconds(Type):
         self._above_zero = above_zero
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number of seconds."""
         if isinstance(value, float):
             return value
         text = str(value).strip().lower()
@@ -66,7 +65,6 @@ class Utf8(Type):
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text."""
         text = str(value)
         try:
             text.encode()
@@ -79,7 +77,6 @@ class FlowName(Utf8):
     """The name of a flow, for all its versions."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name."""
         text = super().convert(value, param, ctx)
         name, colon, _ = text.partition(":")
         if colon:
@@ -98,7 +95,6 @@ class Size(Type):
     _SCALES = (("k", 1024), ("m", 1024**2), ("g", 1024**3), ("t", 1024**4), ("", 1))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number of bytes."""
         if isinstance(value, int):
             return value
         text = str(value).strip().lower()
@@ -121,7 +117,6 @@ class SecondsOrForever(Seconds):
         super().__init__(above_zero=True)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number of seconds."""
         if value == "forever":
             return FOREVER
         seconds = super().convert(value, param, ctx)

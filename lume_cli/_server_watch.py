@@ -66,7 +66,6 @@ class ServerWatch:
         return self.trouble is not None and self.trouble.startswith(_FAILS)
 
     async def run(self) -> None:
-        """Check repeatedly, until cancelled."""
         while True:
             await anyio.sleep(_EVERY)
             passed = self._clock() - self._since

@@ -118,7 +118,6 @@ def path(value: Any, name: str, error: Error = TypeError) -> str:
 
 
 def choice(value: Any, name: str, choices: Collection[Any]) -> Any:
-    """Check for one of some values."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, not {shown(value)}")
     return value
@@ -132,7 +131,6 @@ def several(values: Any, name: str, what: str, kinds: Any = Iterable, error: Err
 
 
 def function(value: F, name: str, error: Error = TypeError) -> F:
-    """Check that the value is callable."""
     if not callable(value):
         raise error(f"{name} must be callable, not {type(value).__name__}")
     return value

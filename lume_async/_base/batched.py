@@ -111,7 +111,6 @@ class Steps(Generic[T]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """End the iteration."""
         if not self._closed and self._busy is not None:
             self._busy.cancel()  # a cancel scope around each step would cost more than most steps
         self._closed = True

@@ -14,7 +14,6 @@ def facts(title: str, pairs: Iterable[tuple[str, object]]) -> str:
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table with a head."""
     top = "".join(f"<th style='text-align:left'>{_safe(name)}</th>" for name in head)
     body = "".join(
         "<tr>" + "".join(f"<td style='text-align:left'>{_safe(cell)}</td>" for cell in row) + "</tr>"

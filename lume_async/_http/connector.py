@@ -92,8 +92,6 @@ setattr(Connector, _MAKES, Connector._made)
 
 
 class OurProtocol(ResponseHandler):
-    """One connection."""
-
     body: aiohttp.StreamReader | None = None  # of the newest response
 
     def is_connected(self) -> bool:

@@ -33,7 +33,6 @@ class PerLoop(Generic[T]):
         return value
 
     def items(self) -> list[tuple[asyncio.AbstractEventLoop, T]]:
-        """Return the values of all loops."""
         return list(self._values.items())
 
 
@@ -80,7 +79,6 @@ class Lifetime:
             raise ClientClosedError
 
     def forget(self, ended: Callable[[], object]) -> None:
-        """Remove a listener."""
         for _, listeners in self._listeners.items():
             listeners.discard(ended)
 

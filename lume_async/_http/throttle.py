@@ -101,8 +101,6 @@ class Window:
 
 
 class Verdict(Enum):
-    """The result of a trial."""
-
     LIMIT = auto()
     """A limit, and the lower rate meets it."""
     LOWER = auto()
@@ -260,7 +258,6 @@ class Throttle:
             self._look(window, now, refused=True)
 
     def _look(self, window: Window, now: float, *, refused: bool) -> None:
-        """Act on an answer."""
         if self._trial is not None:
             self._judge(self._trial, window, now)
         elif refused and window.is_alarming(self._expected, limited=self.rate is not None):

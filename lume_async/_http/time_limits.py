@@ -31,7 +31,6 @@ class TimeLimits:
         self._planned = math.inf
 
     def add(self, limit: "TimeLimit") -> None:
-        """Activate the limit."""
         if limit.ends < self._planned:
             self._plan(limit.ends)
         self._running[limit] = None  # last, so that nothing can end a block that was not entered

@@ -180,5 +180,4 @@ class RunWatch(Items[Snapshot], Generic[Snapshot]):
         raise self._timed_out(unfinished) from unfinished.last_error
 
     async def aclose(self) -> None:
-        """End the iteration."""
         await self._steps.aclose()

@@ -194,7 +194,6 @@ def _in_parquet(path: Path) -> bool:
 
 
 def _in_workbook(path: Path) -> bool:
-    """Look in the texts of the workbook."""
     left = _MOST
     with zipfile.ZipFile(path) as book:
         for name in book.namelist():

@@ -206,7 +206,6 @@ class _Content(AsyncIterator[bytes]):
         return chunk
 
     def close(self) -> None:
-        """Close the file."""
         self._closed = True
         if self._stream is not None:
             self._stream.close()

@@ -29,11 +29,9 @@ class InProcess:
         self._keys: OrderedDict[Key, None] = OrderedDict()
 
     def knows(self, key: Key) -> bool:
-        """Return whether the event was handled."""
         return key in self._keys
 
     def add(self, key: Key) -> None:
-        """Record the event."""
         self._keys[key] = None
         if len(self._keys) > self._most:
             self._keys.popitem(last=False)
@@ -57,7 +55,6 @@ class InFile:
         return closing(sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None))
 
     def knows(self, key: Key) -> bool:
-        """Return whether the event was handled."""
         with self._open() as db:
             found = db.execute("SELECT 1 FROM handled WHERE run_id = ? AND status = ?", key).fetchone()
         return found is not None

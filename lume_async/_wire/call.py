@@ -97,7 +97,6 @@ class Call(Generic[T]):
 
     @property
     def method(self) -> str:
-        """The HTTP method."""
         return self.operation.partition(" ")[0]
 
 

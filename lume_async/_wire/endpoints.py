@@ -65,7 +65,6 @@ class Change:
 
     @property
     def is_end(self) -> bool:
-        """Whether the run has ended."""
         return bool(self.finished_at) or (bool(self.status) and status_of(self.status).is_terminal)
 
     @property
@@ -153,7 +152,6 @@ def submission(request: RunRequest) -> dict[str, Any]:
 
 
 def run(run_id: str) -> Call[RunRecord]:
-    """Get a run."""
     return Call(
         operation="GET /v1/runs/{id}",
         path=f"/v1/runs/{check_run_id(run_id)}",

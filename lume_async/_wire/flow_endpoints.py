@@ -17,7 +17,6 @@ _FLOW = "/v1/flows/{flow}/versions/{version}"
 
 
 def flows(flow: str | None, limit: int, cursor: str | None) -> Call[Page[FlowSummary]]:
-    """Get one page of the flow versions."""
     return Call(
         operation="GET /v1/flows",
         path=path_of("/v1/flows", {"limit": str(limit)}, flow=flow, cursor=cursor),

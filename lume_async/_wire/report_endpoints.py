@@ -43,7 +43,6 @@ def dry_run(request: RunRequest, limit: int, idempotency_key: str, patience: flo
 
 
 def statistics(filters: Filters) -> Call[list[RunCount]]:
-    """Count runs."""
     return Call(
         operation="GET /v1/statistics",
         path=path_of("/v1/statistics", filters),
@@ -63,7 +62,6 @@ def arrivals(filters: Filters) -> Call[ArrivalReport]:
 
 
 def audit(filters: Filters, limit: int, cursor: str | None) -> Call[Page[AuditEntry]]:
-    """Get one page of the audit."""
     return Call(
         operation="GET /v1/audit",
         path=path_of("/v1/audit", {**filters, "limit": str(limit)}, cursor=cursor),

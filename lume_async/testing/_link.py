@@ -154,7 +154,6 @@ class End(asyncio.Transport):
         self._low, self._high = BUFFER // 4, BUFFER
 
     def begin(self, protocol: asyncio.BaseProtocol) -> None:
-        """Connect the protocol."""
         self._protocol = protocol
         protocol.connection_made(self)
 

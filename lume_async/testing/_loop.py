@@ -87,7 +87,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return connect(protocol), protocol
 
     def time(self) -> float:
-        """Return the virtual time in seconds."""
         return self._now
 
     def now(self) -> float:

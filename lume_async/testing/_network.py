@@ -230,7 +230,6 @@ class SimulatedTransport:
         return Response(answer.status, CIMultiDict(answer.headers), answer.body)
 
     async def aclose(self) -> None:
-        """End all requests."""
         self._closed = True
         for alarm in list(self._under_way):
             alarm.reschedule(0)

@@ -297,7 +297,6 @@ class SimulatedServer:
         self.files.part(request)
 
     def _record(self, run: SimulatedRun, now: float) -> dict[str, Any]:
-        """Return the run as JSON."""
         _, status = run.status_at(now)
         end, last = run.changes[-1]
         rows = dict[str, Any](rows_read=10, rows_mapped=9, rows_rejected=1, reject_reasons={"email: bad": 1})

@@ -77,7 +77,6 @@ class Simulation:
         self._failure: Exception | None = None
 
     def now(self) -> float:
-        """Return the virtual time."""
         assert self._loop is not None
         return self._loop.now()
 
@@ -86,7 +85,6 @@ class Simulation:
         return EPOCH + self.now() + self.jump
 
     async def sleep(self, seconds: float) -> None:
-        """Return after `seconds` of the loop's time."""
         await asyncio.sleep(seconds)
 
     def live(self, main: Callable[[], Awaitable[T]]) -> T:
@@ -200,7 +198,6 @@ class OnLoop(Executor):
         self._waiting: deque[Callable[[], None]] = deque()
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Call the function later."""
         future: Future[T] = Future()
         self._waiting.append(lambda: settle(future, *outcome_of(partial(fn, *args, **kwargs))))
         self._free_at = max(self._free_at, self._loop.time()) + self._rng.choice(_DISK)

@@ -81,7 +81,6 @@ class Paths:
         return None if self._name == "-" else sum(1 for _request in self._from_file())
 
     async def __aiter__(self) -> AsyncIterator[RunRequest]:
-        """Yield one request per line."""
         if self._name != "-":
             for request in self._from_file():
                 yield request

@@ -47,7 +47,6 @@ class Wait:
         return exit_codes.worst(self._codes)
 
     def _take(self, outcome: Outcome[LumeRun]) -> None:
-        """Count a finished run, and print it."""
         say, run = self._session.say, outcome.run
         if isinstance(outcome.error, RunTimeoutError):
             run = outcome.error.run

@@ -234,7 +234,6 @@ class Listening:
         return exit_codes.OK
 
     def summary(self) -> str:
-        """Return the counts so far."""
         refused = f", {self._refused:,} rejected" if self._refused else ""
         return f"{self._good:,} verified{refused}"
 

@@ -183,7 +183,6 @@ class _Draft:
         self._total = told[1]
 
     async def write(self, chunk: bytes) -> None:
-        """Write the next bytes."""
         self._block += chunk
         if len(self._block) >= _BLOCK:
             await self.flush()

@@ -25,7 +25,6 @@ def library(name: str) -> Any:
 
 
 def to_arrow(pyarrow: Any, rows: list[dict[str, Any]]) -> Any:
-    """Return a `pyarrow.Table`."""
     return pyarrow.table(columns(rows))
 
 
@@ -46,7 +45,6 @@ def check_schema(first: Any, later: Any, batch: int) -> None:
 
 
 def to_polars(polars: Any, rows: list[dict[str, Any]]) -> Any:
-    """Return a `polars.DataFrame`."""
     return polars.DataFrame(columns(rows), strict=False)
 
 

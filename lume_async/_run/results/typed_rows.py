@@ -42,7 +42,6 @@ class TypedRows(Items[T]):
         await self._rows.aclose()
 
     def __repr__(self) -> str:
-        """Return the rows, and the class."""
         return f"{self._rows!r} as {self._into.__name__}"
 
     def _take_ready(self, limit: int) -> list[T]:
