@@ -147,6 +147,7 @@ def submission_unknown(
         attempts=state.attempts,
         status_code=answer.status_code if answer else None,
         request_id=answer.request_id if answer else None,
+        retry_after=answer.retry_after if answer else None,
     )
     unknown.__cause__ = error
     return unknown

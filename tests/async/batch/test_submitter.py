@@ -92,6 +92,22 @@ async def test_a_lost_answer_and_then_a_full_server_is_waited_for_where_keys_are
     assert service.created == ["run_0"]
 
 
+async def test_a_full_server_is_not_waited_for_longer_than_it_keeps_the_key() -> None:
+    service = Service(capabilities=["idempotency"])
+    full = evolve(FULL, headers={"Retry-After": "100"})
+    posts = Posts(service, None, full)
+
+    def answer(request: FakeRequest) -> Answer:
+        own = posts(request)
+        if isinstance(own, FakeAnswer):
+            own = evolve(own, headers={**own.headers, "Lume-Idempotency-Expires": "90"})
+        return own
+
+    (outcome,) = await outcomes_of(service, force(1), answer)
+    assert isinstance(outcome.error, SubmissionUnknownError)
+    assert sum(request.method == "POST" for request in service.log) == 1, "the one whose answer was lost"
+
+
 async def test_a_lost_answer_and_then_a_full_server_is_unknown_where_they_are_not() -> None:
     service = Service()
     (outcome,) = await outcomes_of(service, force(1), Posts(service, None, FULL, FULL, FULL, FULL))
