@@ -28,7 +28,6 @@ from lume_async import (
     RunTimeoutError,
     Summary,
 )
-from lume_async._base.batched import pull
 from lume_async._base.tasks import task_group
 from lume_async._base.threads import run_in_thread
 from lume_async._base.words import counted
@@ -43,15 +42,24 @@ _AGAIN = 0.05
 """Seconds between two reads of a stdin that does not block."""
 
 
-def named(given: Sequence[str], request: Callable[[str], RunRequest]) -> list[RunRequest]:
-    """Return the requests for source paths and patterns of the command line. Raises `click.UsageError`."""
-    found = []
-    for path in dict.fromkeys(path for one in given for path in _matching(one)):
-        try:
-            found.append(request(path))
-        except InvalidRequestError as error:
-            raise click.UsageError(f"{path}: {error}") from None
-    return found
+class Named:
+    """The run requests for source paths and patterns of the command line; see `Paths`."""
+
+    def __init__(self, given: Sequence[str], request: Callable[[str], RunRequest]) -> None:
+        self._requests: list[RunRequest] = []
+        for path in dict.fromkeys(path for one in given for path in _matching(one)):
+            try:
+                self._requests.append(request(path))
+            except InvalidRequestError as error:
+                raise click.UsageError(f"{path}: {error}") from None
+
+    def count(self) -> int:
+        return len(self._requests)
+
+    async def requests(self) -> AsyncIterator[RunRequest]:
+        """Yield one request per path."""
+        for request in self._requests:
+            yield request
 
 
 def _matching(given: str) -> list[str]:
@@ -80,7 +88,8 @@ class Paths:
         """Check and count the paths of a file; None for stdin, read as it arrives. Raises `click.UsageError`."""
         return None if self._name == "-" else sum(1 for _request in self._from_file())
 
-    async def __aiter__(self) -> AsyncIterator[RunRequest]:
+    async def requests(self) -> AsyncIterator[RunRequest]:
+        """Yield one request per line."""
         if self._name != "-":
             for request in self._from_file():
                 yield request
@@ -197,12 +206,12 @@ def _kind(error: Exception | None) -> str:
 
 class Backfill:
     def __init__(
-        self, session: CommandSession, paths: list[RunRequest] | Paths, *, allow_partial: bool
+        self, session: CommandSession, paths: Named | Paths, total: int | None, *, allow_partial: bool
     ) -> None:
         self.summary = Summary()
         self._session = session
         self._paths = paths
-        self._total = len(paths) if isinstance(paths, list) else paths.count()
+        self._total = total
         self._allow_partial = allow_partial
         self._taken = 0
         self._codes: set[int] = set()
@@ -273,7 +282,7 @@ class Backfill:
             raise self._stop
 
     async def _requests(self) -> AsyncIterator[RunRequest]:
-        async for request in pull(self._paths):
+        async for request in self._paths.requests():
             if self._stop is not None:  # submissions in flight finish first, for the journal's sake
                 raise self._stop
             self._taken += 1

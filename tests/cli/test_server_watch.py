@@ -153,7 +153,7 @@ async def test_a_batch_says_what_a_server_without_room_answers(
         paths = Paths(str(tmp_path / "paths.txt"), lambda path: RunRequest("f:v1", path))
         monkeypatch.setenv("LUME_BASE_URL", server.url)
         session = CommandSession(GlobalOptions())
-        backfill = Backfill(session, paths, allow_partial=False)
+        backfill = Backfill(session, paths, paths.count(), allow_partial=False)
         async with session.client() as client, anyio.create_task_group() as tasks:
 
             async def work() -> None:

@@ -70,7 +70,7 @@ def command(
     """
     from lume_async import Client, RunRequest
     from lume_cli._session import CommandSession
-    from lume_cli._work.backfill import Backfill, Paths, named
+    from lume_cli._work.backfill import Backfill, Named, Paths
 
     if bool(sources) == (from_file is not None):
         raise click.UsageError("pass the sources, such as 'in/*.csv', or --from-file FILE with their paths")
@@ -85,8 +85,8 @@ def command(
     def request(path: str) -> RunRequest:
         return RunRequest(flow, path, run_metadata, force_rerun, layout=layout)
 
-    paths = named(sources, request) if from_file is None else Paths(from_file, request)
-    backfill = Backfill(session, paths, allow_partial=allow_partial)
+    paths = Named(sources, request) if from_file is None else Paths(from_file, request)
+    backfill = Backfill(session, paths, paths.count(), allow_partial=allow_partial)
 
     async def work(client: Client) -> int:
         return await backfill.until_ended(

@@ -25,7 +25,7 @@ async def test_a_server_that_goes_away_is_told_while_nothing_ends(
     paths = Paths(str(tmp_path / "paths.txt"), lambda path: RunRequest("f:v1", path))
     session = CommandSession(GlobalOptions())
     session.server = ServerWatch("http://test", session.say, check)
-    backfill = Backfill(session, paths, allow_partial=False)
+    backfill = Backfill(session, paths, paths.count(), allow_partial=False)
     away, said = True, ""
 
     def answer(request: FakeRequest) -> FakeAnswer | Exception:
@@ -59,7 +59,7 @@ async def test_what_the_journal_knew_is_no_speed(tmp_path: Path, capsys: pytest.
         lambda request: FakeAnswer(201 if request.method == "POST" else 200, run_json("r1", "SUCCEEDED"))
     )
     for _start in range(2):
-        backfill = Backfill(CommandSession(GlobalOptions()), paths, allow_partial=False)
+        backfill = Backfill(CommandSession(GlobalOptions()), paths, paths.count(), allow_partial=False)
         await backfill.until_ended(
             client, max_active=1, journal=journal, retry_failed=False, on_duplicate="raise", timeout=None
         )
@@ -82,7 +82,7 @@ async def test_paths_that_the_timeout_has_left_are_an_error_after_the_summary_of
         return FakeAnswer(200, run_json(run_id, status if run_id == "a" else "TRANSFORMING"))
 
     client, _ = fake_client(answer)
-    backfill = Backfill(CommandSession(GlobalOptions()), paths, allow_partial=False)
+    backfill = Backfill(CommandSession(GlobalOptions()), paths, paths.count(), allow_partial=False)
     assert code == await backfill.until_ended(
         client, max_active=1, journal=None, retry_failed=False, on_duplicate="raise", timeout=60
     )

@@ -10,31 +10,31 @@ import click
 import pytest
 
 from lume_async import RunRequest
-from lume_cli._work.backfill import Paths, as_written, named
+from lume_cli._work.backfill import Named, Paths, as_written
 
 
 def request(path: str) -> RunRequest:
     return RunRequest("f:v1", path)
 
 
-def sources(*given: str) -> list[str]:
-    return [one.source_path for one in named(given, request)]
+async def named(*given: str) -> list[str]:
+    return [one.source_path async for one in Named(given, request).requests()]
 
 
 @pytest.mark.parametrize(
     "path", [r"C:\data\customers.csv", "C:/data/customers.csv", r"\\host\share\a.csv", "s3://bucket/*.csv"]
 )
-def test_a_path_of_windows_stands_for_itself(path: str) -> None:
+async def test_a_path_of_windows_stands_for_itself(path: str) -> None:
     """A drive is no scheme, and a pattern in an object store is the server's affair."""
-    assert sources(path) == [path]
+    assert await named(path) == [path]
 
 
-def test_a_pattern_stands_for_its_files_in_order(tmp_path: Path) -> None:
+async def test_a_pattern_stands_for_its_files_in_order(tmp_path: Path) -> None:
     for name in ("b.csv", "a.csv", "c.txt"):
         (tmp_path / name).touch()
-    assert sources(f"{tmp_path}/*.csv") == [f"{tmp_path}/a.csv", f"{tmp_path}/b.csv"]
+    assert await named(f"{tmp_path}/*.csv") == [f"{tmp_path}/a.csv", f"{tmp_path}/b.csv"]
     with pytest.raises(click.UsageError, match="no file matches"):
-        sources(f"{tmp_path}/*.parquet")
+        await named(f"{tmp_path}/*.parquet")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,6 @@ async def test_lines_of_stdin_are_taken_as_they_arrive(monkeypatch: pytest.Monke
         monkeypatch.setattr(sys, "stdin", stdin)
         writer = threading.Thread(target=write)
         writer.start()
-        found = [one.source_path async for one in Paths("-", request)]
+        found = [one.source_path async for one in Paths("-", request).requests()]
         writer.join()
     assert found == ["a.csv", "b.csv"]
