@@ -34,7 +34,7 @@ _RUN |= {"run_metadata": r"None|\{.*", "force_rerun": "True|False", "metadata": 
 
 
 class Unmet(Exception):
-    """The server does not meet a requirement: a message, and the exchange that shows it."""
+    """The server does not meet a requirement: a message, and the exchange that shows it, if one does."""
 
 
 class NotOffered(Exception):
@@ -244,9 +244,9 @@ class Kit:
             await asyncio.sleep(0.1)
 
     async def ended(self) -> Exchange:
-        """Return the first run, which has ended with an output; its failure is a failure of all who ask."""
+        """Return the first run, which has ended with an output; if it has not, all who ask fail, and the first shows it."""
         if self._ended is None:
-            self._ended = Unmet("no run has ended with an output: see core.end", self.log[-1])
+            self._ended = Unmet("no run has ended with an output: see the first failure", None)
             asked = await self.end(await self.submit())
             run = asked.run(200)
             why = f"{run['status']}: {run['metadata'].get('error_message')}: name another source"

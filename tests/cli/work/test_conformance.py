@@ -482,6 +482,16 @@ async def test_what_is_not_there_is_not_offered_unless_it_is_required() -> None:
     }
 
 
+async def test_the_exchange_of_a_run_that_all_checks_need_is_shown_once() -> None:
+    async with Loopback(lambda _: reply(401, {"type": "urn:lume:problem:unauthorized"})) as service:
+        given = {"flow": "flow:v1", "source": "in/{new}.csv"}
+        found = await check(service.url, "a key of a test", ["reading", "cancel", "rows"], **given)
+
+    shown = {name: bool(one.exchange) for name, one in found.items() if one.state == "fail"}
+    assert shown == {"reading": True, "rows": False}
+    assert found["rows"].message == "no run has ended with an output: see the first failure"
+
+
 async def test_what_is_required_is_checked_beside_what_is_asked_for() -> None:
     async with RunService(capabilities=()) as service:
         found = await check(service.url, service.api_key, ["wait"], require=["cancel"])
