@@ -244,7 +244,7 @@ class Kit:
             await asyncio.sleep(0.1)
 
     async def ended(self) -> Exchange:
-        """Return the first run, which has ended with an output; if it has not, all who ask fail, and the first shows it."""
+        """Return the first run, which has ended with an output; its failure is one of all who ask, shown once."""
         if self._ended is None:
             self._ended = Unmet("no run has ended with an output: see the first failure", None)
             asked = await self.end(await self.submit())
