@@ -11,7 +11,7 @@ import click
 
 from lume_async import ApiConnectionError, ConfigurationError
 from lume_async._base.platform import command_line
-from lume_async._base.tasks import task_group
+from lume_async._base.tasks import background
 from lume_async._base.words import counted
 from lume_cli import _loop
 from lume_cli._options import Format, GlobalOptions
@@ -120,12 +120,11 @@ class CommandSession:
             )
         except ConfigurationError as error:
             raise ConfigurationError(settings.in_context(str(error))) from None
-        async with client, health, task_group() as group:
+        async with client, health, background() as group:
             group.start_soon(self.server.run)
             if settings.server is not None:
                 group.start_soon(_end_if_moved, settings.server)
             yield client
-            group.cancel_scope.cancel()
 
     def finish_with_client(
         self,

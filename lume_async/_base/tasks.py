@@ -38,6 +38,14 @@ async def task_group() -> "AsyncIterator[TaskGroup]":
     raise error  # outside of `except`, so that the group is not its context
 
 
+@asynccontextmanager
+async def background() -> "AsyncIterator[TaskGroup]":
+    """Open a task group that ends with its block."""
+    async with task_group() as tasks:
+        yield tasks
+        tasks.cancel_scope.cancel()
+
+
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     found: list[BaseException] = []
     for error in group.exceptions:

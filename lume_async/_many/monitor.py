@@ -3,8 +3,8 @@
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from copy import copy
 from itertools import islice
 from typing import Self
@@ -18,7 +18,7 @@ from lume_async._base.backoff import Backoff, PollInterval, Rng, after_failure, 
 from lume_async._base.batched import Batched
 from lume_async._base.owned import Owned
 from lume_async._base.public import public
-from lume_async._base.tasks import task_group
+from lume_async._base.tasks import background
 from lume_async._http.sender import Sender
 from lume_async._many.change_feed import RUNS_PER_SAMPLE, SAMPLING, ChangeFeed, FeedCheck
 from lume_async._many.scheduler import Scheduler
@@ -128,14 +128,6 @@ def handle_of(sender: Sender, run: LumeRun | str) -> LumeRun:
     return arguments.instance(run, "a run", LumeRun, "one of this client, or a run ID")
 
 
-@asynccontextmanager
-async def _background() -> AsyncIterator[TaskGroup]:
-    """Open a task group that ends with its block."""
-    async with task_group() as tasks:
-        yield tasks
-        tasks.cancel_scope.cancel()
-
-
 @public
 class Monitor(Batched[RunEvent[LumeRun]]):
     """Watches any number of runs; yields a `RunEvent` for each change of a status and for errors of single runs.
@@ -165,7 +157,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
         self._scheduler = Scheduler(
             self._poll, limit=arguments.whole(max_in_flight, "max_in_flight"), clock=sender.clock
         )
-        self._background = Owned(_background(), "lume monitor")
+        self._background = Owned(background(), "lume monitor")
         self._tasks: TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._feed_wanted = asyncio.Event()

@@ -14,7 +14,7 @@ from lume_async._base import arguments
 from lume_async._base.batched import Chunked, Items, pull
 from lume_async._base.duration import Duration, seconds
 from lume_async._base.public import public
-from lume_async._base.tasks import task_group
+from lume_async._base.tasks import background
 from lume_async._many.owned import owned
 from lume_async._many.summary import Summary
 from lume_async.models import Outcome
@@ -122,7 +122,7 @@ def _snapshots(outcomes: Outcomes, total: int | None, pause: float) -> AsyncGene
         first = now()
         await snapshots.send(lambda: first)
         failure: Exception | None = None
-        async with task_group() as group:
+        async with background() as group:
             group.start_soon(send_every_pause)
             try:
                 async with aclosing(pull(outcomes)) as source:
@@ -130,7 +130,6 @@ def _snapshots(outcomes: Outcomes, total: int | None, pause: float) -> AsyncGene
                         camera.summary.add(outcome)
             except Exception as error:
                 failure = error
-            group.cancel_scope.cancel()
         await snapshots.send(partial(now, ended=failure is None))
         if failure is not None:
             raise failure

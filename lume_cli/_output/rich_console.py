@@ -24,7 +24,6 @@ def console(stream: TextIO) -> Console:
         markup=False,
         highlight=False,
         emoji=False,
-        soft_wrap=False,
     )
 
 

@@ -28,7 +28,7 @@ from lume_async import (
     RunTimeoutError,
     Summary,
 )
-from lume_async._base.tasks import task_group
+from lume_async._base.tasks import background
 from lume_async._base.threads import run_in_thread
 from lume_async._base.words import counted
 from lume_cli._output import errors, exit_codes, run_view
@@ -237,7 +237,7 @@ class Backfill:
                 await anyio.sleep(_EVERY)
                 self._session.say.note(self._line())
 
-        async with task_group() as group:
+        async with background() as group:
             if not say.is_lively:
                 group.start_soon(report_progress)
             try:
@@ -250,7 +250,6 @@ class Backfill:
                 ):
                     self._report_summary(journal, retry_failed)
                 raise
-            group.cancel_scope.cancel()
         if not self._taken:
             say.note("no source paths in the list; nothing to do")
         elif not say.is_lively:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from lume_async import Client, LumeError, LumeRun, RunTimeoutError
-from lume_async._base.tasks import task_group
+from lume_async._base.tasks import background
 from lume_cli._options import Waiting
 from lume_cli._output import exit_codes, run_view
 from lume_cli._output.live import live
@@ -57,11 +57,10 @@ class RunWatcher:
                     elif error is not None and not isinstance(error, RunTimeoutError):
                         self._on_error(outcome.run_id or "", error)
             else:
-                async with task_group() as group:
+                async with background() as group:
                     if say.is_lively:
                         group.start_soon(self._refresh, client)
                     await self._follow(client)
-                    group.cancel_scope.cancel()
             if late := self.unfinished:
                 what, resume = self._session.resume_wait(late)
                 text = f"not all runs finished within {self._waiting.timeout or 0:g} s: {what}"
