@@ -127,13 +127,15 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             token=token,
             headers=headers,
         )
+        made = make(chosen)
+        clock = getattr(made, "clock", None)  # that of a test
         self._sender = Sender(
             chosen,
-            make(chosen),
+            made,
             self._service,
             retry=_checked_retry(retry),
-            clock=SystemClock(),
-            rng=random.Random(),  # noqa: S311 - jitter
+            clock=SystemClock() if clock is None else clock,
+            rng=random.Random() if clock is None else random.Random(0),  # noqa: S311 - jitter
             observer=Observer(hooks),
         )
         self._is_view = False

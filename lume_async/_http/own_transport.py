@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from inspect import getattr_static
 from typing import Any
 
 from multidict import CIMultiDict
@@ -44,6 +45,7 @@ class OwnTransport:
                 f"default one, not {type(inner).__name__}"
             )
         self._inner: Transport = inner
+        self.clock = getattr_static(inner, "clock", None)  # a mock has every attribute
         self._always = {ACCEPT: "application/json", USER_AGENT: settings.user_agent}
 
     async def request(

@@ -56,6 +56,7 @@ class Transport(Protocol):
     """The way of a client's requests to the service: `Client(transport=...)` replaces it.
 
     A class may inherit from it, or just have its methods. The client calls them on its event loop, several at a time.
+    For tests, it may also have a `clock`, such as `lume_async.testing.FakeClock`, by which the client then sleeps.
     """
 
     async def request(

@@ -2,7 +2,6 @@
 
 import asyncio
 import heapq
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -145,10 +144,11 @@ class FakeClock:
 
 
 class FakeTransport:
-    """Answers with a function, or with the items of a list in turn; an exception is raised.
+    """A `Transport` that answers with a function, or with the items of a list in turn; an exception is raised.
 
     Attributes:
         requests: every request, in order.
+        clock: the fake clock by which its answers take time, and its client sleeps; None: neither.
 
     Examples:
         >>> transport = FakeTransport([ApiConnectionError("reset"), FakeAnswer(200, run_json("run_1", "FAILED"))])
@@ -159,7 +159,7 @@ class FakeTransport:
     ) -> None:
         self.requests: list[FakeRequest] = []
         self.closed: bool = False
-        self._clock = clock
+        self.clock: FakeClock | None = clock
         if callable(answers):
             self._answer = answers
         else:
@@ -186,8 +186,8 @@ class FakeTransport:
         answer = self._answer(request)
         if isinstance(answer, Exception):
             raise answer
-        if self._clock is not None and answer.took:
-            await self._clock.sleep(answer.took)
+        if self.clock is not None and answer.took:
+            await self.clock.sleep(answer.took)
         body = answer.body if isinstance(answer.body, bytes) else orjson.dumps(answer.body)
         if receiver is not None and answer.status in (200, 206):
             await receiver.begin(answer.status, CIMultiDict(answer.headers))
@@ -222,12 +222,10 @@ def fake_client(
         >>> print(run.status, transport.requests[0].path)
         SUCCEEDED /v1/runs/run_1
     """
-    time = FakeClock() if clock is None else clock
-    transport = FakeTransport(answers, clock=time)
-    options = {"proxy": False, **options}
-    client = Client(api_key, base_url=base_url, **options)
-    client._sender = client._sender.over(transport, clock=time, rng=random.Random(0))  # noqa: S311
-    return client, transport
+    transport = FakeTransport(answers, clock=FakeClock() if clock is None else clock)
+    if options.setdefault("transport", transport) is not transport:
+        raise TypeError("fake_client makes the transport: pass none")
+    return Client(api_key, base_url=base_url, **options), transport
 
 
 @contextmanager

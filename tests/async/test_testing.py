@@ -174,3 +174,18 @@ def test_a_simulated_server_refuses_a_cursor_of_another_life(cursor: str) -> Non
         return status, problem["type"]
 
     assert simulate(program, server) == (400, "urn:lume:problem:invalid-cursor")
+
+
+def test_fake_client_takes_no_transport() -> None:
+    with pytest.raises(TypeError, match="pass none"):
+        fake_client([], transport=FakeTransport([]))
+
+
+async def test_a_client_over_a_fake_transport_sleeps_by_its_clock() -> None:
+    """As `fake_client`, by public means only."""
+    busy, done = FakeAnswer(503, {}, {"Retry-After": "50"}), FakeAnswer(200, run_json("run_1", "FAILED"))
+    transport = FakeTransport([busy, done], clock=FakeClock())
+    client = Client("key", base_url="http://lume.test", transport=transport)
+    assert (await client.run_status("run_1")).status == "FAILED"
+    assert transport.clock is not None
+    assert transport.clock.sleeps == [50]

@@ -177,7 +177,7 @@ async def test_a_failed_poll_is_repeated_soon() -> None:
         answer = server(request)
         return failures.pop() if failures else answer
 
-    transport: Any = run._sender._transport  # type: ignore[union-attr]
+    transport: Any = run._sender._transport._inner  # type: ignore[union-attr]
     transport._answer = answers
     await run.wait(timeout=None, poll_interval=EVERY_TEN)
 
