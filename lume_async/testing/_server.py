@@ -416,6 +416,8 @@ class SimulatedServer:
             for record in (self._record(run, now) for run in reversed(self.runs.values()))
             if all(record[name] == query[name] for name in names)
         ]
+        if not query.get("cursor", "0").isdecimal():
+            return self._problem(400, "invalid-cursor")
         if "cursor" in query:  # a run that began meanwhile moves no other to the next page
             last = int(query["cursor"])
             found = [record for record in found if number_of(record) < last]

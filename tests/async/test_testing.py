@@ -141,8 +141,8 @@ async def test_the_clock_waits_while_a_journal_is_written(
     assert clock.now() < 1_100
 
 
-async def ask(server: SimulatedServer, query: str) -> tuple[int, Any]:
-    answer = server.answer(FakeRequest("GET", f"/v1/changes{query}"))
+async def ask(server: SimulatedServer, path: str) -> tuple[int, Any]:
+    answer = server.answer(FakeRequest("GET", f"/v1/{path}"))
     assert isinstance(answer, FakeAnswer)
     return answer.status, orjson.loads(bytes(answer.body))
 
@@ -151,11 +151,11 @@ def test_the_feed_of_a_simulated_server_keeps_the_limit() -> None:
     server = SimulatedServer(lasts=0.0)
 
     async def program() -> list[tuple[str, str]]:
-        _, page = await ask(server, "")
+        _, page = await ask(server, "changes")
         runs = [server.add("flow:v1", f"{n}.csv").id for n in range(2)]
         seen = list[tuple[str, str]]()
         while page["items"] or not seen:
-            status, page = await ask(server, f"?after={page['next_cursor']}&limit=3")
+            status, page = await ask(server, f"changes?after={page['next_cursor']}&limit=3")
             assert (status, len(page["items"]) <= 3) == (200, True)
             seen += [(item["id"], item["status"]) for item in page["items"]]
         assert [run for run, status in seen if status == "SUCCEEDED"] == runs
@@ -165,12 +165,18 @@ def test_the_feed_of_a_simulated_server_keeps_the_limit() -> None:
     assert len(seen) == len(set(seen)) == 10
 
 
-@pytest.mark.parametrize("cursor", ["1.0", "0.x", "no-such-cursor", "0", "\u00b2.0"])
-def test_a_simulated_server_refuses_a_cursor_of_another_life(cursor: str) -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *(f"changes?after={cursor}" for cursor in ("1.0", "0.x", "no-such-cursor", "0", "\u00b2.0")),
+        "runs?cursor=no-such-cursor",
+    ],
+)
+def test_a_simulated_server_refuses_a_cursor_that_it_has_not_given(asked: str) -> None:
     server = SimulatedServer()
 
     async def program() -> tuple[int, str]:
-        status, problem = await ask(server, f"?after={quote(cursor)}")
+        status, problem = await ask(server, quote(asked, "?=/"))
         return status, problem["type"]
 
     assert simulate(program, server) == (400, "urn:lume:problem:invalid-cursor")
