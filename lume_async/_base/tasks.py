@@ -9,9 +9,17 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
 
+def loop_here() -> asyncio.AbstractEventLoop | None:
+    """Return the event loop of asyncio that runs in this thread; None if there is none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def running_loop() -> asyncio.AbstractEventLoop:
     """Return the running event loop of asyncio. Raises `RuntimeError` if none is running here, as under trio."""
-    if (loop := asyncio._get_running_loop()) is not None:
+    if (loop := loop_here()) is not None:
         return loop
     raise RuntimeError(
         "lume_async runs on asyncio, and no asyncio event loop is running here. It does not run on trio: there, call "

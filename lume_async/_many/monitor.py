@@ -18,7 +18,7 @@ from lume_async._base.backoff import Backoff, PollInterval, Rng, after_failure, 
 from lume_async._base.batched import Batched
 from lume_async._base.owned import Owned
 from lume_async._base.public import public
-from lume_async._base.tasks import background
+from lume_async._base.tasks import background, loop_here
 from lume_async._http.sender import Sender
 from lume_async._many.change_feed import RUNS_PER_SAMPLE, SAMPLING, ChangeFeed, FeedCheck
 from lume_async._many.scheduler import Scheduler
@@ -291,7 +291,7 @@ class Monitor(Batched[RunEvent[LumeRun]]):
             raise self._failure
         if self._loop is None or self._closed:
             raise RuntimeError(INACTIVE)
-        if asyncio._get_running_loop() is self._loop:
+        if loop_here() is self._loop:
             function(*arguments)
         else:
             self._loop.call_soon_threadsafe(function, *arguments)

@@ -22,6 +22,7 @@ from anyio import to_thread
 from lume_async import _client
 from lume_async._base import arguments, threads
 from lume_async._base.default_client import forget_client
+from lume_async._base.tasks import loop_here
 from lume_async._base.threads import outcome_of, settle
 from lume_async._batch import journal
 from lume_async.testing._chance import Chance
@@ -257,7 +258,7 @@ def simulate(
     """
     if not callable(main):
         raise TypeError("main must be a function that takes no arguments: pass load, not load()")
-    if asyncio._get_running_loop() is not None:
+    if loop_here() is not None:
         raise RuntimeError("simulate runs an event loop of its own: call it outside of one")
     arguments.instance(seed, "seed", int, "a whole number")
     arguments.number(faults, "faults", 0, 1)
