@@ -58,7 +58,7 @@ class Known:
     Attributes:
         promises: its promises about submissions, with those that it has announced.
         capabilities: the announced capabilities; None before the first answer that names them.
-        offered: the same, as the text of the header.
+        offered: the texts of both headers, as they were announced.
         has_answered: whether it has ever responded: then the address is right, and silence means that it is away.
         silent_since: the start of the first unanswered request in a row; None after an answer.
         long_polls: the number of requests that it may hold now.
@@ -68,7 +68,7 @@ class Known:
     def __init__(self, promises: Promises) -> None:
         self.promises: Promises = promises
         self.capabilities: frozenset[str] | None = None
-        self.offered: str | None = None
+        self.offered: tuple[str | None, str | None] = None, None
         self.has_answered: bool = False
         self.silent_since: float | None = None
         self.long_polls: int = 0

@@ -384,12 +384,12 @@ class Sender:
         known = self.known
         known.has_answered, known.silent_since = True, None
         headers, now = response.headers, self.clock.now()
-        offered = headers.get(CAPABILITIES)
-        if offered is not None and offered != known.offered:  # absent from responses of a proxy
-            known.offered = offered
+        offered, expires = headers.get(CAPABILITIES), headers.get(IDEMPOTENCY_EXPIRES)
+        if offered is not None and (offered, expires) != known.offered:  # absent from responses of a proxy
+            known.offered = offered, expires
             if self.service.promises.keys is None:  # otherwise it is a gateway's
                 known.capabilities = frozenset(filter(None, map(str.strip, offered.lower().split(","))))
-                kept = seconds(headers.get(IDEMPOTENCY_EXPIRES))
+                kept = seconds(expires)
                 known.promises = known.promises._replace(keys=self.can("idempotency"), kept=kept)
         if response.status in _REFUSALS:
             self._throttle.refused(now, epoch, refusal_in(headers, self.clock.wall()))

@@ -433,6 +433,18 @@ async def test_how_long_the_server_knows_a_key_is_said_beside_its_capabilities(
     assert client._sender.known.promises.kept == kept
 
 
+async def test_a_retention_that_changes_counts_at_once() -> None:
+    """A server that was started again with another setting announces the same capabilities."""
+    offers = {"Lume-Capabilities": "idempotency"}
+    run, times = run_json("run_1", "CREATED"), (3600.0, 60.0)
+    client, _ = fake_client(
+        [FakeAnswer(200, run, offers | {"Lume-Idempotency-Expires": f"{kept}"}) for kept in times]
+    )
+    for kept in times:
+        await client.run_status("run_1")
+        assert client._sender.known.promises.kept == kept
+
+
 @pytest.mark.parametrize("dated", [True, False])
 async def test_the_servers_time_is_known_from_its_first_date_on(dated: bool) -> None:
     headers = {"Date": "Wed, 21 Oct 2015 07:28:00 GMT"} if dated else {}
