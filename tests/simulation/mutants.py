@@ -63,9 +63,6 @@ MUTANTS = [
     Mutant(SERVICE, "self.kept * USABLE", "self.kept * 1e9", "keyed", ONE_RUN),
     Mutant(SUBMITTER, "state.lost and by_key and not has_key", "False", "keyed", ONE_RUN),
     Mutant(SUBMITTER, "if pause is None and sender.clock.now() < until", "if False", "named", RESENT),
-    Mutant(
-        SUBMITTER, "(finds_keys and age is not None and age >= SETTLED)", "finds_keys", "labelled", ONE_RUN
-    ),
     Mutant(SUBMITTER, "(finds_keys and age is not None and age >= SETTLED)", "False", "keyed", FOUND),
     Mutant(
         SUBMITTER, "promises.kept is not None and promises.keep(known_age) is True", "False", "named", FOUND

@@ -1,5 +1,6 @@
 """What the client does, and refuses to do, before services with other promises than Lume's."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -274,3 +275,21 @@ def test_a_look_by_key_that_fails_decides_nothing(
         assert outcome.run_id == run_id
     else:
         assert isinstance(outcome.error, SubmissionUnknownError)
+
+
+@pytest.mark.parametrize(("age", "is_sent"), [(10, False), (290, False), (310, True)])
+def test_what_may_still_be_on_its_way_is_not_sent_again(tmp_path: Path, age: int, is_sent: bool) -> None:
+    """A list without the run of a young submission shows only that it has not arrived yet."""
+    server, request, path = LabelledServer(Labelled()), RunRequest("flow:v1", "a.csv"), tmp_path / "journal"
+
+    async def program(client: Client) -> Outcome[LumeRun]:
+        journal = Journal.open(path)
+        sent = EPOCH + asyncio.get_running_loop().time() - age
+        journal.sending(0, request, "the-key", sent, by_server=True)
+        journal.close()
+        (outcome,) = [outcome async for outcome in client.run_many([request], journal=path)]
+        return outcome
+
+    outcome = ask(server, program)
+    assert len(server.runs) == is_sent
+    assert is_sent or isinstance(outcome.error, SubmissionUnknownError)
