@@ -19,6 +19,7 @@ class Rng(Protocol):
 
     def random(self) -> float:
         """Return a number in [0, 1)."""
+        ...
 
 
 def _initial(value: Duration) -> float:

@@ -22,6 +22,7 @@ class Batched(AsyncIterator[T]):
     @abstractmethod
     def _take_ready(self, limit: int) -> list[T]:
         """Return up to `limit` items that are ready; an empty list does not mean that the iteration has ended."""
+        ...
 
 
 @public
@@ -40,6 +41,7 @@ class Items(Batched[T]):
     @abstractmethod
     async def __anext__(self) -> T:
         """Return the next item, when it is ready."""
+        ...
 
     async def __aenter__(self) -> Self:
         """Return the iterator itself."""

@@ -13,9 +13,11 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Return the seconds on a clock that never steps; only differences mean anything."""
+        ...
 
     def wall(self) -> float:
         """Return the seconds since the epoch; may step. Only for comparing with a server's dates."""
+        ...
 
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds`."""

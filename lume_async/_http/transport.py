@@ -88,6 +88,7 @@ class Transport(Protocol):
             ApiTimeoutError: no complete response within `timeout` seconds.
             ResponseDecodeError: the response is too large, or in an encoding that was not requested.
         """
+        ...
 
     async def aclose(self) -> None:
         """Close all connections; requests under way fail. Called when the client is closed, perhaps again."""

@@ -1,5 +1,6 @@
 """Uploads a local file to the server's staging area: streamed, continued where a connection broke, and checked."""
 
+import hashlib
 import os
 import re
 import stat
@@ -13,7 +14,7 @@ from anyio import to_thread
 from lume_async._base import arguments
 from lume_async._base.words import counted
 from lume_async._http.sender import Sender
-from lume_async._run.transfer import OnProgress, Reporter, sha256_of
+from lume_async._run.transfer import OnProgress, Reporter
 from lume_async._wire import upload_endpoints
 from lume_async._wire.answers import PROBLEM
 from lume_async._wire.call import Call
@@ -56,11 +57,7 @@ async def upload(
         plain_text(flow_version, "flow_version")
     source = _Source(file, await to_thread.run_sync(_stat, file), Reporter(progress))
     plain = _UNUSUAL.sub("_", name or file.name)[-80:].lstrip(".") or "file"
-    try:
-        sha256 = sha256 or await sha256_of(file)
-    except OSError:
-        await source.check()
-        raise
+    sha256 = sha256 or await source.sha256()
     prefix = sha256[:_PREFIX] if by_content else uuid.uuid4().hex
     whole = WholeFile(f"{prefix}-{plain}", source.size, sha256)
     stored = await _Transfer(sender, source, whole, flow_version).carried_out()
@@ -159,6 +156,20 @@ class _Source:
     def content(self, start: int = 0) -> "_Content":
         """Return the bytes from `start` on, for one attempt."""
         return _Content(self._file, start, self.size, self._reporter)
+
+    async def sha256(self) -> str:
+        """Return the checksum in hex. Raises `ApiError` if the file changes meanwhile."""
+        # In pieces, unlike `sha256_of`: a thread that reads a large file can't be cancelled.
+        digest, content = hashlib.sha256(), _Content(self._file, 0, self.size, Reporter(None))
+        try:
+            async for chunk in content:
+                digest.update(chunk)
+        except OSError:
+            await self.check()
+            raise
+        finally:
+            content.close()
+        return digest.hexdigest()
 
     async def check(self) -> None:
         """Raise the error of the user's function, or `ApiError` if the file has changed."""

@@ -47,6 +47,7 @@ class Receiver(Protocol):
     @property
     def headers(self) -> Mapping[str, str]:
         """Headers of the next attempt; the client has added them to those of the request."""
+        ...
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Take the status and the headers, before the body."""

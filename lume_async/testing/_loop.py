@@ -36,6 +36,7 @@ class Dialer(Protocol):
 
     async def reach(self, address: tuple[Any, ...]) -> Callable[[asyncio.Protocol], asyncio.Transport]:
         """Return what connects a protocol with the other end. Raises `OSError`."""
+        ...
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

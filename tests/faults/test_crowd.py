@@ -113,7 +113,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         pytest.param(100.0, None, 0.0, 0.02, 2.5, id="burst"),
         pytest.param(10.0, "Retry-After", 0.0, 0.02, 1.8, id="Retry-After"),
         pytest.param(
-            100.0, None, 3.0, 0.001, 2.8, id="after a time without a limit", marks=pytest.mark.thorough
+            100.0, None, 3.0, 0.001, 3.6, id="after a time without a limit", marks=pytest.mark.thorough
         ),
     ],
 )

@@ -202,10 +202,11 @@ async def list_(kit: Kit) -> None:
     async with kit.check("list.filters", "select by flow version, source and status"):
         run = (await kit.ended()).run(200)
         for name, other in {"flow_version": "none:v1", "source_path": "none", "status": "CANCELLED"}.items():
-            query = {"source_path": run["source_path"], name: run[name]}
+            query: dict[str, Any] = {"source_path": run["source_path"], name: run[name]}
             found = [item[name] for item in await kit.items("/v1/runs", **query)]
             kit.log[-1].must(set(found) == {run[name]}, f"{name}={run[name]} selects {set(found)}")
-            found = [item[name] for item in await kit.items("/v1/runs", **query | {name: other})]
+            query[name] = other
+            found = [item[name] for item in await kit.items("/v1/runs", **query)]
             kit.log[-1].must(not found, f"{name}={other} selects {set(found)}")
     async with kit.check("list.refuses", "refuse a wrong limit and an unknown cursor with 400 or 422"):
         (await kit.ask("GET", "/v1/runs?limit=0")).problem(400, 422, names="limit")

@@ -4,6 +4,8 @@ import asyncio
 import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 from xml.etree import ElementTree
 
 import aiohttp
@@ -34,8 +36,10 @@ async def examine(settings: ResolvedSettings, only: Sequence[str], data: Any, **
     if given["source"] is not None and "{new}" not in given["source"]:
         raise click.UsageError("--source needs {new}: each run needs a new source")
     url, key = (settings.base_url or "").rstrip("/"), settings.api_key
-    # It checks both. Not `trust_env`, which would send a password of ~/.netrc, too.
-    proxy = Client(key or "spare", base_url=url)._sender.settings.proxy
+    Client(key or "spare", base_url=url)  # it checks both
+    # Not `trust_env`, which would send a password of ~/.netrc, too.
+    scheme, host = url.partition("://")[0], urlsplit(url).netloc
+    proxy = None if proxy_bypass(host) else getproxies().get(scheme)
     limit, content = settings.request_timeout or _PATIENCE, data.read() if data else DATA
     async with aiohttp.ClientSession(proxy=proxy, cookie_jar=aiohttp.DummyCookieJar()) as http:
         kit = Kit(http, url, Secret(key) if key else None, limit, data=content, **given)

@@ -64,16 +64,20 @@ class ArrivalPlace(Protocol):
     @property
     def watched(self) -> str:
         """How new files are noticed, in words: `inotify`, or `a listing every 10 s: nfs4 has no notifications`."""
+        ...
 
     @property
     def every(self) -> float:
         """Seconds from the end of a listing to the next one; more if a listing takes long."""
+        ...
 
     def pages(self) -> AsyncGenerator[Sequence[ArrivalEntry], None]:
         """Yield all files that match `from`, in pages of at most `PAGE`; memory does not grow with their number."""
+        ...
 
     async def look(self, paths: Sequence[str]) -> Sequence[ArrivalEntry | None]:
         """Return these files as they are now; None for each that does not exist or does not match."""
+        ...
 
     async def contents(self, entries: Sequence[ArrivalEntry]) -> Sequence[bytes | PlaceTrouble | None]:
         """Return an identification of each file's content: equal for equal content.
@@ -81,9 +85,11 @@ class ArrivalPlace(Protocol):
         None if a file no longer matches its entry or is being written; `PlaceTrouble` if it can't be read. Derived
         from `seen` if reading would cost too much.
         """
+        ...
 
     async def exist(self, paths: Sequence[str]) -> Sequence[float | None]:
         """Return, for markers, when each of these files, matching or not, was written; None if it does not exist."""
+        ...
 
     async def hints(self, found: Found) -> None:
         """Pass paths that may have changed to `found` until cancelled; return at once if the place has no hints."""
@@ -94,6 +100,7 @@ class ArrivalPlace(Protocol):
         None if it no longer matches the entry and was not moved. If its name is taken, it gets another.
         Called again after a kill, it finishes an interrupted move.
         """
+        ...
 
 
 class ListedPlace:
@@ -146,12 +153,15 @@ class Moves(Protocol):
 
     async def seen(self, path: str) -> str | None:
         """Return the version of a file, which a rename keeps; None if there is no file."""
+        ...
 
     async def take(self, path: str, own: str) -> bool:
         """Rename a file into a folder, which is created if it is missing; return False if the file is gone."""
+        ...
 
     async def name(self, own: str, path: str) -> bool:
         """Rename a file; return False, without a change, if the name is taken."""
+        ...
 
     async def remove(self, own: str) -> None: ...
 

@@ -65,6 +65,7 @@ class Tester(Protocol):
         Raises:
             ConfigurationError: the flow can't be run.
         """
+        ...
 
 
 @frozen

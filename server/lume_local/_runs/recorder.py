@@ -49,7 +49,7 @@ class RunRecorder:
     _on_message: Callable[[], None]
     _on_end: Callable[[StoredRun], None]
     _lineage: LineageEvents | None = None
-    _tells: bool = field(default=False, kw_only=True)
+    _tells: bool = field(default=False, kw_only=True, alias="tells")
     progress: dict[str, float] = field(factory=dict, init=False)
     """The progress of each active run, 0 to 1."""
     _seen: dict[str, StoredRun] = field(factory=dict, init=False)

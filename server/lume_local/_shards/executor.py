@@ -52,6 +52,7 @@ class Executor(Protocol):
 
     def __enter__(self) -> Self:
         """Connect or start. Raises `ExecutorLost`."""
+        ...
 
     def __exit__(self, *_: object) -> None:
         """Cancel the remaining tasks, and disconnect or end the processes."""
@@ -64,6 +65,7 @@ class Executor(Protocol):
         abandoned, all its tasks are cancelled before this returns. A task whose process dies restarts, up to
         `MOST_ATTEMPTS` attempts. Raises `ExecutorLost`.
         """
+        ...
 
 
 _KINDS = {

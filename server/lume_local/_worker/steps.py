@@ -130,18 +130,24 @@ class RunSteps(Protocol):
 
     def take_in(self) -> TakenIn:
         """Read the source and stage its rows. Raises `SourceError`."""
+        ...
 
     def counts(self, taken: TakenIn) -> list[int]:
         """Return the number of rows, of rejects, then of the rows that break each check."""
+        ...
 
     def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
         """Create the table `_lume_duplicates`; return how many rows repeat each unique column, then the total."""
+        ...
 
     def late(self, taken: TakenIn, has_duplicates: bool) -> Counter[str]:
         """Add the rejects that depend on databases to `_lume_duplicates` (see `late`). Raises `TargetError`."""
+        ...
 
     def profile(self, taken: TakenIn, duplicates: bool, metrics: Metrics) -> tuple[dict[str, Any], Unmet]:
         """Profile the columns of the mapped rows; `duplicates` is whether there is `_lume_duplicates`."""
+        ...
 
     def build(self, part: str, judged: Judged) -> Path:
         """Write all rows of one target to a durable file (or folder) in the run's folder. Raises `AccountOpen`."""
+        ...

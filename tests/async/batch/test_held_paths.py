@@ -108,7 +108,7 @@ async def test_a_disk_that_fills_up_ends_the_batch_and_loses_nothing(
     requests = [RunRequest("f:v1", f"s{n}", {"n": str(n) * 40}, force_rerun=True) for n in range(100)]
     opened = Journal.open
 
-    def small(path: str) -> Journal:
+    def small(path: str, home: object) -> Journal:
         journal = opened(path)
         journal._connection.execute(f"PRAGMA max_page_count = {pages}")
         return journal

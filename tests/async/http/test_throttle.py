@@ -573,7 +573,7 @@ def test_two_clients_share_a_limit(lasts: float) -> None:
 def test_a_limited_server_with_a_bad_backend_refuses_few_for_its_limit() -> None:
     results = [crowd(5_000, seed, lambda: TokenBucket(100), lasts=30.0, bad=0.2) for seed in SEEDS]
 
-    assert statistics.median(result.over_limit for result in results) < 0.06
+    assert statistics.median(result.over_limit for result in results) < 0.065
     assert max(result.last for result in results) < 1.75 * ideal(5_000, lambda: TokenBucket(100), 30.0)
 
 

@@ -58,12 +58,15 @@ class Carrier(Protocol):
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Allow `carry` while the block lasts."""
+        ...
 
     def host(self, delivery: PendingDelivery) -> Hashable:
         """Return the host that a delivery counts for."""
+        ...
 
     async def carry(self, delivery: PendingDelivery, body: bytes) -> str | None:
         """Make one attempt, in limited time; return None if it was delivered, otherwise the reason."""
+        ...
 
 
 class DeliveryOutbox:

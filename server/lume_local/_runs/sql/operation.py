@@ -24,6 +24,7 @@ class Row(Protocol):
     def __len__(self) -> int: ...
     def keys(self) -> Iterable[str]:
         """Return the column names."""
+        ...
 
 
 class Sql(Protocol):
@@ -37,21 +38,26 @@ class Sql(Protocol):
 
         The condition has no values of its own.
         """
+        ...
 
     async def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
         """Return all rows of a result."""
+        ...
 
     async def row(self, query: str, values: Sequence[Any] = ()) -> Row | None:
         """Return the first row of a result; None if there is none."""
+        ...
 
     async def one(self, query: str, values: Sequence[Any] = ()) -> Row:
         """Return the first row of a result that has one."""
+        ...
 
     async def change(self, query: str, values: Sequence[Any] = ()) -> None:
         """Execute a statement without a result: before the next one that has a result, or at the end."""
 
     async def changed(self, query: str, values: Sequence[Any] = ()) -> int:
         """Execute a statement; return how many rows it has changed."""
+        ...
 
     async def lock(self, *names: str) -> None:
         """Lock these names against other transactions, from the next statement until this transaction ends.
@@ -72,12 +78,15 @@ class Sql(Protocol):
 
     async def single(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do work that is a single statement."""
+        ...
 
     async def read(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do work whose statements read one state."""
+        ...
 
     async def write(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do work whose changes take effect together or not at all; it may be repeated from its beginning."""
+        ...
 
 
 class SqlPart:
@@ -98,12 +107,15 @@ class Feed(Protocol):
 
     async def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
         """See `SqlStore`."""
+        ...
 
     async def newest(self) -> Cursor:
         """See `SqlStore`."""
+        ...
 
     async def forget(self, before: str, limit: int) -> int:
         """Delete changes from before a time without gaps, oldest first; return how many."""
+        ...
 
     async def follow(self, visible: Callable[[], None]) -> None:
         """See `SqlStore`."""
@@ -115,15 +127,18 @@ class Publishing(Protocol):
     @property
     def is_shared(self) -> bool:
         """Whether another server may take the state while this one runs."""
+        ...
 
     async def allow(self, run_id: str) -> bool:
         """Record that a run's output is about to be published; return False if the run has ended and must not be.
 
         Raises `StoreUnavailable` if another server has the state.
         """
+        ...
 
     async def is_allowed(self, run_id: str) -> bool:
         """Return whether that is recorded: the run's worker, if alive, may then publish at any time."""
+        ...
 
     async def check(self) -> None:
         """Raise `StoreUnavailable` if another server has the state."""

@@ -44,9 +44,11 @@ class SparkDriver(Protocol):
 
     def count(self) -> int:
         """Return the current number of slots."""
+        ...
 
     def run(self, group: str, jobs: list[Json]) -> list[Json]:
         """Return the results of `call`, in the order of the jobs. `cancel` takes the group's name."""
+        ...
 
     def cancel(self, group: str) -> None:
         """Cancel the jobs of a group."""

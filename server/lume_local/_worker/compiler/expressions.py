@@ -152,8 +152,8 @@ class Judge:
     """Judges expressions with one DuckDB connection; `of_all_rows` allows aggregates, `lookups` seeds."""
 
     _connection: DuckDBPyConnection
-    _of_all_rows: bool = field(default=False, kw_only=True)
-    _lookups: Lookups | None = field(default=None, kw_only=True)
+    _of_all_rows: bool = field(default=False, kw_only=True, alias="of_all_rows")
+    _lookups: Lookups | None = field(default=None, kw_only=True, alias="lookups")
     _ahead: dict[str, str] = field(factory=dict, init=False)
     _known: dict[tuple[str, str | None], Expression] = field(factory=dict, init=False)
     _of_shapes: dict[tuple[str, str | None], Expression | None] = field(factory=dict, init=False)

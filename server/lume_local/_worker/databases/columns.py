@@ -33,12 +33,15 @@ class Types(Protocol):
 
     def spelled(self, table: str) -> str:
         """Return a table's name as SQL; quoting preserves its case."""
+        ...
 
     def best(self, sql_type: str) -> str:
         """Return the type that holds all values of a flow's type."""
+        ...
 
     def fits(self, given: str, sql_type: str) -> bool:
         """Return whether a column of the type `given` holds all these values unchanged."""
+        ...
 
 
 def check_columns(load: Load, table: str, there: list[TableColumn], types: Types) -> None:

@@ -42,6 +42,7 @@ class Query(Protocol):
 
     def batches(self) -> Iterator[list[Row]]:
         """Yield batches of its rows. Raises `DatabaseTrouble`."""
+        ...
 
     def close(self) -> None:
         """Release the connection."""
@@ -101,12 +102,14 @@ class Loader(Protocol):
 
         Its first statement claims the run, so that the same load can't be done twice. Raises `DatabaseTrouble`.
         """
+        ...
 
     def judge(self, rows: Path) -> "Refused":
         """Load only the rows that the table accepts; return why it refuses the others.
 
         `rows` also has the column `NUMBER`, which identifies each row. Raises `DatabaseTrouble`.
         """
+        ...
 
     def commit(self) -> None:
         """Make the load visible. After `DatabaseTrouble` it is unknown whether it is."""
@@ -120,6 +123,7 @@ class ReferenceLookup(Protocol):
 
     def missing(self, values: list[str]) -> list[str]:
         """Return the values that the column lacks. Raises `DatabaseTrouble`."""
+        ...
 
     def close(self) -> None:
         """Release the connection."""

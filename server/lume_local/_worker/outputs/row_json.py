@@ -152,6 +152,8 @@ class OutputRows(Protocol):
 
     def __iter__(self) -> Iterator[OutputRow]:
         """Yield each row. Raises `Broken`."""
+        ...
 
     def position(self) -> int:
         """Return the position after the last row, from which a later reader continues."""
+        ...

@@ -73,9 +73,11 @@ class Tasks(Protocol):
     @property
     def slots(self) -> int:
         """The number of concurrent tasks."""
+        ...
 
     def do(self, task: str, arguments: Sequence[Json]) -> Generator[Json]:
         """Yield the results in the order of the arguments. Raises the error of the first task that fails."""
+        ...
 
 
 def take_in(argument: Json) -> Json:

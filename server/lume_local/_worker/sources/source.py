@@ -105,15 +105,18 @@ class Source(Protocol):
 
         The digest is computed up to `most` bytes, unless it adds nothing to `known`.
         """
+        ...
 
     def each(self) -> list[Single]:
         """Return every single file, in the order of the rows, after `check`; empty if only the whole can be read."""
+        ...
 
     def fetch(self, folder: Path, pause: Pause) -> list[File]:
         """Provide its files, copies below `folder`, in the order of the rows. Raises `SourceError`.
 
         Afterwards the database can read these files and nothing else.
         """
+        ...
 
     def check_unchanged(self, pause: Pause = no_pause) -> None:
         """Raise `SourceError` if the source has changed while it was read."""

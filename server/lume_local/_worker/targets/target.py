@@ -68,3 +68,4 @@ class Target(StepKind, Protocol):
         `built` is a durable file in the run's folder, which lasts until the step is carried out. Call `begin` before
         anything is created elsewhere: it returns once the step is noted durably.
         """
+        ...

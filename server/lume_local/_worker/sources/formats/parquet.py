@@ -41,10 +41,12 @@ class DuckType(Protocol):
     @property
     def id(self) -> str:
         """The name, without the types inside it."""
+        ...
 
     @property
     def children(self) -> list[tuple[str, Any]]:
         """The types inside it, with names."""
+        ...
 
 
 def float_text(value: str) -> str:

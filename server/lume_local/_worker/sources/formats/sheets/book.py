@@ -74,9 +74,11 @@ class Book(Protocol):
 
         A cell may hold an `ErrorText` or `Unsaved`.
         """
+        ...
 
     def merged(self, name: str) -> list[Area]:
         """Return the merged areas of the sheet."""
+        ...
 
     def close(self) -> None:
         """Close the file."""

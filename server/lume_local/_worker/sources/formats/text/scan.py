@@ -33,6 +33,7 @@ class CountsRecords(Protocol):
 
         `data` begins where a record begins and ends with a line end.
         """
+        ...
 
 
 class TakesLines(Protocol):
