@@ -82,7 +82,7 @@ def harm(file: Path, how: str, place: float, bit: int) -> None:
         del content[max(at, 1) :]  # an empty file is a new one
     elif how == "zero":
         content[at : at + 64] = bytes(len(content[at : at + 64]))
-    else:
+    elif content:  # a log is empty if no step was possible
         content[at] ^= 1 << bit
     file.write_bytes(content)
 
