@@ -155,6 +155,7 @@ SHARED = {
             f"lume_async._base.{name}"
             for name in ["controls", "elided", "extras", "platform", "secret", "tasks", "threads", "words"]
         ),
+        "lume_async._http.settings",
         "lume_async._run.row_text",
         "lume_async._wire.withhold",
     },

@@ -168,7 +168,7 @@ def _proxy(proxy: Proxy, base_url: str) -> str | None:
     """Read the environment here, since aiohttp's `trust_env` would also read ~/.netrc."""
     if proxy is False:
         return None
-    if proxy is None and (proxy := _proxy_of_environment(base_url)) is None:
+    if proxy is None and (proxy := proxy_of_environment(base_url)) is None:
         return None
     is_url = isinstance(proxy, str) and (is_http(proxy) or is_socks(proxy))
     if not is_url or urlsplit(proxy).port == 0:
@@ -181,7 +181,8 @@ def _proxy(proxy: Proxy, base_url: str) -> str | None:
     return proxy
 
 
-def _proxy_of_environment(base_url: str) -> str | None:
+def proxy_of_environment(base_url: str) -> str | None:
+    """Return the URL of the proxy that the environment names for an address; None if there is none."""
     parts = urlsplit(base_url)
     if proxy_bypass(parts.netloc):
         return None

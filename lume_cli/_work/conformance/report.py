@@ -4,8 +4,6 @@ import asyncio
 import re
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 from xml.etree import ElementTree
 
 import aiohttp
@@ -13,6 +11,7 @@ import click
 
 from lume_async import ApiConnectionError, Client
 from lume_async._base.secret import Secret
+from lume_async._http.settings import proxy_of_environment
 from lume_cli._settings import ResolvedSettings
 from lume_cli._work.conformance.checks import CHECKS
 from lume_cli._work.conformance.kit import DATA, Kit, Result, Unmet
@@ -38,8 +37,7 @@ async def examine(settings: ResolvedSettings, only: Sequence[str], data: Any, **
     url, key = (settings.base_url or "").rstrip("/"), settings.api_key
     Client(key or "spare", base_url=url)  # it checks both
     # Not `trust_env`, which would send a password of ~/.netrc, too.
-    scheme, host = url.partition("://")[0], urlsplit(url).netloc
-    proxy = None if proxy_bypass(host) else getproxies().get(scheme)
+    proxy = proxy_of_environment(url)
     limit, content = settings.request_timeout or _PATIENCE, data.read() if data else DATA
     async with aiohttp.ClientSession(proxy=proxy, cookie_jar=aiohttp.DummyCookieJar()) as http:
         kit = Kit(http, url, Secret(key) if key else None, limit, data=content, **given)
