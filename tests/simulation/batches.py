@@ -93,7 +93,10 @@ async def earlier_runs(world: World, requests: list[RunRequest]) -> None:
             ).id
             for request in {request.source_path: request for request in requests[:number]}.values()
         }
-        await asyncio.sleep(200.0 if number else 0.0)
+        world.begins = world.simulation.now() + (200.0 if number else 0.0)
+    await asyncio.sleep(
+        world.begins - world.simulation.now()
+    )  # also in the life after one that was killed here
 
 
 def plain(world: World) -> None:

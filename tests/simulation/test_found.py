@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from lume_async import Client, LumeRun, Outcome, RunRequest, RunTimeoutError, SubmissionUnknownError
+from lume_async._batch.journal import Journal
 from lume_async.testing import FakeAnswer, FakeRequest, SimulatedServer, simulate
 from lume_async.testing._loop import START
-from lume_async.testing._server import HeldAnswer
+from lume_async.testing._server import EPOCH, HeldAnswer
 
 
 class SlowServer(SimulatedServer):
@@ -208,3 +209,23 @@ def test_a_feed_that_repeats_its_newest_changes_is_not_asked_again_at_once() -> 
 
     simulate(watched, server, faults=0.0)
     assert server.requests["GET /v1/changes"] < 60
+
+
+def test_a_run_that_the_list_shows_may_not_be_found_by_its_id_yet(tmp_path: Path) -> None:
+    server, request, path = (
+        SimulatedServer(offers=(), grace=2.0),
+        RunRequest("f:v1", "a.csv"),
+        tmp_path / "journal",
+    )
+
+    async def main() -> Outcome[LumeRun]:
+        journal = Journal.open(path)
+        journal.sending(0, request, "the-key", EPOCH + asyncio.get_running_loop().time(), by_server=True)
+        journal.close()
+        server.add("f:v1", "a.csv")
+        async with client_of_its_own() as client:
+            (outcome,) = [outcome async for outcome in client.run_many([request], journal=path)]
+        return outcome
+
+    outcome = simulate(main, server, faults=0.0)
+    assert (outcome.run_id, outcome.error) == ("run_0", None)

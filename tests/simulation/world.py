@@ -121,6 +121,8 @@ class World:
         self.has_forgotten = False
         self.earlier: dict[str, str] | None = None
         """The runs that somebody else has started, by their sources; None before that was decided."""
+        self.begins = 0.0
+        """When ours begin: long after those."""
         self.was_killed = False
         self.server_went_back = False
         self.spoils = False
