@@ -41,7 +41,7 @@ USES = [
     ("backup copy --data gone", 2, "'--data': Directory 'gone' does not exist"),
     ("backup copy --data folder --state gone", 2, "'--state': Directory 'gone' does not exist"),
     ("restore gone --data new", 2, "'DIR': Directory 'gone' does not exist"),
-    ("message check --config bytes", 1, "error: bytes is not UTF-8"),
+    ("message check bytes", 1, "error: bytes is not UTF-8"),
     ("arrivals check empty", 0, "empty has no [[arrival]] table: nothing is watched"),
     ("resubmit RUN /dev/null", 2, "'/dev/null' is not a file"),
     ("flow try flow.toml empty", 3, "its first line must name the columns: is it empty?"),

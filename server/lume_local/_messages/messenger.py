@@ -6,7 +6,7 @@ Its whole state is stored and changes together with the outbox, so it may be kil
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,12 +16,19 @@ from attrs import define, evolve, field
 
 from lume_async._base.tasks import task_group
 from lume_local._messages.limit import Happened, Limit, digested, told
-from lume_local._messages.rules import DEFAULT_RATE, RECOVERED, MessageRule, RulesFile
+from lume_local._messages.rules import DEFAULT_RATE, RECOVERED, TROUBLES, MessageRule, RulesFile
 from lume_local._messages.text import Texts
 from lume_local._runs.deliveries.notices import Notice
 from lume_local._runs.health import Health, why
 from lume_local._runs.sql.sql_outbox import SqlMessages
-from lume_local._runs.store.records import VARIABLE, MessageState, NewDelivery, StoredNotice, StoreFailed
+from lume_local._runs.store.records import (
+    VARIABLE,
+    WITH_OUTPUT,
+    MessageState,
+    NewDelivery,
+    StoredNotice,
+    StoreFailed,
+)
 from lume_local._runs.unusual import NAME as UNUSUAL
 
 _LIMIT, _TROUBLE = "limit:", "trouble:"
@@ -35,12 +42,17 @@ def keys_of(rules: Sequence[MessageRule], notices: Sequence[Notice]) -> set[str]
     return {f"{_LIMIT}{key}" for key, _ in about} | {f"{_TROUBLE}{key}:{flow}" for key, flow in about}
 
 
+MOST_CAUSES = 100
+"""Causes of a flow's trouble to remember, the newest; of arrived files, the state knows all."""
+
+
 @define
 class Decision:
     """Decides about notices one after the other.
 
     Attributes:
         states: the remembered states, by key.
+        unsettled: the flows of which something waits for a person: they have not recovered.
         changed: the keys of the changed states.
         deliveries: the resulting messages.
     """
@@ -49,6 +61,7 @@ class Decision:
     texts: Texts
     now: float
     states: dict[str, MessageState]
+    unsettled: Collection[str] = ()
     changed: set[str] = field(factory=set)
     deliveries: list[NewDelivery] = field(factory=list)
 
@@ -82,12 +95,16 @@ class Decision:
         key = f"{_TROUBLE}{rule.key}:{notice.flow}"
         known = self.states.get(key)
         is_in_trouble = known is not None and bool(known.state)
-        if is_trouble and not is_in_trouble:
-            self._remember(key, orjson.dumps({"since": notice.at}).decode())
-        is_over = is_in_trouble and not is_trouble and notice.kind in ("SUCCEEDED", "PARTIAL_FAILED")
-        if is_over:
+        if is_trouble:
+            before = orjson.loads(known.state) if known and known.state else {"since": notice.at}
+            causes = [one for one in before.get("causes", ()) if one != notice.subject]
+            causes = [*causes, notice.subject][-MOST_CAUSES:]
+            self._remember(key, orjson.dumps(before | {"causes": causes}).decode())
+        is_over = is_in_trouble and not is_trouble and notice.kind in WITH_OUTPUT
+        if is_over and notice.flow not in self.unsettled:
             self._remember(key, "")
-        return is_over
+            return True
+        return False
 
     def _tell(self, rule: MessageRule, happened: Happened) -> None:
         key = f"{_LIMIT}{rule.key}"
@@ -185,7 +202,7 @@ class Messenger:
         while notices := await self._messages.notices(_AT_ONCE):
             pending = [one for one in map(_read, notices) if one is not None]
             states = await self._messages.states(keys_of(rules, pending))
-            decision = Decision(rules, texts, self._clock(), states)
+            decision = Decision(rules, texts, self._clock(), states, await self._unsettled(pending, states))
             for notice in pending:
                 decision.consider(notice)
             await self._decided([one.seq for one in notices], decision)
@@ -203,6 +220,19 @@ class Messenger:
             return 0.0
         following = await self._messages.next_due()
         return LOOK if following is None else min(LOOK, max(0.0, following - self._clock()))
+
+    async def _unsettled(self, notices: Sequence[Notice], states: Mapping[str, MessageState]) -> set[str]:
+        """Return the flows in trouble with a run that has output, of which something still waits."""
+        causes: dict[str, list[str]] = {}
+        for key, state in states.items():
+            if key.startswith(_TROUBLE) and state.state:
+                found = orjson.loads(state.state).get("causes", ())
+                causes.setdefault(key.rpartition(":")[2], []).extend(found)
+        for notice in notices:
+            if notice.kind in TROUBLES:
+                causes.setdefault(notice.flow, []).append(notice.subject)
+        done = {one.flow for one in notices if one.kind in WITH_OUTPUT} & causes.keys()
+        return {flow for flow in done if await self._messages.waits(flow, causes[flow])}
 
     async def _decided(self, notices: Sequence[int], decision: Decision) -> None:
         """Store a decision; if another server decided in the meantime, the next step decides again."""

@@ -52,7 +52,9 @@ class Texts:
             lines.append(f"Reason: {notice.why(with_values=with_values)}")
         lines += _listed("Rejected rows", notice.reasons)
         kind = happened.kinds[-1] if happened.kinds[-1] == RECOVERED else happened.kinds[0]
-        where = f"#/runs/{quote(notice.run_id)}" if notice.run_id else "#/"
+        where = f"#/runs/{quote(notice.run_id)}"
+        if not notice.run_id:
+            where = f"#/arrivals?{urlencode({'name': notice.arrival, 'state': 'refused'})}"
         return self._body(_title(kind, notice), lines, where, kind)
 
     def digest(self, gathered: Digest) -> bytes:
@@ -124,7 +126,9 @@ def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def _runs(gathered: Digest) -> str:
-    """Return the console page that lists these runs."""
+    """Return the console page that lists these runs, or these files."""
+    if {*gathered.counts} == {REFUSED}:
+        return "#/arrivals?state=refused"
     flows = {flow for of in gathered.counts.values() for flow in of}
     statuses = [kind for kind in gathered.counts if kind in _DONE]
     query = {"flow": next(iter(flows))} if len(flows) == 1 and OTHERS not in flows else {}

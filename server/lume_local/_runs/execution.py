@@ -213,9 +213,9 @@ class Execution:
                 self.obstacle = message
                 await run_sync(self._paths.clean_up, run)
                 await recorder.defer(run.run_id)
-            case Failed(message, metrics):
+            case Failed(message, metrics, _, told):
                 await run_sync(self._paths.give_up, run)
-                await recorder.end(run.run_id, RunStatus.FAILED, message=message, metrics=metrics)
+                await recorder.end(run.run_id, RunStatus.FAILED, message=message, told=told, metrics=metrics)
             case Cancelled():
                 await run_sync(self._paths.clean_up, run)
                 await self._end_stopped(self._why or Stop.UNASKED)
@@ -226,4 +226,4 @@ class Execution:
         status, words = why.value
         message = words.format(limit=self._time_limit, silence=SILENCE)
         act = Act(self._by, CANCEL, self.run.run_id) if why is Stop.REQUESTED else None
-        await self._recorder.end(self.run.run_id, status, message=message, act=act)
+        await self._recorder.end(self.run.run_id, status, message=message, told=message, act=act)

@@ -134,6 +134,7 @@ class RunRecorder:
         status: RunStatus,
         *,
         message: str | None = None,
+        told: str = "",
         metrics: Json | None = None,
         locations: Json | None = None,
         outputs: dict[str, str] | None = None,
@@ -141,7 +142,7 @@ class RunRecorder:
         ledger: Json | None = None,
         act: Act | None = None,
     ) -> None:
-        """Record the end of a run, retried until it is written. A run that has already ended stays unchanged."""
+        """Record the end of a run, retried until it is written. A run that has already ended stays as it is; `told`: see `Obstacle`."""
         written = metrics["rows_read"] if metrics and locations else None
         words = None if message is None else elided(message)
         figures: Json = bounded(metrics or {})
@@ -150,7 +151,9 @@ class RunRecorder:
         def ending(run: StoredRun) -> dict[str, Any]:
             now = now_text()
             message = _addressed(words, run)
-            notice = self._tells and run_notice(run, status.value, now, figures, message, oddities or ())
+            notice = self._tells and run_notice(
+                run, status.value, now, figures, message, oddities or (), told
+            )
             return {
                 "status": status.value,
                 "event": event_body(run, status.value, now),

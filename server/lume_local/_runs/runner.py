@@ -379,7 +379,7 @@ class Runner:
                     if await execution.carry_out(worker, job, last=last):
                         return
         except PathRefused as error:
-            await self._recorder.end(run.run_id, RunStatus.FAILED, message=str(error))
+            await self._recorder.end(run.run_id, RunStatus.FAILED, message=str(error), told=str(error))
         except WorkerDied as error:
             message = f"{error}; {NOTHING_WRITTEN}"
             await run_sync(self._paths.give_up, run)

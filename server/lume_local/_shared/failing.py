@@ -12,11 +12,12 @@ class Obstacle(Exception):
 
     Attributes:
         may_pass: whether it may pass in a while: a place is unreachable, or locked.
+        told: the message without anything that a source contains; empty if nobody has looked.
     """
 
-    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+    def __init__(self, message: str, *, may_pass: bool = False, told: str = "") -> None:
         super().__init__(message)
-        self.may_pass = may_pass
+        self.may_pass, self.told = may_pass, told
 
 
 @contextmanager

@@ -330,12 +330,13 @@ class Done:
 class Failed:
     """The run ended without output; or it has committed and is published later, if the obstacle `may_pass`.
 
-    If it may pass and nothing was begun, the run of an arrival is executed again later.
+    If it may pass and nothing was begun, the run of an arrival is executed again later. `told`: see `Obstacle`.
     """
 
     message: str = field(converter=elided)
     metrics: Json | None = field(converter=optional(bounded))
     may_pass: bool = False
+    told: str = field(default="", converter=elided)
 
 
 @frozen

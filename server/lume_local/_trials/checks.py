@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from copy import deepcopy
 from decimal import Decimal
 from itertools import islice
@@ -16,6 +16,7 @@ from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import asdict, evolve, field, frozen
 
@@ -338,12 +339,14 @@ class CheckedMessage:
         flows: patterns of its flows.
         to: the environment variables with its addresses.
         unset: the variables that are not set here.
+        remote: the variables whose addresses are not on this machine.
     """
 
     on: tuple[str, ...]
     flows: tuple[str, ...]
     to: tuple[str, ...]
     unset: tuple[str, ...]
+    remote: tuple[str, ...] = ()
 
 
 @frozen
@@ -375,10 +378,24 @@ def check_messages(path: str | PathLike[str]) -> list[CheckedMessage]:
     return [
         CheckedMessage(
             *(rule.on, rule.flows, rule.to),
-            unset=tuple(name for name in rule.to if not os.environ.get(name, "").strip()),
+            unset=tuple(name for name in rule.to if not _address(name)),
+            remote=tuple(name for name in rule.to if _address(name) and not _is_here(_address(name))),
         )
         for rule in rules
     ]
+
+
+def _address(variable: str) -> str:
+    return os.environ.get(variable, "").strip()
+
+
+def _is_here(address: str) -> bool:
+    """Return whether messages to an address of apprise stay on this machine."""
+    from lume_local._runs.deliveries.webhooks import is_this_machine  # slow to import
+
+    with suppress(ValueError):
+        return is_this_machine(urlsplit(address).hostname or "")
+    return False
 
 
 async def try_messages(path: str | PathLike[str]) -> list[TriedAddress]:

@@ -386,8 +386,8 @@ def _run(
                 record = _execute(context, place, over_shards)
             except RunFailed as error:
                 cause = error.__context__
-                may_pass = isinstance(cause, Obstacle) and cause.may_pass
-                return Failed(str(error), error.metrics, may_pass), not isinstance(error, RunBroke)
+                may_pass, told = (cause.may_pass, cause.told) if isinstance(cause, Obstacle) else (False, "")
+                return Failed(str(error), error.metrics, may_pass, told), not isinstance(error, RunBroke)
             except duckdb.InterruptException:
                 return Cancelled(), False
             return Done(record), True

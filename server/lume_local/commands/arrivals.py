@@ -7,19 +7,20 @@ import click
 from lume_cli._options import GlobalOptions, output_options
 from lume_cli._output import exit_codes
 from lume_cli._session import CommandSession
-from lume_cli.commands import FILE
-from lume_local import FlowError, check_arrivals
+from lume_local import FlowError, check_arrivals, check_messages
 from lume_local.commands.flow_check import report
+from lume_local.commands.message import SETTINGS, warn_of_links
 
 
 @click.command("check", short_help="Check a file of arrivals.")
-@click.argument("file", metavar="FILE", type=FILE)
+@SETTINGS
 @output_options
 @click.pass_obj
-def command(options: GlobalOptions, *, file: Path) -> None:
+def command(options: GlobalOptions, *, path: Path) -> None:
     """Check a FILE for `lume serve --arrivals`, and report every mistake with its line.
 
-    `lume arrivals list` reports whether a server may read the places, and has the flows, once it watches them.
+    FILE is arrivals.toml by default. `lume arrivals list` reports whether a server may read the places, and has the
+    flows, once it watches them.
 
     \b
     lume arrivals check arrivals.toml
@@ -28,12 +29,13 @@ def command(options: GlobalOptions, *, file: Path) -> None:
 
     async def work() -> int:
         try:
-            found = check_arrivals(file)
+            found = check_arrivals(path)
         except FlowError as error:
-            report(session, file, error)
+            report(session, path, error)
             return exit_codes.ERROR
         if not found:
-            session.say.warn(f"{file} has no [[arrival]] table: nothing is watched")
+            session.say.warn(f"{path} has no [[arrival]] table: nothing is watched")
+        warn_of_links(session, check_messages(path))
         session.data.many(
             found,
             ("NAME", "FLOW", "FROM"),

@@ -1,5 +1,6 @@
 """`lume message`: check and try the messages of a server."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -12,14 +13,10 @@ from lume_cli.commands import FILE
 from lume_local import CheckedMessage, FlowError, check_messages, try_messages
 from lume_local.commands.flow_check import report
 
-_config = click.option(
-    "--config",
-    "path",
-    type=FILE,
-    default="arrivals.toml",
-    show_default=True,
-    metavar="FILE",
-    help="File with [[message]] tables, as for `lume serve --messages`.",
+SETTINGS = click.argument("path", type=FILE, default="arrivals.toml", metavar="[FILE]")
+"""The file of arrivals and messages, which commands check."""
+_LINKS = (
+    "the server's own address, unless `lume serve --public-url URL` names the one by which people open it"
 )
 
 
@@ -29,16 +26,16 @@ def command() -> None:
 
 
 @command.command("check", short_help="Check the [[message]] tables of a file.")
-@_config
+@SETTINGS
 @output_options
 @click.pass_obj
 def check(options: GlobalOptions, *, path: Path) -> None:
     """Check the [[message]] tables of FILE as `lume serve --messages` does, and report each mistake with its line.
 
-    Variables that are not set here are warnings: the server needs them.
+    FILE is arrivals.toml by default. Variables that are not set here are warnings: the server needs them.
 
     \b
-    lume message check --config arrivals.toml
+    lume message check arrivals.toml
     """
     session = CommandSession(options)
     found = _checked(session, path)
@@ -51,17 +48,17 @@ def check(options: GlobalOptions, *, path: Path) -> None:
 
 
 @command.command("test", short_help="Send a message to each address.")
-@_config
+@SETTINGS
 @output_options
 @click.pass_obj
 def test(options: GlobalOptions, *, path: Path) -> None:
     """Send a message to each address that the [[message]] tables of FILE name, and print which accepted it.
 
-    The addresses are URLs of apprise, from the environment of this command; no server is needed. Exits with 1 if
-    one did not accept it.
+    FILE is arrivals.toml by default. The addresses are URLs of apprise, from the environment of this command; no
+    server is needed. Exits with 1 if one did not accept it.
 
     \b
-    SLACK_URL=slack://… lume message test --config arrivals.toml
+    SLACK_URL=slack://… lume message test arrivals.toml
     """
     session = CommandSession(options)
 
@@ -95,4 +92,11 @@ def _checked(session: CommandSession, path: Path) -> list[CheckedMessage]:
         session.say.warn(f"the variable {name} is not set here; the server does not start without it")
     if not found:
         session.say.warn(f"{path} has no [[message]] table: no message is sent")
+    warn_of_links(session, found)
     return found
+
+
+def warn_of_links(session: CommandSession, messages: Iterable[CheckedMessage], but: str = _LINKS) -> None:
+    """Warn that readers elsewhere can't follow the links in these messages."""
+    if names := ", ".join(dict.fromkeys(name for one in messages for name in one.remote)):
+        session.say.warn(f"messages to {names} leave this machine, but their links lead to {but}")

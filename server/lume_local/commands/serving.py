@@ -5,7 +5,7 @@ import logging
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +21,9 @@ from lume_cli._output.stderr import Say
 from lume_cli._session import CommandSession
 from lume_cli._streams import drop_unwritten
 from lume_cli._work.flow_diff import read_flow
-from lume_local import Server, serve
+from lume_local import FlowError, Server, check_messages, serve
 from lume_local._shared.saved import stamp
+from lume_local.commands.message import warn_of_links
 
 LogFormat = Literal["text", "json"]
 _EVERY = 1.0
@@ -69,6 +70,11 @@ async def until_stopped(
             logging.getLogger("lume_local").info(
                 "serving at %s", server.base_url, extra={"lume_base_url": server.base_url}
             )
+        messages = wanted.get("messages") or wanted.get("arrivals")
+        if messages and not wanted.get("public_url"):
+            with suppress(ConfigurationError, FlowError):  # its mistakes are reported by the server
+                how = "pass --public-url with the address by which people open the console"
+                warn_of_links(session, check_messages(messages), f"{server.base_url}: {how}")
         if wanted["dev"]:
             session.say.warn(
                 "a development server: flow versions change with their files, and every run has a note of it"

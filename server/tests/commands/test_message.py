@@ -76,7 +76,7 @@ def lume(*command: str) -> Result:
 
 
 def test_each_address_is_tried_once(people: People, config: Path) -> None:
-    result = lume("test", "--config", str(config))
+    result = lume("test", str(config))
     assert result.exit_code == 0, result.stderr
     assert result.stdout.split() == ["TO", "RESULT", "OPS_URL", "accepted", "MAIL_URL", "accepted"]
     ((said,), (letter,)) = people.ops.received, people.box.received
@@ -91,7 +91,7 @@ def test_what_is_wrong_with_an_address_is_said_without_it(
 ) -> None:
     monkeypatch.setenv("OPS_URL", f"json://ops:hunter2@127.0.0.1:{unused_port()}/t0ken")
     monkeypatch.setenv("MAIL_URL", people.box.address.replace(PASSWORD, "wrong-horse"))
-    result = lume("test", "--config", str(config), "-o", "ndjson")
+    result = lume("test", str(config), "-o", "ndjson")
     assert result.exit_code == 1
     ops, box = (json.loads(line) for line in result.stdout.splitlines())
     assert (ops["to_env"], ops["accepted"], "Connection refused" in ops["error"]) == ("OPS_URL", False, True)
@@ -104,7 +104,7 @@ def test_what_is_wrong_with_an_address_is_said_without_it(
 def test_a_variable_that_is_not_set_is_said(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPS_URL", raising=False)
     monkeypatch.setenv("MAIL_URL", "nonsense")
-    result = lume("test", "--config", str(config))
+    result = lume("test", str(config))
     assert result.exit_code == 1
     assert "OPS_URL   the variable OPS_URL is not set" in result.stdout
     assert "MAIL_URL  this is not an address that apprise knows" in result.stdout
@@ -112,7 +112,7 @@ def test_a_variable_that_is_not_set_is_said(config: Path, monkeypatch: pytest.Mo
 
 
 def test_a_file_without_mistakes_is_listed(config: Path, people: People) -> None:
-    result = lume("check", "--config", str(config))
+    result = lume("check", str(config))
     assert (result.exit_code, result.stderr) == (0, "")
     assert [line.split("  ")[0] for line in result.stdout.splitlines()] == [
         "ON",
@@ -122,10 +122,32 @@ def test_a_file_without_mistakes_is_listed(config: Path, people: People) -> None
     assert people.ops.received == []
 
 
+def test_links_that_readers_elsewhere_can_not_follow(
+    config: Path, monkeypatch: pytest.MonkeyPatch, people: People
+) -> None:
+    """Both commands that know no server name the option; a receiver on this machine opens its server's address."""
+    monkeypatch.setenv("OPS_URL", "slack://t0ken/b/c")
+    for result in (lume("check", str(config)), CliRunner().invoke(app, ["arrivals", "check", str(config)])):
+        assert result.exit_code == 0
+        (said,) = (line for line in result.stderr.splitlines() if "--public-url" in line)
+        assert "messages to OPS_URL leave this machine" in said
+        assert "`lume serve --public-url URL`" in said
+        assert "t0ken" not in result.output
+    for here in ("json://localhost:9010/", "mailto://[::1]:25?to=ann@example.com"):
+        monkeypatch.setenv("OPS_URL", here)
+        assert lume("check", str(config)).stderr == ""
+
+
+def test_the_file_is_arrivals_toml_by_default(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(config.parent)
+    for group in ("message", "arrivals"):
+        assert CliRunner().invoke(app, [group, "check"]).exit_code == 0
+
+
 def test_every_mistake_has_its_line(config: Path) -> None:
     config.write_text(RULES.replace("CRASHED", "CRASHD").replace("flows", "flow") + "at_most = 1\n")
     for command in ("check", "test"):
-        result = lume(command, "--config", str(config))
+        result = lume(command, str(config))
         assert (result.exit_code, result.stdout) == (1, "")
         first, second, third = result.stderr.splitlines()
         assert f"{config}:3: message[0].on: 'CRASHD' is not one of FAILED, CRASHED" in first
@@ -135,8 +157,8 @@ def test_every_mistake_has_its_line(config: Path) -> None:
 
 def test_a_file_without_messages_and_no_file(config: Path) -> None:
     config.write_text('[[arrival]]\nname = "a"\n')
-    assert "no message is sent" in lume("check", "--config", str(config)).stderr
-    assert lume("check", "--config", str(config.with_name("absent"))).exit_code == 2
+    assert "no message is sent" in lume("check", str(config)).stderr
+    assert lume("check", str(config.with_name("absent"))).exit_code == 2
 
 
 async def test_without_apprise_the_extra_is_named(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,44 @@ class Asked(Exception):
     """In place of a server that would run until Ctrl-C."""
 
 
+class Started:
+    """In place of a server, which ends at once."""
+
+    base_url, api_key = "http://127.0.0.1:8080", "k" * 20
+
+    def console_url(self) -> str:
+        return self.base_url
+
+
+@pytest.mark.parametrize("option", ["--arrivals", "--messages"])
+def test_links_that_only_this_machine_can_open(
+    no_server: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    @asynccontextmanager
+    async def serve(**_: Any) -> Any:
+        yield Started()
+
+    async def at_once() -> None:
+        pass
+
+    monkeypatch.setattr(serving, "serve", serve)
+    monkeypatch.setattr("anyio.sleep_forever", at_once)
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.chdir(no_server)
+    monkeypatch.setenv("OPS", "mailto://ann:pw@example.com")
+    Path("arrivals.toml").write_text("[[message]]\non = ['FAILED']\nto_env = ['OPS']\n")
+    command = ["serve", "--no-flows", option, "arrivals.toml"]
+    said = CliRunner().invoke(app, command)
+    assert said.exit_code == 0, said.output
+    warned = (
+        "the links in messages to OPS lead to http://127.0.0.1:8080, this machine's name for the server: pass"
+    )
+    assert f"{warned} --public-url" in said.stderr
+    assert warned not in CliRunner().invoke(app, [*command, "--public-url", "https://l.example.com"]).stderr
+    monkeypatch.setenv("OPS", "json://127.0.0.1:9010/")
+    assert warned not in CliRunner().invoke(app, command).stderr
+
+
 @pytest.fixture
 def asked(no_server: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What `lume_local.serve` is called with, in a folder with the files that options name."""

@@ -34,6 +34,7 @@ def run_notice(
     metrics: Mapping[str, Any],
     message: str | None,
     unusual: Sequence[str] = (),
+    told: str = "",
 ) -> bytes:
     """Return the notice for the end of a run. It has no cell values except any that the error message quotes."""
     reasons: dict[str, int] = metrics.get("reject_reasons", {})
@@ -49,6 +50,7 @@ def run_notice(
             "rejected": metrics.get("rows_rejected", 0),
             "reasons": dict(commonest),
             "error": message,
+            "told": elided(told),
             "unusual": list(unusual),
             "at": at,
         }
@@ -70,6 +72,7 @@ def refusal_notice(arrival: str, flow: str, place: str, why: str) -> bytes:
             "arrival": arrival,
             "place": elided(place, _LONGEST_PLACE),
             "error": elided(why),
+            "told": elided(why),
             "at": now_text(),
         }
     )
@@ -85,6 +88,7 @@ class Notice:
         reasons: reasons of rejects, with the number of rows.
         error: the error; it may quote values.
         unusual: one sentence for each unusual property of the run.
+        told: the error without values; empty if it is unknown whether it has any.
         at: the time, formatted as on the wire.
     """
 
@@ -100,6 +104,7 @@ class Notice:
     error: str | None = None
     unusual: list[str] = field(factory=list)
     arrival: str = ""
+    told: str = ""
 
     @classmethod
     def of(cls, body: bytes) -> "Notice":
@@ -107,19 +112,23 @@ class Notice:
         return cls(**{name: value for name, value in given.items() if name in cls.__annotations__})
 
     @property
+    def subject(self) -> str:
+        """The run, or the arrival that has refused a file."""
+        return self.run_id or self.arrival
+
+    @property
     def share(self) -> float:
         return self.rejected / self.read if self.read else 0.0
 
     def why(self, *, with_values: bool) -> str:
-        """Return the error in one line; without values it is the same for all runs that fail alike."""
+        """Return the error; without values it is the same for all runs that fail alike."""
         if not self.error:
             return "the server gave no reason"
         if with_values:
             return self.error
-        name = re.escape(self.place.rpartition("/")[2])
-        return without_values(
-            re.sub(rf"['\"]?[^\s('\"]*{name}['\"]?", "the source", self.error) if name else self.error
-        )
+        name, error = re.escape(self.place.rpartition("/")[2]), self.told or self.error
+        error = re.sub(rf"['\"]?[^\s('\"]*{name}['\"]?", "the source", error) if name else error
+        return error if self.told else without_values(error)
 
 
 def without_values(message: str) -> str:

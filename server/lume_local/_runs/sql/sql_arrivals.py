@@ -7,13 +7,12 @@ from lume_local._runs.sources.source_files import batch_of
 from lume_local._runs.sql.operation import Sql, marks, reading, statement, writing
 from lume_local._runs.sql.sql_outbox import SqlMessages
 from lume_local._runs.sql.sql_purge import look_again
-from lume_local._runs.sql.tables import FLOW
+from lume_local._runs.sql.tables import FLOW, UNREAD
 from lume_local._runs.store.arrived import Arrived, KnownPath, Move, RefusedFile, mark_of, place_of
 from lume_local._runs.store.records import ACTIVE, NewRun
 
-_UNREAD = "arrival IS NOT NULL AND status IN ('FAILED', 'CRASHED', 'CANCELLED')"
 UNREAD_RUN = f"""
-SELECT seq, arrival FROM runs WHERE {FLOW} = ? AND source_key IN (?, ?) AND {_UNREAD} ORDER BY seq DESC LIMIT 1
+SELECT seq, arrival FROM runs WHERE {FLOW} = ? AND source_key IN (?, ?) AND {UNREAD} ORDER BY seq DESC LIMIT 1
 """
 """The last run of a source, if it was an arrived file's and has ended without output; of its key and its batch."""
 ARRIVALS = f"""
@@ -46,7 +45,7 @@ CREATE TABLE arrival_moves (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX moves_of ON arrival_moves (arrival) WHERE stays = 0;
 CREATE INDEX by_arrival ON runs (arrival, seq) WHERE arrival IS NOT NULL;
-CREATE INDEX unread ON runs ({FLOW}, source_key) WHERE {_UNREAD};
+CREATE INDEX unread ON runs ({FLOW}, source_key) WHERE {UNREAD};
 """
 """The tables of arrivals. `place` stands for an arrival and a path; see `Arrived`.
 

@@ -14,6 +14,9 @@ A different schema is a new form: add its fingerprints (`schemas`) and a step to
 FLOW = "substr(flow_version, 1, instr(flow_version, ':') - 1)"
 """The flow of a run's flow version, which is indexed."""
 
+UNREAD = "arrival IS NOT NULL AND status IN ('FAILED', 'CRASHED', 'CANCELLED')"
+"""The last runs of arrived files that have ended without output."""
+
 DONE = f"status IN {WITH_OUTPUT}"
 """Runs with output."""
 

@@ -53,9 +53,9 @@ def opened(path: Path, looked_up: str = "") -> tuple[int, Snapshot]:
     try:
         file = no_links.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO would wait for its writer
     except FileNotFoundError:
-        raise SourceError(
-            f"there is no file {path}{looked_up}: put it there, then submit the run again"
-        ) from None
+        why = f"there is no file {path}"
+        how = "put it there, then submit the run again"
+        raise SourceError(f"{why}{looked_up}: {how}", told=f"{why}: {how}") from None
     except OSError as error:
         raise SourceError(f"{path} can't be read: {error.strerror or error}") from None
     with on_error(partial(os.close, file)):

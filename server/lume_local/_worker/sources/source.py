@@ -25,6 +25,11 @@ def no_pause() -> None:
 class SourceError(Obstacle):
     """The source can't be read as the flow expects; the message says what was expected and found, and what to do."""
 
+    @classmethod
+    def plain(cls, message: str) -> "SourceError":
+        """Return an error whose message has nothing that the source contains."""
+        return cls(message, told=message)
+
 
 @frozen
 class File:

@@ -79,7 +79,7 @@ def test_a_refused_file() -> None:
             "s3://b/x.csv, of the arrival acme for orders:v3",
             "Refused at 2026-01-02 03:04:05 UTC",
             "Reason: it has changed",
-            "https://lume.example.com/#/",
+            "https://lume.example.com/#/arrivals?name=acme&state=refused",
         ],
         "failure",
     )
@@ -237,21 +237,27 @@ SOURCES = {
 }
 
 
-async def test_no_value_of_a_source_gets_into_a_message(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is wrong with a file; the notices have the errors as they are."""
+@pytest.fixture
+def notices(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[Notice]:
+    """The notices of a server with these messages, as it reads them."""
     monkeypatch.setenv("OPS_URL", "json://127.0.0.1:9/")
-    (home / "flows/orders.v1.toml").write_text(FLOW)
     (home / "messages.toml").write_text(
         '[[message]]\non = ["SUCCEEDED"]\nflows = ["none"]\nto_env = ["OPS_URL"]\n'
     )
-    notices: list[Notice] = []
+    found: list[Notice] = []
     of = Notice.of
 
     def kept(body: bytes) -> Notice:
-        notices.append(of(body))
-        return notices[-1]
+        found.append(of(body))
+        return found[-1]
 
     monkeypatch.setattr(Notice, "of", kept)
+    return found
+
+
+async def test_no_value_of_a_source_gets_into_a_message(home: Path, notices: list[Notice]) -> None:
+    """Whatever is wrong with a file; the notices have the errors as they are."""
+    (home / "flows/orders.v1.toml").write_text(FLOW)
     async with serve(home, messages=home / "messages.toml") as wire:
         for name, text in SOURCES.items():
             (home / name).write_text(text)
@@ -268,6 +274,28 @@ async def test_no_value_of_a_source_gets_into_a_message(home: Path, monkeypatch:
         if CANARY in str(notice.error):
             assert CANARY in TEXTS.single(happened, with_values=True).decode()
     assert CANARY not in TEXTS.digest(gathered).decode()
+
+
+REMEDY = "Fix the header or the flow (in a new flow version if this one is registered), then run it again"
+
+
+@pytest.mark.parametrize("first", [CANARY, f"{CANARY}' or it", f"Ids{CANARY}", "idd", "…", "it's"])
+async def test_a_missing_column_is_named_with_the_remedy(
+    home: Path, notices: list[Notice], first: str
+) -> None:
+    """Not what the first line has in its place, as that is data if there is no header; a run says both."""
+    flow = FLOW.replace("sql = '\"Id\"'", 'from = ["Id", "Number"]')
+    (home / "flows/orders.v1.toml").write_text(flow)
+    (home / "in").mkdir()
+    (home / "in/a.csv").write_text(f"{first},{CANARY} 2,Day\n1,2,2020-01-01\n")
+    async with serve(home, messages=home / "messages.toml") as wire:
+        run = await wire.run("orders:v1", "in/a.csv")
+        while not notices:
+            await wire.ask("GET", "/healthz")
+    assert CANARY in run["metadata"]["error_message"]
+    _, lines, _ = said(Happened(notices[0], ("FAILED",), True))
+    says = "the source has no column 'id' (or 'Id', 'Number'), which orders:v1 reads (columns.id.from)"
+    assert lines[2] == f"Reason: {says}. {REMEDY}"
 
 
 def test_the_notice_of_a_refused_file() -> None:

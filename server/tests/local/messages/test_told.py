@@ -86,7 +86,7 @@ async def test_a_failed_run_is_told_by_http_and_by_mail(
     assert said["message"].splitlines() == [
         "people:v1 on absent.csv",
         f"FAILED at {at(run)}",
-        "Reason: there is no file the source",
+        "Reason: there is no file the source: put it there, then submit the run again",
         f"{CONSOLE}/#/runs/{run['id']}",
     ]
     assert (letter["Subject"], letter["To"]) == ("people: a run failed", "ops@example.com")
@@ -115,6 +115,22 @@ async def test_what_is_beyond_the_limit_comes_in_digests(home: Path, ops: Inbox[
     assert told(said[0]) == 1
     assert sum(map(told, said)) == len(runs)
     assert said[-1]["message"].splitlines()[-1].startswith(f"{CONSOLE}/#/runs")
+
+
+async def test_a_flow_is_fine_again_once_nothing_waits(home: Path, ops: Inbox[dict[str, Any]]) -> None:
+    """Also if the server is another one by then."""
+    async with telling(home) as wire:
+        for name in ("a", "b"):
+            await wire.run("people:v1", f"{name}.csv")
+        await wire.run("people:v1", "people.csv")
+    for name in ("a", "b"):
+        (home / f"{name}.csv").write_text((home / "people.csv").read_text())
+        async with telling(home) as wire:
+            await wire.run("people:v1", f"{name}.csv")
+            if name == "b":
+                said = await ops.until(3)
+    assert [one["title"] for one in said] == ["people: a run failed"] * 2 + ["people is fine again"]
+    assert "people.csv" not in said[-1]["message"]
 
 
 @pytest.mark.thorough

@@ -178,7 +178,7 @@ class FirstLines:
         row, advice = (
             (f"line {len(above) + 1}", "delete the lines above") if above else ("first line", "is it empty?")
         )
-        raise SourceError(f"{shown} has no header: its {row} must name the columns: {advice}")
+        raise SourceError.plain(f"{shown} has no header: its {row} must name the columns: {advice}")
 
     @cached_property
     def _record(self) -> re.Pattern[bytes]:

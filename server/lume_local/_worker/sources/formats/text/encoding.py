@@ -46,7 +46,7 @@ def _refuse_other_encoding(reading: Reading) -> None:
     with reading.path.open("rb") as file:
         start = file.read(_HEADER)
     if name := mark_beside(start, wanted):
-        raise SourceError(
+        raise SourceError.plain(
             f"{reading.shown} begins with the byte order mark of {name.upper()}, but {reading.flow['ref']} reads "
             f"{wanted}: save the file with the encoding {wanted} "
             f'(in Python: open(…, "w", encoding="{wanted}", newline="")), then submit it again'
