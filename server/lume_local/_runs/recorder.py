@@ -142,7 +142,7 @@ class RunRecorder:
         ledger: Json | None = None,
         act: Act | None = None,
     ) -> None:
-        """Record the end of a run, retried until it is written. A run that has already ended stays as it is; `told`: see `Obstacle`."""
+        """Record the end of a run, retried until it is written. A run that has ended stays as it is."""
         written = metrics["rows_read"] if metrics and locations else None
         words = None if message is None else elided(message)
         figures: Json = bounded(metrics or {})
