@@ -7,6 +7,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import posixpath
 import signal
 import stat as modes
 import threading
@@ -319,12 +320,12 @@ class LocalPlace(ListedPlace):
 
         return await in_thread(lambda: [written(path) for path in paths])
 
-    async def move(self, entry: ArrivalEntry, folder: str) -> str | None:
-        relative = self._relative(entry.path)
-        if relative is None:
+    async def move(self, entry: ArrivalEntry, to: str) -> str | None:
+        relative, target_relative = self._relative(entry.path), self._relative(to)
+        if relative is None or target_relative is None:
             return None
 
-        path, target = self._folder / relative, self._folder / folder / relative
+        path, target = self._folder / relative, self._folder / target_relative
         try:
             if not self._notified.why_not and await in_thread(lambda: is_open_for_writing(path)):
                 why = "a program has it open for writing: it is moved once it was closed"
@@ -336,9 +337,7 @@ class LocalPlace(ListedPlace):
             raise PlaceTrouble(f"{entry.path} can't be moved: {wrong} is a file, not a folder") from None
         except OSError as error:
             raise PlaceTrouble(f"{entry.path} can't be moved: {error.strerror or error}") from None
-        if name is None:
-            return None
-        return f"{self._prefix}{folder}/{relative.rpartition('/')[0]}/{name}".replace("//", "/")
+        return None if name is None else posixpath.join(posixpath.dirname(to), name)
 
     def _in_the_way(self, target: Path) -> str:
         """Return the file where the target's path needs a folder."""

@@ -94,11 +94,11 @@ class ArrivalPlace(Protocol):
     async def hints(self, found: Found) -> None:
         """Pass paths that may have changed to `found` until cancelled; return at once if the place has no hints."""
 
-    async def move(self, entry: ArrivalEntry, folder: str) -> str | None:
-        """Move a file into `folder`, below what precedes the first wildcard of `from`; return its new path.
+    async def move(self, entry: ArrivalEntry, to: str) -> str | None:
+        """Move a file to another path below what precedes the first wildcard of `from`; return its new path.
 
-        None if it no longer matches the entry and was not moved. If its name is taken, it gets another.
-        Called again after a kill, it finishes an interrupted move.
+        None if it no longer matches the entry and was not moved; any version matches an empty `seen`. If its name is
+        taken, it gets another. Called again after a kill, it finishes an interrupted move.
         """
         ...
 
@@ -108,7 +108,7 @@ class ListedPlace:
 
     def __init__(self, arrival: Arrival, prefix: str) -> None:
         self._arrival, self._prefix, self._pattern = arrival, prefix, Pattern(arrival.pattern)
-        self._moved = None if arrival.moved_to is None else f"{arrival.moved_to}/"
+        self._moved = tuple(arrival.beside("", one) for one in (arrival.move, arrival.failed) if one)
         self._took = 0.0
         """The duration of the last listing in seconds."""
 
@@ -119,9 +119,9 @@ class ListedPlace:
         return path.removeprefix(self._prefix) if path.startswith(self._prefix) else None
 
     def _is_left_out(self, relative: str, end: str = "/") -> bool:
-        """Return whether a path is a moved file, the folder for moved files (which ends with `end`), or a marker."""
+        """Return whether a path is a moved file, a folder for moved files (which ends with `end`), or a marker."""
         path = self._path(relative)
-        is_moved = self._moved is not None and f"{path}{end}".startswith(self._moved)
+        is_moved = f"{path}{end}".startswith(self._moved)
         return is_moved or self._arrival.marked_by(path) is not None
 
     async def _paged(
@@ -175,6 +175,9 @@ async def put_aside(moves: Moves, path: str, target: str, seen: str, key: tuple[
         key: identifies this move among all into the folder, also after a kill.
     """
     own = posixpath.join(posixpath.dirname(target), f".{hash_of(key)[:32]}.lume")
+    if not (found := seen or await moves.seen(own) or await moves.seen(path)):
+        return None
+    seen = found
     if await moves.seen(own) is None and (await moves.seen(path) != seen or not await moves.take(path, own)):
         return None
     if await moves.seen(own) != seen:  # replaced between the two steps above

@@ -16,6 +16,7 @@ from lume_local._flow.urls import NotAnSftpUrl, NotAStoreUrl, SftpUrl, split_sto
 
 QUIET = 10.0
 """Default seconds for which a file must be unchanged; objects appear as a whole or not at all."""
+MOST_RETRIES = 20
 MOST_ARRIVALS = 100
 """The limit is low because each has a task, and may have a thread."""
 _LONGEST_QUIET = 7 * 86400
@@ -43,6 +44,8 @@ class Arrival:
         changed: how to treat a new version of a processed path: one of `CHANGED`.
         queue_env: the environment variable with the URL of a queue with the bucket's notifications.
         move: the folder for files whose runs ended with output; None leaves them in place.
+        failed: the folder for files whose runs failed for good, or that were refused; None leaves them in place.
+        retry: how often the run of a file is repeated that has crashed.
         layout: the layout of its files; None to recognise it.
     """
 
@@ -53,6 +56,8 @@ class Arrival:
     marker: str | None = None
     changed: str = "refuse"
     move: str | None = None
+    failed: str | None = None
+    retry: int = 0
     queue_env: str | None = None
     layout: str | None = None
     scheme: str = field(init=False)
@@ -73,9 +78,14 @@ class Arrival:
         return f"arrival:{self.name}"
 
     @property
-    def moved_to(self) -> str | None:
-        """The folder for moved files, in which nothing arrives."""
-        return None if self.move is None else "/".join(filter(None, (self.folder, self.move)))
+    def follows(self) -> bool:
+        """Whether something is to be done once the run of a file has ended."""
+        return bool(self.move or self.failed or self.retry)
+
+    def beside(self, path: str, folder: str) -> str:
+        """Return the path of a file that is moved to a folder below that of `from`; nothing arrives there."""
+        prefix = self.folder if self.folder in ("", "/") else f"{self.folder}/"
+        return f"{prefix}{folder}/{path.removeprefix(prefix)}"
 
     def marked(self, path: str) -> str:
         """Return the path of a file's marker."""
@@ -151,6 +161,8 @@ def _arrival(table: Table, mistakes: Mistakes) -> Arrival | None:
     quiet, marker = mistakes.noting(lambda: _ready(table, uri), still)
     changed = mistakes.noting(lambda: table.choice("changed", CHANGED, default="refuse"), "refuse")
     move = mistakes.noting(lambda: _after(table), None)
+    failed = mistakes.noting(lambda: _folder(table, "failed") if table.present("failed") else None, None)
+    retry = mistakes.noting(lambda: table.count("retry", most=MOST_RETRIES), 0)
     queue = mistakes.noting(lambda: _queue(table, uri), None)
     layout = mistakes.noting(
         lambda: table.text("layout", pattern=NAME) if table.present("layout") else None, None
@@ -158,7 +170,7 @@ def _arrival(table: Table, mistakes: Mistakes) -> Arrival | None:
     mistakes.noting(table.refuse_unknown, None)
     if len(mistakes) > before:
         return None
-    return Arrival(name, flow, uri, quiet, marker, changed, move, queue, layout)
+    return Arrival(name, flow, uri, quiet, marker, changed, move, failed, retry, queue, layout)
 
 
 def _uri(table: Table) -> str:
@@ -245,13 +257,16 @@ def _after(table: Table) -> str | None:
     if not isinstance(table.values["after"], dict):
         raise FlowError(place, f'must be "leave" or {{ move = "done/" }}, not {table.values["after"]!r}')
     after = table.table("after")
-    folder = after.text("move", longest=255)
+    folder = _folder(after, "move")
     after.refuse_unknown()
+    return folder
+
+
+def _folder(table: Table, key: str) -> str:
+    place, folder = table.at(key), table.text(key, longest=255)
     parts = folder.removesuffix("/").split("/")
     if folder.startswith("/") or _SCHEME.match(folder) or any(part in ("", ".", "..") for part in parts):
-        raise FlowError(
-            after.at("move"), f'{folder!r} must be a folder below the folder of from, such as "done/"'
-        )
+        raise FlowError(place, f'{folder!r} must be a folder below the folder of from, such as "done/"')
     if glob.has_magic(folder):
-        raise FlowError(after.at("move"), f"{folder!r} has a wildcard")
+        raise FlowError(place, f"{folder!r} has a wildcard")
     return "/".join(parts)

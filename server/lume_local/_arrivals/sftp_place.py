@@ -203,11 +203,10 @@ class SftpPlace(ListedPlace):
     async def hints(self, found: Found) -> None:
         """Return at once: SFTP has no notifications."""
 
-    async def move(self, entry: ArrivalEntry, folder: str) -> str | None:
-        relative = self._relative(entry.path)
-        if relative is None:
+    async def move(self, entry: ArrivalEntry, to: str) -> str | None:
+        relative, target = self._relative(entry.path), self._relative(to)
+        if relative is None or target is None:
             return None
-        target = posixpath.join(folder, relative)
 
         async def moved(session: SftpSession) -> str | None:
             paths = self._remote(relative), self._remote(target)
@@ -217,7 +216,7 @@ class SftpPlace(ListedPlace):
 
         with _place_trouble():
             name = await self._server.ask(moved)
-        return None if name is None else f"{self._prefix}{posixpath.dirname(target)}/{name}"
+        return None if name is None else f"{posixpath.dirname(to)}/{name}"
 
     # -- names, and the server
 

@@ -6,7 +6,6 @@ is deleted after its objects have been checked and settled; a server that is kil
 
 import logging
 import os
-import posixpath
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -317,13 +316,14 @@ class StorePlace(ListedPlace):
 
     # -- moving: copy, compare, remove the original
 
-    async def move(self, entry: ArrivalEntry, folder: str) -> str | None:
-        return await _in_thread(lambda: self._move(self._key(entry.path), entry.seen, folder))
+    async def move(self, entry: ArrivalEntry, to: str) -> str | None:
+        return await _in_thread(lambda: self._move(self._key(entry.path), entry.seen, self._key(to)))
 
-    def _move(self, key: str, seen: str, folder: str) -> str | None:
-        if self._seen(key) != seen:
+    def _move(self, key: str, seen: str, target: str) -> str | None:
+        found = self._seen(key)
+        if found is None or found != (seen or found):
             return None
-        target = posixpath.join(self._folder, folder, key[len(self._folder) :])
+        seen = found
         number = 1  # the name is free, or has the same object because of a kill after the copy
         while self._seen(name := numbered(target, number)) not in (None, seen):
             number += 1

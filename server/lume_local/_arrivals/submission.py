@@ -13,7 +13,7 @@ from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.resolver import CantTell, LayoutRefused, SourceResolver
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.arrived import Arrived
+from lume_local._runs.store.arrived import Arrived, Move
 from lume_local._runs.store.records import ACTIVE, Duplicate, NewRun, TooLong
 
 BEHIND = -1
@@ -76,6 +76,8 @@ class Submissions:
             file = _File(arrival, arrived, flow, source_path_of(flow, arrived.path), note, is_other)
             if known is None:
                 return await self._submit(file)
+            if known.has_content and known.is_aside and known.status not in ACTIVE:
+                return await self._submit(file)
             if known.has_content:
                 await self._store.arrivals.note(arrived, None)  # the same content was written again
                 return Settles(known.run_id)
@@ -88,6 +90,17 @@ class Submissions:
             if known.status is None or RunStatus(known.status).has_output:
                 return await self._changed(file, known.run_id)
             return await self._submit(file)
+        except (UnknownFlow, PathRefused, LayoutRefused, CantTell, TooLong) as error:
+            return Waits(str(error))
+
+    async def again(self, arrival: Arrival, move: Move, *, by_server: bool = False) -> Outcome:
+        """Submit another run of a file whose run has failed: one for each such run, whoever asks how often."""
+        try:
+            flow, note = await self._flow(arrival)
+            arrived = Arrived(arrival.name, move.path, move.seen, b"")
+            file = _File(arrival, arrived, flow, move.source_path, note, is_other=False)
+            retries = move.retries + 1 if by_server else 0
+            return await self._submit(file, again=bool(move.force_rerun), last=move, retries=retries)
         except (UnknownFlow, PathRefused, LayoutRefused, CantTell, TooLong) as error:
             return Waits(str(error))
 
@@ -118,36 +131,40 @@ class Submissions:
             'changed = "rerun"'
         )
 
-    async def _submit(self, file: _File, *, again: bool = False) -> Outcome:
-        """Create the run, which records the file in the same transaction."""
+    async def _submit(
+        self, file: _File, *, again: bool = False, last: Move | None = None, retries: int = 0
+    ) -> Outcome:
+        """Create the run, which records the file in the same transaction, or takes it over from its last run."""
         flow, arrival = file.flow, file.arrival
         found = await self._resolver.resolved(flow, file.source_path, layout=arrival.layout)
         new = NewRun(
             flow_version=flow.ref,
             source_path=file.source_path,
             source_key=found.source_key,
-            run_metadata={"arrival": arrival.name},
+            run_metadata={"arrival": arrival.name} | ({"retry": retries} if retries else {}),
             force_rerun=again and flow.source.identity != CONTENT,
-            idempotency_key=None,
+            idempotency_key=None if last is None else f"after {last.run_id}",
             fingerprint="arrival",
             note=file.note,
             submitted_by=arrival.holder,
             priority=BEHIND,
             layout=arrival.layout,
-            arrived=file.arrived,
+            arrived=file.arrived if last is None else None,
             alike=found.alike,
         )
         try:
-            run, _ = await self._runner.submit(new)
+            run, is_new = await self._runner.submit(new)
         except Duplicate as duplicate:
             run_id = duplicate.run_id  # of something else, such as `lume backfill`
             if duplicate.is_active:
                 return Waits(f"run {run_id} of the same source has not ended", run_id)
+            if last is not None:
+                return Settles(run_id)
             if file.is_other or await self._resolver.is_other(run_id, file.flow, file.source_path):
                 return await self._changed(file, run_id)
             await self._store.arrivals.note(file.arrived, run_id)
             return Settles(run_id)
-        return Settles(run.run_id, is_new=True)
+        return Settles(run.run_id, is_new)
 
 
 def source_path_of(flow: Flow, path: str) -> str:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
+from typing import TypeAlias
 
 import anyio
 from attrs import define, field, frozen
@@ -21,12 +22,12 @@ from lume_local._arrivals.place import PAGE, ArrivalEntry, ArrivalPlace, PlaceTr
 from lume_local._arrivals.settings import Arrival
 from lume_local._arrivals.sftp_place import open_site
 from lume_local._arrivals.store_place import open_bucket
-from lume_local._arrivals.submission import Refuses, Submissions, Waits
+from lume_local._arrivals.submission import Refuses, Settles, Submissions, Waits
 from lume_local._runs.deliveries.notices import refusal_notice
 from lume_local._runs.health import why
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.arrived import Arrived, Move, RefusedFile
+from lume_local._runs.store.arrived import ASIDE, Arrived, Move, RefusedFile, aside_of
 from lume_local._runs.store.records import StoredRun, StoreFailed
 from lume_local._runs.times import now_text
 
@@ -183,11 +184,21 @@ MOST_QUEUED = 20_000
 """Runs that may wait in the server's queue; beyond that, files wait in their place."""
 MOST_REFUSED = 10_000
 """Refused files whose removal is tracked."""
+MOST_TAKEN = 100
+"""Failed files that one request takes again."""
+MOST_ASIDE = 100
+"""Refused files in the folder for failed files whose removal is tracked, the newest."""
+LONGEST_PAUSE = 3600.0
+"""Maximum seconds before a crashed run is repeated; the first pause is `RETRY`, each further one thrice as long."""
 MOST_NAMED = 3
 """Unmovable files to explain; once these can be moved, the next ones follow."""
 _BATCH = 64 * 1024 * 1024
 """Bytes of files read by one call."""
 _BATCH_FILES = 200
+
+
+Taken: TypeAlias = tuple[Move | RefusedFile, Settles | Waits]
+"""A file that was to be taken again: its new run, or why it has none yet."""
 
 
 def opened(arrival: Arrival, roots: Roots) -> AbstractAsyncContextManager[ArrivalPlace]:
@@ -242,6 +253,10 @@ class Watcher:
         self._unmoved: dict[str, str] = {}
         """The first files that can't be moved: reasons by path."""
         self._one_at_a_time = anyio.Lock()
+        self._retry_at: dict[str, float] = {}
+        """When crashed runs are repeated. A restart begins the pause anew."""
+        self._stay: set[tuple[str, str]] = set()
+        """Refused files that are not put aside, such as links, or that were."""
         self._to_move: set[str | None] = {None}
         """Ended runs whose files may have to be moved; None alone stands for all, as after each listing."""
         self._wake, self._again, self._may_move = anyio.Event(), anyio.Event(), anyio.Event()
@@ -296,8 +311,14 @@ class Watcher:
     async def compare(self, place: ArrivalPlace) -> None:
         """Compare the files in the place with the recorded ones, and settle the files that are ready."""
         name = self.arrival.name
-        gone = {one.path for one in await self._store.arrivals.refused(name, MOST_REFUSED)}
-        gone |= self._waiting.files.keys()
+        refused = await self._store.arrivals.refused(name, MOST_REFUSED)
+        gone = {one.path for one in refused if not aside_of(one.seen)} | self._waiting.files.keys()
+        put_aside = [one for one in refused if aside_of(one.seen)][:MOST_ASIDE]
+        for one, written in zip(
+            put_aside, await place.exist([aside_of(one.seen) for one in put_aside]), strict=True
+        ):
+            if written is None:  # a person has taken it out of the folder for failed files
+                await self._store.arrivals.forget_refusals(name, [one.path], with_aside=True)
         async with aclosing(place.pages()) as pages:
             async for page in pages:
                 gone.difference_update(entry.path for entry in page)
@@ -399,8 +420,9 @@ class Watcher:
                 self._all_wait([entry], str(content))
             else:
                 self._waiting.was_read(entry, content)
-                moves = self.arrival.move is not None
-                arrived = Arrived(self.arrival.name, entry.path, entry.seen, content, moves)
+                arrived = Arrived(
+                    *(self.arrival.name, entry.path, entry.seen, content), move=self.arrival.follows
+                )
                 outcome = await self._submissions.settle(self.arrival, arrived)
                 if isinstance(outcome, Waits):
                     self._waiting.wait(entry.path, elided(outcome.why), self._now() + RETRY, outcome.run_id)
@@ -411,7 +433,7 @@ class Watcher:
                     self.submitted += outcome.is_new
                     if outcome.is_new:
                         _log.info("arrival %s: %s is run %s", self.arrival.name, entry.path, outcome.run_id)
-                    elif outcome.run_id is not None and self.arrival.move is not None:
+                    elif outcome.run_id is not None and self.arrival.follows:
                         self._moves(outcome.run_id)  # it may have ended before the file was recorded
 
     def _all_wait(self, entries: Sequence[ArrivalEntry], reason: str, after: float = RETRY) -> None:
@@ -428,6 +450,8 @@ class Watcher:
             _log.warning("arrival %s: %s is refused: %s", self.arrival.name, entry.path, refusal.why)
             if self._on_notice is not None:
                 self._on_notice()
+        if self.arrival.failed:
+            self._moves(None)
 
     # -- moves, in a task of their own because one may take long, one at a time
 
@@ -442,10 +466,13 @@ class Watcher:
         while True:
             self._may_move = anyio.Event()
             await self.move(place)
-            await self._may_move.wait()
+            with anyio.CancelScope(deadline=min(self._retry_at.values(), default=math.inf)) as scope:
+                await self._may_move.wait()
+            if scope.cancelled_caught:
+                self._moves(None)
 
     async def move(self, place: ArrivalPlace) -> None:
-        """Move the files whose run has ended with output; the others stay."""
+        """Move the files whose run has ended, or repeat it; then the refused files."""
         while self._to_move:
             run_id = self._to_move.pop()
             moves = await self._store.arrivals.moves(self.arrival.name, run_id)
@@ -454,15 +481,29 @@ class Watcher:
                     move.path for move in moves
                 }  # another server with this state may have moved the others
                 self._unmoved = {path: reason for path, reason in self._unmoved.items() if path in left}
+                ids = {move.run_id for move in moves}
+                self._retry_at = {run_id: at for run_id, at in self._retry_at.items() if run_id in ids}
             await self._move_each(place, moves)
+            if run_id is None and self.arrival.failed:
+                refused = await self._store.arrivals.refused(self.arrival.name, MOST_REFUSED)
+                self._stay &= {(one.path, one.seen) for one in refused}
+                await self._move_each(
+                    place, [one for one in refused if (one.path, one.seen) not in self._stay]
+                )
 
-    async def _move_each(self, place: ArrivalPlace, moves: Sequence[Move]) -> None:
+    async def _move_each(self, place: ArrivalPlace, moves: Sequence[Move | RefusedFile]) -> None:
         for move in moves:
-            is_gone, entry = False, ArrivalEntry(move.path, move.seen, 0, 0.0)
+            if isinstance(move, Move) and await self._retries(move):
+                continue
+            aside, is_gone, is_due = "", False, isinstance(move, Move) and move.is_due
+            folder = self.arrival.move if is_due else self.arrival.failed
             try:
-                if self.arrival.move is not None and move.is_due:
-                    moved = await place.move(entry, self.arrival.move)
-                    is_gone = moved is not None or await place.look([move.path]) == [None]
+                if folder is not None and not aside_of(move.seen):
+                    to = self.arrival.beside(move.path, folder)
+                    aside = await place.move(ArrivalEntry(move.path, move.seen, 0, 0.0), to) or ""
+                    is_gone = bool(aside) or await place.look([move.path]) == [None]
+                    if is_gone and not aside and await place.exist([to]) != [None]:
+                        aside = to  # a kill came between the move and its record
             except PlaceTrouble as trouble:
                 reason = elided(str(trouble))
                 is_told = move.path in self._unmoved or len(self._unmoved) < MOST_NAMED
@@ -472,8 +513,64 @@ class Watcher:
                 if trouble.may_pass:
                     return
                 continue
-            await self._store.arrivals.moved(move, is_gone=is_gone)
             self._unmoved.pop(move.path, None)
+            if isinstance(move, Move):
+                await self._store.arrivals.moved(move, is_gone=is_gone, aside=aside)
+            elif aside:
+                await self._store.arrivals.refuse(move._replace(seen=f"{ASIDE}{aside}"))
+            else:
+                self._stay.add((move.path, move.seen))
+
+    async def _retries(self, move: Move) -> bool:
+        """Return whether a crashed run is repeated, now or later: by a new run, which takes the file over."""
+        if move.status != "CRASHED" or move.retries >= self.arrival.retry:
+            return False
+        due = self._retry_at.setdefault(
+            move.run_id, self._now() + min(RETRY * 3**move.retries, LONGEST_PAUSE)
+        )
+        if self._now() < due:
+            return True
+        outcome = await self._submissions.again(self.arrival, move, by_server=True)
+        if isinstance(outcome, Waits):
+            self._retry_at[move.run_id] = self._now() + RETRY
+            return True
+        del self._retry_at[move.run_id]
+        return isinstance(outcome, Settles) and outcome.is_new
+
+    # -- failed files that a person takes again
+
+    async def retry(self, paths: Collection[str], before: int | None) -> tuple[list[Taken], int | None]:
+        """Take failed and refused files again: all, or those of these paths; return the run before which to go on.
+
+        Raises `PlaceTrouble`.
+        """
+        if (place := self._place) is None:
+            raise PlaceTrouble(self._trouble or "its place has not been opened yet", may_pass=True)
+        failed = await self._store.arrivals.failed(self.arrival.name, paths, before, MOST_TAKEN)
+        refused = [] if before else await self._store.arrivals.refused(self.arrival.name, MOST_TAKEN, paths)
+        taken = [(one, await self._take_again(place, one)) for one in (*refused, *failed)]
+        return taken, failed[-1].run_seq if len(failed) == MOST_TAKEN else None
+
+    async def _take_again(self, place: ArrivalPlace, one: Move | RefusedFile) -> Settles | Waits:
+        try:
+            if lies := aside_of(one.seen):
+                if await place.exist([one.path]) != [None]:
+                    return Waits(
+                        f"another file is at its path by now: to take this one, move that one away ({lies})"
+                    )
+                if await place.move(ArrivalEntry(lies, "", 0, 0.0), one.path) is None and isinstance(
+                    one, Move
+                ):
+                    return Waits(f"there is no file {lies}: put it there, or at its path")
+            elif isinstance(one, Move):
+                outcome = await self._submissions.again(self.arrival, one)
+                return outcome if isinstance(outcome, Settles) else Waits(outcome.why)
+        except PlaceTrouble as trouble:
+            return Waits(str(trouble))
+        if isinstance(one, RefusedFile):
+            await self._store.arrivals.forget_refusals(self.arrival.name, [one.path], with_aside=True)
+        await self.found(place, [one.path])
+        return Waits("it is taken again once it is ready")
 
 
 def _batches(entries: Sequence[ArrivalEntry]) -> Iterable[list[ArrivalEntry]]:

@@ -136,8 +136,8 @@ MUTANTS = [
     ),
     Mutant(  # an arrived file is not recorded with its run
         "_arrivals/submission.py",
-        "arrived=file.arrived,\n            alike",
-        "arrived=None,\n            alike",
+        "arrived=file.arrived if",
+        "arrived=None if",
         (ONE_END, RESTS),
         "arrival",
     ),

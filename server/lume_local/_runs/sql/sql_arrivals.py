@@ -8,7 +8,7 @@ from lume_local._runs.sql.operation import Sql, marks, reading, statement, writi
 from lume_local._runs.sql.sql_outbox import SqlMessages
 from lume_local._runs.sql.sql_purge import look_again
 from lume_local._runs.sql.tables import FLOW, UNREAD
-from lume_local._runs.store.arrived import Arrived, KnownPath, Move, RefusedFile, mark_of, place_of
+from lume_local._runs.store.arrived import ASIDE, Arrived, KnownPath, Move, RefusedFile, mark_of, place_of
 from lume_local._runs.store.records import ACTIVE, NewRun
 
 UNREAD_RUN = f"""
@@ -56,6 +56,8 @@ source, submitted by a person or for new content, takes them over.
 """
 _AT_ONCE = 500
 """Files per lookup statement."""
+_IS_ASIDE = f"substr(seen, 1, {len(ASIDE)}) = '{ASIDE}'"
+_OF_RUN = "runs.seq, status, run_id, source_path, force_rerun, run_metadata"
 _ENDED = f"runs.status NOT IN {ACTIVE}"
 
 
@@ -93,15 +95,18 @@ class SqlArrivals:
     async def known(self, arrived: Arrived) -> KnownPath | None:
         """Return the record of the path; None if nothing of it was ever submitted."""
         row = await self.sql.row(
-            "SELECT same.content IS NOT NULL, latest.run, runs.run_id, runs.status FROM arrived_paths AS latest "
+            f"SELECT same.content IS NOT NULL, latest.run, runs.run_id, runs.status, (SELECT {_IS_ASIDE} "
+            "FROM arrival_moves AS moves WHERE moves.run = same.run AND moves.place = same.place) "
+            "FROM arrived_paths AS latest "
             "LEFT JOIN arrived AS same ON same.place = latest.place AND same.content = ? "
             "LEFT JOIN runs ON runs.seq = coalesce(same.run, latest.run) WHERE latest.place = ?",
             [arrived.digest, arrived.place],
         )
         if row is None:
             return None
-        has_content, run, run_id, status = row
-        return KnownPath(bool(has_content), run_id, status, is_purged=run is not None and run_id is None)
+        has_content, run, run_id, status, is_aside = row
+        is_purged = run is not None and run_id is None
+        return KnownPath(bool(has_content), run_id, status, is_purged, bool(is_aside))
 
     @writing
     async def note(self, arrived: Arrived, run_id: str | None) -> None:
@@ -190,24 +195,28 @@ class SqlArrivals:
         return True
 
     @statement
-    async def refused(self, arrival: str, limit: int) -> list[RefusedFile]:
-        """Return the refusals, newest first."""
+    async def refused(self, arrival: str, limit: int, paths: Collection[str] = ()) -> list[RefusedFile]:
+        """Return the refusals, all or of these paths, newest first."""
+        of_paths = f" AND path IN ({marks(paths)})" if paths else ""
         rows = await self.sql.rows(
-            "SELECT path, seen, why, at FROM arrival_refusals WHERE arrival = ? ORDER BY at DESC LIMIT ?",
-            [arrival, limit],
+            f"SELECT path, seen, why, at FROM arrival_refusals WHERE arrival = ?{of_paths} ORDER BY at DESC LIMIT ?",
+            [arrival, *paths, limit],
         )
         return [RefusedFile(arrival, path, seen, why, at) for path, seen, why, at in rows]
 
     @writing
-    async def forget_refusals(self, arrival: str, paths: Collection[str] | None = None) -> None:
-        """Forget refusals so that these files, or all of the arrival, are decided anew."""
+    async def forget_refusals(
+        self, arrival: str, paths: Collection[str] | None = None, *, with_aside: bool = False
+    ) -> None:
+        """Forget refusals so that these files, or all of the arrival, are decided anew; others were put aside."""
+        where = "" if with_aside else f" AND NOT {_IS_ASIDE}"
         if paths is None:
-            await self.sql.change("DELETE FROM arrival_refusals WHERE arrival = ?", [arrival])
+            await self.sql.change(f"DELETE FROM arrival_refusals WHERE arrival = ?{where}", [arrival])
         for path in paths or ():
-            await self._forget(place_of(arrival, path))
+            await self._forget(place_of(arrival, path), where)
 
-    async def _forget(self, place: bytes) -> None:
-        await self.sql.change("DELETE FROM arrival_refusals WHERE place = ?", [place])
+    async def _forget(self, place: bytes, where: str = "") -> None:
+        await self.sql.change(f"DELETE FROM arrival_refusals WHERE place = ?{where}", [place])
 
     @reading
     async def counts(self, arrival: str) -> tuple[int, int]:
@@ -219,7 +228,7 @@ class SqlArrivals:
     @statement
     async def moves(self, arrival: str, run_id: str | None = None) -> list[Move]:
         """Return the files to move or keep now that their run has ended, of one run or of all."""
-        what, where = "SELECT path, seen, run, status", f"arrival_moves.arrival = ? AND {_ENDED}"
+        what, where = f"SELECT path, seen, {_OF_RUN}", f"arrival_moves.arrival = ? AND {_ENDED}"
         query = f"{what} FROM arrival_moves JOIN runs ON runs.seq = run WHERE {where} AND stays = 0"
         values = [arrival]
         if run_id is not None:
@@ -227,16 +236,40 @@ class SqlArrivals:
             values = [arrival, run_id]
         return [Move(arrival, *row) for row in await self.sql.rows(query, values)]
 
+    @statement
+    async def failed(
+        self, arrival: str, paths: Collection[str], before: int | None, limit: int
+    ) -> list[Move]:
+        """Return the files whose last runs have no output, newest first: all of the arrival, or of these sources.
+
+        Args:
+            before: the run before which to begin.
+        """
+        of_paths = f" AND source_path IN ({marks(paths)})" if paths else ""
+        # Among the runs of all arrivals without output, which are far fewer than all runs of one.
+        query = (
+            f"SELECT coalesce(path, source_path), coalesce(seen, ''), {_OF_RUN} FROM runs LEFT JOIN arrival_moves "
+            f"ON run = runs.seq WHERE {UNREAD.replace('arrival', 'runs.arrival')} AND coalesce(runs.arrival, '') = ? "
+            f"AND runs.seq < ?{of_paths} ORDER BY runs.seq DESC LIMIT ?"
+        )
+        values = [arrival, 2**63 - 1 if before is None else before, *paths, limit]
+        return [Move(arrival, *row) for row in await self.sql.rows(query, values)]
+
     @writing
-    async def moved(self, move: Move, *, is_gone: bool) -> None:
-        """Record that the file was moved, or stays until another run of it has ended.
+    async def moved(self, move: Move, *, is_gone: bool, aside: str = "") -> None:
+        """Record that the file was moved, maybe `aside`, or stays until another run of it has ended.
 
         Once it `is_gone`, a later file under its path is a different one, even if identical.
         """
         place = place_of(move.arrival, move.path)
-        left = "DELETE FROM arrival_moves" if move.is_due else "UPDATE arrival_moves SET stays = 1"
+        left, values = "DELETE FROM arrival_moves", list[str]()
+        if not move.is_due:
+            left, values = (
+                "UPDATE arrival_moves SET stays = 1, seen = ?",
+                [ASIDE + aside if aside else move.seen],
+            )
         await self.sql.change(
-            f"{left} WHERE run = ? AND place = ? AND seen = ?", [move.run_seq, place, move.seen]
+            f"{left} WHERE run = ? AND place = ? AND seen = ?", [*values, move.run_seq, place, move.seen]
         )
         if move.is_due:
             await look_again(self.sql, "seq = ?", [move.run_seq])

@@ -3,6 +3,7 @@
 import hashlib
 from typing import NamedTuple
 
+import orjson
 from attrs import frozen
 
 from lume_async.models import RunStatus
@@ -15,7 +16,7 @@ class Arrived:
     Attributes:
         seen: `Entry.seen` when it arrived.
         content: identifies the content.
-        move: whether the file is to be moved once a run has ended with output.
+        move: whether the file is to be followed until a run of it has ended with output: moved, or run again.
     """
 
     arrival: str
@@ -62,10 +63,12 @@ class KnownPath(NamedTuple):
     run_id: str | None
     status: str | None
     is_purged: bool = False
+    is_aside: bool = False
+    """Whether the file with this content was in the folder for failed files, so that a person has put it back."""
 
 
 class RefusedFile(NamedTuple):
-    """A file without a run, and why it was refused."""
+    """A file without a run, and why it was refused. See `aside_of` for its `seen`."""
 
     arrival: str
     path: str
@@ -74,14 +77,33 @@ class RefusedFile(NamedTuple):
     at: str
 
 
+ASIDE = "at "
+"""The beginning of `seen` for a file that was put aside, into the folder for failed files; its path there follows."""
+
+
+def aside_of(seen: str) -> str:
+    """Return the path of a file that was put aside; empty for one in its place, whose version `seen` is."""
+    return seen.removeprefix(ASIDE) if seen.startswith(ASIDE) else ""
+
+
 class Move(NamedTuple):
-    """A file to be moved if its run has ended with output."""
+    """A file to be moved since its run has ended. See `aside_of` for its `seen`."""
 
     arrival: str
     path: str
     seen: str
     run_seq: int
     status: str
+    run_id: str
+    source_path: str
+    force_rerun: bool
+    run_metadata: str
+
+    @property
+    def retries(self) -> int:
+        """How often its run has been repeated by the server."""
+        metadata = orjson.loads(self.run_metadata)
+        return int(metadata.get("retry", 0)) if isinstance(metadata, dict) else 0
 
     @property
     def is_due(self) -> bool:

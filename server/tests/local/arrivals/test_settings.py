@@ -27,9 +27,9 @@ def test_what_a_file_says() -> None:
     acme, marked = read_arrivals(GOOD)
 
     assert acme == Arrival("acme-orders", "orders", "incoming/acme/*.csv.gz", 0.5, None, "rerun", "done")
-    assert (acme.scheme, acme.folder, acme.pattern, acme.moved_to) == (
+    assert (acme.scheme, acme.folder, acme.pattern, acme.beside("incoming/acme/x/a.csv.gz", "done")) == (
         *("", "incoming/acme", "*.csv.gz"),
-        "incoming/acme/done",
+        "incoming/acme/done/x/a.csv.gz",
     )
     assert (marked.scheme, marked.folder, marked.pattern) == ("s3", "s3://bucket/in", "**/*.csv")
     assert (marked.quiet, marked.changed, marked.move) == (0.0, "refuse", None), (

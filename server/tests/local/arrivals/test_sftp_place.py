@@ -178,13 +178,13 @@ async def test_a_place_outside_of_the_roots(sftp_site: SftpSite) -> None:
 async def test_moves(sftp_site: SftpSite, place: ArrivalPlace) -> None:
     sftp_site.put("in/a.csv", b"first", 1_700_000_000)
     one = (await listed(place))["in/a.csv"]
-    assert await place.move(one, "done") == f"{sftp_site.url}/in/done/a.csv"
+    assert await place.move(one, f"{sftp_site.url}/in/done/a.csv") == f"{sftp_site.url}/in/done/a.csv"
     assert (sftp_site.files / "in/done/a.csv").read_bytes() == b"first"
-    assert await place.move(one, "done") is None, "it was moved"
+    assert await place.move(one, f"{sftp_site.url}/in/done/a.csv") is None, "it was moved"
     sftp_site.put("in/a.csv", b"other", 1_700_000_001)
-    assert await place.move(one, "done") is None, "it is another one"
+    assert await place.move(one, f"{sftp_site.url}/in/done/a.csv") is None, "it is another one"
     two = (await listed(place))["in/a.csv"]
-    assert await place.move(two, "done") == f"{sftp_site.url}/in/done/a-2.csv"
+    assert await place.move(two, f"{sftp_site.url}/in/done/a.csv") == f"{sftp_site.url}/in/done/a-2.csv"
     there = {path.name: path.read_bytes() for path in (sftp_site.files / "in/done").iterdir()}
     assert there == {"a.csv": b"first", "a-2.csv": b"other"}
     assert await listed(place) == {}
@@ -224,13 +224,13 @@ async def interrupted_move(
         for name in ("entry", "make_folders", "rename", "remove"):
             patch.setattr(SftpSession, name, interrupted(name))
         with pytest.raises(KeyboardInterrupt):
-            await place.move(one, "done")
+            await place.move(one, f"{sftp_site.url}/in/done/a.csv")
     contents = {file.read_bytes() for file in (sftp_site.files / "in").rglob("*") if file.is_file()}
     assert contents == {b"first", b"taken"}
     if is_replaced:
         sftp_site.put("in/a.csv", b"new", 1_700_000_001)
     was_taken = not path.exists() or path.read_bytes() == b"new"
-    await place.move(one, "done")
+    await place.move(one, f"{sftp_site.url}/in/done/a.csv")
     there = {file.name: file.read_bytes() for file in (sftp_site.files / "in").rglob("*") if file.is_file()}
     if is_replaced:
         assert was_taken
@@ -255,7 +255,7 @@ async def test_a_file_that_is_replaced_while_it_is_moved_stays(
         return await original(self, *values)
 
     monkeypatch.setattr(SftpSession, "rename", replaced)
-    assert await place.move(one, "done") is None
+    assert await place.move(one, f"{sftp_site.url}/in/done/a.csv") is None
     assert path.read_bytes() == b"second"
     assert list((sftp_site.files / "in/done").iterdir()) == []
 
