@@ -14,7 +14,7 @@ from lume_local._http.flow_operations import FlowsApi, ProposalsApi
 from lume_local._http.reject_operations import RejectsApi
 from lume_local._http.result_operations import ResultsApi
 from lume_local._http.run_operations import RunsApi
-from lume_local._http.server_operations import ArrivalsApi, ServerApi
+from lume_local._http.server_operations import ArrivalsApi, ForgetApi, ServerApi
 from lume_local._http.telemetry import Telemetry
 from lume_local._http.upload_operations import UploadsApi
 
@@ -56,6 +56,7 @@ class Operations(NamedTuple):
     drafts: DraftsApi
     uploads: UploadsApi
     arrivals: ArrivalsApi
+    forget: ForgetApi
     console: Console
     watch: Telemetry
 
@@ -80,6 +81,7 @@ def routes(every: Operations) -> Sequence[Route]:
         Route("GET", "/readyz", server.ready, ANYBODY),
         Route("GET", "/v1/server", server.server, ADMIN),
         Route("GET", "/v1/audit", server.audit, ADMIN, ("by", "what", "since", *_PAGE)),
+        Route("POST", "/v1/forget", every.forget.forget, ADMIN),
         Route("GET", "/openapi.yaml", contract.openapi_yaml, ANYBODY),
         Route("GET", "/openapi.json", contract.openapi_json, ANYBODY),
         Route("GET", "/metrics", every.watch.page, READ),

@@ -15,18 +15,22 @@ from lume_local._http import contract, queries, requests
 from lume_local._http.exchange import Ask, Problem, Reply
 from lume_local._http.lookup import require_flow
 from lume_local._runs.flow_registry import FlowRegistry
+from lume_local._runs.forget import Asked, Forgetter
 from lume_local._runs.health import Health
 from lume_local._runs.runner import Runner
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import ACTS, MOVE, Act, ActFilter
 from lume_local._runs.store.records import WaitingServer
 from lume_local._runs.times import ago_text, now_text
+from lume_local._runs.workers.worker import WorkerDied
 from lume_local._shared.protocol import Json
 
 if TYPE_CHECKING:
     from lume_local._arrivals.arrivals import Arrivals
     from lume_local._arrivals.watcher import View
 
+_MOST_COLUMNS, _LONGEST = 10, 1000
+"""The maximum number of columns by which a person is found, and of characters of a value."""
 STATES = ("waiting", "submitted", "refused")
 """The states of arrived files."""
 
@@ -97,6 +101,38 @@ class ServerApi:
         items = [{"at": noted.at, **asdict(noted.act)} for noted in found[:limit]]
         following = f"{self._store.store_id}-{found[limit - 1].seq}" if more else None
         return Reply(200, {"items": items, "next_cursor": following})
+
+
+@frozen
+class ForgetApi:
+    _forgetter: Forgetter
+    _store: SqlStore
+
+    async def forget(self, ask: Ask) -> Reply:
+        """Answer `POST /v1/forget`: a part of the work, which goes on with the next cursor."""
+        names = ("match", "ignore_case", "dry_run", "cursor")
+        fields = requests.known_fields(ask.body, ask.content_type, names)
+        match, ignores = fields.get("match"), requests.flag(fields, "ignore_case")
+        are_texts = isinstance(match, dict) and all(
+            isinstance(value, str) and 0 < len(value.strip()) <= _LONGEST for value in match.values()
+        )
+        if not (are_texts and 0 < len(match) <= _MOST_COLUMNS):
+            words = f"must be 1 to {_MOST_COLUMNS} columns, each with a text of up to {_LONGEST:,} characters"
+            raise requests.field_problem("match", words)
+        if ignores:
+            match = {name: value.strip() for name, value in match.items()}
+        asked = Asked(match, ignores, requests.flag({"dry_run": True} | fields, "dry_run"), ask.holder)
+        after = queries.number_cursor(fields.get("cursor"), self._store.store_id)
+        try:
+            found, after = await self._forgetter.page(asked, after or 0)
+        except WorkerDied as error:
+            raise Problem("unavailable", f"not everything was searched: {error}; send it again") from None
+        following = None if after is None else f"{self._store.store_id}-{after}"
+        left = [{"place": place, "why": why} for place, why in found.left.items()]
+        counts = {name: found.counts[name] for name in ("outputs", "rejects", "texts")}
+        return Reply(
+            200, {**counts, "uploads": sorted(found.uploads), "left": left, "next_cursor": following}
+        )
 
 
 class ArrivalsApi:

@@ -25,7 +25,7 @@ from lume_local._http.reject_operations import RejectsApi
 from lume_local._http.result_operations import ResultsApi
 from lume_local._http.routes import Operations
 from lume_local._http.run_operations import RunsApi
-from lume_local._http.server_operations import ArrivalsApi, ServerApi
+from lume_local._http.server_operations import ArrivalsApi, ForgetApi, ServerApi
 from lume_local._http.telemetry import ServerMetrics, Telemetry
 from lume_local._http.upload_operations import UploadsApi
 from lume_local._http.uploading.uploads import Uploads
@@ -34,6 +34,7 @@ from lume_local._runs.deliveries.message_carrier import MessageCarrier
 from lume_local._runs.deliveries.outbox import DeliveryOutbox
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
+from lume_local._runs.forget import Forgetter
 from lume_local._runs.health import Health
 from lume_local._runs.proposals import Proposals
 from lume_local._runs.purge import Purger
@@ -187,6 +188,7 @@ async def _running(
     resolver = SourceResolver(flows, places, store.sources, reader.pool)
     replays = Replays(store, flows, runner, dry_runs, resolver, reader, places)
     mends = Mends(store, replays)
+    forgetter = Forgetter(store, flows, places, reader.pool, settler, uploads.remove_old)
     tokens = Tokens()
     public = urlsplit(settings.public_url or "").hostname
     hosts = (settings.host, *settings.console_hosts, *([public] if public else []))
@@ -201,6 +203,7 @@ async def _running(
         DraftsApi(store, flows, mends, Suggestions(mends, reader)),
         UploadsApi(flows, uploads),
         ArrivalsApi(arrivals, store, flows),
+        ForgetApi(forgetter, store),
         console,
         watch,
     )
@@ -217,6 +220,7 @@ async def _running(
     ):
         await _load_flows(settings, flows, pool)
         await replays.clear()
+        await forgetter.finish()  # before a request reads an output that is not yet the one in the state
         upkeep.start_soon(store.follow, hub.notify)
         upkeep.start_soon(acts.note)
         upkeep.start_soon(late.carry_out)

@@ -177,6 +177,32 @@ class ArchiveRuns:
 
 
 @frozen
+class Forget:
+    """Find the rows of a person in an output; answered by `Forgotten` or `Failed`.
+
+    Attributes:
+        read: the fields of a `Read` of the output.
+        values: see `Person`; a row must have each of them in a column with one of its `names`, in lower case.
+        draft: the path of a new file without the mapped rows, or with the rejects emptied; empty to only count.
+    """
+
+    read: Json
+    values: list[str] = field(repr=False)
+    names: list[list[str]]
+    ignore_case: bool
+    draft: str = ""
+
+
+@frozen
+class Search:
+    """Find the files that have all these values anywhere; answered by `Forgotten`."""
+
+    files: list[str]
+    values: list[str] = field(repr=False)
+    ignore_case: bool
+
+
+@frozen
 class Look:
     """Look at a source without reading its rows; answered by `Looked`.
 
@@ -296,6 +322,14 @@ class Gathered:
 
 
 @frozen
+class Forgotten:
+    """How many rows or files were found; which ones, as the text of a set, unless they are mapped rows."""
+
+    count: int
+    which: str = ""
+
+
+@frozen
 class Unreadable:
     """The page can't be read: the kind of the problem, and its description."""
 
@@ -408,18 +442,20 @@ Job = (
     | Check
     | Execute
     | Finish
+    | Forget
     | Gather
     | Look
     | Notify
     | Propose
     | Read
     | Repair
+    | Search
     | Lend
     | Cancel
     | Permit
 )
 Outcome = Done | Failed | Cancelled
-_Answer = Checked | Refused | Looked | Notified | Proposed | Repaired | Gathered | Unreadable
+_Answer = Checked | Refused | Looked | Notified | Proposed | Repaired | Gathered | Forgotten | Unreadable
 _OfRun = StageBegun | Progressed | AsksToCommit | Outcome
 Event = Ready | _Answer | RowsPage | ArrowFile | _OfRun
 _KINDS: dict[str, dict[str, type[Any]]] = {

@@ -39,6 +39,7 @@ from lume_local._shared.protocol import (
     Execute,
     Failed,
     Finish,
+    Forget,
     Gather,
     Lend,
     Look,
@@ -52,6 +53,7 @@ from lume_local._shared.protocol import (
     Ready,
     Refused,
     Repair,
+    Search,
     StageBegun,
     decode_job,
     encode,
@@ -82,7 +84,8 @@ _HEARTBEAT = 5.0
 """Seconds after which progress is sent even if there is none: a silent worker counts as stuck."""
 
 
-_Job = ArchiveRuns | Check | Execute | Finish | Gather | Look | Notify | Propose | Read | Repair
+_Plain = ArchiveRuns | Check | Finish | Forget | Gather | Look | Notify | Propose | Read | Repair | Search
+_Job = Execute | _Plain
 """The jobs that a worker does."""
 
 
@@ -286,7 +289,7 @@ def _resident() -> int:
         return most if sys.platform == "darwin" else most * 1024
 
 
-def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose | Read | Repair) -> Event:
+def _answer(job: _Plain) -> Event:
     """Do any other job. The code for some is imported by the first such job, as few workers get one."""
     match job:
         case Gather():
@@ -313,6 +316,10 @@ def _answer(job: ArchiveRuns | Check | Finish | Gather | Look | Notify | Propose
                 return Failed(str(error), None, error.may_pass)
             except OSError as error:
                 return Failed(explain(error), None)
+        case Forget() | Search():
+            from lume_local._worker.outputs.forgetting import forget, search
+
+            return forget(job) if isinstance(job, Forget) else search(job)
         case Look():
             with closing(source_of(job.source, {})) as source:
                 try:

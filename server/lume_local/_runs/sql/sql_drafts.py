@@ -183,12 +183,21 @@ class SqlDrafts(SqlPart):
         if rejects is None:
             await self._remove(draft.draft_id)
             return
-        gone = [row for one in rejects if (row := await self._row(draft.draft_id, one)) is not None]
+        await self._take_out(draft.draft_id, rejects)
+
+    async def forget(self, rejects: Sequence[Reject]) -> None:
+        """Remove rows of one run from all drafts, as part of a transaction."""
+        query = "SELECT DISTINCT draft_id FROM draft_rows WHERE run_id = ?"
+        for (draft_id,) in await self.sql.rows(query, [rejects[0].run_id]):
+            await self._take_out(draft_id, rejects)
+
+    async def _take_out(self, draft_id: str, rejects: Sequence[Reject]) -> None:
+        gone = [row for one in rejects if (row := await self._row(draft_id, one)) is not None]
         for row in gone:
-            await self._remove_row(draft.draft_id, row.reject)
+            await self._remove_row(draft_id, row.reject)
         await self.sql.change(
             "UPDATE drafts SET row_count = row_count - ?, bytes = bytes - ? WHERE draft_id = ?",
-            [len(gone), sum(_size(row.cells) for row in gone), draft.draft_id],
+            [len(gone), sum(_size(row.cells) for row in gone), draft_id],
         )
 
     async def _remove(self, draft_id: str) -> None:

@@ -29,6 +29,7 @@ from lume_local._runs.sql.run_rows import (
 from lume_local._runs.sql.sql_arrivals import UNREAD_RUN, SqlArrivals, unread_of
 from lume_local._runs.sql.sql_audit import SqlAudit, add_act
 from lume_local._runs.sql.sql_drafts import SqlDrafts
+from lume_local._runs.sql.sql_forget import SqlForget
 from lume_local._runs.sql.sql_ledger import SqlLedger
 from lume_local._runs.sql.sql_origins import SqlOrigins
 from lume_local._runs.sql.sql_outbox import SqlDeliveries, SqlMessages
@@ -120,6 +121,7 @@ class SqlStore:
         self.attention = SqlAttention(sql)
         self.ledger = SqlLedger(sql)
         self.outputs = SqlOutputs(sql, self.ledger.entries)
+        self.forgetting = SqlForget(sql, self.outputs, self.ledger.entries, self.drafts)
         self.origins = SqlOrigins(sql, self.ledger.entries)
 
     async def settled(self) -> None:
@@ -128,6 +130,9 @@ class SqlStore:
         Raises OSError, `StoreFailed`.
         """
         await self.sql.settled()
+
+    async def wipe(self) -> None:
+        """Overwrite what was deleted or replaced, as far as the database does not do so itself."""
 
     # -- runs
 

@@ -12,22 +12,27 @@ What a power cut may lose, and why no run is lost or repeated:
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import anyio
+from anyio.to_thread import run_sync
 
 from lume_local._runs.health import Health, why
 from lume_local._runs.sql.operation import Sql
 from lume_local._runs.sql.sql_outbox import SqlDeliveries
 from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.sqlite.backup import back_up
 from lume_local._runs.sqlite.copies import fact
-from lume_local._runs.sqlite.sqlite_sql import Durability, SqliteSql
+from lume_local._runs.sqlite.sqlite_sql import Durability, SqliteSql, failure
 from lume_local._runs.sqlite.state_file import open_state
 from lume_local._runs.store.records import Cursor, CursorForgotten, StatusChange, StoreFailed
 from lume_local._runs.times import now_text
 
 WATCH = 1.0
 """Seconds between two attempts to write."""
+_LONGEST_WIPE = 60.0
+"""Seconds that rewriting the state file waits for its readers and writers."""
 _WHERE = "the state file"
 _ENDS = """
 SELECT coalesce((SELECT max(seq) FROM changes), 0),
@@ -107,7 +112,7 @@ class SqliteStore(SqlStore):
     kind = "sqlite"
 
     def __init__(self, path: Path, outputs: Path | None = None) -> None:
-        self._db = open_state(path, outputs)
+        self._path, self._db = path, open_state(path, outputs)
         self._durability = Durability(path)
         sql = SqliteSql(self._db, self._durability)
         feed, store_id = SqliteFeed(sql, self._db), fact(self._db, "store_id")
@@ -123,6 +128,20 @@ class SqliteStore(SqlStore):
             else:
                 health.works(_WHERE)
             await anyio.sleep(WATCH)
+
+    async def wipe(self) -> None:
+        """Rewrite the file without free pages, empty its log, and replace its hourly copy. Raises `StoreFailed`."""
+        await run_sync(self._wipe)
+
+    def _wipe(self) -> None:
+        try:
+            with closing(sqlite3.connect(self._path, timeout=_LONGEST_WIPE, isolation_level=None)) as db:
+                db.execute("VACUUM")
+                while db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                    pass  # it has waited until nobody reads
+            back_up(self._path)
+        except sqlite3.Error as error:
+            raise failure(error) from error
 
     def close(self) -> None:
         self._durability.close()

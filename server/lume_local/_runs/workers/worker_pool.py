@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 from lume_async._base.tasks import task_group
 from lume_local._flow.fields import FlowError
 from lume_local._runs.health import Health
-from lume_local._runs.workers.worker import OutOfTime, Worker, WorkerDied
+from lume_local._runs.workers.worker import FINISH_LIMIT, OutOfTime, Worker, WorkerDied
 from lume_local._shared.protocol import (
     ArchiveRuns,
     ArrowFile,
@@ -20,6 +20,8 @@ from lume_local._shared.protocol import (
     Checked,
     Done,
     Failed,
+    Forget,
+    Forgotten,
     Gather,
     Gathered,
     Job,
@@ -36,6 +38,7 @@ from lume_local._shared.protocol import (
     Repair,
     Repaired,
     RowsPage,
+    Search,
     Unreadable,
     encode,
 )
@@ -311,6 +314,11 @@ class WorkerPool:
         answer = await self._answered(job, Done, Failed, GATHER_LIMIT, late)
         if isinstance(answer, Failed):
             raise OSError(answer.message)
+
+    async def forget(self, job: Forget | Search) -> Forgotten | Failed:
+        """Find the rows of a person in an output, or the files about one."""
+        late = _late("looking for the rows", FINISH_LIMIT)
+        return await self._answered(job, Forgotten, Failed, FINISH_LIMIT, late)
 
     async def look(self, job: Look) -> Looked:
         """Determine the content of a source. The caller limits the time, and then ends the process."""

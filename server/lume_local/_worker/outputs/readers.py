@@ -42,10 +42,11 @@ class CsvRows:
         escape = dialect.escape.decode()
         both = re.escape(escape) + "[" + re.escape(self._quote + escape) + "]"
         self._escaped = None if escape == self._quote else re.compile(both)
-        header = self._record()
+        header = self.record()
         if header is None:
             raise Broken("it has no header")
-        self.names = [shown(value or "") for value in map(self._value, dialect.split(header))]
+        self.header = header
+        self.names = [shown(value or "") for value in map(self.value, dialect.split(header))]
         self._kinds = [kinds.get(name) for name in self.names]
         if position:
             file.seek(position)
@@ -56,22 +57,23 @@ class CsvRows:
     def __iter__(self) -> Iterator[OutputRow]:
         if self.names[:1] == [ROW] and self.names[1:3] != [LINE, REASONS]:
             raise Broken(f"its header does not continue with {LINE} and {REASONS}")
-        dialect = self._dialect
-        while (record := self._record()) is not None:
-            # Without quotes, the last column may hold a malformed line, including delimiters.
-            last = len(self.names) - 1
-            fields = dialect.split(record) if self._quote else record.split(dialect.delim, last)
-            if len(fields) != len(self.names):
-                raise Broken(
-                    f"a row has {counted(len(fields), 'column')}, but the header has {len(self.names)}"
-                )
-            yield output_row(self.names, [self._value(field) for field in fields], self._kinds)
+        while (record := self.record()) is not None:
+            yield output_row(self.names, [self.value(field) for field in self.fields(record)], self._kinds)
 
-    def _value(self, field: bytes) -> str | None:
+    def fields(self, record: bytes) -> list[bytes]:
+        """Return the fields of a record as they are written. Raises `Broken`."""
+        # Without quotes, the last column may hold a malformed line, including delimiters.
+        dialect, last = self._dialect, len(self.names) - 1
+        fields = dialect.split(record) if self._quote else record.split(dialect.delim, last)
+        if len(fields) != len(self.names):
+            raise Broken(f"a row has {counted(len(fields), 'column')}, but the header has {len(self.names)}")
+        return fields
+
+    def value(self, field: bytes) -> str | None:
         """Return the value of a field: NULL if it is empty; an empty string is quoted."""
         return self._dialect.value(field).decode("utf-8", KEPT) if field else None
 
-    def _record(self) -> bytes | None:
+    def record(self) -> bytes | None:
         """Return the next record without its line end; None at the end of the file."""
         lines: list[str] = []
         quotes = 0
