@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from lume_async._wire.report_models import CountOrder as CountOrder
     from lume_async._wire.report_models import Delivery as Delivery
     from lume_async._wire.report_models import DryRun as DryRun
+    from lume_async._wire.report_models import ForgetReport as ForgetReport
     from lume_async._wire.report_models import RunCount as RunCount
     from lume_async._wire.retry import Retry as Retry
     from lume_async._wire.row_endpoints import Part as Part

@@ -28,6 +28,7 @@ from lume_async._wire.report_models import (
     CountedBy,
     CountOrder,
     DryRun,
+    ForgetReport,
     RunCount,
 )
 from lume_async.models import JsonObject, Outcome, RunRequest, RunStatus
@@ -320,6 +321,17 @@ async def arrivals(
         >>> report = await lume_async.arrivals(state="refused")
     """
     return await default_client().arrivals(name=name, state=state, limit=limit)
+
+
+async def forget(
+    match: Mapping[str, str], *, dry_run: bool = True, ignore_case: bool = False
+) -> ForgetReport:
+    """Remove the rows of a person, or count them; see `Client.forget`.
+
+    Examples:
+        >>> report = await lume_async.forget({"email": "ada@example.com"})
+    """
+    return await default_client().forget(match, dry_run=dry_run, ignore_case=ignore_case)
 
 
 def audit(

@@ -36,7 +36,7 @@ NAMES = {
     ),
     "lume_async._wire.report_models": (
         "ArrivalFile ArrivalInfo ArrivalReport ArrivalState AuditEntry CountOrder CountedBy Delivery DryRun "
-        "RunCount "
+        "ForgetReport RunCount "
     ),
     "lume_async._wire.retry": "Retry",
     "lume_async._wire.row_endpoints": "Part",

@@ -33,6 +33,7 @@ _COMMANDS = {
     "backup": ("", "Back up the data folder of a server."),
     "restore": ("", "Make a backup the data folder of a new server."),
     "audit": ("server.audit", "Print who did what at a server."),
+    "forget": ("server.forget", "Remove the rows of a person from a server."),
     "key": ("", "Create keys with roles for a server."),
     "console": ("server.console", "Print a link to the console of a server."),
     "flow": ("flow", "Write, check, register and compare flow files."),
@@ -62,7 +63,7 @@ Exit codes; for several runs that of the worst one, which is the first in this l
   6    a run CRASHED or was CANCELLED
   3    a run FAILED
   124  timed out waiting; the run keeps running
-  5    a run PARTIAL_FAILED: some rows were rejected (0 with --allow-partial)
+  5    a run PARTIAL_FAILED: some rows were rejected (0 with --allow-partial); `lume forget` leaves places
   0    success
 Ctrl-C exits with 130, SIGTERM with 143; runs keep running, and the command to resume is printed."""
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from lume_async import FlowRule as FlowRule
     from lume_async import FlowSummary as FlowSummary
     from lume_async import FlowVersion as FlowVersion
+    from lume_async import ForgetReport as ForgetReport
     from lume_async import Hook as Hook
     from lume_async import Inbox as Inbox
     from lume_async import InboxDay as InboxDay

@@ -20,6 +20,7 @@ from lume_async import (
     Duration,
     FlowSummary,
     FlowVersion,
+    ForgetReport,
     Inbox,
     JsonObject,
     OnDuplicate,
@@ -385,6 +386,15 @@ def arrivals(
         >>> report = lume_sync.arrivals(state="refused")
     """
     return call(default_client()._core.arrivals, name=name, state=state, limit=limit).result()
+
+
+def forget(match: Mapping[str, str], *, dry_run: bool = True, ignore_case: bool = False) -> ForgetReport:
+    """Remove the rows of a person, or count them; see `Client.forget`.
+
+    Examples:
+        >>> report = lume_sync.forget({"email": "ada@example.com"})
+    """
+    return call(default_client()._core.forget, match, dry_run=dry_run, ignore_case=ignore_case).result()
 
 
 def audit(

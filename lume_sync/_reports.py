@@ -2,7 +2,7 @@
 
 """The synchronous twin of lume_async/_operations/reports.py."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import lume_async
@@ -14,6 +14,7 @@ from lume_async import (
     CountOrder,
     DryRun,
     Duration,
+    ForgetReport,
     JsonObject,
     RunCount,
     SeedData,
@@ -22,7 +23,7 @@ from lume_sync._bridge import Paged, adopted, call, paged, same
 
 
 class Reports:
-    """The read-only operations of `Client`."""
+    """The operations of `Client` on the server as a whole. All but `forget` only read."""
 
     __slots__ = ()
 
@@ -128,6 +129,28 @@ class Reports:
             >>> print(len(report.files))
         """
         return call(self._core.arrivals, name=name, state=state, limit=limit).result()
+
+    def forget(
+        self, match: Mapping[str, str], *, dry_run: bool = True, ignore_case: bool = False
+    ) -> "ForgetReport":
+        """Remove the rows of a person from everything that the server keeps, or count them. Needs the role admin.
+
+        Args:
+            match: a value for each column, of a target or a source; a row must have all of them.
+            dry_run: whether to only count; False removes the rows, and can't be undone.
+            ignore_case: whether case and spaces around a value don't matter; otherwise the text must be the same.
+
+        Raises:
+            InvalidRequestError: there is no column, more than 10, or one has no text.
+            PermissionDeniedError: the key doesn't have the role.
+            NotSupportedError: the server can't forget a person.
+            ApiError: see the tree in `lume_async.errors`. What was removed before stays removed; call it again.
+
+        Examples:
+            >>> report = client.forget({"email": "ada@example.com"})
+            >>> print(report.outputs, report.rejects, report.uploads)
+        """
+        return call(self._core.forget, match, dry_run=dry_run, ignore_case=ignore_case).result()
 
     def audit(
         self,

@@ -42,7 +42,7 @@ EXAMPLES: dict[str, Any] = {
     **{"signature": hmac.new(b"s", b"{}", hashlib.sha256).hexdigest()},
     **{"on_event": print, "handler": print, "source": b"x", "output": "mapped", "to": "rows.csv"},
     **{"flow_or_schema": "f", "samples": "a.csv"},
-    **{"why": "nothing is left to do"},
+    **{"why": "nothing is left to do", "match": {"email": "ada@example.com"}},
     **{"corrected": b"_lume_row,id\n1,2\n", "method": "GET"},
 }
 """A value for each parameter without a default."""
@@ -61,7 +61,16 @@ MADE = {
     *("ColumnMetrics", "FileMetrics", "FlowColumn", "FlowRule", "FlowSummary", "FlowVersion"),
     *("LayoutMetrics", "Metrics"),
     *("RunInfo", "RunMetadata", "RunStatus", "SeedMetrics", "SourceMetrics", "Stage", "TargetLocations"),
-    *("ArrivalFile", "ArrivalInfo", "ArrivalReport", "AuditEntry", "Delivery", "DryRun", "RunCount"),
+    *(
+        "ArrivalFile",
+        "ArrivalInfo",
+        "ArrivalReport",
+        "AuditEntry",
+        "Delivery",
+        "DryRun",
+        "ForgetReport",
+        "RunCount",
+    ),
     *(
         "Inbox",
         "InboxDay",
@@ -174,6 +183,8 @@ def answer(request: FakeRequest) -> FakeAnswer:
             return FakeAnswer(200, golden("audit_page") | {"next_cursor": None})
         case _, ["arrivals"]:
             return FakeAnswer(200, golden("arrivals"))
+        case _, ["forget"]:
+            return FakeAnswer(200, golden("forgotten"))
         case _, ["statistics"]:
             return FakeAnswer(200, {"items": []})
         case "POST", ["runs"]:

@@ -138,6 +138,7 @@ CALLS: dict[str, Callable[[Client, LumeRun, Path], Awaitable[Any]]] = {
     "dry_run": lambda client, run, file: client.dry_run("f:v1", "a.csv"),
     "arrivals": lambda client, run, file: client.arrivals(name="acme", state="waiting"),
     "audit": lambda client, run, file: read(client.audit(by="ann", what="cancel", since=60)),
+    "forget": lambda client, run, file: client.forget({"email": "ada@example.com"}),
     "inbox": lambda client, run, file: client.inbox(flow="f", since=60),
     "open_rejects": lambda client, run, file: read(
         client.open_rejects(flow="f", reason=["a", "b"], since=60, run="run_1", state="mended")

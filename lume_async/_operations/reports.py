@@ -1,7 +1,7 @@
-"""`Reports`: the read-only operations of a client: dry runs, counts of runs, arrivals, and the audit."""
+"""`Reports`: dry runs, counts of runs, arrivals, the audit, and what a server knows about a person."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import get_args
@@ -23,7 +23,7 @@ _FOREVER = 366 * 24 * 3600.0
 
 
 class Reports:
-    """The read-only operations of `Client`."""
+    """The operations of `Client` on the server as a whole. All but `forget` only read."""
 
     _sender: Sender
 
@@ -155,6 +155,42 @@ class Reports:
         if state is not None:
             filters["state"] = state
         return await self._sender.send(report_endpoints.arrivals(filters))
+
+    async def forget(
+        self, match: Mapping[str, str], *, dry_run: bool = True, ignore_case: bool = False
+    ) -> "lume_async.ForgetReport":
+        """Remove the rows of a person from everything that the server keeps, or count them. Needs the role admin.
+
+        Args:
+            match: a value for each column, of a target or a source; a row must have all of them.
+            dry_run: whether to only count; False removes the rows, and can't be undone.
+            ignore_case: whether case and spaces around a value don't matter; otherwise the text must be the same.
+
+        Raises:
+            InvalidRequestError: there is no column, more than 10, or one has no text.
+            PermissionDeniedError: the key doesn't have the role.
+            NotSupportedError: the server can't forget a person.
+            ApiError: see the tree in `lume_async.errors`. What was removed before stays removed; call it again.
+
+        Examples:
+            >>> report = await client.forget({"email": "ada@example.com"})
+            >>> print(report.outputs, report.rejects, report.uploads)
+        """
+        arguments.flag(dry_run, "dry_run")
+        arguments.flag(ignore_case, "ignore_case")
+        for column, value in arguments.instance(match, "match", Mapping, "a value for each column").items():
+            arguments.text(column, "match")
+            arguments.text(value, "match")
+        from lume_async._wire import report_endpoints
+        from lume_async._wire.report_models import ForgetReport
+
+        body = {"match": dict(match), "dry_run": dry_run, "ignore_case": ignore_case}
+        report, cursor = ForgetReport(), None
+        while True:
+            part, cursor = await self._sender.send(report_endpoints.forget(body | {"cursor": cursor}))
+            report += part
+            if cursor is None:
+                return report
 
     def audit(
         self,

@@ -10,10 +10,20 @@ from lume_async._wire.answers import decode_object, run_record
 from lume_async._wire.call import Call, Response
 from lume_async._wire.endpoints import JSON_BODY, Filters, Page, check_taken, list_of, path_of, submission
 from lume_async._wire.headers import IDEMPOTENCY_KEY
-from lume_async._wire.report_models import ArrivalReport, AuditEntry, Delivery, DryRun, RunCount
+from lume_async._wire.report_models import (
+    ArrivalReport,
+    AuditEntry,
+    Delivery,
+    DryRun,
+    ForgetReport,
+    RunCount,
+)
 from lume_async._wire.row_endpoints import Row, exact_object
 from lume_async.errors import NotSupportedError
 from lume_async.models import RunRecord, RunRequest, check_run_id
+
+_LONGEST_PART = 600.0
+"""Seconds that a server may search one output."""
 
 
 def dry_run(request: RunRequest, limit: int, idempotency_key: str, patience: float) -> Call[DryRun]:
@@ -57,6 +67,25 @@ def arrivals(filters: Filters) -> Call[ArrivalReport]:
         operation="GET /v1/arrivals",
         path=path_of("/v1/arrivals", filters),
         decode=lambda answer: structure(decode_object(answer.body), ArrivalReport, at="$"),
+        optional=True,
+    )
+
+
+def forget(body: dict[str, Any]) -> Call[tuple[ForgetReport, str | None]]:
+    """Forget a person in a part of everything; the cursor of the next part follows."""
+
+    def decode(answer: Response) -> tuple[ForgetReport, str | None]:
+        raw = decode_object(answer.body)
+        cursor = raw.get("next_cursor")
+        return structure(raw, ForgetReport, at="$"), cursor if isinstance(cursor, str) else None
+
+    return Call(
+        operation="POST /v1/forget",
+        path="/v1/forget",
+        headers=JSON_BODY,
+        body=orjson.dumps(body),
+        decode=decode,
+        hold=_LONGEST_PART,
         optional=True,
     )
 

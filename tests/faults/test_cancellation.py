@@ -147,6 +147,7 @@ OPERATIONS: dict[str, Operation] = {
     "statistics": lambda client, _: client.statistics(),
     "arrivals": lambda client, _: client.arrivals(),
     "audit": lambda client, _: read(client.audit()),
+    "forget": lambda client, _: client.forget({"email": "ada@example.com"}),
     "dry_run": lambda client, _: client.dry_run("f:v1", "s.csv"),
     "inbox": lambda client, _: client.inbox(),
     "open_rejects": lambda client, _: read(client.open_rejects()),
@@ -229,6 +230,8 @@ class WholeService(Service):
                 return FakeAnswer(200, DRY)
             case ["arrivals"]:
                 return FakeAnswer(200, golden("arrivals"))
+            case ["forget"]:
+                return FakeAnswer(200, golden("forgotten"))
             case ["inbox"] | ["replays"]:
                 return FakeAnswer(200, golden(place.path.removeprefix("/v1/").removesuffix("s")))
             case ["rejects", "discard"]:

@@ -128,10 +128,9 @@ class ForgetApi:
         except WorkerDied as error:
             raise Problem("unavailable", f"not everything was searched: {error}; send it again") from None
         following = None if after is None else f"{self._store.store_id}-{after}"
-        left = [{"place": place, "why": why} for place, why in found.left.items()]
         counts = {name: found.counts[name] for name in ("outputs", "rejects", "texts")}
         return Reply(
-            200, {**counts, "uploads": sorted(found.uploads), "left": left, "next_cursor": following}
+            200, {**counts, "uploads": sorted(found.uploads), "left": found.left, "next_cursor": following}
         )
 
 

@@ -61,7 +61,7 @@ class Asked:
 
 
 @frozen
-class Found:
+class Traces:
     """The number of rows and texts by place; the uploads; and why a place is `left` as it is."""
 
     counts: Counter[str] = field(factory=Counter)
@@ -101,14 +101,14 @@ class Forgetter:
             await self._store.settled()
         await run_sync(_remove, self._folder, begun)
 
-    async def page(self, asked: Asked, after: int) -> tuple[Found, int | None]:
+    async def page(self, asked: Asked, after: int) -> tuple[Traces, int | None]:
         """Forget the person in some of the runs after one, and last in everything else.
 
         Returns the number of the last run, None at the end. Raises OSError, `StoreFailed`, `WorkerDied`.
         """
         async with self._one:
             await self.finish()
-            found, end = Found(), anyio.current_time() + TURN
+            found, end = Traces(), anyio.current_time() + TURN
             while runs := await self._store.forgetting.runs(after, _AT_ONCE):
                 for run in runs:
                     try:
@@ -122,7 +122,7 @@ class Forgetter:
             await self._rest(asked, found)
             return found, None
 
-    async def _run(self, asked: Asked, run: StoredRun, found: Found) -> None:
+    async def _run(self, asked: Asked, run: StoredRun, found: Traces) -> None:
         if not run.target_locations or not self._flows.is_known(run.flow_version):
             return
         flow, steps, counts = self._flows.parsed(run.flow_version), list[Json](), Counter[str]()
@@ -190,12 +190,12 @@ class Forgetter:
             Forget(read, list(asked.match.values()), names, asked.ignore_case, path)
         )
 
-    async def _upload(self, asked: Asked, path: Path, found: Found) -> None:
+    async def _upload(self, asked: Asked, path: Path, found: Traces) -> None:
         found.uploads.add(path.name)
         if not asked.dry_run:
             await run_sync(self._remove_upload, path, math.inf)
 
-    async def _rest(self, asked: Asked, found: Found) -> None:
+    async def _rest(self, asked: Asked, found: Traces) -> None:
         """Remove the uploads that have the values, read by a run or not, and replace the values in texts."""
         values = list(asked.match.values())
         for run in await self._store.unfinished():
@@ -217,15 +217,12 @@ class Forgetter:
             await self._store.audit.note(Act(asked.by, FORGET, "uploads and texts", detail))
             await self._store.wipe()
 
-    async def _texts(self, asked: Asked, table: str, found: Found) -> None:
+    async def _texts(self, asked: Asked, table: str, found: Traces) -> None:
         person, key, after = asked.person, TEXTS[table][0].count(",") + 1, tuple[Any, ...]()
         while rows := await self._store.forgetting.texts(table, after, _AT_ONCE):
             for row in map(tuple, rows):
                 after, texts = row[:key], row[key:]
                 if not any(map(person.is_in, map(_text, texts))):
-                    continue
-                if table == "audit":
-                    found.left["the audit"] = "has the values in its entries, which are never changed"
                     continue
                 found.counts["texts"] += 1
                 if not asked.dry_run:

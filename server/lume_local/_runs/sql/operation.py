@@ -32,6 +32,8 @@ class Sql(Protocol):
 
     listing_index: str
     """A hint for the database to find runs in the index `listing`, if it needs one."""
+    around_edits: tuple[str, str]
+    """The statements before and after a change of the audit, which is otherwise refused."""
 
     def newest_of_each(self, groups: str, condition: str) -> str:
         """Return a query for the `seq` of the newest runs with a condition, at most `?` for each row of `groups`.

@@ -88,4 +88,7 @@ class SqlForget:
         names, *columns = TEXTS[table]
         assigned = ", ".join(f"{column} = ?" for column in columns) + ", rev = rev + 1" * (table == "runs")
         query = f"UPDATE {table} SET {assigned} WHERE ({names}) = ({', '.join('?' * len(key))})"
-        await self.sql.change(query, [*texts, *key])
+        before, after = self.sql.around_edits if table == "audit" else ("", "")
+        for statement_, values in ((before, []), (query, [*texts, *key]), (after, [])):
+            if statement_:
+                await self.sql.change(statement_, values)

@@ -15,6 +15,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from lume_local._runs.sql.operation import Row
+from lume_local._runs.sqlite.sqlite_tables import NEVER_CHANGED
 from lume_local._runs.store.records import StoreFailed, StoreUnavailable
 
 T = TypeVar("T")
@@ -75,6 +76,7 @@ class SqliteSql:
     """See `operation.Sql`."""
 
     listing_index = "INDEXED BY listing"
+    around_edits = "DROP TRIGGER audit_is_never_changed", NEVER_CHANGED
 
     def __init__(self, db: sqlite3.Connection, durability: Durability) -> None:
         self._db, self._durability = db, durability

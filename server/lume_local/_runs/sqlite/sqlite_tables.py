@@ -89,10 +89,12 @@ END;
 """Triggers that fill the table `mends` (`tables.MENDS`), and clear the attention of runs settled by that."""
 
 _YOUNG = f"strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-{KEPT_AT_LEAST:.0f} seconds')"
-AUDITING = f"""
+NEVER_CHANGED = """
 CREATE TRIGGER audit_is_never_changed BEFORE UPDATE ON audit BEGIN
     SELECT raise(ABORT, 'the audit is never changed');
 END;
+"""
+AUDITING = f"""{NEVER_CHANGED}
 -- INSERT OR REPLACE would delete an entry without a trigger.
 CREATE TRIGGER audit_is_never_replaced BEFORE INSERT ON audit
 WHEN EXISTS (SELECT 1 FROM audit WHERE seq = new.seq) BEGIN
