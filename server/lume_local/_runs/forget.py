@@ -153,15 +153,15 @@ class Forgetter:
                 identities[part] = steps[-1]["identity"]
         if not counts:
             return
-        done = {"run_id": run.run_id, "by": asked.by, "columns": sorted(asked.match), "outputs": identities}
-        done |= {"mapped": counts["mapped"], "rejects": as_text(rejects)}
+        done: Json = {"run_id": run.run_id, "by": asked.by, "columns": sorted(asked.match)}
+        done |= {"outputs": identities, "mapped": counts["mapped"], "rejects": as_text(rejects)}
         # No run of the flow may read the outputs meanwhile, or replace them.
         async with self._store.submissions_paused():
             name = run.flow_version.partition(":")[0]
-            for one in await self._store.unfinished():
-                if one.flow_version.partition(":")[0] == name and not asked.dry_run:
+            for other in await self._store.unfinished():
+                if other.flow_version.partition(":")[0] == name and not asked.dry_run:
                     found.left[run.run_id] = (
-                        f"is not changed, as {one.run_id} is active: repeat it afterwards"
+                        f"is unchanged, as {other.run_id} is active: repeat it afterwards"
                     )
                     return
             found.counts.update({"outputs": counts["mapped"], "rejects": counts["rejects"]})
