@@ -26,7 +26,10 @@ NOT_CALLED = {
     "ready": "the same",
     **dict.fromkeys(("getServer", "moveArrival"), "for those who run the server"),
     **dict.fromkeys(
-        ("getDraft", "changeDraft", "removeDraft", "judgeDraft", "suggestRepairs", "submitDraft"),
+        (
+            *("getDraft", "changeDraft", "removeDraft", "judgeDraft"),
+            *("suggestRepairs", "clusterValues", "submitDraft"),
+        ),
         "for pages in which people edit rows; a program corrects the rejects of a run with `resubmit`",
     ),
 }

@@ -3,12 +3,15 @@
 import re
 from typing import Any, NamedTuple
 
+from anyio.to_thread import run_sync
+
 from lume_local._flow.definition import RESERVED
 from lume_local._http import queries, requests
 from lume_local._http.documents import run_document
 from lume_local._http.exchange import Ask, Problem, Reply
 from lume_local._http.lookup import refusals, runnable_version, unknown_flow
 from lume_local._runs.flow_registry import FlowRegistry
+from lume_local._runs.rejected.clusters import allowed_values, clusters
 from lume_local._runs.rejected.mends import DraftChanged, Mends, RowStanding
 from lume_local._runs.rejected.suggestions import Example, Suggestions
 from lume_local._runs.sql.sql_store import SqlStore
@@ -22,6 +25,8 @@ KEPT = 30 * 86400.0
 MOST_ROWS = 2000
 _MOST_COLUMNS, _LONGEST_NAME, _LONGEST_CELL = 1000, 500, 64 * 1024
 _MOST_VALUES, _LONGEST_VALUE, _LONGEST_REASON = 200, 1000, 600
+_MOST_CLUSTERED, _LONGEST_CLUSTERED = 4000, 100
+"""The maximum number of distinct values to cluster, and their maximum length: longer texts are not spellings."""
 _RAW = f"{RESERVED}raw"
 _CURSOR = re.compile(r"([0-9]{1,12})-([A-Za-z0-9_-]{1,128})")
 _MOST_ELSEWHERE = 1000
@@ -97,6 +102,23 @@ class DraftsApi:
             found = await self._suggestions.find(to, body.column, body.reason, body.examples, ask.holder)
         items = [
             {"repair": one.repair, "values": [{"from": before, "to": after} for before, after in one.values]}
+            for one in found
+        ]
+        return Reply(200, {"flow": flow, "to": to.ref, "items": items})
+
+    async def cluster(self, ask: Ask) -> Reply:
+        """Answer `POST /v1/drafts/{flow}/clusters`."""
+        fields = requests.known_fields(ask.body, ask.content_type, ("column", "values", "to"))
+        column, values = _column(fields), _counts(fields)
+        flow = self._flow(ask)
+        to = await runnable_version(self._flows, flow, requests.optional_line(fields, "to"))
+        found = await run_sync(lambda: clusters(values, allowed_values(to, column)))
+        items = [
+            {
+                "suggested": one.suggested,
+                "allowed": one.is_allowed,
+                "values": [{"value": value, "rows": rows} for value, rows in one.values.items()],
+            }
             for one in found
         ]
         return Reply(200, {"flow": flow, "to": to.ref, "items": items})
@@ -206,13 +228,7 @@ class _SuggestionBody(NamedTuple):
 def _wish(body: bytes, content_type: str | None) -> _SuggestionBody:
     """Return the body of a request for suggestions. Raises `Problem`."""
     fields = requests.known_fields(body, content_type, ("column", "reason", "values", "to"))
-    column, reason, values = fields.get("column"), _reason(fields), fields.get("values")
-    if (
-        not isinstance(column, str)
-        or not 0 < len(column) <= _LONGEST_NAME
-        or column.lower().startswith(RESERVED)
-    ):
-        raise requests.field_problem("column", "must be the name of a column of the rejected rows")
+    column, reason, values = _column(fields), _reason(fields), fields.get("values")
     if not isinstance(values, list) or not 0 < len(values) <= _MOST_VALUES:
         raise requests.field_problem("values", f"must be an array of 1 to {_MOST_VALUES} values")
     examples = list[Example]()
@@ -229,6 +245,30 @@ def _wish(body: bytes, content_type: str | None) -> _SuggestionBody:
     if len({example.reject for example in examples}) < len(examples):
         raise requests.field_problem("values", "has a row more than once")
     return _SuggestionBody(column, reason, examples, requests.optional_line(fields, "to"))
+
+
+def _column(fields: dict[str, Any]) -> str:
+    name = fields.get("column")
+    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or name.lower().startswith(RESERVED):
+        raise requests.field_problem("column", "must be the name of a column of the rejected rows")
+    return name
+
+
+def _counts(fields: dict[str, Any]) -> dict[str, int]:
+    """Return the numbers of rows by value in a request for clusters. Raises `Problem`."""
+    values = fields.get("values")
+    if not isinstance(values, list) or not 0 < len(values) <= _MOST_CLUSTERED:
+        raise requests.field_problem("values", f"must be an array of 1 to {_MOST_CLUSTERED:,} values")
+    found = dict[str, int]()
+    for n, one in enumerate(values):
+        value, rows = (one.get("value"), one.get("rows")) if isinstance(one, dict) else (None, None)
+        if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_CLUSTERED or value in found:
+            words = f"must be a string of 1 to {_LONGEST_CLUSTERED} characters, each once"
+            raise requests.field_problem(f"values[{n}].value", words)
+        if type(rows) is not int or not 0 < rows < 2**40 or len(one) != 2:
+            raise requests.field_problem(f"values[{n}]", "must have value and rows, the number of its rows")
+        found[value] = rows
+    return found
 
 
 def _reason(fields: dict[str, Any]) -> str | None:

@@ -62,6 +62,18 @@ def reads_value(sql: str) -> bool:
     return any(token.lower() == "value" for token in _TOKEN.findall(sql))
 
 
+def reads(sql: str, name: str) -> bool:
+    """Return whether the expression reads a column of the source, whose case is ignored."""
+    return name.lower() in map(str.lower, (*names_in(sql), *words_in(sql)))
+
+
+def compared(sql: str) -> set[str]:
+    """Return the texts after WHEN: the values that a lookup within the expression knows."""
+    tokens = [token for token in _TOKEN.findall(sql) if not token.isspace()]
+    texts = [other for one, other in pairwise(tokens) if one.lower() == "when" and other.startswith("'")]
+    return {text[1:-1].replace("''", "'") for text in texts}
+
+
 def calls(sql: str, function: str) -> bool:
     tokens = [token for token in _TOKEN.findall(sql) if not token.isspace()]
     return any(one.lower() == function and other == "(" for one, other in pairwise(tokens))

@@ -408,6 +408,43 @@ def test_a_repair_is_suggested_looked_at_and_applied(page: Any, site: Site) -> N
     page.wait_for_url(re.compile(r"#/map/suggested\?file=upload%3A%2F%2Finbox-"))
 
 
+def test_all_spellings_of_a_value_are_changed_at_once(page: Any, site: Site) -> None:
+    rejecting(
+        site, "clusters", TYPOS + "12,x@b.org,GERMANY,a\n13,y@b.org,germany ,a\n14,z@b.org,fr-ance,A.\n"
+    )
+    opened(page, "clusters", reason=NO_COUNTRY)
+    page.get_by_label("Rows that are shown").select_option("edited")
+    page.get_by_role("button", name="Similar values").click()
+    panel = page.get_by_role("region", name="Similar values")
+    expect(panel.get_by_label("Column")).to_be_focused()
+    expect(panel.get_by_label("Column")).to_have_value("Country")
+    expect(panel.get_by_role("status")).to_have_text("3 spellings of 2 values")
+    germany = panel.get_by_role("form", name="Cluster Germany")
+    expect(germany).to_contain_text("GERMANY (1) germany  (1)")
+    expect(germany.get_by_label("Allowed value")).to_have_value("Germany")
+    germany.get_by_label("Allowed value").press("Enter")
+    expect(panel.get_by_role("status")).to_have_text("1 spelling of 1 value")
+    expect(panel.get_by_label("Allowed value")).to_be_focused()
+    judged(page, "2 edited and saved: 2 would be accepted by clusters:v1")
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Similar values").click()
+    page.get_by_role("button", name="Similar values").click()
+    panel.get_by_role("button", name="Change all clusters").click()
+    expect(panel.get_by_role("status")).to_have_text("No values look alike.")
+    expect(page.get_by_role("grid")).to_be_focused()
+    judged(page, "3 edited and saved: 3 would be accepted by clusters:v1")
+    panel.get_by_label("Column").select_option("Note")
+    expect(panel.get_by_role("form", name="Cluster a")).to_contain_text("a (2) A. (1)")
+    panel.get_by_label("Most frequent").fill("b")
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    panel.get_by_role("button", name="Change 3 rows").click()
+    expect(panel.get_by_role("status")).to_have_text("No values look alike.")
+    judged(page)
+    stored = {one["row"]: one["cells"] for one in site.ask("GET", "/v1/drafts/clusters")["items"]}
+    assert stored[10] == {"Country": "Germany", "Note": "b"}
+
+
 def test_rows_are_discarded_with_the_reason(page: Any, site: Site) -> None:
     rejecting(site, "discarding")
     grid = opened(page, "discarding")

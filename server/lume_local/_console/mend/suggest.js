@@ -123,7 +123,7 @@ export function suggester({ sheet, shown, grid, draft }, close) {
 }
 
 /** Returns the likeliest reason and column: of the page, else of the cursor, else the most frequent. */
-function choice(draft, shown, grid, rows) {
+export function choice(draft, shown, grid, rows) {
   const counts = new Map();
   for (const row of rows) for (const reason of reasonsOf(row)) counts.set(reason, (counts.get(reason) ?? 0) + 1);
   const reasons = [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a));

@@ -5,6 +5,7 @@ import { counted, cut } from "../format.js";
 import { saveAs } from "../api.js";
 import { notice, select } from "../parts.js";
 import { workbook } from "../xlsx.js";
+import { clusterer } from "./clusters.js";
 import { discarder } from "./discard.js";
 import { finder } from "./find.js";
 import { reasonsOf } from "./sheet.js";
@@ -46,6 +47,7 @@ export class Tools {
         this.redoing,
         button("Fill down", () => this.fillDown(), "Ctrl+D"),
         button("Find and replace …", () => this.#open(finder)),
+        button("Similar values …", () => this.#open(clusterer)),
         button("Suggest …", () => this.#open(suggester)),
         button("Discard rows …", () => this.#open(discarder)),
         button("Remove my edits …", () => this.#askDrop()),

@@ -160,6 +160,7 @@ def test_only_requests_are_closed() -> None:
         "ReplayRequest",
         "DraftChanges",
         "JudgeDraft",
+        "ClusterValues",
         "SuggestRepairs",
         "SubmitDraft",
         "ArrivalMove",

@@ -1,0 +1,95 @@
+// Clusters: spellings of one value in a column, each changed to that value by one click in all loaded rows.
+
+import { path, post } from "../api.js";
+import { el, fill } from "../dom.js";
+import { counted, number } from "../format.js";
+import { notice } from "../parts.js";
+import { choice } from "./suggest.js";
+
+const MOST_VALUES = 4000; // the most frequent ones
+const LONGEST = 100; // characters of a value
+const SHOWN = 12; // spellings of a cluster
+
+export function clusterer({ sheet, shown, grid, draft }, close) {
+  const open = shown.rows.filter((row) => row.state === "open");
+  const { column: at } = choice(draft, shown, grid, open);
+  const options = sheet.columns.map((name) => el("option", { value: name, selected: name === at }, name));
+  const column = el("select", { name: "column", on: { change: look } }, options);
+  const results = el("div.suggestions");
+  const said = el("p.grow", { role: "status" });
+
+  /** The rows by value, of all that are loaded, whatever the filter shows. */
+  function byValue() {
+    const value = (row) => sheet.textOf(row, column.value);
+    const isMeant = (row) => sheet.canEdit(row, column.value) && value(row) && value(row).length <= LONGEST;
+    return Map.groupBy(sheet.rows.filter(isMeant), value);
+  }
+
+  function change(items) {
+    const name = column.value;
+    const groups = byValue();
+    const changes = items.flatMap(({ values, input }) =>
+      values.flatMap(({ value }) => (groups.get(value) ?? []).map((row) => ({ row, name, text: input.value }))),
+    );
+    notice(`${counted(sheet.edit(changes), "row")} changed.`);
+    look().then(() => (results.querySelector("input") ?? grid.node).focus());
+  }
+
+  async function look() {
+    const name = column.value;
+    const groups = [...byValue()].sort(([, a], [, b]) => b.length - a.length).slice(0, MOST_VALUES);
+    const values = groups.map(([value, rows]) => ({ value, rows: rows.length }));
+    try {
+      const body = { column: name, values };
+      const url = `${path("drafts", draft.flow)}/clusters`;
+      const { items } = values.length ? await post(url, body, { signal: draft.signal }) : { items: [] };
+      if (name === column.value) show(items);
+    } catch (error) {
+      if (!draft.signal.aborted) said.textContent = error.message;
+    }
+  }
+
+  function show(items) {
+    const spellings = items.reduce((sum, { values }) => sum + values.length, 0);
+    said.textContent = items.length
+      ? `${counted(spellings, "spelling")} of ${counted(items.length, "value")}`
+      : "No values look alike.";
+    const nodes = items.map(cluster);
+    const all = el("button", { type: "button", on: { click: () => change(items) } }, "Change all clusters");
+    fill(results, items.length > 1 && el("div", all), nodes);
+  }
+
+  /** A cluster with its spellings, the value for them, and the button. */
+  function cluster(item) {
+    item.input = el("input", { value: item.suggested, autocomplete: "off" });
+    const button = el("button", { type: "submit" });
+    const count = () => {
+      const rows = item.values.reduce((sum, one) => sum + (one.value === item.input.value ? 0 : one.rows), 0);
+      button.textContent = `Change ${counted(rows, "row")}`;
+    };
+    count();
+    const spelling = ({ value, rows }) => [el("span.mono", value), ` (${number(rows)}) `];
+    const more = item.values.length - SHOWN;
+    const submit = (event) => {
+      event.preventDefault();
+      change([item]);
+    };
+    return el(
+      "form.suggestion",
+      { "aria-label": `Cluster ${item.suggested}`, on: { submit, input: count } },
+      el("span.grow", item.values.slice(0, SHOWN).map(spelling), more > 0 && `and ${number(more)} more`),
+      el("label.field", item.allowed ? "Allowed value" : "Most frequent", item.input),
+      button,
+    );
+  }
+
+  look();
+  return el(
+    "section.tell.find",
+    { "aria-label": "Similar values" },
+    el("label.field", "Column", column),
+    said,
+    el("button", { type: "button", class: "quiet", on: { click: close } }, "Close"),
+    results,
+  );
+}
