@@ -206,12 +206,14 @@ function difference(items, version, other, before, after, here) {
     `Changes in ${version}`,
     asked,
     before && !found.length && el("p.empty", "Nothing."),
-    found.map(([name, one, two]) =>
-      el(
-        "div.change",
-        el("h3", name, el(`span.tag.${kindOf(one, two)}`, kindOf(one, two))),
-        el("pre.diff", { tabindex: 0 }, lines(one, two).map(marked)),
-      ),
-    ),
+    found.map(changed),
   );
 }
+
+/** A difference of two versions, one of `changes`. */
+export const changed = ([name, one, two]) =>
+  el(
+    "div.change",
+    el("h3", name, el(`span.tag.${kindOf(one, two)}`, kindOf(one, two))),
+    el("pre.diff", { tabindex: 0 }, lines(one, two).map(marked)),
+  );

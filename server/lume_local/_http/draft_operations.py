@@ -5,17 +5,21 @@ from typing import Any, NamedTuple
 
 from anyio.to_thread import run_sync
 
-from lume_local._flow.definition import RESERVED
+from lume_local._flow.definition import RESERVED, read_definition
+from lume_local._flow.fields import FlowError
 from lume_local._http import queries, requests
 from lume_local._http.documents import run_document
 from lume_local._http.exchange import Ask, Problem, Reply
-from lume_local._http.lookup import refusals, runnable_version, unknown_flow
+from lume_local._http.lookup import following_version, refusals, runnable_version, unknown_flow
+from lume_local._mapping.substitute import with_rule
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.rejected.clusters import allowed_values, clusters
 from lume_local._runs.rejected.mends import DraftChanged, Mends, RowStanding
+from lume_local._runs.rejected.replays import Replays
 from lume_local._runs.rejected.suggestions import Example, Suggestions
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.drafts import Cells, DraftFull, DraftRow, Reject, Room, RowChange, RowDraft
+from lume_local._runs.store.ledger import RowFilter
 
 ROOM = Room(4 * 1024 * 1024, 256 * 1024 * 1024)
 MOST_JUDGED = 2000
@@ -33,8 +37,16 @@ _MOST_ELSEWHERE = 1000
 
 
 class DraftsApi:
-    def __init__(self, store: SqlStore, flows: FlowRegistry, mends: Mends, suggestions: Suggestions) -> None:
+    def __init__(
+        self,
+        store: SqlStore,
+        flows: FlowRegistry,
+        mends: Mends,
+        suggestions: Suggestions,
+        replays: Replays,
+    ) -> None:
         self._drafts, self._flows, self._mends, self._suggestions = store.drafts, flows, mends, suggestions
+        self._replays = replays
 
     async def get(self, ask: Ask) -> Reply:
         """Answer `GET /v1/drafts/{flow}`."""
@@ -109,19 +121,39 @@ class DraftsApi:
     async def cluster(self, ask: Ask) -> Reply:
         """Answer `POST /v1/drafts/{flow}/clusters`."""
         fields = requests.known_fields(ask.body, ask.content_type, ("column", "values", "to"))
-        column, values = _column(fields), _counts(fields)
-        flow = self._flow(ask)
+        column, values, flow = _column(fields), fields.get("values"), self._flow(ask)
+        if not isinstance(values, list) or not 0 < len(values) <= _MOST_CLUSTERED:
+            raise requests.field_problem("values", f"must be an array of 1 to {_MOST_CLUSTERED:,} strings")
+        if not all(isinstance(value, str) and 0 < len(value) <= _LONGEST_CLUSTERED for value in values):
+            raise requests.field_problem("values", f"must be strings of 1 to {_LONGEST_CLUSTERED} characters")
         to = await runnable_version(self._flows, flow, requests.optional_line(fields, "to"))
         found = await run_sync(lambda: clusters(values, allowed_values(to, column)))
         items = [
-            {
-                "suggested": one.suggested,
-                "allowed": one.is_allowed,
-                "values": [{"value": value, "rows": rows} for value, rows in one.values.items()],
-            }
-            for one in found
+            {"suggested": one.suggested, "allowed": one.is_allowed, "values": one.values} for one in found
         ]
         return Reply(200, {"flow": flow, "to": to.ref, "items": items})
+
+    async def rule(self, ask: Ask) -> Reply:
+        """Answer `POST /v1/drafts/{flow}/rule`."""
+        fields = requests.known_fields(ask.body, ask.content_type, ("column", "reason", "changes", "to"))
+        column, reason, changes = _column(fields), _reason(fields), _substitutions(fields)
+        flow = self._flow(ask)
+        base = await runnable_version(self._flows, flow, requests.optional_line(fields, "to"))
+        wanted = RowFilter(flow, None if reason is None else (reason,))
+        try:
+            version = following_version(self._flows, flow)
+            definition = with_rule(base.definition, version, column, changes)
+            to = read_definition(definition)
+            with refusals(to, "the rule could not be tried"):
+                tried = await self._replays.attempt(wanted, to, ask.holder, is_draft=True)
+        except FlowError as error:
+            raise requests.field_problem("changes", f"can't be a rule of {base.ref}: {error}") from None
+        from lume_local._mapping.flow_text import file_text  # few servers write flow files
+
+        head = f"{to.ref} is {base.ref} with a rule for {column}, made from edits of rejected rows."
+        document = {"flow": flow, "to": base.ref, "flow_version": to.ref, "definition": definition}
+        document |= {"toml": file_text(head, definition), "rows": tried.rows, "passed": tried.passed}
+        return Reply(200, document | {"rejected_for": tried.rejected_for, "messages": tried.messages})
 
     async def submit(self, ask: Ask) -> Reply:
         """Answer `POST /v1/drafts/{flow}/submit`."""
@@ -254,21 +286,18 @@ def _column(fields: dict[str, Any]) -> str:
     return name
 
 
-def _counts(fields: dict[str, Any]) -> dict[str, int]:
-    """Return the numbers of rows by value in a request for clusters. Raises `Problem`."""
-    values = fields.get("values")
-    if not isinstance(values, list) or not 0 < len(values) <= _MOST_CLUSTERED:
-        raise requests.field_problem("values", f"must be an array of 1 to {_MOST_CLUSTERED:,} values")
-    found = dict[str, int]()
-    for n, one in enumerate(values):
-        value, rows = (one.get("value"), one.get("rows")) if isinstance(one, dict) else (None, None)
-        if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_CLUSTERED or value in found:
-            words = f"must be a string of 1 to {_LONGEST_CLUSTERED} characters, each once"
-            raise requests.field_problem(f"values[{n}].value", words)
-        if type(rows) is not int or not 0 < rows < 2**40 or len(one) != 2:
-            raise requests.field_problem(f"values[{n}]", "must have value and rows, the number of its rows")
-        found[value] = rows
-    return found
+def _substitutions(fields: dict[str, Any]) -> dict[str, str | None]:
+    """Return the new values by the old ones in a request for a rule. Raises `Problem`."""
+    changes = fields.get("changes")
+    if not isinstance(changes, dict) or not 0 < len(changes) <= _MOST_VALUES:
+        raise requests.field_problem("changes", f"must be an object with 1 to {_MOST_VALUES} new values")
+    for text in (*changes, *(new for new in changes.values() if new is not None)):
+        if not isinstance(text, str) or not 0 < len(text) <= _LONGEST_VALUE:
+            words = (
+                f"must be new values by old ones: 1 to {_LONGEST_VALUE:,} characters, or null for no value"
+            )
+            raise requests.field_problem("changes", words)
+    return changes
 
 
 def _reason(fields: dict[str, Any]) -> str | None:

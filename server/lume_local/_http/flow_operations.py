@@ -10,7 +10,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._http import queries, requests
 from lume_local._http.documents import dry_run_document, flow_item
 from lume_local._http.exchange import Ask, Problem, Reply
-from lume_local._http.lookup import exists, require_flow
+from lume_local._http.lookup import exists, following_version, require_flow
 from lume_local._mapping.decisions import decisions
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowConflict, FlowRegistry
@@ -157,19 +157,12 @@ class ProposalsApi:
             raise Problem("unavailable", f"the proposal could not be made: {error}") from None
 
     async def _target(self, flow: str, wanted: ProposalRequest) -> "MappingTarget":
-        from lume_local._mapping.target import next_version, of_flow, of_schema  # few servers propose
+        from lume_local._mapping.target import of_flow, of_schema  # few servers propose
 
         if not NAME.fullmatch(flow):
             raise Problem("flow-version-not-found", f"{flow!r} is not a name of a flow")
         known = self._flows.all(flow)
-        following = None
-        if known:
-            taken = {self._flows.parsed(one.ref).version for one in known}
-            following = next_version(self._flows.parsed(known[-1].ref).version)
-            for _ in taken:  # bounded: names cut to the maximum length may repeat
-                if following not in taken:
-                    break
-                following = next_version(following)
+        following = following_version(self._flows, flow) if known else None
         if wanted.schema is not None:
             return of_schema(wanted.schema, flow, following or "v1", "the schema")
         version = wanted.version or (known[-1].ref.partition(":")[2] if known else "v1")

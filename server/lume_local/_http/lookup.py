@@ -93,6 +93,19 @@ async def runnable_version(flows: FlowRegistry, flow: str, version: str | None) 
     return found
 
 
+def following_version(flows: FlowRegistry, flow: str) -> str:
+    """Return the name for the next version of a flow that has some."""
+    from lume_local._mapping.target import next_version  # few servers propose
+
+    taken = [flows.parsed(one.ref).version for one in flows.all(flow)]
+    following = next_version(taken[-1])
+    for _ in taken:  # bounded: names cut to the maximum length may repeat
+        if following not in taken:
+            break
+        following = next_version(following)
+    return following
+
+
 @contextmanager
 def reading() -> Iterator[None]:
     """Raise `Problem` if a worker that reads rows has ended."""

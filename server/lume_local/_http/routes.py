@@ -109,6 +109,7 @@ def routes(every: Operations) -> Sequence[Route]:
         Route("POST", f"{draft}/judge", drafts.judge, SUBMIT),
         Route("POST", f"{draft}/suggest", drafts.suggest, SUBMIT),
         Route("POST", f"{draft}/clusters", drafts.cluster, SUBMIT),
+        Route("POST", f"{draft}/rule", drafts.rule, SUBMIT),
         Route("POST", f"{draft}/submit", drafts.submit, SUBMIT, is_submission=True),
         Route("GET", "/v1/changes", runs.changes, READ, ("after", "limit", "include")),
         Route("GET", "/v1/statistics", results.statistics, READ, ("by", "since", "flow", "order", "limit")),

@@ -104,6 +104,8 @@ def propose(
     doubts = [*target.notes, *dict.fromkeys(doubt for one in samples for doubt in one.doubts)]
     if target.base is not None and "layouts" in definition:
         doubts += [*_of_first(target.base, definition), *lost(definition)]
+    names = ", ".join(one.name.rpartition("/")[2] for one in seen)
+    head = f"Proposed for {target.shown} from {names}: review every column, then run `lume flow try`."
     return ProposedFlow(
         f"{target.name}:{target.version}",
         target.shown,
@@ -111,7 +113,7 @@ def propose(
         layouts,
         doubts,
         definition,
-        file_text(target, definition, layouts, seen, doubts, decided),
+        file_text(head, definition, layouts, seen, doubts, decided),
         seeds,
     )
 

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 from lume_local._flow.definition import Column, quoted, read_definition
@@ -251,21 +252,15 @@ _ORDER = ("source", "target", "rejects", "engine", "columns", "rules", "expect",
 
 
 def file_text(
-    target: MappingTarget,
+    head: str,
     definition: Json,
-    layouts: Sequence[LayoutProposal],
-    samples: Sequence[SampleSeen],
-    doubts: Sequence[str],
-    decisions: Mapping[str, ColumnDecision],
+    layouts: Sequence[LayoutProposal] = (),
+    samples: Sequence[SampleSeen] = (),
+    doubts: Sequence[str] = (),
+    decisions: Mapping[str, ColumnDecision] = MappingProxyType({}),
 ) -> str:
     """Return the text of the flow file, with the evidence and a person's decisions as comments."""
-    shown = ", ".join(sample.name.rpartition("/")[2] for sample in samples)
-    lines = [
-        *_comment(
-            f"Proposed for {target.shown} from {shown}: review every column, then run `lume flow try`."
-        ),
-        *_to_decide(doubts),
-    ]
+    lines = [*_comment(head), *_to_decide(doubts)]
     plain = next((one for one in layouts if not one.name), None)
     if plain is not None:
         lines += _head(plain, samples, decisions)
@@ -282,7 +277,7 @@ def file_text(
                 lines.append("")
                 if name == "columns" and plain is not None:
                     lines += _about(plain.column(entry), decisions.get(entry, NOTHING))
-                elif name == "columns":
+                elif name == "columns" and layouts:
                     lines += _unchecked(layouts[0].column(entry))
                 lines += toml_text.table(f"{name}.{toml_text.key(entry)}", table)
         elif isinstance(content, list):

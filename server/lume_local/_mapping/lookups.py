@@ -11,6 +11,7 @@ from lume_local._mapping.evidence import ORDER, Grade
 from lume_local._mapping.expressions import Way
 from lume_local._mapping.names import are_opposed, plain, words
 from lume_local._mapping.proposal import LookupLine
+from lume_local._mapping.rewrite import literal
 from lume_local._mapping.target import Json
 
 MOST = 200
@@ -112,13 +113,9 @@ def way(found: list[LookupLine], other: str) -> Way:
 def as_sql(found: Sequence[LookupLine], name: str, other: str) -> str:
     """Return the lookup as an expression; `other` reads values without a member, for the enumeration to check."""
     cases = " ".join(
-        f"WHEN {_literal(one.source)} THEN {_literal(one.target)}" for one in found if one.target is not None
+        f"WHEN {literal(one.source)} THEN {literal(one.target)}" for one in found if one.target is not None
     )
     return f"CASE trim({name}) {cases} ELSE {other} END" if cases else other
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def looked_up(

@@ -1,10 +1,11 @@
 """Rewrites a flow's expressions for another name of their source column. Pure."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 
-from lume_local._flow.definition import quoted
+from lume_local._flow.definition import Column, quoted
+from lume_local._flow.table_bounds import folded
 
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")+\"|\w+|.", re.DOTALL)
 
@@ -62,9 +63,27 @@ def reads_value(sql: str) -> bool:
     return any(token.lower() == "value" for token in _TOKEN.findall(sql))
 
 
-def reads(sql: str, name: str) -> bool:
-    """Return whether the expression reads a column of the source, whose case is ignored."""
-    return name.lower() in map(str.lower, (*names_in(sql), *words_in(sql)))
+def reads_source(column: Column, source: str) -> bool:
+    """Return whether a column of the flow reads this column of the source, whose case is ignored."""
+    names = map(str.lower, (*names_in(column.sql), *words_in(column.sql)))
+    return source.lower() in names or is_alias(column, source)
+
+
+def is_alias(column: Column, source: str) -> bool:
+    return column.aliases is not None and folded(source) in map(folded, column.aliases.names)
+
+
+def wrapped(sql: str, names: Collection[str], wrap: Callable[[str], str]) -> str:
+    """Return the expression with each use of some columns, named in lower case, replaced by an expression over it."""
+    tokens: list[str] = _TOKEN.findall(sql)
+    for n in _quoted_in(tokens) | _words_in(tokens):
+        if tokens[n].removeprefix('"').removesuffix('"').replace('""', '"').lower() in names:
+            tokens[n] = wrap(tokens[n])
+    return "".join(tokens)
+
+
+def literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def compared(sql: str) -> set[str]:

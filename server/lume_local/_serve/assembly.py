@@ -200,7 +200,7 @@ async def _running(
         ProposalsApi(store, flows, Proposals(places, reader.pool), dry_runs),
         ResultsApi(store, flows, reader, places),
         RejectsApi(store, flows, reader, places, replays),
-        DraftsApi(store, flows, mends, Suggestions(mends, reader)),
+        DraftsApi(store, flows, mends, Suggestions(mends, reader), replays),
         UploadsApi(flows, uploads),
         ArrivalsApi(arrivals, store, flows),
         ForgetApi(forgetter, store),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -443,6 +444,38 @@ def test_all_spellings_of_a_value_are_changed_at_once(page: Any, site: Site) -> 
     judged(page)
     stored = {one["row"]: one["cells"] for one in site.ask("GET", "/v1/drafts/clusters")["items"]}
     assert stored[10] == {"Country": "Germany", "Note": "b"}
+
+
+def test_edits_are_saved_as_a_rule_of_the_next_version(page: Any, site: Site) -> None:
+    rejecting(site, "ruled")
+    opened(page, "ruled", reason=NO_COUNTRY)
+    page.get_by_role("button", name="Save as a rule").click()
+    panel = page.get_by_role("form", name="Save edits as a rule")
+    expect(panel).to_contain_text("Edit some values first")
+    expect(panel.get_by_role("button", name="Try the rule")).to_be_disabled()
+    for row, value in ((1, "Germany"), (2, "France"), (3, "Germany"), (4, "Italy")):
+        write(page, row, "Country", value)
+    judged(page)
+    for _ in range(2):
+        page.get_by_role("button", name="Save as a rule").click()
+    expect(panel.get_by_label("Column")).to_have_value("Country")
+    expect(panel.get_by_role("status")).to_contain_text("Germny → Germany")
+    expect(panel.get_by_role("status")).to_contain_text("changed differently: Frnce → France or Italy")
+    panel.get_by_role("button", name="Try the rule").press("Enter")
+    expect(panel).to_contain_text("ruled:v2 would accept 4 of 8 open rows, as they are.")
+    expect(panel.locator(".diff .added").last).to_contain_text("WHEN 'Germny' THEN 'Germany'")
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    with page.expect_download() as download:
+        panel.get_by_role("button", name="Download the flow file").click()
+    assert download.value.suggested_filename == "ruled.v2.toml"
+    text = download.value.path().read_text()
+    panel.get_by_role("button", name="Save as v2").click()
+    expect(panel).to_contain_text("ruled:v2 is saved, and judges the rows from now on.")
+    judged(page, "4 edited and saved: 3 would be accepted by ruled:v2")
+    saved = site.ask("GET", "/v1/flows/ruled/versions/v2")["definition"]
+    assert saved == tomllib.loads(text)
+    assert saved["columns"]["country"]["enum"] == ["Germany", "France"]
 
 
 def test_rows_are_discarded_with_the_reason(page: Any, site: Site) -> None:

@@ -11,36 +11,21 @@ const LONGEST = 100; // characters of a value
 const SHOWN = 12; // spellings of a cluster
 
 export function clusterer({ sheet, shown, grid, draft }, close) {
-  const open = shown.rows.filter((row) => row.state === "open");
-  const { column: at } = choice(draft, shown, grid, open);
+  const { column: at } = choice(draft, shown, grid, sheet.rows);
   const options = sheet.columns.map((name) => el("option", { value: name, selected: name === at }, name));
   const column = el("select", { name: "column", on: { change: look } }, options);
   const results = el("div.suggestions");
   const said = el("p.grow", { role: "status" });
-
-  /** The rows by value, of all that are loaded, whatever the filter shows. */
-  function byValue() {
-    const value = (row) => sheet.textOf(row, column.value);
-    const isMeant = (row) => sheet.canEdit(row, column.value) && value(row) && value(row).length <= LONGEST;
-    return Map.groupBy(sheet.rows.filter(isMeant), value);
-  }
-
-  function change(items) {
-    const name = column.value;
-    const groups = byValue();
-    const changes = items.flatMap(({ values, input }) =>
-      values.flatMap(({ value }) => (groups.get(value) ?? []).map((row) => ({ row, name, text: input.value }))),
-    );
-    notice(`${counted(sheet.edit(changes), "row")} changed.`);
-    look().then(() => (results.querySelector("input") ?? grid.node).focus());
-  }
+  let groups = new Map(); // the rows by value, of all that are loaded, whatever the filter shows
 
   async function look() {
     const name = column.value;
-    const groups = [...byValue()].sort(([, a], [, b]) => b.length - a.length).slice(0, MOST_VALUES);
-    const values = groups.map(([value, rows]) => ({ value, rows: rows.length }));
+    const value = (row) => sheet.textOf(row, name);
+    const isMeant = (row) => sheet.canEdit(row, name) && value(row) && value(row).length <= LONGEST;
+    groups = Map.groupBy(sheet.rows.filter(isMeant), value);
+    const values = [...groups.keys()].sort((a, b) => groups.get(b).length - groups.get(a).length);
     try {
-      const body = { column: name, values };
+      const body = { column: name, values: values.slice(0, MOST_VALUES) };
       const url = `${path("drafts", draft.flow)}/clusters`;
       const { items } = values.length ? await post(url, body, { signal: draft.signal }) : { items: [] };
       if (name === column.value) show(items);
@@ -63,17 +48,14 @@ export function clusterer({ sheet, shown, grid, draft }, close) {
   function cluster(item) {
     item.input = el("input", { value: item.suggested, autocomplete: "off" });
     const button = el("button", { type: "submit" });
-    const count = () => {
-      const rows = item.values.reduce((sum, one) => sum + (one.value === item.input.value ? 0 : one.rows), 0);
-      button.textContent = `Change ${counted(rows, "row")}`;
-    };
-    count();
-    const spelling = ({ value, rows }) => [el("span.mono", value), ` (${number(rows)}) `];
-    const more = item.values.length - SHOWN;
+    const count = () => (button.textContent = `Change ${counted(changes(item).length, "row")}`);
     const submit = (event) => {
       event.preventDefault();
       change([item]);
     };
+    const spelling = (value) => [el("span.mono", value), ` (${number(groups.get(value).length)}) `];
+    const more = item.values.length - SHOWN;
+    count();
     return el(
       "form.suggestion",
       { "aria-label": `Cluster ${item.suggested}`, on: { submit, input: count } },
@@ -81,6 +63,19 @@ export function clusterer({ sheet, shown, grid, draft }, close) {
       el("label.field", item.allowed ? "Allowed value" : "Most frequent", item.input),
       button,
     );
+  }
+
+  /** The cells of a cluster that differ from its value, without those edited in the meantime. */
+  function changes({ values, input }) {
+    const name = column.value;
+    const isOld = (row, value) => sheet.textOf(row, name) === value && value !== input.value;
+    const rows = values.flatMap((value) => groups.get(value).filter((row) => isOld(row, value)));
+    return rows.map((row) => ({ row, name, text: input.value }));
+  }
+
+  function change(items) {
+    notice(`${counted(sheet.edit(items.flatMap(changes)), "row")} changed.`);
+    look().then(() => (results.querySelector("input") ?? grid.node).focus());
   }
 
   look();

@@ -8,6 +8,7 @@ import { workbook } from "../xlsx.js";
 import { clusterer } from "./clusters.js";
 import { discarder } from "./discard.js";
 import { finder } from "./find.js";
+import { ruler } from "./rule.js";
 import { reasonsOf } from "./sheet.js";
 import { suggester } from "./suggest.js";
 import { tell } from "./told.js";
@@ -49,6 +50,7 @@ export class Tools {
         button("Find and replace …", () => this.#open(finder)),
         button("Similar values …", () => this.#open(clusterer)),
         button("Suggest …", () => this.#open(suggester)),
+        button("Save as a rule …", () => this.#open(ruler)),
         button("Discard rows …", () => this.#open(discarder)),
         button("Remove my edits …", () => this.#askDrop()),
         this.#export(),

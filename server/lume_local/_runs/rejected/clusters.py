@@ -8,29 +8,22 @@ n-gram fingerprint. The place of a digit matters: a value without letters has no
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from lume_local._flow.definition import Column, Flow
-from lume_local._flow.table_bounds import folded
-from lume_local._mapping.rewrite import compared, reads
+from lume_local._flow.definition import Flow
+from lume_local._mapping.rewrite import compared, reads_source
 
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)\0+(?=\d)")
 
 
 class Cluster(NamedTuple):
-    """Spellings of one value.
-
-    Attributes:
-        suggested: the value to use.
-        is_allowed: whether the flow allows it explicitly; else it is the most frequent one.
-        values: the spellings with their numbers of rows, the most frequent first.
-    """
+    """Spellings of one value, and the value to use: the most frequent one, unless the flow allows another."""
 
     suggested: str
     is_allowed: bool
-    values: dict[str, int]
+    values: list[str]
 
 
 def fingerprint(value: str) -> str:
@@ -62,14 +55,14 @@ def _letter(letter: str) -> str:
     return "\0" if unicodedata.category(letter)[0] in "PSC" else letter
 
 
-def clusters(values: Mapping[str, int], allowed: Collection[str] = ()) -> list[Cluster]:
-    """Return the clusters with a value to change, those of most rows first.
+def clusters(values: Sequence[str], allowed: Collection[str] = ()) -> list[Cluster]:
+    """Return the clusters with a value to change, in the order of their most frequent value.
 
     Args:
-        values: the number of rows by value.
+        values: distinct ones, the most frequent first.
         allowed: the values that the flow allows: one that belongs to a cluster is suggested there.
     """
-    order = sorted({*values, *allowed}, key=lambda value: (-values.get(value, 0), value))
+    order = list(dict.fromkeys([*values, *sorted(allowed)]))
     parents, first = list(range(len(order))), dict[tuple[bool, str], int]()
 
     def root(of: int) -> int:
@@ -80,18 +73,19 @@ def clusters(values: Mapping[str, int], allowed: Collection[str] = ()) -> list[C
     for number, value in enumerate(order):
         for key in ((True, fingerprint(value)), (False, ngram_fingerprint(value))):
             if key[1]:
-                parents[root(number)] = root(first.setdefault(key, number))
+                one, other = root(number), root(first.setdefault(key, number))
+                parents[max(one, other)] = min(one, other)
     groups = defaultdict[int, list[str]](list)
     for number, value in enumerate(order):
         groups[root(number)].append(value)
     found = list[Cluster]()
+    given = set(values)
     for group in groups.values():
         known = [value for value in group if value in allowed]
-        suggested = known[0] if known else group[0]
-        spellings = {value: values[value] for value in group if value in values}
-        if spellings.keys() - {suggested}:
-            found.append(Cluster(suggested, bool(known), spellings))
-    return sorted(found, key=lambda one: -sum(one.values.values()))
+        one = Cluster((known or group)[0], bool(known), [value for value in group if value in given])
+        if set(one.values) - {one.suggested}:
+            found.append(one)
+    return found
 
 
 def allowed_values(flow: Flow, column: str) -> set[str]:
@@ -102,9 +96,3 @@ def allowed_values(flow: Flow, column: str) -> set[str]:
             if reads_source(one, column):
                 found |= {str(value) for value in one.enum} | compared(one.sql)
     return found
-
-
-def reads_source(column: Column, source: str) -> bool:
-    """Return whether a column of the flow reads this column of the source."""
-    names = () if column.aliases is None else column.aliases.names
-    return folded(source) in map(folded, names) or reads(column.sql, source)

@@ -167,14 +167,19 @@ class Replays:
                     continue  # other requests have claimed some of the rows
         return Started(runs, rows, before, unread)
 
-    async def attempt(self, wanted: RowFilter, to: Flow, by: str) -> Tried:
-        """Return the result that a replay would have. Raises `ReplayRefused`, `WorkerDied`."""
+    async def attempt(self, wanted: RowFilter, to: Flow, by: str, *, is_draft: bool = False) -> Tried:
+        """Return the result that a replay would have. Raises `ReplayRefused`, `WorkerDied`.
+
+        Args:
+            is_draft: whether the version is not registered; if so, also raises `FlowError`.
+        """
         check_version(to)
         tried = Tried()
         found = await self._store.ledger.rows(wanted, 0, _MOST_RUNS)
         async with self.gathered(found, to) as gathered:
             for path, claims in gathered.files.items():
-                tried = await self._tried(tried, path, claims, to, by)
+                done = await self.tried(path, claims, to, by, is_draft=is_draft)
+                tried = await self._added(tried, claims, done)
             return evolve(tried, unread=gathered.unread)
 
     # -- rows
@@ -316,11 +321,13 @@ class Replays:
         await run_sync(put)
         return UPLOAD + final.name
 
-    async def tried(self, draft: Path, claims: Sequence[Claim], to: Flow, by: str) -> DryRunResult:
+    async def tried(
+        self, draft: Path, claims: Sequence[Claim], to: Flow, by: str, *, is_draft: bool = False
+    ) -> DryRunResult:
         """Return the result that a run on a gathered file would have. Raises `WorkerDied`."""
         source_path = await self._put(draft)
         try:
-            return await self._dry_runs.do(to, source_path, None, 0, by=by, claims=claims)
+            return await self._dry_runs.do(to, source_path, None, 0, by=by, claims=claims, is_draft=is_draft)
         finally:
             await self._drop(source_path)
 
@@ -328,9 +335,8 @@ class Replays:
         with anyio.CancelScope(shield=True):
             await run_sync(no_links.unlink, self._roots.uploads / source_path.removeprefix(UPLOAD))
 
-    async def _tried(self, before: Tried, draft: Path, claims: list[Claim], to: Flow, by: str) -> Tried:
-        """Try the rows of some claims in a dry run; return `before` with their counts added."""
-        done = await self.tried(draft, claims, to, by)
+    async def _added(self, before: Tried, claims: list[Claim], done: DryRunResult) -> Tried:
+        """Return `before` with the counts of a dry run of some claims added."""
         rows = records_in(claims)
         rejected = of_text(done.ledger["rejected"]) if "rejected" in done.ledger else all_rows(rows)
         reasons, again = {**before.reasons}, {**before.rejected_for}

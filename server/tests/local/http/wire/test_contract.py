@@ -161,6 +161,7 @@ def test_only_requests_are_closed() -> None:
         "DraftChanges",
         "JudgeDraft",
         "ClusterValues",
+        "TryRule",
         "SuggestRepairs",
         "SubmitDraft",
         "ArrivalMove",
