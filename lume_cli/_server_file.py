@@ -4,6 +4,7 @@ It is `.lume/state/server.json`; runs can neither read nor write the state folde
 stops, so that the next start uses the same port and key. Until then another program may listen on that port.
 """
 
+import getpass
 import json
 import os
 import secrets
@@ -117,3 +118,11 @@ def replace(path: Path, text: str) -> None:
         platform.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def user() -> str | None:
+    """Return the name of the user who runs this command; None if the system has none."""
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # the user of a container may have no name
+        return None

@@ -11,15 +11,22 @@ if TYPE_CHECKING:
 
 
 @click.command("console")
+@click.option(
+    "--name", metavar="NAME", help="Who will open it, for the audit and the console's header; default: you."
+)
 @server_options
 @click.pass_obj
-def command(options: GlobalOptions) -> None:
+def command(options: GlobalOptions, *, name: str | None) -> None:
     """Print a link to the console of a server that `lume serve` runs. It works once, within 10 minutes.
+
+    What is done there counts as server:NAME; a link made with a key of `lume key` has the name of that key.
 
     \b
     xdg-open "$(lume console)"
+    lume console --name anna
     """
     from lume_async import InvalidRequestError, ResponseDecodeError
+    from lume_cli._server_file import user
     from lume_cli._session import CommandSession
 
     session = CommandSession(options)
@@ -27,9 +34,13 @@ def command(options: GlobalOptions) -> None:
     async def work(client: "Client") -> None:
         # How a browser signs in is not in the contract, so the client has no method for it.
         try:
-            token = (await client.request("POST", "/console/links")).json()["token"]
-        except (InvalidRequestError, ResponseDecodeError, LookupError, TypeError) as error:
+            body = {"name": name or user()}
+            made = (await client.request("POST", "/console/links", json=body)).json()
+            token, bearer = made["token"], made.get("name")
+        except (InvalidRequestError, ResponseDecodeError, LookupError, TypeError, AttributeError) as error:
             raise click.ClickException(f"{client.base_url} has no console ({error}): `lume doctor`") from None
+        if name is not None and bearer != f"server:{name}":
+            raise click.ClickException(f"this key is {bearer}'s, and so are its links: leave out --name")
         url = f"{client.base_url}/#token={token}"
         session.data.one(url, {"url": url})
 

@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 from attrs import evolve, frozen
 
 from lume_local._http import requests
-from lume_local._http.access.keys import KEY_HEADER, ApiKeys, Holder
+from lume_local._http.access.keys import KEY_HEADER, OWN, ApiKeys, Holder
 from lume_local._http.access.sign_in import SignIn
+from lume_local._http.access.tokens import named
 from lume_local._http.exchange import Ask, Problem, Reply, odd_problem, page_headers
 
 SESSION_HEADER = "lume-console-session"
@@ -41,7 +42,8 @@ class Owner(NamedTuple):
 
     Attributes:
         entry: the digest of the key that they derive from, or the entry of the token.
-        name: the name of the person or program with the token; None for a key, which has the name of its entry.
+        name: the name of the person or program with the token, or of the person whom a link of the server's own key
+            is for; None for the name of the key.
     """
 
     entry: str
@@ -158,9 +160,13 @@ class Console:
         self._sessions, self._keys, self._at_issuers = sessions, keys, at_issuers
         self._names = {name.lower() for name in (*names, socket.gethostname())}
 
-    def token(self) -> str:
-        """Return the token of a new link, for a session that may do everything."""
-        return self._sessions.new_token(Owner(self._keys.own))
+    def token(self, name: str | None = None) -> str:
+        """Return the token of a new link, for a session that may do everything, of a person with this name."""
+        return self._sessions.new_token(self._own(name))
+
+    def _own(self, name: str | None) -> Owner:
+        # Behind the key's name, so that nobody bears the name of another key.
+        return Owner(self._keys.own, f"{OWN.name}:{named(name)}" if name else None)
 
     def holder(self, headers: Mapping[str, str]) -> Holder | None:
         """Return the holder of the session that a request without a key names, if any."""
@@ -221,10 +227,18 @@ class Console:
         return Reply(204)
 
     async def new_link(self, ask: Ask) -> Reply:
-        """Answer `POST /console/links`: the token of a new link, for a request with a key or a session."""
+        """Answer `POST /console/links`: the token of a new link, for a request with a key or a session.
+
+        The body may have the `name` of the person whom a link of the server's own key is for; other keys have names.
+        """
         key = ask.headers.get(KEY_HEADER)
         if key is not None:
-            return Reply(201, {"token": self._sessions.new_token(Owner(self._keys.digest(key)))})
+            fields = requests.known_fields(
+                ask.body or b"{}", ask.content_type if ask.body else None, ("name",)
+            )
+            name, owner = requests.optional_line(fields, "name"), Owner(self._keys.digest(key))
+            owner = self._own(name) if owner.entry == self._keys.own else owner
+            return Reply(201, {"token": self._sessions.new_token(owner), "name": owner.name or ask.holder})
         session = ask.headers.get(SESSION_HEADER, "")
         owner = self._sessions.owner(session)
         if owner is None:

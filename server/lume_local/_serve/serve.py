@@ -56,9 +56,13 @@ class _Running:
     def __repr__(self) -> str:
         return f"<lume_local.{type(self).__name__} {self.base_url}>"
 
-    def console_url(self) -> str:
-        """Return a new link to the console, for a browser. It works once, within 10 minutes."""
-        return f"{for_browsers(self.base_url)}/#token={self._console.token()}"
+    def console_url(self, name: str | None = None) -> str:
+        """Return a new link to the console, for a browser. It works once, within 10 minutes.
+
+        Args:
+            name: the name of the person whom it is for; the audit has it as `server:NAME`.
+        """
+        return f"{for_browsers(self.base_url)}/#token={self._console.token(name)}"
 
     def workers(self) -> dict[str, int]:
         """Return the process ID of each active run's worker, by run ID."""

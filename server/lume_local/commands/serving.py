@@ -109,7 +109,7 @@ def _print_use(session: CommandSession, server: Server, file: Path, key_env: str
     link = (
         "`lume console` prints a link"
         if key_env
-        else f"{server.console_url()} (works once); it expires after 10 minutes"
+        else f"{server.console_url(_server_file.user())} (works once); it expires after 10 minutes"
     )
     session.say.text(
         f"lume: serving; Ctrl-C to stop. Console: {link}\n{found}\n"

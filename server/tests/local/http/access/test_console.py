@@ -8,6 +8,7 @@ from urllib.parse import urljoin
 
 import aiohttp
 import pytest
+from local.http.access.test_keys import entry
 
 import lume_local
 from lume_async.errors import ConfigurationError
@@ -74,6 +75,45 @@ async def test_what_a_session_has_made_ends_when_it_signs_out(
     assert await sign_in(browser, unused) is None
     assert await status(browser, "GET", "/v1/runs", headers=other) == 401
     assert await status(browser, "POST", "/console/links", headers=other) == 401
+
+
+async def named_session(browser: aiohttp.ClientSession, key: str, body: object) -> tuple[str, dict[str, str]]:
+    """The name in the answer, and the headers of a session of a new link."""
+    async with browser.post("/console/links", json=body, headers={"lume-api-key": key}) as response:
+        assert response.status == 201
+        made = await response.json()
+    session = await sign_in(browser, made["token"])
+    assert session is not None
+    async with browser.get("/console/session", headers=session) as response:
+        assert (await response.json())["name"] == made["name"]
+    return str(made["name"]), session
+
+
+async def test_a_link_of_the_servers_own_key_bears_the_name_of_a_person(home: Path) -> None:
+    (home / "keys.toml").write_text(entry("bob", "admin"))
+    folders = (home / "flows", home / ".lume", [home])
+    async with (
+        lume_local.serve(*folders, keys=home / "keys.toml") as server,
+        aiohttp.ClientSession(server.base_url) as browser,
+    ):
+        own = {"lume-api-key": server.api_key}
+        name, session = await named_session(browser, server.api_key, {"name": "Anna Öz"})
+        assert name == "server:Anna Öz"
+        definition = {"flow": "named", "version": "v1", "columns": {"id": {}}}
+        options = {"json": definition, "headers": session}
+        assert await status(browser, "PUT", "/v1/flows/named/versions/v1", **options) == 201
+        async with browser.get("/v1/audit", headers=own) as response:
+            first = (await response.json())["items"][0]
+        assert (first["by"], first["what"]) == ("server:Anna Öz", "register_flow")
+        assert (await named_session(browser, server.api_key, {}))[0] == "server"
+        assert (await named_session(browser, "bob", {"name": "anna"}))[0] == "bob", "nobody poses as another"
+        assert await status(browser, "POST", "/console/links", headers=own) == 201
+        for wrong in ({"name": 1}, {"name": " "}, {"name": "a\nb"}, {"name": "a" * 65}, {"other": 1}):
+            assert await status(browser, "POST", "/console/links", json=wrong, headers=own) == 422, wrong
+        async with aiohttp.ClientSession(server.base_url) as other:
+            headers = await sign_in(other, server.console_url("carl").partition("#token=")[2])
+            async with other.get("/console/session", headers=headers) as response:
+                assert await response.json() == {"name": "server:carl", "role": "admin"}
 
 
 async def test_a_wrong_token_opens_none(browser: aiohttp.ClientSession) -> None:
