@@ -186,6 +186,8 @@ class SeenSample:
         footer: the beginnings of its last lines, if these may be no records: then set `footer`.
         sheets: the visible sheets of a workbook.
         members: the files in an archive.
+        skipped: the number of lines (of a workbook: rows) that are neither a header nor of a record, by kind:
+            `preamble`, `comments`, `blank`, `footer`.
     """
 
     name: str
@@ -197,6 +199,7 @@ class SeenSample:
     footer: list[str] = Factory(list)
     sheets: list[str] = Factory(list)
     members: list[str] = Factory(list)
+    skipped: dict[str, int] = Factory(dict)
 
 
 @public

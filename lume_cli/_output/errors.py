@@ -90,9 +90,9 @@ _OPTIONS = (
     ("pass data=<another folder>", "pass --data with another folder"),
     ("list_runs(source_path=...)", "`lume list --source SOURCE`"),
     ("with idempotency_key=", "with --idempotency-key "),
-    ("pass encoding=", "pass --encoding"),
-    ("leave out encoding=", "leave out --encoding"),
-    ("pass delim=", "pass --delim"),
+    ("set its encoding", "pass --encoding"),
+    ("leave out the encoding", "leave out --encoding"),
+    ("set its delimiter", "pass --delim"),
 )
 
 

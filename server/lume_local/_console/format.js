@@ -48,8 +48,9 @@ export const since = (seconds) => new Date(Date.now() - seconds * 1000).toISOStr
 
 export const secondsBetween = (start, end) => (Date.parse(end) - Date.parse(start)) / 1000;
 
-/** The name of the file in a path. */
-export const fileName = (path) => path.split("/").filter(Boolean).pop() ?? path;
+/** The name of the file in a path; that of an upload has a unique part in front. */
+export const fileName = (path) =>
+  (path.split("/").filter(Boolean).pop() ?? path).replace(/^[0-9a-f]{32}-(?=.)/, "");
 
 /** Shortens a text to a number of characters. */
 export const cut = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);

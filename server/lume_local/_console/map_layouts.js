@@ -4,7 +4,6 @@ import { el, fill } from "./dom.js";
 import { counted, fileName } from "./format.js";
 import { drawRow } from "./map_row.js";
 import { card, notice, table } from "./parts.js";
-import { inControls } from "./words.js";
 
 const COLUMNS = [["Target"], ["Source"], ["Values"], ["Grade and evidence"], ["Review"]];
 
@@ -14,7 +13,7 @@ const sentence = (text) => (/[.?]$/.test(text) ? text : `${text}.`);
 export const doubtList = (all) =>
   el(
     "ul.doubts",
-    all.map((one) => el("li", sentence(inControls(one)))),
+    all.map((one) => el("li", sentence(one))),
   );
 
 /** `node` has a card for each layout that reads one of the files; `draw` updates them. */
@@ -76,31 +75,26 @@ function cardOf(mapping, isOpen) {
   return { node: card(title, about, parts), draw };
 }
 
-function aboutLayout(mapping, { name, is_new, samples, match, unused, doubts }) {
+function aboutLayout(mapping, { name, is_new, samples, unused, doubts }) {
   const { proposal } = mapping;
   const isOnlyNew = is_new && proposal.layouts.filter((layout) => layout.is_new).length === 1;
+  const isOnly = proposal.layouts.length === 1; // another sender's file may fit it by chance
   const renamed = async ({ target }) => {
     await mapping.rename(name, target.value.trim());
-    target.value = name; // if it was refused: else there is another input
+    target.value = is_new ? name : ""; // if it was refused: else there is another input
   };
   const files = samples.map(fileName).join(", ");
   return [
-    name &&
-      isOnlyNew &&
-      el(
-        "label.field.inline",
-        "Name of the layout",
-        el("input", { name: "layout", value: name, maxlength: 64, on: { change: renamed } }),
-      ),
     !is_new &&
       el(
         "p",
         name ? `${proposal.target} has this layout: it reads ${files}.` : `${proposal.target} reads ${files}.`,
       ),
-    match?.length > 0 &&
+    (is_new ? name && isOnlyNew : isOnly) &&
       el(
-        "p",
-        `It reads files like ${match.join(", ")}, as names can't tell it from others: check that in the flow file.`,
+        "label.field.inline",
+        is_new ? "Name of the layout" : "Or add a new layout for such files, called",
+        el("input", { name: "layout", value: is_new ? name : "", maxlength: 64, on: { change: renamed } }),
       ),
     doubts.length > 0 && doubtList(doubts),
     unused.length > 0 && el("p.muted", `Unused columns: ${unused.join(", ")}.`),

@@ -2,15 +2,30 @@
 
 import { get, newKey, path, post, request, saveAs } from "./api.js";
 import { el, fill } from "./dom.js";
-import { counted, shortId } from "./format.js";
+import { counted, fileName, shortId } from "./format.js";
 import { arrivalsOf } from "./map_arrivals.js";
 import { address, card, notice } from "./parts.js";
 
 const UPLOADED = "upload://";
 
+/** What saving does: a layout beside those of the version before, or a change of one of them. */
+function effect({ proposal, changed }) {
+  const { flow_version: reference, target, layouts, definition } = proposal;
+  const files = ({ samples }) => samples.map(fileName).join(", ");
+  if (changed.length === 0) return `${target} reads ${layouts.map(files).join(", ")} already: nothing is saved.`;
+  const said = changed.map((layout) => {
+    const by = layout.name && ` with the ${layout.is_new ? "new " : ""}layout ${layout.name}`;
+    return `It reads files like ${files(layout)}${by}${layout.is_new ? "" : ", with your changes"}.`;
+  });
+  const others = Object.keys(definition.layouts ?? {}).filter((name) => !changed.some((one) => one.name === name));
+  const kept = others.length > 0 && `Other files are read as by ${target}, with ${others.join(", ")}.`;
+  return [`Saving adds ${reference}.`, ...said, kept].filter(Boolean).join(" ");
+}
+
 /** `node` has the buttons; `draw` updates them. `failed` is the run whose file it is, if any. */
 export function saving(mapping, failed) {
   const problem = el("p.problem", { role: "alert" });
+  const about = el("p");
   const buttons = el("div.buttons");
   const text = el("pre", { tabindex: 0, "aria-label": "The flow file" });
   const file = el(
@@ -20,7 +35,7 @@ export function saving(mapping, failed) {
     text,
   );
   const arrivals = arrivalsOf(mapping.flow, failed, mapping.signal);
-  const node = card("Save it", problem, arrivals.node, buttons, file);
+  const node = card("Save it", about, problem, arrivals.node, buttons, file);
   const keys = new Map(); // idempotency keys by version, the same for all attempts
   let refusal = null; // why this session may not save; requested once
   let isBusy = false;
@@ -106,6 +121,7 @@ export function saving(mapping, failed) {
     const version = reference.split(":")[1];
     const isNew = mapping.changed.length > 0;
     if (file.open) attempt(showText);
+    fill(about, effect(mapping));
     const state = JSON.stringify([reference, target, refusal, isNew]);
     if (drawn === state) return;
     drawn = state;

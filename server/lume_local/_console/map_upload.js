@@ -48,6 +48,6 @@ export function fileForm(flow, run, files, problem) {
 async function uploaded(file) {
   const [ending = ""] = ENDINGS.exec(file.name) ?? [];
   const stem = file.name.slice(0, file.name.length - ending.length).replace(/[^A-Za-z0-9_-]+/g, "_");
-  const name = `${stem.replace(/^[_-]+/, "").slice(0, LONGEST) || "file"}-${newKey().slice(0, 8)}${ending}`;
+  const name = `${newKey()}-${stem.replace(/^[_-]+/, "").slice(0, LONGEST) || "file"}${ending}`;
   return upload(name, file);
 }

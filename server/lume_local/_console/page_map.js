@@ -59,7 +59,7 @@ function page(mapping, head, run) {
 
   function draw() {
     const { proposal } = mapping;
-    fill(about, summary(mapping));
+    fill(about, summary(mapping), mapping.proposal.samples.map(skippedOf));
     fill(doubts, proposal.doubts.length > 0 && card("About the version", doubtList(proposal.doubts)));
     for (const part of [samples, layouts, trial, save]) part.draw();
   }
@@ -81,6 +81,20 @@ function summary({ proposal, decisions, changed, open }) {
     open.length > 0 && `, ${open.length} without a source`,
     ".",
   ];
+}
+
+const KINDS = {
+  preamble: "title line",
+  comments: "comment line",
+  blank: "blank line",
+  footer: "footer line",
+  outside: "out-of-range row",
+};
+
+/** What was skipped of a file, if anything. */
+function skippedOf({ name, skipped }) {
+  const parts = Object.entries(KINDS).flatMap(([kind, line]) => (skipped[kind] ? counted(skipped[kind], line) : []));
+  return parts.length > 0 && ` Skipped in ${fileName(name)}: ${parts.join(", ")}.`;
 }
 
 /** The files: the layout that reads each, the questions about it, and the controls for how it is read. */

@@ -3,8 +3,6 @@
 const CONTROLS = [
   [/pass force_rerun=true to process/g, "choose “Run again, forced …” to process"],
   [/lume flow map \S+ .+$/, "choose “Map this file”."],
-  [/leave out encoding= to have/g, "leave it empty to have"],
-  [/pass (encoding|delim)=/g, (_, name) => `choose its ${name === "delim" ? "delimiter" : name}`],
 ];
 
 /** Returns a message with parameters replaced by what a page has for them. */

@@ -1,5 +1,5 @@
-"""URLs of object stores (`s3://bucket/key`, `gs://…`, `az://container/key`) and of files on SFTP servers
-(`sftp://user@host:port/path`). Pure.
+"""URLs of object stores (`s3://bucket/key`, `gs://…`, `az://container/key`), of files on SFTP servers
+(`sftp://user@host:port/path`) and of uploads (`upload://name`). Pure.
 """
 
 import re
@@ -10,6 +10,15 @@ from lume_async._base.controls import control_in
 from lume_async._base.elided import elided
 
 _STORE_URL = re.compile(r"(s3|gs|az)://([a-z0-9][a-z0-9._-]{1,62})(?:/(.*))?", re.DOTALL)
+
+
+_UPLOAD = re.compile(r"upload://(?:[0-9a-f]{32}-(?=.))?(.*)", re.DOTALL)
+
+
+def as_known(source_path: str) -> str:
+    """Return a source path as its sender knows it: an upload's file name, without the unique part in front of it."""
+    upload = _UPLOAD.fullmatch(source_path)
+    return source_path if upload is None else upload[1]
 
 
 class NotAStoreUrl(ValueError):

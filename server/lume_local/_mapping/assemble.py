@@ -17,6 +17,7 @@ from lume_local._flow.fields import FlowError
 from lume_local._flow.patterns import Pattern
 from lume_local._flow.source_settings import FINDING, OBJECTS
 from lume_local._flow.table_bounds import folded
+from lume_local._flow.urls import as_known
 from lume_local._mapping.decisions import NOTHING, ColumnDecision, in_layout
 from lume_local._mapping.evidence import worse
 from lume_local._mapping.expressions import definition_for, definition_to_try
@@ -104,7 +105,7 @@ def propose(
     doubts = [*target.notes, *dict.fromkeys(doubt for one in samples for doubt in one.doubts)]
     if target.base is not None and "layouts" in definition:
         doubts += [*_of_first(target.base, definition), *lost(definition)]
-    names = ", ".join(one.name.rpartition("/")[2] for one in seen)
+    names = ", ".join(as_known(one.name).rpartition("/")[2] for one in seen)
     head = f"Proposed for {target.shown} from {names}: review every column, then run `lume flow try`."
     return ProposedFlow(
         f"{target.name}:{target.version}",
@@ -260,7 +261,7 @@ def _named(groups: list[_Group], target: MappingTarget, layout: str) -> list[_Gr
     for group in groups:
         name = group.name
         if group.is_new:
-            name = layout or _unique(_name_of(group.samples[0].profile.name), taken)
+            name = layout or _unique(_name_of(as_known(group.samples[0].profile.name)), taken)
             taken.add(name)
         found.append(evolve(group, name=name))
     return found
@@ -431,12 +432,14 @@ def _patterns(profiles: Sequence[Profile], every: Sequence[Profile]) -> list[str
 
 
 def _pattern(path: str, others: Sequence[str]) -> str:
-    folder, _, name = path.rpartition("/")
+    folder = path.rpartition("/")[0]
     above = f"**/{folder.rpartition('/')[2]}/*"
     # The folder of an upload is its own.
     if folder and "://" not in folder and not any(map(Pattern(above).matches, others)):
         return above
-    return f"**/{re.sub(r'[0-9]+', '*', name)}"
+    known = as_known(path)
+    name = re.sub(r"[0-9]+", "*", known.rpartition("/")[2])
+    return f"**/{name}" if known == path else f"**/*{name}"
 
 
 def _seen(profile: Profile, layouts: Sequence[LayoutProposal]) -> SampleSeen:
@@ -452,4 +455,5 @@ def _seen(profile: Profile, layouts: Sequence[LayoutProposal]) -> SampleSeen:
         profile.footer,
         profile.parts.sheets,
         profile.parts.members,
+        profile.skipped,
     )

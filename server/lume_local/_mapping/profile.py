@@ -179,6 +179,7 @@ class Profile:
         rows: how many rows, spread over the file, the profile is based on.
         footer: the beginnings of its last lines, if these may be no records.
         parts: the sheets of a workbook, or the members of an archive.
+        skipped: the number of lines outside of header and records, by kind.
     """
 
     name: str
@@ -189,6 +190,7 @@ class Profile:
     doubts: list[str] = field(factory=list)
     footer: list[str] = field(factory=list)
     parts: SampleParts = field(factory=SampleParts)
+    skipped: dict[str, int] = field(factory=dict)
 
     def column(self, name: str) -> SourceColumn | None:
         return next((one for one in self.columns if one.name == name), None)

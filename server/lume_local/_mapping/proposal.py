@@ -100,6 +100,8 @@ class SampleSeen:
         footer: the beginnings of its last lines, if these may be no records.
         sheets: the visible sheets of a workbook.
         members: the files in an archive.
+        skipped: the number of lines (of a workbook: rows) outside of header and records, by kind: `preamble`,
+            `comments`, `blank`, `footer`.
     """
 
     name: str
@@ -111,6 +113,7 @@ class SampleSeen:
     footer: list[str] = field(factory=list)
     sheets: list[str] = field(factory=list)
     members: list[str] = field(factory=list)
+    skipped: dict[str, int] = field(factory=dict)
 
 
 @frozen

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anyio.to_thread import run_sync
 
-from lume_local._flow.urls import is_sftp_url, is_store_url
+from lume_local._flow.urls import as_known, is_sftp_url, is_store_url
 from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots
 from lume_local._runs.sources.source_files import SourceSpec
 from lume_local._runs.turns import Turns
@@ -108,7 +108,13 @@ class Proposals:
         if not path.is_file():
             raise PathRefused(f"the sample {sample!r} does not exist{self._roots.looked_up(sample)}")
         below = sample if sample.startswith(UPLOAD) else self._roots.relative(path)
-        found: Json = {"path": str(path), "shown": sample, "below": below, "most_bytes": MOST_BYTES}
+        found: Json = {
+            "path": str(path),
+            "shown": sample,
+            "called": as_known(sample),
+            "below": below,
+            "most_bytes": MOST_BYTES,
+        }
         return found | ({} if source is None else {"source": source})
 
 

@@ -90,7 +90,7 @@ def encoding_of(sample: RawFile) -> tuple[str, list[str]]:
             return marked, []
         if wide := _without_mark(start[:_START]):
             return wide, [
-                f"read as {wide}, though it has no byte order mark: if that is wrong, pass encoding="
+                f"read as {wide}, though it has no byte order mark: if that is wrong, set its encoding"
             ]
         bad, beyond = 0, 0
         utf8 = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -109,14 +109,14 @@ def encoding_of(sample: RawFile) -> tuple[str, list[str]]:
     if beyond - bad >= bad:
         return "utf-8", [
             f"most of it is UTF-8, but {counted(bad, 'byte is', 'bytes are')} not, whose lines are rejected; if "
-            "another encoding is meant, pass encoding="
+            "another one is meant, set its encoding"
         ]
     found = recognized(_values(sample), sample.name)
     shown = next(value for value in found.values if not value.isascii())
     alike = f" ({listed(found.others, 3, str)} would read the sample alike)" if found.others else ""
     return found.encoding, [
         f"it is not UTF-8, and read as {found.encoding}{alike}, where a value is {elided(shown, 60)!r}: if that "
-        "looks wrong, pass encoding="
+        "looks wrong, set its encoding"
     ]
 
 
@@ -184,7 +184,7 @@ def recognized(values: Sequence[bytes], name: str) -> Decoded:
     found = decodings(values) if values else []
     if not found:
         raise ConfigurationError(
-            f"{name} is not UTF-8, nor in an encoding that is recognized: pass encoding=, the one that it "
+            f"{name} is not UTF-8, nor in an encoding that is recognized: set its encoding, the one that it "
             "was saved in"
         )
     best, *others = found
@@ -200,7 +200,7 @@ def recognized(values: Sequence[bytes], name: str) -> Decoded:
         return best
     shown = _candidates([best, *(rivals or others)])
     why = "it is not clear which encoding it has" if others else "has few letters that show its encoding"
-    raise ConfigurationError(f"{name} is not UTF-8, and {why}: pass encoding=, such as {shown}")
+    raise ConfigurationError(f"{name} is not UTF-8, and {why}: set its encoding, such as {shown}")
 
 
 def _candidates(found: Sequence[Decoded]) -> str:

@@ -128,7 +128,7 @@ def likelier_delimiter(lines: Sequence[str], given: str) -> Iterator[str]:
     if width > 1 and other_fits and not fits:
         yield (
             f"with the delimiter {json.dumps(given)} most lines are not as wide as the header, with "
-            f"{json.dumps(guess)} they have {counted(other_width, 'column')}: pass delim="
+            f"{json.dumps(guess)} they have {counted(other_width, 'column')}: set its delimiter"
         )
 
 
@@ -313,7 +313,8 @@ def doubts(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str) -> l
         asked.append(f"the delimiter is taken to be {json.dumps(delim)}: is that right?")
     if 2 * sum(not name.strip() for name in names) >= len(names):
         asked.append(
-            "most cells of the first line are empty: if the first line is a title, delete the lines above the header"
+            "most cells of the first line are empty: if it is a title, set the line of the header, or delete what is "
+            "above it"
         )
     return [doubt for doubt in asked if doubt]
 
@@ -351,8 +352,8 @@ def _one_column(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str)
     if marks := [mark for mark in DELIMITERS + _RARE_DELIMITERS if mark in names[0]]:
         shown = " or ".join(json.dumps(mark) for mark in marks)
         return (
-            f"with the delimiter {json.dumps(delim)} the header is one column, {names[0]!r}: if it is {shown}, pass "
-            "delim="
+            f"with the delimiter {json.dumps(delim)} the header is one column, {names[0]!r}: if it is {shown}, set "
+            "its delimiter"
         )
     lines = [delim.join(row) for row in rows if any(row)]
     usual = [(*_usual([len(row) for row in csv.reader(lines, delimiter=mark)]), mark) for mark in DELIMITERS]
@@ -361,7 +362,7 @@ def _one_column(names: Sequence[str], rows: Sequence[Sequence[str]], delim: str)
         return ""
     return (
         f"the first line is one column, {names[0]!r}, but most lines are {width} with the delimiter "
-        f"{json.dumps(mark)}: if it is a title, delete the lines above the header"
+        f"{json.dumps(mark)}: if it is a title, set the line of the header, or delete what is above it"
     )
 
 
@@ -395,7 +396,7 @@ def controls(rows: Iterable[Sequence[str]], encoding: str) -> list[str]:
     except UnicodeDecodeError:
         return []
     warning = (
-        f"in {encoding} a value is {value!r}, in cp1252 it is {western!r}: pass encoding=, such as cp1252"
+        f"in {encoding} a value is {value!r}, in cp1252 it is {western!r}: set its encoding, such as cp1252"
     )
     return [warning] if value else []
 

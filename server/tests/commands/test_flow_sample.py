@@ -230,7 +230,7 @@ def test_a_title_above_the_header_is_asked_about(tmp_path: Path) -> None:
     sample.write_text("Title\na;b\nx;y\nz;w\n", encoding="utf-8")  # or a header that lacks a name
     assert (
         """the first line is one column, 'Title', but most lines are 2 with the delimiter ";": """
-        "if it is a title, delete the lines above the header"
+        "if it is a title, set the line of the header, or delete what is above it"
     ) in init(sample).stderr
 
 

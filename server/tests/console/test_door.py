@@ -26,9 +26,11 @@ def page(visitor: Any, site: Site) -> Any:
 
 @pytest.mark.thorough
 def test_a_link_signs_in_and_leaves_no_token_behind(visitor: Any, site: Site) -> None:
-    link = site.server.console_url()
+    link = site.server.console_url("Anna")
     visitor.goto(link)
     expect(visitor.get_by_role("heading", name="Overview")).to_be_visible()
+    expect(visitor.locator("header .who")).to_have_text("Signed in as server:Anna (admin)")
+    expect(visitor.get_by_role("button", name="Sign out")).to_be_visible()
     assert visitor.url == f"{site.url}/#/"
     assert visitor.context.cookies() == []
     token = link.partition("token=")[2]

@@ -180,10 +180,47 @@ def test_a_file_of_this_computer_is_uploaded_and_mapped(
     own.write_text("Order-ID;ordered;amount;Size;note\n1;2024-04-13;1.5;s;a\n")
     page.get_by_label("Files on this computer").set_input_files(own)
     page.get_by_role("button", name="Upload and map").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("Map Neue_Bestellungen-")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Map Neue_Bestellungen.csv")
     page.wait_for_url("**/#/map/**upload**")
+    expect(page.get_by_label("Name of the layout")).to_have_value("neue_bestellungen")
     assert saved(page, "v4") == "Succeeded"
+    expect(page.get_by_role("heading", level=1)).to_have_text("Neue_Bestellungen.csv")
     expect(page.get_by_role("link", name="Map this file")).to_be_visible()
+
+
+PAGE_WORDS = re.compile(r"upload://|[0-9a-f]{32}|--[a-z]|\b(encoding|delim)=|`|in the comment")
+"""What means nothing to somebody at a browser."""
+
+
+def test_a_file_of_this_computer_is_told_of_in_the_words_of_the_page(
+    page: Any, site: Site, orders: str
+) -> None:
+    head, *rows = FOREIGN.splitlines()
+    titles = ["Bestellungen der Müller GmbH", "Stand: 1.12.2026", ""]
+    text = "\n".join([*titles, head, *rows * 20, "", "Summe;;123,00;;", ""])
+    unclear = "\n".join(["id;name", "1;Pe\xf1a", ""])
+    page.evaluate("(place) => { location.hash = place; }", f"#/map/{orders}")
+    for name, content in (("unclear.csv", unclear.encode("latin-1")), ("german.csv", text.encode("cp1252"))):
+        file = {"name": name, "mimeType": "text/csv", "buffer": content}
+        page.get_by_label("Files on this computer").set_input_files([file])
+        page.get_by_role("button", name="Upload and map").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text(f"Map {name}")
+        if name == "unclear.csv":
+            problem = page.get_by_role("alert").first
+            expect(problem).to_contain_text("unclear.csv is not UTF-8, and")
+            expect(problem).to_contain_text("set its encoding, such as")
+            assert not PAGE_WORDS.search(page.locator("main").inner_text())
+    skipped = page.get_by_text("Skipped in german.csv: 3 title lines, 1 blank line.")
+    expect(skipped).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("if that looks wrong, set its encoding.")).to_be_visible()
+    assert not PAGE_WORDS.search(page.locator("main").inner_text())
+    page.get_by_role("button", name="They are a footer").click()
+    expect(page.get_by_text("1 blank line, 1 footer line.")).to_be_visible()
+    expect(page.get_by_text(f"Saving adds {orders}:v4.")).to_contain_text(
+        f"It reads files like german.csv with the new layout german. Other files are read as by {orders}:v3, with v3."
+    )
+    assert violations(page) == []
+    fits(page, "the mapping of an upload")
 
 
 def test_a_reload_loses_nothing(page: Any, site: Site, orders: str) -> None:
@@ -322,6 +359,14 @@ def test_a_file_that_the_flow_reads_is_just_run(page: Any, site: Site, orders: s
     opened(page, orders, site.write(f"{orders}.csv", READ))
     expect(page.get_by_text(f"{orders}:v3 reads {orders}.csv.")).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("Save as"))).to_have_count(0)
+    expect(page.get_by_text(f"{orders}:v3 reads {orders}.csv already: nothing is saved.")).to_be_visible()
+    named = page.get_by_label("Or add a new layout for such files, called")
+    named.fill("partner")
+    named.press("Tab")
+    expect(page.get_by_text("with the new layout partner.")).to_be_visible()
+    expect(page.get_by_role("button", name="Save as v4 and run the file")).to_be_visible()
+    page.get_by_label("Name of the layout").fill("")
+    page.get_by_label("Name of the layout").press("Tab")
     page.get_by_role("button", name=f"Run the file with {orders}:v3").click()
     page.wait_for_url("**/#/runs/**", timeout=PATIENCE)
     run = site.ended(page.url.partition("#/runs/")[2])
@@ -350,7 +395,7 @@ def test_how_a_file_is_read_is_said_on_the_page(page: Any, site: Site, orders: s
     expect(page.get_by_label("Encoding")).to_have_value("utf-8")
     expect(row(page, "note").locator(".values")).to_contain_text("Köln")
     page.get_by_label("Delimiter").select_option("tab")
-    expect(page.locator(".doubts").first).to_contain_text('";", choose its delimiter')
+    expect(page.locator(".doubts").first).to_contain_text('";", set its delimiter')
 
 
 def test_what_can_not_be_read_as_said_asks_again(page: Any, site: Site, orders: str) -> None:

@@ -59,6 +59,8 @@ def session(page: Any) -> dict[str, str]:
 def test_who_signs_in_has_the_role_of_the_entry(visitor: Any, site: Site, name: str, submits: int) -> None:
     at_issuer(visitor, site, name)
     expect(visitor.get_by_role("heading", name=IN)).to_be_visible()
+    role = {"ann": "read", "bob": "submit"}[name]
+    expect(visitor.locator("header .who")).to_have_text(f"Signed in as {name}:{name} ({role})")
     assert visitor.url == f"{site.url}/#/"
     assert visitor.evaluate("Object.keys(sessionStorage)") == ["lume-session"]
     body = {

@@ -121,19 +121,20 @@ def _layout_of(connection: DuckDBPyConnection, flow: Json, below: str, open_file
 def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
     """Open a sample and read it as requested, or as its content suggests."""
     with TemporaryDirectory(prefix="lume-sample-") as folder, closing(Held()) as held:
+        name, wanted = given["shown"], given.get("source")
+        called = given.get("called", name)  # in messages
         # Opened once, without following links: whatever its path leads to later is not read.
         handle, opened_file = opened(path := Path(given["path"]))
         file, size = held.hold(handle, path, Path(folder) / "copy"), opened_file.size
         if size > (most := given.get("most_bytes", size)):
-            problem = f"{given['shown']!r} has {size:,} bytes; the maximum is {most:,}: pass a part of it"
+            problem = f"{called!r} has {size:,} bytes; the maximum is {most:,}: pass a part of it"
             raise FlowError("samples", problem)
-        name, wanted = given["shown"], given.get("source")
         if wanted is None:
             said = KnownSource.of(given.get("known") or {}, "sources")
             encoding, delim = given.get("encoding") or said.encoding, given.get("delim") or said.delim
             opening = partial(_open_here, trials)
             read = read_sample(
-                path, opening, encoding, delim, sheet=said.sheet, wanted=said.members, name=name, held=file
+                path, opening, encoding, delim, sheet=said.sheet, wanted=said.members, name=called, held=file
             )
             members: list[str] | None = [column.source for column in read.columns]
             null = list(read.null.proposed)
@@ -158,12 +159,12 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
             reading = settings
             if read_source(Table("source", settings)).query is not None:
                 raise FlowError("source.format", "is for a query: a sample is a file")
-        with opened_whole(trials, path, name, file, reading, members, ROWS) as sample:
+        with opened_whole(trials, path, called, file, reading, members, ROWS) as sample:
             if seen is None:
                 found = SampleRows(
                     sample.names, sample.names, sample.rows, len(sample.rows), {}, [], sample.unread
                 )
-                seen = sample_of_rows(name, sample, found, settings, asked)
+                seen = sample_of_rows(called, sample, found, settings, asked)
             words = set(settings.get("null", ()))
             places = {one: n for n, one in enumerate(sample.names)}
             columns = []
@@ -172,7 +173,10 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
                     values = [row[places[column.source]] for row in sample.rows]
                     known = ["" if value is None or value.strip() in words else value for value in values]
                     columns.append(profile_column(column, known))
-            about = (list(dict.fromkeys(seen.doubts)), footer, parts)
+            skipped = {
+                kind: lines for kind, lines in sample.skipped.items() if not (footer and kind == "footer")
+            }
+            about = (list(dict.fromkeys(seen.doubts)), footer, parts, skipped)
             profile = Profile(name, given.get("below", name), settings, len(sample.rows), columns, *about)
             yield profile, sample, partial(files_in, path, name, file)
 

@@ -353,9 +353,9 @@ def _of_csv(raw: RawFile, opening: Opening, head: Path, encoding: str | None, de
         raise ConfigurationError(f"unknown encoding {encoding!r}: try utf-8 or cp1252") from None
     except UnicodeError:
         what = f"looks like {encoding}, but has other bytes" if is_guessed else f"is not valid {encoding}"
-        how = "" if is_guessed else "leave out encoding= to have it guessed, or "
+        how = "" if is_guessed else "leave out the encoding to have it guessed, or "
         raise ConfigurationError(
-            f"{raw.name} {what}: {how}pass encoding=, the one that it was saved in"
+            f"{raw.name} {what}: {how}set its encoding, the one that it was saved in"
         ) from None
     with head.open(encoding="utf-8", errors="surrogateescape", newline="") as text:
         first = list(islice(text, _LINES))

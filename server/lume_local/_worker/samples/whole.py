@@ -41,6 +41,7 @@ class WholeSample:
         names: the names of its columns in expressions.
         rows: at most the requested number, at equal distances over the whole file.
         unread: see `SampleRows`.
+        skipped: the number of lines outside of header and records, by kind (see `Account`).
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class WholeSample:
         shown: str,
         null: list[str],
         folder: Path,
+        skipped: Mapping[str, int],
     ) -> None:
+        self.skipped = dict(skipped)
         self._trials, self.names, self.rows, self.unread = trials, list(relation.raw), rows, unread
         self._whole, self._kept = relation, kept(relation, rows, folder / "rows")
         self._shown, self._source = shown, {"null": null} if null else {}
@@ -129,7 +132,8 @@ def opened_whole(
             intake = read_source(connection, files, flow, folder, no_pause)
             unread = unread_members(connection, flow, intake.relation, of_columns=False)
             rows = _spread(connection, intake.relation, most)
-            sample = WholeSample(trials, intake.relation, rows, unread, shown, source.get("null", []), folder)
+            null, skipped = source.get("null", []), intake.account.skipped
+            sample = WholeSample(trials, intake.relation, rows, unread, shown, null, folder, skipped)
         yield sample
 
 

@@ -94,7 +94,7 @@ def outcomes(encoding: str, words: list[str], count: int, seeds: int) -> Counter
         try:
             reading = recognized([one.encode(encoding) for one in texts if not one.isascii()], "a.csv")
         except ConfigurationError as error:
-            found["not clear" if "pass encoding=" in str(error) else str(error)] += 1
+            found["not clear" if "set its encoding" in str(error) else str(error)] += 1
         else:
             found["right" if reading.values == [one for one in texts if not one.isascii()] else "wrong"] += 1
     return found
@@ -167,7 +167,7 @@ def test_other_encodings_with_the_same_reading_are_named(tmp_path: Path) -> None
     encoding, doubts = read(tmp_path / "a.csv", "name\nMüller\nSchröder\n".encode("cp1252"))
     assert encoding == "cp1252"
     assert (
-        "would read the sample alike), where a value is 'Müller': if that looks wrong, pass encoding="
+        "would read the sample alike), where a value is 'Müller': if that looks wrong, set its encoding"
         in doubts[0]
     )
 
