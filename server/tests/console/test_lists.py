@@ -165,7 +165,7 @@ def test_a_flow_with_its_versions_and_what_one_changes(page: Any, site: Site) ->
     expect(page.locator(".change").filter(has_text="column name")).to_contain_text("removed")
 
 
-@pytest.fixture(scope="module", params=[20_000 if depth.is_thorough else 2_000])
+@pytest.fixture(scope="module", params=[100_000 if depth.is_thorough else 2_000])
 def many(request: pytest.FixtureRequest) -> int:
     number: int = request.param
     return number
