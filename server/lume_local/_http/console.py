@@ -233,12 +233,11 @@ class Console:
         """
         key = ask.headers.get(KEY_HEADER)
         if key is not None:
-            fields = requests.known_fields(
-                ask.body or b"{}", ask.content_type if ask.body else None, ("name",)
-            )
-            name, owner = requests.optional_line(fields, "name"), Owner(self._keys.digest(key))
-            owner = self._own(name) if owner.entry == self._keys.own else owner
-            return Reply(201, {"token": self._sessions.new_token(owner), "name": owner.name or ask.holder})
+            media = ask.content_type if ask.body else None
+            fields = requests.known_fields(ask.body or b"{}", media, ("name",))
+            name, entry = requests.optional_line(fields, "name"), self._keys.digest(key)
+            of_key = self._own(name) if entry == self._keys.own else Owner(entry)
+            return Reply(201, {"token": self._sessions.new_token(of_key), "name": of_key.name or ask.holder})
         session = ask.headers.get(SESSION_HEADER, "")
         owner = self._sessions.owner(session)
         if owner is None:
