@@ -191,15 +191,13 @@ def restore(backup: AnyPath, data: AnyPath) -> Backup:
         examined(draft / _STATE / STATE_FILE)
         _move_state(draft / _STATE, about, home)
         # Many tools that move backups round or lose the times that identify outputs.
+        places = {str(home / _place(name)): draft / _place(name) for name in digests if name != _ABOUT}
         for location, noted in outputs_in(draft / _STATE / STATE_FILE):
-            path = Path(location)
             size, _, modified = noted.partition("-")
-            if path.is_relative_to(home) and modified.isdecimal():
-                file = draft / path.relative_to(home)
-                with suppress(FileNotFoundError):
-                    found = no_links.stat(file)
-                    if found.st_size == int(size):
-                        os.utime(file, ns=(found.st_atime_ns, int(modified)))
+            if location in places and modified.isdecimal():
+                found = no_links.stat(places[location])
+                if found.st_size == int(size):
+                    os.utime(places[location], ns=(found.st_atime_ns, int(modified)))
     if has_arrivals(home / _STATE / STATE_FILE):
         _log.warning(
             "files that arrived after %s and were moved since (after = { move = … }) are not known: move them back, "
@@ -357,7 +355,25 @@ def _copy_outputs(state: Path, home: Path, to: Path, files: "_Files") -> int:
         if files.copy(path, to / path.relative_to(home), noted):
             copied += 1
             copied += sum(files.copy(part, to / part.relative_to(home)) for part in _parts(path))
+    left = sorted(_left(home, files.digests))
+    if left:
+        _log.warning(
+            "not in the backup, as no run has written it as it is now: %s in %s: %s%s. Copy what you need yourself",
+            *(counted(len(left), "file"), home, ", ".join(map(elided, left[:_MOST_NAMED]))),
+            ", …" if len(left) > _MOST_NAMED else "",
+        )
     return copied
+
+
+def _left(home: Path, known: Mapping[str, str]) -> Iterator[str]:
+    """Yield the files below a data folder, besides its own, that its backup does not have. Raises OSError."""
+    for inside, folders, names in os.walk(home, onerror=_refuse):
+        if inside == str(home):
+            folders[:] = [one for one in folders if one.casefold() not in _KEPT]
+        for name in names:
+            place = os.path.relpath(os.path.join(inside, name), home)
+            if not name.startswith(".") and f"{_OUTPUTS}/{place}" not in known:
+                yield place
 
 
 def _parts(path: Path) -> list[Path]:

@@ -40,6 +40,7 @@ def copy_state(path: Path, to: Path, check: Callable[[], object] = lambda: None)
     Args:
         check: called after each part; an exception from it ends the copy.
     """
+    to.touch(mode=0o600)
     with (
         closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as state,
         closing(sqlite3.connect(to)) as into,

@@ -52,6 +52,10 @@ def open_state(path: Path, outputs: Path | None = None) -> sqlite3.Connection:
         start = log.read(4)
         if start and start not in _LOG_MAGIC:
             raise _damaged(path, f"has a damaged log, {_log(path).name}")
+    # SQLite gives new files beside it the same permissions.
+    for one in (path, _log(path), path.with_name(f"{path.name}-shm"), backup_of(path)):
+        with suppress(FileNotFoundError, PermissionError):  # its owner may be another user
+            one.chmod(0o600)
     db = sqlite3.connect(path, isolation_level=None)
     db.row_factory = sqlite3.Row
     with on_error(db.close):
@@ -72,6 +76,7 @@ def _create(path: Path, outputs: Path | None) -> None:
         )
     draft = path.with_name(f"{path.name}.draft")
     draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
     db = sqlite3.connect(draft, isolation_level=None)
     try:
         tables = (

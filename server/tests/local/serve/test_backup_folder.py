@@ -530,3 +530,44 @@ async def test_a_restore_says_what_becomes_of_files_that_arrived(
     restore(tmp_path / "copy", tmp_path / "new")
     said = f"files that arrived after {backup.made_at} and were moved since"
     assert (said in caplog.text) is arrives
+
+
+async def test_files_that_no_run_has_written_are_named_and_left_out(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(home) as wire:
+        run = await wire.run("people:v1", "people.csv")
+    back_up(home / ".lume", tmp_path / "first", outputs=True)
+    assert "not in the backup" not in caplog.text
+    output = Path(run["metadata"]["target_locations"]["mapped"])
+    output.write_bytes(b"by another program")
+    mine = home / ".lume/mine"
+    mine.mkdir()
+    for number in range(4):
+        (mine / f"{number}.csv").touch()
+    back_up(home / ".lume", tmp_path / "second", outputs=True)
+    (said,) = [one.getMessage() for one in caplog.records if "not in the backup" in one.getMessage()]
+    assert "5 files" in said
+    assert "mine/0.csv, mine/1.csv, mine/2.csv, …" in said
+    assert not (tmp_path / "second/outputs").exists()
+
+
+@posix_only
+def test_the_state_is_private_in_a_folder_that_is_not(pristine: Path, tmp_path: Path) -> None:
+    """Also one that was made before: its log and its copy show the same."""
+    data = tmp_path / "data"
+    (data / "state").mkdir(parents=True, mode=0o755)
+    modes = dict[str, int]()
+    for _ in range(2):
+        for file in (data / "state").glob("runs.sqlite*"):
+            file.chmod(0o644)
+        with (
+            lume_local.serve_in_thread(pristine / "flows", data, [pristine]) as server,
+            server.client() as client,
+        ):
+            client.run("people:v1", "people.csv", force_rerun=True).wait(timeout=30)
+            modes = {
+                one.name: stat.S_IMODE(one.stat().st_mode) for one in (data / "state").glob("runs.sqlite*")
+            }
+            assert modes.keys() >= {"runs.sqlite", "runs.sqlite-wal", "runs.sqlite-shm"}
+            assert set(modes.values()) == {0o600}
