@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lume_async._api import run_many as run_many
     from lume_async._api import run_status as run_status
     from lume_async._api import statistics as statistics
+    from lume_async._api import table as table
     from lume_async._api import upload as upload
     from lume_async._api import upload_file as upload_file
     from lume_async._api import wait_all as wait_all

@@ -17,6 +17,7 @@ from lume_async._many.monitor import Monitor
 from lume_async._many.progress import Progress
 from lume_async._run.handle import LumeRun
 from lume_async._run.pages import Paged
+from lume_async._run.results.rows import Rows
 from lume_async._run.submit import OnDuplicate
 from lume_async._run.transfer import OnProgress, SeedData, SourceData
 from lume_async._wire.flow_models import FlowSummary, FlowVersion, Proposal
@@ -459,6 +460,15 @@ async def propose(
         inline_lookups=inline_lookups,
         dry_run=dry_run,
     )
+
+
+def table(flow: str, *, as_of: datetime | None = None, source: str | None = None) -> Rows:
+    """Return the current clean rows of a flow, each once, through the default client; see `Client.table`.
+
+    Examples:
+        >>> frame = await lume_async.table("customer_cleaner").to_polars()
+    """
+    return default_client().table(flow, as_of=as_of, source=source)
 
 
 def list_flows(flow: str | None = None) -> Items[FlowSummary]:

@@ -56,6 +56,7 @@ from lume_sync._bridge import (
 )
 from lume_sync._client import Client
 from lume_sync._monitor import Monitor
+from lume_sync._rows import Rows
 from lume_sync._run import LumeRun
 
 _default: dict[str, Client] = {}
@@ -536,6 +537,16 @@ def propose(
         inline_lookups=inline_lookups,
         dry_run=dry_run,
     ).result()
+
+
+def table(flow: str, *, as_of: datetime | None = None, source: str | None = None) -> Rows:
+    """Return the current clean rows of a flow, each once, through the default client; see `Client.table`.
+
+    Examples:
+        >>> frame = lume_sync.table("customer_cleaner").to_polars()
+    """
+    with adopted:
+        return Rows._wrap(default_client()._core.table(flow, as_of=as_of, source=source))
 
 
 def list_flows(flow: str | None = None) -> Items[FlowSummary]:

@@ -4,10 +4,12 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import lume_async
 from lume_async import FlowSummary, FlowVersion, JsonObject, Proposal
 from lume_sync._bridge import Items, adopted, call, iterate, same
+from lume_sync._rows import Rows
 
 
 class Flows:
@@ -50,6 +52,31 @@ class Flows:
             ['customer_id', 'name', 'email', 'signup_date', 'country', 'balance']
         """
         return call(self._core.flow_version, ref).result()
+
+    def table(self, flow: str, *, as_of: datetime | None = None, source: str | None = None) -> "Rows":
+        """Return the current clean rows of a flow: those of all its runs, each row once, in its newest version.
+
+        The last run on a source replaces the rows of earlier runs on it and on their rejects. Pages are fetched as
+        needed, all of the same state.
+
+        Args:
+            flow: the name of the flow, for rows with the columns of all its versions (None in those that the row's
+                version lacks); or one version (`customers:v3`), for the rows that it has accepted.
+            as_of: an aware `datetime`: the rows as they were then.
+            source: only rows of this source path.
+
+        Raises:
+            ValueError: an argument is not valid; no request was sent.
+            InvalidRequestError: raised by the iteration: there is no such flow, the output of a run was removed, the
+                rows are in a table of a database, or a column has different types. The message says which.
+            NotSupportedError: raised by the iteration: the server offers no table.
+
+        Examples:
+            >>> for row in client.table("customer_cleaner"):
+            ...     print(row["customer_id"], row["balance"])
+        """
+        with adopted:
+            return Rows._wrap(self._core.table(flow, as_of=as_of, source=source))
 
     def propose(
         self,

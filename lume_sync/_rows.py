@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @twin_of(lume_async.Rows)
 class Rows(Items[dict[str, Any]]):
-    """The rows of a run's output: an iterator of dicts, with one page in memory.
+    """The rows of a run's output, or of a flow's table: an iterator of dicts, with one page in memory.
 
     A rejected row has `_lume_row` (its number among the parsed rows), `_lume_reasons` (a list), and the columns of
     the source. For malformed lines, `_lume_line` (the line number) replaces `_lume_row`, and `_lume_raw` is the text.

@@ -34,7 +34,7 @@ NOT_CALLED = {
     ),
 }
 NOT_SENT = {("listChanges", "limit"): "a monitor wants every change, in pages of the server's size"}
-HOLDS = {"Lume-Capabilities": "idempotency, wait, changes, cancel"}
+HOLDS = {"Lume-Capabilities": "idempotency, wait, changes, cancel, table"}
 MAY_SPEAK_HTTP = {
     "_health": "whether the server answers at all",
     **dict.fromkeys(("_work/conformance/kit", "_work/conformance/report"), "what servers answer, as it is"),
@@ -154,6 +154,9 @@ CALLS: dict[str, Callable[[Client, LumeRun, Path], Awaitable[Any]]] = {
     "flow_version": lambda client, run, file: client.flow_version("f:v1"),
     "propose": lambda client, run, file: client.propose("f:v1", "a.csv"),
     "list_flows": lambda client, run, file: read(client.list_flows("f")),
+    "table": lambda client, run, file: read(
+        client.table("f:v1", as_of=datetime(2026, 1, 1, tzinfo=UTC), source="a.csv")
+    ),
     "monitor": lambda client, run, file: followed(client, run),
 }
 """Public methods, each with all its arguments that are sent in a query."""

@@ -5,11 +5,13 @@ Each method imports its work on first use, as in `ManyRuns`.
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import partial
 
 from attrs import evolve
 
 import lume_async  # for annotations: its names are loaded on use
+from lume_async._base import arguments
 from lume_async._base.batched import Items
 from lume_async._http.sender import Sender
 from lume_async._run.pages import items
@@ -74,6 +76,43 @@ class Flows:
         except NotSupportedError:
             return found
         return evolve(found, target_schema=schema)
+
+    def table(
+        self, flow: str, *, as_of: datetime | None = None, source: str | None = None
+    ) -> "lume_async.Rows":
+        """Return the current clean rows of a flow: those of all its runs, each row once, in its newest version.
+
+        The last run on a source replaces the rows of earlier runs on it and on their rejects. Pages are fetched as
+        needed, all of the same state.
+
+        Args:
+            flow: the name of the flow, for rows with the columns of all its versions (None in those that the row's
+                version lacks); or one version (`customers:v3`), for the rows that it has accepted.
+            as_of: an aware `datetime`: the rows as they were then.
+            source: only rows of this source path.
+
+        Raises:
+            ValueError: an argument is not valid; no request was sent.
+            InvalidRequestError: raised by the iteration: there is no such flow, the output of a run was removed, the
+                rows are in a table of a database, or a column has different types. The message says which.
+            NotSupportedError: raised by the iteration: the server offers no table.
+
+        Examples:
+            >>> async for row in client.table("customer_cleaner"):
+            ...     print(row["customer_id"], row["balance"])
+        """
+        from lume_async._run.results.rows import Rows
+        from lume_async._wire.row_endpoints import rows_of_flow
+
+        name, _, version = plain_text(flow, "flow").partition(":")
+        filters = {} if source is None else {"source_path": plain_text(source, "source")}
+        if version:
+            filters["version"] = version
+        if as_of is not None:
+            if arguments.instance(as_of, "as_of", datetime, "an aware datetime").tzinfo is None:
+                raise ValueError("as_of must be an aware datetime, such as datetime.now(UTC)")
+            filters["as_of"] = as_of.isoformat()
+        return Rows(self._sender, rows_of_flow(name, filters))
 
     async def propose(
         self,

@@ -313,11 +313,12 @@ class LumeRun(RunState):
         return await download(self._connected, self._id, output, to, progress)
 
     def _rows(
-        self, part: "lume_async.Part", as_: type[T] | None, **options: Any
+        self, part: "lume_async.Part", as_: type[T] | None, reason: str | None = None, **options: Any
     ) -> "lume_async.Rows | Items[T]":
         from lume_async._run.results.rows import Rows
+        from lume_async._wire.row_endpoints import rows_of_run
 
-        rows = Rows(self._connected, self._id, part, **options)
+        rows = Rows(self._connected, rows_of_run(self._id, part, reason), **options)
         if as_ is None:
             return rows
         from lume_async._run.results.typed_rows import TypedRows, check_row_type

@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, Literal
+from urllib.parse import quote
 
 import orjson
-from attrs import evolve
+from attrs import evolve, field, frozen
 
+from lume_async._base import arguments
 from lume_async._decoding import structure
 from lume_async._wire.answers import decode_object
 from lume_async._wire.call import Call, Receiver, Response
@@ -17,6 +19,7 @@ from lume_async._wire.headers import (
     ACCEPT,
     ACCEPT_ENCODING,
     CONTENT_TYPE,
+    ETAG,
     IDEMPOTENCY_KEY,
     NEXT_CURSOR,
     WANT_REPR_DIGEST,
@@ -32,24 +35,54 @@ Part = Literal["mapped", "rejects"]
 ARROW = "application/vnd.apache.arrow.stream"
 _END = b"\xff\xff\xff\xff\0\0\0\0"
 """The mark at the end of an Arrow stream. Readers don't need it; here it shows that nothing is missing."""
+STATE = b"lume_etag"
+"""The name under which the schema of Arrow rows has the ETag of a table."""
 
 
-def rows(run_id: str, part: Part, *, reason: str | None, limit: int, cursor: str | None) -> Call[Page[Row]]:
-    """Get one page of the rows that a run has mapped or rejected."""
+@frozen
+class RowsOf:
+    """Rows that are read page by page: of a run's output, or of a flow's table.
+
+    Attributes:
+        operation: see `Call`.
+        name: what they are, for people.
+    """
+
+    operation: str
+    path: str
+    name: str
+    filters: Filters = field(factory=dict)
+    run_id: str | None = None
+
+
+def rows_of_run(run_id: str, part: Part, reason: str | None) -> RowsOf:
+    """Return the rows that a run has mapped or rejected."""
+    filters = {} if reason is None else {"reason": arguments.text(reason, "reason")}
+    name = ", ".join((f"run {run_id}: {part}", *(f"reason={one!r}" for one in filters.values())))
     path = f"/v1/runs/{check_run_id(run_id)}/{part}"
+    return RowsOf(f"GET /v1/runs/{{id}}/{part}", path, name, filters, run_id)
+
+
+def rows_of_flow(flow: str, filters: Filters) -> RowsOf:
+    """Return the rows of a flow's table."""
+    return RowsOf(
+        "GET /v1/flows/{flow}/table", f"/v1/flows/{quote(flow, safe='')}/table", f"flow {flow}", filters
+    )
+
+
+def rows(of: RowsOf, *, limit: int, cursor: str | None) -> Call[Page[Row]]:
+    """Get one page of rows."""
     return Call(
-        operation=f"GET /v1/runs/{{id}}/{part}",
-        path=path_of(path, {"limit": str(limit)}, reason=reason, cursor=cursor),
+        operation=of.operation,
+        path=path_of(of.path, {**of.filters, "limit": str(limit)}, cursor=cursor),
         decode=lambda answer: rows_page(exact_object(answer.body)),
-        run_id=run_id,
+        run_id=of.run_id,
         optional=True,
     )
 
 
-def arrow_rows(
-    run_id: str, part: Part, pyarrow: Any, *, reason: str | None, limit: int, cursor: str | None
-) -> Call[Page[Any]]:
-    """Get one page of those rows as Arrow: its items are a `pyarrow.Table`."""
+def arrow_rows(of: RowsOf, pyarrow: Any, *, limit: int, cursor: str | None) -> Call[Page[Any]]:
+    """Get one page of those rows as Arrow: its items are a `pyarrow.Table`, whose metadata have the ETag, if any."""
 
     def decode(answer: Response) -> Page[Any]:
         if answer.headers.get(CONTENT_TYPE, "").partition(";")[0].strip().lower() != ARROW:
@@ -61,10 +94,12 @@ def arrow_rows(
         except (pyarrow.ArrowException, OSError) as error:
             reason = str(error)
         else:
+            if of.run_id is None and (etag := answer.headers.get(ETAG)):
+                table = table.replace_schema_metadata({STATE: etag})
             return Page(table, answer.headers.get(NEXT_CURSOR))
         raise ResponseDecodeError(f"the Arrow stream can't be read: {reason}", retryable=False)
 
-    call = rows(run_id, part, reason=reason, limit=limit, cursor=cursor)
+    call = rows(of, limit=limit, cursor=cursor)
     return evolve(call, headers={ACCEPT: ARROW}, decode=decode)
 
 

@@ -157,6 +157,7 @@ OPERATIONS: dict[str, Operation] = {
     "flow_version": lambda client, _: client.flow_version("f:v1"),
     "propose": propose,
     "list_flows": lambda client, _: read(client.list_flows()),
+    "table": lambda client, _: read(client.table("f")),
     "request": lambda client, _: client.request("GET", "/v1/runs/run_a"),
 }
 
@@ -248,6 +249,8 @@ class WholeService(Service):
             case ["uploads", name]:
                 digest = hashlib.sha256(CUT if request.method == "PATCH" else CONTENT).hexdigest()
                 return FakeAnswer(201, {"source_path": name, "bytes": len(CONTENT), "sha256": digest})
+            case ["flows", _, "table"]:
+                return self._page({"id": 1}, place.query)
             case ["flows"]:
                 return self._page({"flow_version": "f:v1", "runs": 0, "columns": [], **COUNTED}, place.query)
             case ["flows", _, "proposals"]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
-from lume_async._base import arguments
 from lume_async._base.batched import Chunked, Items
 from lume_async._base.public import public
 from lume_async._http.sender import Sender
@@ -17,7 +16,7 @@ from lume_async._run.pages import check_limit, cut, pages
 from lume_async._run.results import frames
 from lume_async._wire.call import Call
 from lume_async._wire.endpoints import Page
-from lume_async._wire.row_endpoints import Part, Row, arrow_rows, rows
+from lume_async._wire.row_endpoints import Row, RowsOf, arrow_rows, rows
 from lume_async.errors import InvalidRequestError, MissingLibraryError, NotSupportedError, ResponseDecodeError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ PAGE, ARROW_PAGE = 1000, 100_000
 
 @public
 class Rows(Items[dict[str, Any]]):
-    """The rows of a run's output: an iterator of dicts, with one page in memory.
+    """The rows of a run's output, or of a flow's table: an iterator of dicts, with one page in memory.
 
     A rejected row has `_lume_row` (its number among the parsed rows), `_lume_reasons` (a list), and the columns of
     the source. For malformed lines, `_lume_line` (the line number) replaces `_lume_row`, and `_lume_raw` is the text.
@@ -55,19 +54,13 @@ class Rows(Items[dict[str, Any]]):
     def __init__(
         self,
         sender: Sender,
-        run_id: str,
-        part: Part,
+        of: RowsOf,
         *,
-        reason: str | None = None,
         limit: int | None = None,
         reasons: Callable[[], Awaitable[Collection[str]]] | None = None,
     ) -> None:
         check_limit(limit)
-        if reason is not None:
-            arguments.text(reason, "reason")
-        self._sender, self._run_id = sender, run_id
-        self._part: Part = part
-        self._reason, self._limit, self._reasons = reason, limit, reasons
+        self._sender, self._of, self._limit, self._reasons = sender, of, limit, reasons
         self._rows = Chunked(self._fetch())
 
     async def __anext__(self) -> dict[str, Any]:
@@ -135,37 +128,34 @@ class Rows(Items[dict[str, Any]]):
 
     def __repr__(self) -> str:
         """Return the run, the kind of rows, and how to get them."""
-        reason = "" if self._reason is None else f", reason={self._reason!r}"
         limit = "" if self._limit is None else f", limit={self._limit}"
-        return (
-            f"<Rows of run {self._run_id}: {self._part}{reason}{limit}; iterate over it, or call to_pandas()>"
-        )
+        return f"<Rows of {self._of.name}{limit}; iterate over it, or call to_pandas()>"
 
     def _take_ready(self, limit: int) -> list[Row]:
         return self._rows._take_ready(limit)
 
     def _fetch(self) -> AsyncGenerator[list[Row], None]:
-        return self._pages(partial(rows, self._run_id, self._part), PAGE)
+        return self._pages(partial(rows, self._of), PAGE)
 
     async def _pages(self, call: Callable[..., Call[Page[Row]]], size: int) -> AsyncGenerator[Any, None]:
         """Yield page after page; warn if no row has the reason."""
         none = True
 
         def ask(limit: int, cursor: str | None) -> Call[Page[Row]]:
-            return call(reason=self._reason, limit=limit, cursor=cursor)
+            return call(limit=limit, cursor=cursor)
 
         async with aclosing(cut(pages(self._sender, ask, size, self._limit), self._limit)) as found:
             async for page in found:
                 none = none and not len(page)
                 yield page
-        if none and self._reason is not None and self._reasons is not None:
-            _warn(self._run_id, self._reason, await self._reasons())
+        if none and self._reasons is not None and (reason := self._of.filters.get("reason")):
+            _warn(self._of, str(reason), await self._reasons())
 
     async def _tables(self, pyarrow: Any) -> AsyncGenerator[Any, None]:
         """Yield tables of one schema: each page, or all rows at once if the server sends JSON only."""
         first, batches = None, 0
         try:
-            call = partial(arrow_rows, self._run_id, self._part, pyarrow)
+            call = partial(arrow_rows, self._of, pyarrow)
             async with aclosing(self._pages(call, ARROW_PAGE)) as found:
                 async for table in found:
                     first = table.schema if first is None else first
@@ -192,9 +182,7 @@ class Rows(Items[dict[str, Any]]):
         if len(found):
             return found
         try:
-            table = await Rows(
-                self._sender, self._run_id, self._part, reason=self._reason, limit=1
-            ).to_arrow()
+            table = await Rows(self._sender, self._of, limit=1).to_arrow()
         except MissingLibraryError:
             return found
         return from_arrow(table.slice(0, 0))
@@ -215,7 +203,7 @@ async def _library(name: str) -> Any:
     return await to_thread.run_sync(frames.library, name, abandon_on_cancel=True)
 
 
-def _warn(run_id: str, reason: str, counted: Collection[str]) -> None:
+def _warn(of: RowsOf, reason: str, counted: Collection[str]) -> None:
     """Warn that no row has the reason, which may be misspelled, unless the run has no rejects."""
     if not counted or reason in counted:
         return
@@ -225,6 +213,6 @@ def _warn(run_id: str, reason: str, counted: Collection[str]) -> None:
     part = [one for one in counted if reason.lower() in one.lower()]
     meant = f"did you mean {(part or near)[0]!r}? " if part or near else ""
     warnings.warn(
-        f"no row of run {run_id} was rejected for the reason {reason!r}: {meant}Its reasons: {'; '.join(counted)}",
+        f"no row of run {of.run_id} was rejected for the reason {reason!r}: {meant}Its reasons: {'; '.join(counted)}",
         stacklevel=2,
     )

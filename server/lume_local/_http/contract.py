@@ -12,7 +12,7 @@ import orjson
 
 from lume_local._http.exchange import Ask, Problem, Reply, page_headers
 
-CAPABILITIES = "idempotency, wait, changes, cancel"
+CAPABILITIES = "idempotency, wait, changes, cancel, table"
 _FOLDER = Path(__file__).parents[1]
 _TYPES = {
     "swagger-ui.css": "text/css; charset=utf-8",

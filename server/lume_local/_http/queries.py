@@ -112,17 +112,17 @@ def dimensions(pairs: Pairs) -> tuple[list[str], bool]:
     return by, order == "rejected"
 
 
-def since_of(query: dict[str, str]) -> str | None:
+def since_of(query: dict[str, str], name: str = "since") -> str | None:
     """Return a time in the format of the store. Raises `Problem`."""
-    if "since" not in query:
+    if name not in query:
         return None
     try:
-        moment = datetime.fromisoformat(query["since"])
+        moment = datetime.fromisoformat(query[name])
         if moment.tzinfo is None:
             raise ValueError
         return as_text(moment.astimezone(UTC))
     except (ValueError, OverflowError):
-        raise parameter_problem("since", "must be a time such as 2026-01-02T03:04:05Z") from None
+        raise parameter_problem(name, "must be a time such as 2026-01-02T03:04:05Z") from None
 
 
 def several(pairs: Pairs, of: str) -> list[str]:

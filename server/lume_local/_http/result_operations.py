@@ -1,9 +1,9 @@
 """The results of runs: rows page by page as JSON or Arrow, outputs as files, deliveries, statistics."""
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import orjson
 from attrs import evolve
@@ -12,14 +12,14 @@ from lume_local._flow.urls import is_store_url
 from lume_local._http import queries, requests
 from lume_local._http.documents import delivery_document
 from lume_local._http.exchange import Ask, Output, Problem, Reply
-from lume_local._http.lookup import reading, require_output, require_run
+from lume_local._http.lookup import newest_version, reading, require_flow, require_output, require_run
 from lume_local._runs.flow_registry import FlowRegistry
-from lume_local._runs.row_reader import RowReader, read_output
+from lume_local._runs.flow_table import FlowTable, NoTable, current_table
+from lume_local._runs.row_reader import PLAIN, RowReader, read_output
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.records import StoredRun
 from lume_local._shared.folders import MANIFEST
-from lume_local._shared.protocol import ArrowFile, Read, Unreadable
+from lume_local._shared.protocol import ArrowFile, Read, RowsPage, Unreadable
 
 ARROW = "application/vnd.apache.arrow.stream"
 _MOST, _MOST_ARROW = 1000, 1_000_000
@@ -27,12 +27,19 @@ _MOST, _MOST_ARROW = 1000, 1_000_000
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 """The mark at the end of an Arrow stream, which is incomplete without it."""
 _EMPTY = orjson.dumps({"items": [], "next_cursor": None})
+_OF_TABLE = re.compile(
+    r"([0-9a-f]{16})-([0-9a-f]{32})-([0-9]{1,9})-([0-9]{1,18})-([0-9]{1,90})-([0-9TZ:.-]{27})"
+)
+_TABLES = 4
+"""The number of tables to remember for further pages; any server finds one again by the time in the cursor."""
+Page = RowsPage | ArrowFile
 CURSOR = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})-([0-9]{1,90})-([0-9]{1,20}-[0-9]{1,20})")
 
 
 class ResultsApi:
     def __init__(self, store: SqlStore, flows: FlowRegistry, reader: RowReader, roots: Roots) -> None:
         self._store, self._flows, self._reader, self._roots = store, flows, reader, roots
+        self._tables: dict[tuple[str, str], FlowTable] = {}
 
     async def mapped(self, ask: Ask) -> Reply:
         return await self._rows(ask, "mapped")
@@ -43,9 +50,7 @@ class ResultsApi:
     async def _rows(self, ask: Ask, part: str) -> Reply:
         """Return a page of rows of an output, as JSON or Arrow."""
         query = dict(ask.query)
-        as_arrow = requests.accepts(ask.headers, ARROW, "application/json")
-        most, default = (_MOST_ARROW, _MOST_ARROW) if as_arrow else (_MOST, 100)
-        limit = queries.limit_of(query, default, most)
+        as_arrow, limit = _form(ask)
         run = await require_run(self._store, ask.path["run_id"])
         reason, cursor = query.get("reason"), query.get("cursor")
         owner = queries.owner_of(run.run_id, part, reason)
@@ -60,44 +65,98 @@ class ResultsApi:
             _, row, position, identity = place.groups()
             if job.identity != identity:
                 words = "the file has been changed since the run wrote it"
-                _refuse(run, part, Unreadable("output-changed", words))
+                _refuse(run.run_id, job.path, Unreadable("output-changed", words))
             job = evolve(job, row=int(row), position=position, identity=identity)
-        job = evolve(job, path="" if is_empty else self._roots.output(job.path))
-        _check_place(job)
-        if as_arrow:
-            first, content = await self._arrow_page(run, part, job)
-            if "limit" not in query:
-                return Reply(
-                    200, None, content_type=ARROW, stream=self._stream(run, part, job, first, content)
-                )
-            following = _cursor(owner, first.row, first.position, first.identity)
-            headers = {} if following is None else {"Lume-Next-Cursor": following}
-            return Reply(200, content + _END, headers, ARROW)
-        with reading():
-            page = await self._reader.page(job)
-        if isinstance(page, Unreadable):
-            _refuse(run, part, page)
-        following = _cursor(owner, page.row, page.position, page.identity)
-        return Reply(200, orjson.dumps({"items": orjson.Fragment(page.items), "next_cursor": following}))
+        job = evolve(job, path="" if is_empty else job.path)
+
+        def cursor_of(page: Page) -> str | None:
+            return None if page.position is None else f"{owner}-{page.row}-{page.position}-{page.identity}"
+
+        return await self._sent(ask, [(run.run_id, job)], cursor_of)
+
+    async def table(self, ask: Ask) -> Reply:
+        """Return a page of the current table of a flow, with rows of one run; as Arrow without a limit, all rows."""
+        query, flow = dict(ask.query), ask.path["flow"]
+        version, source, at = query.get("version"), query.get("source_path"), queries.since_of(query, "as_of")
+        owner = queries.owner_of("table", flow, version, source, at)
+        tag, number, row, position = None, 0, 0, "0"
+        if "cursor" in query:
+            place = queries.own_cursor(query["cursor"], _OF_TABLE, owner)
+            tag, number, row, position, at = place[2], int(place[3]), int(place[4]), place[5], place[6]
+        await newest_version(self._flows, flow)
+        if version is not None:
+            await require_flow(self._flows.require(f"{flow}:{version}"))
+        table = self._tables.get((owner, tag or ""))
+        try:
+            table = table or await current_table(self._store, self._flows, flow, version, source, at)
+        except NoTable as refused:
+            raise Problem(*refused.args) from None
+        if tag not in (None, table.tag):
+            raise Problem("output-changed", "rows of this table were removed meanwhile: read it again")
+        if (owner, table.tag) not in self._tables:
+            self._tables = dict([*self._tables.items(), ((owner, table.tag), table)][-_TABLES:])
+        headers = {"ETag": f'"{table.tag}"'}
+        if requests.matches(ask.if_none_match, headers["ETag"]):
+            return Reply(304, None, headers)
+        parts = [*table.parts[number:]] or [
+            ("", Read("", "", PLAIN, "", {}, "0", 0, 0, 1, table=table.columns))
+        ]
+        if not table.parts and not _form(ask)[0]:
+            return Reply(200, {"items": [], "next_cursor": None, "rows": 0}, headers)
+        parts[0] = (parts[0][0], evolve(parts[0][1], row=row, position=position))
+
+        def cursor_of(page: Page) -> str | None:
+            following = (number, page.row, page.position) if page.position else (number + 1, 0, "0")
+            is_last = page.position is None and len(parts) == 1
+            return None if is_last else "-".join(map(str, (owner, table.tag, *following, table.at)))
+
+        return await self._sent(ask, parts, cursor_of, headers, rows=table.rows)
+
+    async def _sent(
+        self,
+        ask: Ask,
+        parts: Sequence[tuple[str, Read]],
+        cursor_of: Callable[[Page], str | None],
+        headers: dict[str, str] | None = None,
+        **more: int,
+    ) -> Reply:
+        """Return the first page of the first of several parts; as Arrow without a limit, all of them."""
+        (as_arrow, limit), headers = _form(ask), headers or {}
+        page, content = await self._page(*parts[0], limit, as_arrow=as_arrow)
+        following = cursor_of(page)
+        if not as_arrow:
+            document = {"items": orjson.Fragment(content), "next_cursor": following, **more}
+            return Reply(200, orjson.dumps(document), headers)
+        if "limit" not in dict(ask.query):
+            stream = self._stream(parts, page, content)
+            return Reply(200, None, headers, content_type=ARROW, stream=stream)
+        headers |= {} if following is None else {"Lume-Next-Cursor": following}
+        return Reply(200, content + _END, headers, ARROW)
 
     async def _stream(
-        self, run: StoredRun, part: str, job: Read, page: ArrowFile, content: bytes
+        self, parts: Sequence[tuple[str, Read]], page: Page, content: bytes
     ) -> AsyncGenerator[bytes, None]:
         """Yield the first page and all that follow."""
-        while True:
+        for number, (run_id, job) in enumerate(parts):
+            job = evolve(job, with_schema=False)
+            if number:
+                page, content = await self._page(run_id, job, _MOST_ARROW, as_arrow=True)
             yield content
-            if page.position is None:
-                break
-            job = evolve(job, row=page.row, position=page.position, identity=page.identity, with_schema=False)
-            page, content = await self._arrow_page(run, part, job)
+            while page.position is not None:
+                job = evolve(job, row=page.row, position=page.position, identity=page.identity)
+                page, content = await self._page(run_id, job, _MOST_ARROW, as_arrow=True)
+                yield content
         yield _END
 
-    async def _arrow_page(self, run: StoredRun, part: str, job: Read) -> tuple[ArrowFile, bytes]:
+    async def _page(self, run_id: str, job: Read, limit: int, *, as_arrow: bool) -> tuple[Page, bytes]:
+        path = self._roots.output(job.path) if job.path else ""
+        _check_place(evolve(job, path=path))
+        wanted = evolve(job, path=path, limit=limit)
         with reading():
-            page = await self._reader.arrow(job)
+            page: Any = await (self._reader.arrow(wanted) if as_arrow else self._reader.page(wanted))
         if isinstance(page, Unreadable):
-            _refuse(run, part, page)
-        return page
+            _refuse(run_id, job.path, page)
+        return page if as_arrow else (page, page.items)
 
     async def statistics(self, ask: Ask) -> Reply:
         by, worst_first = queries.dimensions(ask.query)
@@ -151,10 +210,12 @@ def _check_place(job: Read) -> None:
         )
 
 
-def _refuse(run: StoredRun, part: str, answer: Unreadable) -> NoReturn:
-    location = run.target_locations[part]
-    raise Problem(answer.kind, f"{location}: {answer.problem}", run_id=run.run_id, location=location)
+def _refuse(run_id: str, location: str, answer: Unreadable) -> NoReturn:
+    raise Problem(answer.kind, f"{location}: {answer.problem}", run_id=run_id, location=location)
 
 
-def _cursor(owner: str, row: int, position: str | None, identity: str) -> str | None:
-    return None if position is None else f"{owner}-{row}-{position}-{identity}"
+def _form(ask: Ask) -> tuple[bool, int]:
+    """Return whether the rows are sent as Arrow, and how many a page may have. Raises `Problem`."""
+    as_arrow = requests.accepts(ask.headers, ARROW, "application/json")
+    most, default = (_MOST_ARROW, _MOST_ARROW) if as_arrow else (_MOST, 100)
+    return as_arrow, queries.limit_of(dict(ask.query), default, most)

@@ -25,6 +25,7 @@ Parameters = Sequence[str] | None
 ANYBODY, READ, SUBMIT, ADMIN = None, Role.READ, Role.SUBMIT, Role.ADMIN
 _OF_RUNS = ("flow_version", "flow", "source_path", "source", "status", "since", "attention", "submitted_by")
 _OF_REJECTS = ("flow", "reason", "since", "state", "run")
+_OF_TABLE = ("version", "source_path", "as_of")
 _PAGE = ("limit", "cursor")
 
 
@@ -114,6 +115,7 @@ def routes(every: Operations) -> Sequence[Route]:
         Route("GET", "/v1/changes", runs.changes, READ, ("after", "limit", "include")),
         Route("GET", "/v1/statistics", results.statistics, READ, ("by", "since", "flow", "order", "limit")),
         Route("GET", "/v1/flows", flows.page, READ, ("flow", *_PAGE)),
+        Route("GET", "/v1/flows/{flow}/table", results.table, READ, (*_OF_TABLE, *_PAGE)),
         Route("GET", flow, flows.get, READ),
         Route("PUT", flow, flows.put, ADMIN),
         Route("GET", f"{flow}/schema", flows.schema, READ),

@@ -140,27 +140,24 @@ def read_output(
 ) -> Read:
     """Return the job for the first page of an output; an empty identity matches any file."""
     is_rejects = part == "rejects"
-    location = str(run.target_locations[part])
-    # Rejects of a CSV source keep its dialect and encoding.
-    as_source = is_rejects and flow.source.format == "csv"
+    rows = run.metrics["rows_rejected" if is_rejects else "rows_mapped"]
+    job = read_mapped(str(run.target_locations[part]), rows, flow, identity, limit=limit)
+    if not is_rejects:
+        return job
+    reasons = list(run.metrics["reject_reasons"])
+    job = evolve(job, kinds={}, types={}, is_rejects=True, reasons=reasons, reason=reason)
     source = flow.source
+    if source.format != "csv":
+        return job
+    # Rejects of a CSV source keep its dialect and encoding.
     dialect = {"delim": source.delim, "quote": source.quote, "escape": source.escape}
-    literals = {column.name: _LITERALS[column.type] for column in flow.columns if column.type in _LITERALS}
-    return Read(
-        path=location,
-        identity=identity,
-        csv=dialect if as_source else PLAIN,
-        encoding=source.encoding if as_source else "utf-8",
-        kinds={} if is_rejects else literals,
-        position="0",
-        row=0,
-        rows=run.metrics["rows_rejected" if is_rejects else "rows_mapped"],
-        limit=limit,
-        is_rejects=is_rejects,
-        reasons=list(run.metrics["reject_reasons"]) if is_rejects else [],
-        reason=reason,
-        types={} if is_rejects else {column.name: column.sql_type for column in flow.columns},
-    )
+    return evolve(job, csv=dialect, encoding=source.encoding)
+
+
+def read_mapped(location: str, rows: int, flow: Flow, identity: str, *, limit: int) -> Read:
+    kinds = {column.name: _LITERALS[column.type] for column in flow.columns if column.type in _LITERALS}
+    types = {column.name: column.sql_type for column in flow.columns}
+    return Read(location, identity, PLAIN, "utf-8", kinds, "0", 0, rows, limit, types=types)
 
 
 async def output_job(

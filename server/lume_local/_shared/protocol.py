@@ -16,6 +16,7 @@ from attrs.converters import optional
 
 from lume_async._base.elided import bounded, elided
 from lume_local._shared.identity import SourceContent
+from lume_local._shared.row_set import flags_of, of_text
 
 Json = dict[str, Any]
 """A JSON object that is passed on as it is: a flow, the record of a commit, metrics."""
@@ -113,7 +114,7 @@ class Read:
     """Read a page of a run's output; answered by `RowsPage`, `ArrowFile` or `Unreadable`.
 
     Attributes:
-        path: the file; its suffix is its format. Empty, with `arrow`, for the rejects of a run that has none.
+        path: the file; its suffix is its format. Empty, with `arrow`, for rejects or a table without rows.
         identity: the identity that the file must have; empty for any.
         csv: the dialect of a `.csv` file.
         kinds: the JSON type of each column of a `.csv` file that isn't a text.
@@ -127,6 +128,9 @@ class Read:
         with_schema: with `arrow`, whether the schema comes before them.
         run_id: the run to show with each row, if rejects of several runs are shown together.
         picked: for such rejects, the numbers of the page's rows, in order, each with its present reasons.
+        table: if the rows of several runs are one table, its columns with their SQL types; a row has NULL in those
+            that its file lacks.
+        left_out: the set of rows that are not in that table, as text; empty for none.
     """
 
     path: str
@@ -147,6 +151,12 @@ class Read:
     with_schema: bool = True
     run_id: str = ""
     picked: list[tuple[int, list[str]]] = field(factory=list)
+    table: dict[str, str] = field(factory=dict)
+    left_out: str = ""
+
+    def left_out_flags(self) -> bytes:
+        """Return a byte for each row, 1 if it is left out; empty if none is."""
+        return flags_of(of_text(self.left_out), self.rows) if self.left_out else b""
 
 
 @frozen

@@ -58,6 +58,14 @@ def placed(picked: int, among: int) -> int:
     return of_flags(bytes(flags))
 
 
+def ranked(rows: int, among: int) -> int:
+    """Return the positions of `rows` among the rows of `among`: the inverse of `placed`."""
+    if not rows or rows == among:
+        return all_rows(rows.bit_count())
+    count = among.bit_length()
+    return of_flags(bytes(compress(flags_of(rows, count), flags_of(among, count))))
+
+
 def names_of(rows: Sequence[int], sets: Mapping[str, int], count: int) -> dict[int, list[str]]:
     """Return the names of the sets that each row is in, out of `count`."""
     length = (count + 7) // 8

@@ -25,7 +25,7 @@ from lume_async._base.words import counted
 from lume_local._flow.databases import REJECTS_TABLE
 from lume_local._flow.definition import quoted
 from lume_local._shared.protocol import Execute, Json, Read, read_job
-from lume_local._shared.row_set import all_rows, as_text, of_text, placed, row_set
+from lume_local._shared.row_set import all_rows, as_text, of_text, placed, row_set, rows_in
 from lume_local._worker.connection import confine_folder, connect
 from lume_local._worker.outputs.pages import all_rows_of, spelling_of
 from lume_local._worker.outputs.row_json import Broken, Reasons
@@ -230,7 +230,8 @@ def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str
       `rejected` and the `malformed` ones.
     - `mended`: for corrected rejects, the rejects of their run that this source contains.
 
-    `metrics` gets a warning if rejects are processed more than once, or had become rows of the target before.
+    `metrics` gets a warning if rejects are processed more than once, or had become rows of the target before; and as
+    `accepted_rejects` the rejects that became rows of the target, in their order if these are `placed`.
     """
     found: Json = {}
     if job.is_replay:
@@ -241,8 +242,12 @@ def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str
         # All rejects have the only reason, which None stands for.
         found["reasons"] = dict.fromkeys(names) if len(names) < 2 else _texts(_sets(rejects, metrics))
     if job.mended is not None:
-        mended = rows_of_rejects(read_job(job.mended), intake.corrected)
+        earlier = read_job(job.mended)
+        numbers = rows_of_rejects(earlier, intake.corrected)
+        mended = row_set({number for number in numbers if number is not None}, earlier.rows)
         found["mended"] = as_text(mended)
+        if mended:
+            metrics["accepted_rejects"] = _accepted(rejects, metrics, numbers, mended)
         metrics["warnings"] |= _twice(intake, mended & of_text(job.taken) if job.taken else 0)
     if job.beside:  # rows that this run does not replace
         closed = counted(job.beside, "reject of this source was", "rejects of this source were")
@@ -250,6 +255,27 @@ def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str
         warning = f"{closed} corrected or replayed before: what was accepted of {them} {_STAYS}"
         metrics["warnings"][warning] = 1
     return found
+
+
+def _accepted(rejects: Rejects, metrics: dict[str, Any], numbers: Sequence[int | None], mended: int) -> Json:
+    """Return the rejects that became rows of the target; all that were returned if that can't be told."""
+    every, is_known = all_rows(len(numbers)), len(numbers) == metrics["rows_read"]
+    is_known = is_known and not rejects.malformed.total and not metrics.get("rows_filtered")
+    kept = every & ~_rejected(rejects, metrics["rows_rejected"], every) if is_known else 0
+    mapped = [numbers[row] for row in rows_in(kept)]
+    known = sorted({number for number in mapped if number is not None})
+    placed = is_known and mapped == known
+    return {"rows": as_text(row_set(known, mended.bit_length()) if placed else mended), "placed": placed}
+
+
+def _rejected(rejects: Rejects, judged: int, well_formed: int) -> int:
+    """Return the records that were rejected, of those that are `well_formed`; `judged` is their number."""
+    if not judged:
+        return 0
+    numbered = rejects.statements.numbered_rejects(rejects.staged, rejects.duplicates)
+    bits = rejects_as_bits("true", well_formed.bit_count(), "n")
+    (rows,) = row_of(rejects.connection, f"SELECT {bits} FROM ({numbered})")
+    return placed(_of_bits(rows), well_formed)
 
 
 def _twice(intake: Intake, taken: int) -> dict[str, int]:
@@ -277,12 +303,7 @@ def _records(rejects: Rejects, metrics: dict[str, Any], path: Path) -> Json:
     malformed = row_set(lines, metrics["rows_read"])
     well_formed = all_rows(metrics["rows_read"]) & ~malformed
     judged = metrics["rows_rejected"] - len(lines)
-    rejected = 0
-    if judged:
-        numbered = rejects.statements.numbered_rejects(rejects.staged, rejects.duplicates)
-        bits = rejects_as_bits("true", well_formed.bit_count(), "n")
-        (rows,) = row_of(rejects.connection, f"SELECT {bits} FROM ({numbered})")
-        rejected = placed(_of_bits(rows), well_formed)
+    rejected = _rejected(rejects, judged, well_formed)
     reasons = {
         name: placed(rows & all_rows(judged), rejected) | placed(rows >> judged, malformed)
         for name, rows in _sets(rejects, metrics).items()

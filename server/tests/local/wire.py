@@ -47,7 +47,7 @@ _OF_HTTP = {"date", "server", "content-type", "content-length", "cache-control",
 }
 """Headers that need no description; all others a response has exactly where it is described with them."""
 ARROW = "application/vnd.apache.arrow.stream"
-CAPABILITIES = "idempotency, wait, changes, cancel"
+CAPABILITIES = "idempotency, wait, changes, cancel, table"
 
 
 @frozen

@@ -34,6 +34,7 @@ from lume_local._runs.sql.sql_ledger import SqlLedger
 from lume_local._runs.sql.sql_origins import SqlOrigins
 from lume_local._runs.sql.sql_outbox import SqlDeliveries, SqlMessages
 from lume_local._runs.sql.sql_purge import SqlPurge, look_again, superseded
+from lume_local._runs.sql.sql_table import SqlTable
 from lume_local._runs.sql.tables import DONE, FLOW, VERSION
 from lume_local._runs.store.audit import FORCE, MEND, REPLAY, Act
 from lume_local._runs.store.ledger import Claim
@@ -123,6 +124,7 @@ class SqlStore:
         self.outputs = SqlOutputs(sql, self.ledger.entries)
         self.forgetting = SqlForget(sql, self.outputs, self.ledger.entries, self.drafts)
         self.origins = SqlOrigins(sql, self.ledger.entries)
+        self.table = SqlTable(sql)
 
     async def settled(self) -> None:
         """Wait until all runs created or ended so far, and all flow versions, survive a power cut.

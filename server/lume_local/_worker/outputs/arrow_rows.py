@@ -81,7 +81,7 @@ def write_rows(
     if isinstance(rows, ParquetRows):
         return _ParquetPage(job, rows, reasons, page).write()
     columns = _text_columns(job, rows)
-    found, read, left, scanned = iter(rows), job.row, job.limit, 0
+    found, read, left, scanned, out = iter(rows), job.row, job.limit, 0, job.left_out_flags()
     with connect() as connection:
         confine_check(connection)
         while True:
@@ -92,6 +92,8 @@ def write_rows(
                 if one is None:
                     break
                 read, scanned = read + 1, scanned + len(one.body)
+                if out[read - 1 : read] == b"\1":
+                    continue
                 values = _texts_of(one, reasons)
                 if not values.keys() <= columns.keys():
                     raise Broken("a row has a column that others do not have")
@@ -106,11 +108,12 @@ def write_rows(
                 return None if next(found, None) is None else position, read
 
 
-def write_no_rejects(page: ArrowPage) -> tuple[None, int]:
-    """Write a page without rows, for a run without rejects."""
+def write_no_rows(job: Read, page: ArrowPage) -> tuple[None, int]:
+    """Write a page without rows, for a run without rejects or an empty table."""
+    types = _stored(job.table) or {ROW: "BIGINT", LINE: "BIGINT", REASONS: "VARCHAR[]"}
     with connect() as connection:
-        columns = f"NULL::BIGINT AS {ROW}, NULL::BIGINT AS {LINE}, NULL::VARCHAR[] AS {REASONS}"
-        page.add(connection.sql(f"SELECT {columns} LIMIT 0"))
+        columns = (f"NULL::{kind} AS {quoted(name)}" for name, kind in types.items())
+        page.add(connection.sql(f"SELECT {', '.join(columns)} LIMIT 0"))
     return None, 0
 
 
@@ -123,7 +126,16 @@ class _ParquetPage:
     def __init__(self, job: Read, rows: ParquetRows, reasons: Reasons | None, page: ArrowPage) -> None:
         self._job, self._rows, self._reasons, self._page = job, rows, reasons, page
         self._connection = rows.connection
-        kinds = dict(zip(self._rows.names, self._rows.types, strict=True))
+        kinds, self._given = dict(zip(self._rows.names, self._rows.types, strict=True)), "*"
+        if job.table:
+            stored = _stored(job.table)
+            given = (
+                quoted(name) if name in kinds else f"NULL::{stored[name]} AS {quoted(name)}"
+                for name in stored
+            )
+            self._given = ", ".join((*given, "_lume_n"))
+            kinds = {name: kinds.get(name) or duckdb.type(kind) for name, kind in stored.items()}
+        self._out = job.left_out_flags()
         columns = {name: _exactly(name, kind) for name, kind in kinds.items()}
         if self._reasons is not None:
             if list(columns)[:3] != [ROW, LINE, REASONS]:
@@ -166,8 +178,14 @@ class _ParquetPage:
         """
         table = f"({self._rows.between(start, end)})"
         if self._reasons is None:
-            self._page.add(self._connection.sql(f"SELECT {self._columns} FROM {table} ORDER BY _lume_n"))
-            return end - start, end
+            query = f"SELECT {self._columns} FROM (SELECT {self._given} FROM {table}"
+            if out := [start + n for n, is_out in enumerate(self._out[start:end]) if is_out]:
+                self._connection.execute(
+                    "CREATE OR REPLACE TEMP TABLE lume_out AS SELECT unnest($1) AS n", [out]
+                )
+                query += " WHERE _lume_n NOT IN (SELECT n FROM lume_out)"
+            self._page.add(self._connection.sql(f"{query}) ORDER BY _lume_n"))
+            return end - start - len(out), end
         count = end - start
         self._split_reasons(table, self._reasons)
         table += f" JOIN lume_reasons ON coalesce({REASONS}, '') = _lume_joined"
@@ -199,13 +217,19 @@ class _ParquetPage:
 # -- CSV and NDJSON: their readers return text
 
 
+def _stored(types: dict[str, str]) -> dict[str, str]:
+    return {name: storage_type(kind) for name, kind in types.items()}
+
+
 def _text_columns(job: Read, rows: OutputRows) -> dict[str, str]:
+    if job.table:
+        return _stored(job.table)
     if isinstance(rows, CsvRows):
         types = {name: storage_type(job.types.get(name, "VARCHAR")) for name in rows.names}
         return types | ({ROW: "BIGINT", LINE: "BIGINT", REASONS: "VARCHAR[]"} if job.is_rejects else {})
     if job.is_rejects:
         raise NotArrow("rejects in NDJSON are objects without common columns")
-    return {name: storage_type(kind) for name, kind in job.types.items()}
+    return _stored(job.types)
 
 
 def _texts_of(row: OutputRow, reasons: Reasons | None) -> dict[str, Any]:

@@ -7,9 +7,11 @@ import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import duckdb
+import orjson
 from attrs import frozen
 
 from lume_async._base.words import counted
@@ -25,7 +27,7 @@ from lume_local._worker.outputs.arrow_rows import (
     ArrowPage,
     NotArrow,
     is_infinite,
-    write_no_rejects,
+    write_no_rows,
     write_rows,
 )
 from lume_local._worker.outputs.readers import CsvRows, NdjsonRows, ParquetRows
@@ -96,7 +98,7 @@ def read_page(job: Read) -> RowsPage | ArrowFile | Unreadable:
         except ModuleNotFoundError as error:
             return _not_arrow(error)
     if not job.path:
-        return _file(job, "", write_no_rejects)
+        return _file(job, "", partial(write_no_rows, job))
     try:
         with open_output(job.path, job.folder) as place:
             before = place.identity()
@@ -188,14 +190,18 @@ def _filled(job: Read, rows: OutputRows, file: str) -> RowsPage:
     items: list[bytes] = []
     size = scanned = 0
     row = job.row
-    found = iter(rows)
+    found, out = iter(rows), job.left_out_flags()
+    names = getattr(rows, "names", job.types)
+    lacking = b"".join(b"," + orjson.dumps(name) + b":null" for name in job.table if name not in names)
     while len(items) < job.limit and size < MOST_BYTES and scanned < MOST_SCANNED:
         one = next(found, None)
         if one is None:
             return _page(items, None, row, file)
         row += 1
         scanned += len(one.body)
-        item = one.body
+        item = one.body[:-1] + lacking + b"}" if lacking else one.body
+        if out[row - 1 : row] == b"\1":
+            continue
         if reasons is not None:
             if one.reasons is None:
                 raise Broken("a row has no reasons")

@@ -12,7 +12,6 @@ import orjson
 
 from lume_local._flow.definition import RESERVED
 from lume_local._shared.protocol import Read
-from lume_local._shared.row_set import row_set
 from lume_local._worker.object_stores import StoreTrouble
 from lume_local._worker.outputs.pages import TooLarge, all_rows_of
 from lume_local._worker.outputs.row_json import FILE, LINE, RAW, REASONS, ROW, Broken, OutputRow
@@ -102,28 +101,28 @@ def lost_letters(job: Read) -> LostLetters:
         return LostLetters()
 
 
-def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
-    """Return the set of a run's rejects, numbered as they are written, that are among the corrected rows.
+def rows_of_rejects(job: Read, corrected: CorrectedRows) -> list[int | None]:
+    """Return the number of each corrected row among a run's rejects, as they are written; None for another row.
 
-    It is empty if they can't be read: the rows of the file then count as additional ones.
+    The list is empty if the rejects can't be read: the rows of the file then count as additional ones.
 
     Raises:
         SourceError: a reject has a value for which the corrected ones have no column, so it would be lost; or a
             corrected row matches no reject, so it is another run's, whose rejects would stay open instead of these.
     """
     left = {as_counted(one) for one in corrected.rows if any(one[1:])}
-    rows = list[int]()
+    rows = dict[Identity, int]()
     try:
         with closing(all_rows_of(job)) as found:
             for number, one in enumerate(found if left else ()):
                 if (identity := _identity(one)) in left:
                     _refuse_loss(one, corrected.lacking)
-                    rows.append(number)
+                    rows[identity] = number
                     left.remove(identity)
                     if not left:
                         break
     except _UNREADABLE:
-        return 0
+        return []
     if left:
         _, row, line = min(left, key=lambda one: (len(one[1]), one))
         which = f"{ROW} {row}" if row else f"{LINE} {line}"
@@ -131,7 +130,7 @@ def rows_of_rejects(job: Read, corrected: CorrectedRows) -> int:
             f"the corrected rejects have {which}, which the run did not reject: they belong to another run, or a "
             f"column {RESERVED}… was changed. Submit them for their run"
         )
-    return row_set(rows, job.rows)
+    return [rows.get(as_counted(one)) for one in corrected.rows]
 
 
 def numbers_of_rejects(job: Read, corrected: CorrectedRows) -> list[int | None]:

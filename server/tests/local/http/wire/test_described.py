@@ -149,7 +149,7 @@ def test_what_the_document_does_not_describe_is_found() -> None:
 
     fine = {
         "X-Request-Id": "1",
-        "Lume-Capabilities": "idempotency, wait, changes, cancel",
+        "Lume-Capabilities": "idempotency, wait, changes, cancel, table",
         "Date": "now",
         "Content-Type": "application/json",
         "X-Content-Type-Options": "nosniff",

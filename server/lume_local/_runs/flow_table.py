@@ -1,0 +1,98 @@
+"""The current table of a flow: its columns, and how the parts of its rows are read from the outputs of runs."""
+
+import hashlib
+from collections.abc import Sequence
+
+import orjson
+from attrs import evolve, frozen
+
+from lume_async._base.words import counted, listed
+from lume_local._flow.definition import Flow
+from lume_local._runs.flow_registry import FlowRegistry
+from lume_local._runs.row_reader import read_mapped
+from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.sql.sql_table import Mixed, TablePart
+from lume_local._shared.protocol import Read
+from lume_local._shared.row_set import as_text
+
+
+class NoTable(Exception):
+    """The rows can't be one table. Its arguments are the kind of the problem, and what to do."""
+
+
+@frozen
+class FlowTable:
+    """The rows of a flow.
+
+    Attributes:
+        tag: identifies the rows: a table with the same tag has the same ones.
+        at: when the last of the runs ended: the table of that time has the same rows.
+        columns: their SQL types by name.
+        parts: the run of each part, and how its rows are read.
+    """
+
+    tag: str
+    at: str
+    columns: dict[str, str]
+    parts: Sequence[tuple[str, Read]]
+    rows: int
+
+
+async def current_table(
+    store: SqlStore, flows: FlowRegistry, flow: str, version: str | None, source: str | None, at: str | None
+) -> FlowTable:
+    """Return the table of a flow or of one version, of all sources or one, now or at a time. Raises `NoTable`."""
+    try:
+        found = await store.table.parts(flow, source, at)
+    except Mixed as mixed:
+        words = (
+            "has accepted rejects that were read or accepted again later, and its rows can't be told apart"
+        )
+        raise NoTable("not-supported", f"run {mixed} {words}: run their sources again as a whole") from None
+    parts = [part for part in found if version is None or part.flow_version == f"{flow}:{version}"]
+    if gone := [part for part in parts if part.identity == ""]:
+        rows, runs = (
+            counted(sum(part.kept for part in gone), "row"),
+            listed([part.run_id for part in gone], 3, str),
+        )
+        words = (
+            f"{rows} of {flow} are missing: the outputs of these runs were removed when their time was over"
+        )
+        raise NoTable("output-gone", f"{words}: {runs}. Run their sources again")
+    if at is not None and await store.table.is_purged(flow):
+        raise NoTable("output-gone", f"the table of {at} is unknown, since old runs of {flow} were purged")
+    known = [one.ref for one in flows.all(flow)]
+    refs = {part.flow_version for part in parts} or {f"{flow}:{version}" if version else known[-1]}
+    # The columns of the newest version come first.
+    others = sorted(refs.difference(known))
+    versions = {ref: flows.parsed(ref) for ref in [*reversed(known), *others] if ref in refs}
+    columns = _united(list(versions.values()))
+    state = list(columns.items()), [(part.run_id, part.identity, as_text(part.left_out)) for part in parts]
+    return FlowTable(
+        hashlib.sha256(orjson.dumps(state)).hexdigest()[:32],
+        max((part.finished_at for part in parts), default=""),
+        columns,
+        [(part.run_id, _read(part, versions[part.flow_version], columns)) for part in parts],
+        sum(part.kept for part in parts),
+    )
+
+
+def _read(part: TablePart, flow: Flow, columns: dict[str, str]) -> Read:
+    job = read_mapped(part.location, part.rows, flow, part.identity or "", limit=1)
+    return evolve(job, table=columns, left_out=as_text(part.left_out) if part.left_out else "")
+
+
+def _united(versions: Sequence[Flow]) -> dict[str, str]:
+    """Return the columns of all versions. Raises `NoTable` if one has several types or spellings."""
+    found, first = dict[str, str](), dict[str, tuple[str, str, str]]()
+    for flow in versions:
+        for column in flow.columns:
+            this = column.name, column.sql_type, flow.ref
+            other = first.setdefault(column.name.lower(), this)
+            if other[:2] != this[:2]:
+                words = f"column {this[0]!r} is {this[1]} in {this[2]}, and {other[0]!r} is {other[1]} in {other[2]}"
+                raise NoTable(
+                    "not-supported", f"{words}: ask for the rows of one version, such as {other[2]}"
+                )
+            found[column.name] = column.sql_type
+    return found

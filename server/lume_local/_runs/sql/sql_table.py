@@ -1,0 +1,141 @@
+"""Finds the current rows of a flow: each row once, in its newest version.
+
+The last run submitted on a whole source replaces what earlier runs on it, and on their rejects, have accepted. Rows
+of a run on rejects are told apart by their position: they are in the order of these rejects.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants.
+from collections import defaultdict
+from typing import NamedTuple
+
+import orjson
+
+from lume_local._runs.sources.paths import REPLAY, UPLOAD
+from lume_local._runs.sql.operation import Row, SqlPart, reading
+from lume_local._runs.sql.run_rows import flow_range
+from lume_local._runs.sql.tables import DONE
+from lume_local._runs.store.ledger import TAKEN, Claim
+from lume_local._runs.store.records import WITH_OUTPUT
+from lume_local._shared.row_set import of_text, ranked, unpacked
+
+_OF_FLOW = "JOIN rejected USING (seq) WHERE flow = ?"
+# A removed parent's run keeps its own entry; anybody may name something that is no run as parent.
+_RUNS = f"""
+SELECT seq, run_id, flow_version, source_path, source_key, finished_at, parent,
+    CAST(json_extract(metrics, '$.rows_mapped') AS INTEGER) AS rows,
+    json_extract(metrics, '$.accepted_rejects') AS accepted,
+    json_extract(target_locations, '$.mapped') AS location,
+    (SELECT identity FROM outputs WHERE outputs.run_id = runs.run_id AND part = 'mapped') AS identity
+FROM runs LEFT JOIN (SELECT run_id AS mend, parent FROM mends WHERE parent LIKE 'run_%') AS mends ON mend = run_id
+WHERE (flow_version BETWEEN ? AND ? OR run_id IN (
+    SELECT by FROM closings {_OF_FLOW} AND state IN {TAKEN}
+    UNION SELECT mends.run_id FROM mends JOIN rejected ON rejected.run_id = parent WHERE flow = ?
+    UNION SELECT mends.run_id FROM mends JOIN replay_rejects ON replay_rejects.run_id = parent {_OF_FLOW}
+)) AND {DONE} AND finished_at <= ? ORDER BY seq
+"""
+_ALWAYS = "9999"
+Rejects = list[tuple[int, int]]
+"""The number of a run with a set of its rejects, for several runs."""
+
+
+class Mixed(Exception):
+    """The rows of this run, which took rejects of others, can't be told apart."""
+
+
+class TablePart(NamedTuple):
+    """The rows of a run but those `left_out`, a set; `identity` is empty once its output was removed."""
+
+    run_id: str
+    flow_version: str
+    finished_at: str
+    location: str
+    identity: str | None
+    rows: int
+    left_out: int
+
+    @property
+    def kept(self) -> int:
+        return self.rows - self.left_out.bit_count()
+
+
+class SqlTable(SqlPart):
+    @reading
+    async def parts(self, flow: str, source: str | None, at: str | None) -> list[TablePart]:
+        """Return the parts of a flow's table, now or at a time, perhaps of one source path. Raises `Mixed`."""
+        values = [*flow_range(flow), flow, flow, flow, at or _ALWAYS]
+        table = _Table({row["run_id"]: row for row in await self.sql.rows(_RUNS, values)})
+        query = f"SELECT by, seq, rows FROM closings {_OF_FLOW} AND state IN {TAKEN} ORDER BY seq, id"
+        for by, seq, rows in await self.sql.rows(query, [flow]):
+            table.taken[by].append((seq, unpacked(rows)))
+        query = (
+            f"SELECT replay_rejects.run_id, seq, start, rows FROM replay_rejects {_OF_FLOW} ORDER BY start"
+        )
+        for run_id, seq, start, rows in await self.sql.rows(query, [flow]):
+            table.replayed[run_id].append(Claim(seq, start, unpacked(rows)))
+        return table.parts(source)
+
+    @reading
+    async def is_purged(self, flow: str) -> bool:
+        """Return whether runs with output were removed, so that earlier tables are unknown."""
+        which, values = f"flow_version BETWEEN ? AND ? AND status IN {WITH_OUTPUT}", [*flow_range(flow)] * 2
+        ended = f"SELECT coalesce(sum(runs), 0) FROM run_counts WHERE {which}"
+        counts = await self.sql.one(f"SELECT ({ended}), (SELECT count(*) FROM runs WHERE {which})", values)
+        return int(counts[0]) > int(counts[1])
+
+
+class _Table:
+    """The runs with output, oldest first, and the rejects that runs took, or that replays rejected again."""
+
+    def __init__(self, runs: dict[str, Row]) -> None:
+        self.runs = runs
+        self.taken, self.replayed = defaultdict[str, Rejects](list), defaultdict[str, list[Claim]](list)
+
+    def parts(self, source: str | None) -> list[TablePart]:
+        newest = {row["source_key"]: row["seq"] for row in self.runs.values() if _is_whole(row)}
+        current, kept = set[int](), list[Row]()
+        for row in self.runs.values():
+            if _is_whole(row):
+                is_current = newest[row["source_key"]] == row["seq"] and source in (None, row["source_path"])
+            else:
+                is_current = any(seq in current for seq, _ in self._rejects(row)[0])
+            if is_current:
+                current.add(row["seq"])
+                kept.append(row)
+        left_out = self._left_out(kept, current)
+        names = TablePart._fields[:-1]
+        parts = (TablePart._make((*(row[name] for name in names), left_out[row["seq"]])) for row in kept)
+        return [part for part in parts if part.kept]
+
+    def _rejects(self, row: Row) -> tuple[Rejects, bool]:
+        """Return the rejects that became rows of a run, and whether they are in the order of its rows."""
+        taken, parent = self.taken[row["run_id"]], self.runs.get(row["parent"])
+        if row["parent"] is None:
+            return taken, sum(rows.bit_count() for _, rows in taken) == row["rows"]
+        again = self.replayed[row["parent"]]
+        if row["accepted"] is None:  # by an earlier release, or from a file that names no rejects
+            own = [(claim.seq, 0) for claim in again] or [(parent["seq"], 0)] if parent else []
+            return [*taken, *own], False
+        accepted = orjson.loads(row["accepted"])
+        rows = of_text(accepted["rows"])
+        own = [(claim.seq, claim.own(rows)) for claim in again] or [(parent["seq"], rows)] if parent else []
+        return own, accepted["placed"]
+
+    def _left_out(self, kept: list[Row], current: set[int]) -> defaultdict[int, int]:
+        """Return which rows of runs on rejects are not in the table: those replaced, or accepted again later."""
+        found = defaultdict[int, int](int)
+        seen, unplaced = defaultdict[int, int](int), defaultdict[int, int](int)
+        for row in (one for one in reversed(kept) if not _is_whole(one)):
+            rejects, placed = self._rejects(row)
+            start = 0
+            for seq, rows in rejects:
+                gone = rows & seen[seq] if seq in current else rows
+                if rows & unplaced[seq] or (not placed and (gone or seq not in current)):
+                    raise Mixed(row["run_id"])
+                found[row["seq"]] |= ranked(gone, rows) << start
+                start += rows.bit_count()
+                (seen if placed else unplaced)[seq] |= rows
+        return found
+
+
+def _is_whole(row: Row) -> bool:
+    return row["parent"] is None and not row["source_path"].startswith(UPLOAD + REPLAY)
