@@ -27,6 +27,7 @@ _COMMANDS = {
     "inbox": ("rejected.inbox", "Print the open rejected rows of all runs."),
     "replay": ("rejected.replay", "Send open rejected rows through a newer flow version."),
     "discard": ("rejected.discard", "Discard open rejected rows."),
+    "table": ("table", "Print the current clean rows of a flow, or write them to a file."),
     "backfill": ("runs.backfill", "Run a flow over many sources; resumable."),
     "arrivals": ("server.arrivals", "List what arrives at a server; check its arrivals file."),
     "serve": ("", "Run a Lume server on this machine."),

@@ -165,7 +165,7 @@ def _output(*special: str, more: str = "") -> Callable[[F], F]:
 output_options = _output()
 _any_output = _output(
     *("csv", "ids", "sources", "junit"),
-    more=", CSV (`rejects`), bare run ids (`list`, `run`), source paths (`list`) or JUnit XML (`conformance`)",
+    more=", CSV (`rejects`, `table`), run ids (`list`, `run`), source paths (`list`) or JUnit XML (`conformance`)",
 )
 _output_or_ids = _output("ids", more=", or bare run ids")
 _output_or_sources = _output("ids", "sources", more=", bare run ids, or source paths")

@@ -34,7 +34,7 @@ _EVERY = 1.0
 _SPECIAL = {
     "ids": "`lume list` and `lume run`",
     "sources": "`lume list`",
-    "csv": "`lume rejects`",
+    "csv": "`lume rejects` and `lume table`",
     "junit": "`lume conformance`",
 }
 """The output formats that only some commands have."""

@@ -11,7 +11,6 @@ from functools import partial
 from attrs import evolve
 
 import lume_async  # for annotations: its names are loaded on use
-from lume_async._base import arguments
 from lume_async._base.batched import Items
 from lume_async._http.sender import Sender
 from lume_async._run.pages import items
@@ -104,15 +103,7 @@ class Flows:
         from lume_async._run.results.rows import Rows
         from lume_async._wire.row_endpoints import rows_of_flow
 
-        name, _, version = plain_text(flow, "flow").partition(":")
-        filters = {} if source is None else {"source_path": plain_text(source, "source")}
-        if version:
-            filters["version"] = version
-        if as_of is not None:
-            if arguments.instance(as_of, "as_of", datetime, "an aware datetime").tzinfo is None:
-                raise ValueError("as_of must be an aware datetime, such as datetime.now(UTC)")
-            filters["as_of"] = as_of.isoformat()
-        return Rows(self._sender, rows_of_flow(name, filters))
+        return Rows(self._sender, rows_of_flow(flow, as_of, source))
 
     async def propose(
         self,

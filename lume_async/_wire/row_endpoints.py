@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, Literal
@@ -26,7 +27,7 @@ from lume_async._wire.headers import (
 )
 from lume_async._wire.inbox_models import Inbox, Replay, UnreadableRows
 from lume_async.errors import NotSupportedError, ResponseDecodeError
-from lume_async.models import check_run_id
+from lume_async.models import check_run_id, plain_text
 
 Row = dict[str, Any]
 """A row of an output: its columns by their names."""
@@ -63,10 +64,18 @@ def rows_of_run(run_id: str, part: Part, reason: str | None) -> RowsOf:
     return RowsOf(f"GET /v1/runs/{{id}}/{part}", path, name, filters, run_id)
 
 
-def rows_of_flow(flow: str, filters: Filters) -> RowsOf:
-    """Return the rows of a flow's table."""
+def rows_of_flow(flow: str, as_of: datetime | None, source: str | None) -> RowsOf:
+    """Return the rows of a flow's table. Raises `ValueError`, `InvalidRequestError`."""
+    name, _, version = plain_text(flow, "flow").partition(":")
+    filters = {"version": version} if version else {}
+    if source is not None:
+        filters["source_path"] = plain_text(source, "source")
+    if as_of is not None:
+        if arguments.instance(as_of, "as_of", datetime, "an aware datetime").tzinfo is None:
+            raise ValueError("as_of must be an aware datetime, such as datetime.now(UTC)")
+        filters["as_of"] = as_of.isoformat()
     return RowsOf(
-        "GET /v1/flows/{flow}/table", f"/v1/flows/{quote(flow, safe='')}/table", f"flow {flow}", filters
+        "GET /v1/flows/{flow}/table", f"/v1/flows/{quote(name, safe='')}/table", f"flow {flow}", filters
     )
 
 

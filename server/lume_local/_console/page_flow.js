@@ -1,17 +1,19 @@
 // One flow: a version's columns and rules, its changes since another version, and its rejects over time.
 
-import { get, path } from "./api.js";
+import { all, get, path, saveAs } from "./api.js";
 import { ratios } from "./charts.js";
 import { changes, described, lines, ofLayout } from "./diff.js";
 import { el } from "./dom.js";
 import { counted, date, moment, number, percent, since } from "./format.js";
 import { mapAddress } from "./map_upload.js";
-import { address, pageHead, rowHead, select, table, wideCard } from "./parts.js";
+import { actButton, address, pageHead, rowHead, select, table, wideCard } from "./parts.js";
 import { rejectedShare } from "./status.js";
+import { workbook } from "./xlsx.js";
 
 const DAYS = 90;
 const RECENT = 4; // days that are shown by the hour
 const MOST_LINES = 6;
+const MOST_ROWS = 100_000; // that a browser should hold
 
 export async function show({ parts, query, signal }) {
   const flow = parts[1];
@@ -23,10 +25,11 @@ export async function show({ parts, query, signal }) {
   if (index < 0) throw new Error(`There is no version ${version} of the flow ${flow}.`);
   const other = query.get("with") ?? found.items[index - 1]?.version ?? null;
   const definitionOf = async (one) => (await ask(path("flows", flow, "versions", one))).definition;
-  const [definition, before, counts] = await Promise.all([
+  const [definition, before, counts, clean] = await Promise.all([
     definitionOf(version),
     other ? definitionOf(other) : null,
     ratioOverTime(flow, ask),
+    ask(path("flows", flow, "table"), { limit: 1 }).catch((problem) => ({ problem })),
   ]);
   const seen = definition.layouts ? await seenLayouts(flow, ask) : null;
   const here = (changed) => address(["flows", flow], query, changed);
@@ -36,6 +39,7 @@ export async function show({ parts, query, signal }) {
     "article",
     header(shown, versions(found.items, version, here)),
     summary(shown, definition),
+    cleanRows(flow, clean),
     el(
       "div.columns",
       wideCard(`Columns of ${version}`, columnTable(shown.columns)),
@@ -75,6 +79,15 @@ function summary(shown, definition) {
     ` · reads ${definition.layouts ? counted(Object.keys(definition.layouts).length, "layout") : formatOf(definition)}`,
     most !== undefined && ` · at most ${percent(most)} rejected`,
   );
+}
+
+/** The current clean rows of all versions, or why they can't be read here. */
+function cleanRows(flow, { rows, problem }) {
+  if (problem) return el("p.muted", `Clean rows: ${problem.message}`);
+  const save = async () =>
+    saveAs(workbook(await all(path("flows", flow, "table"), { limit: 1000 })), `${flow}.xlsx`);
+  const how = rows > MOST_ROWS ? el("code", `lume table ${flow} --to ${flow}.parquet`) : actButton("As .xlsx", save);
+  return el("p", `${counted(rows, "clean row")} of all runs, each once. `, rows > 0 && how);
 }
 
 function ratioCard(counts) {
