@@ -111,18 +111,21 @@ class ForgetApi:
     async def forget(self, ask: Ask) -> Reply:
         """Answer `POST /v1/forget`: a part of the work, which goes on with the next cursor."""
         names = ("match", "ignore_case", "dry_run", "cursor")
-        fields = requests.known_fields(ask.body, ask.content_type, names)
-        match, ignores = fields.get("match"), requests.flag(fields, "ignore_case")
-        are_texts = isinstance(match, dict) and all(
-            isinstance(value, str) and 0 < len(value.strip()) <= _LONGEST for value in match.values()
+        fields = {"dry_run": True} | requests.known_fields(ask.body, ask.content_type, names)
+        ignores, match, cursor = (
+            requests.flag(fields, "ignore_case"),
+            fields.get("match"),
+            fields.get("cursor"),
         )
-        if not (are_texts and 0 < len(match) <= _MOST_COLUMNS):
+        if not (
+            isinstance(match, dict)
+            and 0 < len(match) <= _MOST_COLUMNS
+            and all(map(_is_value, match.values()))
+        ):
             words = f"must be 1 to {_MOST_COLUMNS} columns, each with a text of up to {_LONGEST:,} characters"
             raise requests.field_problem("match", words)
-        if ignores:
-            match = {name: value.strip() for name, value in match.items()}
-        asked = Asked(match, ignores, requests.flag({"dry_run": True} | fields, "dry_run"), ask.holder)
-        after = queries.number_cursor(fields.get("cursor"), self._store.store_id)
+        asked = Asked(match, ignores, requests.flag(fields, "dry_run"), ask.holder)
+        after = queries.number_cursor(None if cursor is None else str(cursor), self._store.store_id)
         try:
             found, after = await self._forgetter.page(asked, after or 0)
         except WorkerDied as error:
@@ -132,6 +135,10 @@ class ForgetApi:
         return Reply(
             200, {**counts, "uploads": sorted(found.uploads), "left": found.left, "next_cursor": following}
         )
+
+
+def _is_value(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value.strip()) <= _LONGEST
 
 
 class ArrivalsApi:

@@ -296,8 +296,7 @@ def _columns(flow: Flow, name: str) -> set[str]:
     definition, filled = flow.definition, dict[str, set[str]]()
     for table in (definition, *definition.get("layouts", {}).values()):
         for target, given in table.get("columns", {}).items():
-            names, sql = given.get("from", []), given.get("sql", "")
-            names = [*([names] if isinstance(names, str) else names), *map("".join, _WORD.findall(sql))]
+            names = [*given.get("from", ()), *map("".join, _WORD.findall(given.get("sql", "")))]
             # A member of an object is found by its own name.
             read = {part.lower() for one in names or [target] for part in (one, re.split("[/.]", one)[-1])}
             filled.setdefault(target.lower(), {target.lower()}).update(read)

@@ -40,10 +40,14 @@ class Person:
     def _key(self, value: str) -> str:
         return value.strip().lower() if self.ignore_case else value
 
+    def _cases(self, value: str) -> set[str]:
+        value = value.strip()
+        return {value, value.lower(), value.upper()} if self.ignore_case else {value}
+
     @cached_property
     def _patterns(self) -> list[re.Pattern[str]]:
         how = re.IGNORECASE if self.ignore_case else re.NOFLAG
-        words = ("|".join(map(re.escape, _spellings(value))) for value in self.values)
+        words = ("|".join(map(re.escape, _spellings(value.strip()))) for value in self.values)
         return [re.compile(_ALONE % word, how) for word in words]
 
     def is_in(self, text: str) -> bool:
@@ -64,7 +68,7 @@ class Person:
         found = [set[bytes]() for _ in self.values]
         for needles, value in zip(found, self.values, strict=True):
             for encoding in {self.encoding, "utf-8", "cp1252", "utf-16-le", "utf-16-be"}:
-                for one in {value, value.lower(), value.upper()} if self.ignore_case else {value}:
+                for one in self._cases(value):
                     with suppress(UnicodeError):
                         needles.update(text.encode(encoding) for text in _spellings(one))
         return [{one.lower() for one in some} if self.ignore_case else some for some in found]

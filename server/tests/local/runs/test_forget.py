@@ -5,13 +5,20 @@ import gzip
 import hashlib
 import io
 import json
+import re
+import signal
+import tomllib
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import duckdb
+import pytest
+from local import servers
 from local.flows import PEOPLE
 from local.wire import Wire
 
@@ -68,6 +75,12 @@ async def upload(wire: Wire, name: str, content: bytes) -> str:
 
 
 async def rows(wire: Wire, run: dict[str, Any], part: str) -> list[dict[str, Any]]:
+    """The rows of an output, read by the server, or by DuckDB from parts."""
+    place = run["metadata"]["target_locations"][part]
+    if place.endswith("_manifest.json"):
+        names = [one["file"] for one in json.loads(Path(place).read_bytes())["parts"]]
+        found = duckdb.read_parquet([str(Path(place).with_name(name)) for name in names])
+        return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
     answer = await wire.ask("GET", f"/v1/runs/{run['id']}/{part}")
     assert answer.status == 200, answer.document
     return list(answer.document["items"])
@@ -112,3 +125,183 @@ async def test_nothing_in_the_data_folder_has_the_value(wire: Wire, home: Path) 
     assert [act["subject"] for act in acts] == ["uploads and texts"] * 2 + [run["id"]]
     assert acts[-1]["detail"] == {"columns": ["email"], "mapped": 1, "rejects": 1}
     assert ADA not in json.dumps(acts)
+
+
+LATIN = """
+flow = "latin"
+version = "v1"
+[source.csv]
+delim = ";"
+encoding = "latin-1"
+[target]
+mapped = "{data}/out/{run_id}/mapped.csv"
+rejects = "{data}/out/{run_id}/rejects.csv"
+[columns.name]
+from = ["Käufer"]
+[columns.age]
+from = ["Alter"]
+type = "integer"
+"""
+NESTED = """
+flow = "nested"
+version = "v1"
+[source]
+format = "ndjson"
+[target]
+mapped = "{data}/out/{run_id}/mapped.ndjson"
+rejects = "{data}/out/{run_id}/rejects.ndjson"
+[columns.name]
+from = ["Käufer"]
+[columns.age]
+from = ["Alter"]
+type = "integer"
+"""
+PARQUET = LATIN.replace('"latin"', '"parquet"').replace("/rejects.csv", "/rejects.parquet")
+PARTS = LATIN.replace('"latin"', '"parts"').replace("{run_id}/mapped.csv", "{run_id}/parts/")
+MARY = 'Mary "O\'Hara" Müller'
+LINES = [(MARY, "7"), ("Bob", "8"), (MARY, "x"), ("Cy", "y"), (MARY, "9")]
+
+
+def latin(lines: list[tuple[str, str]]) -> bytes:
+    rows = "".join(f'"{name.replace(chr(34), chr(34) * 2)}";{age}\n' for name, age in lines)
+    return f"Käufer;Alter\n{rows}broken; {MARY} ;line\nbroken;of Bob;too\n".encode("latin-1")
+
+
+def ndjson(lines: list[tuple[str, str]]) -> bytes:
+    rows = [json.dumps({"Käufer": name, "Alter": age}, ensure_ascii=False) for name, age in lines]
+    return "\n".join([*rows, f'{{"Käufer": "{MARY}', '{"Käufer": "Bob', ""]).encode()
+
+
+@pytest.mark.parametrize(
+    ("definition", "content"),
+    [(LATIN, latin(LINES)), (NESTED, ndjson(LINES)), (PARQUET, latin(LINES)), (PARTS, latin(LINES))],
+    ids=["csv", "ndjson", "parquet", "parts"],
+)
+@pytest.mark.parametrize("ignores", [False, True], ids=["exactly", "any_case"])
+async def test_each_format_of_outputs(
+    home: Path, wire: Wire, definition: str, content: bytes, ignores: bool
+) -> None:
+    (name,) = re.findall('flow = "(.*)"', definition)
+    document = tomllib.loads(definition)
+    answer = await wire.ask("PUT", f"/v1/flows/{name}/versions/v1", json=document)
+    assert answer.status == 201, answer.document
+    suffix = "ndjson" if name == "nested" else "csv"
+    run = await wire.run(f"{name}:v1", await upload(wire, f"a.{suffix}", content))
+    before = [await rows(wire, run, part) for part in ("mapped", "rejects")]
+    wanted = f" {MARY.upper()} " if ignores else MARY
+    # By the name in the target or in the source.
+    counts, uploads, _ = await forget(wire, {"KÄUFER" if ignores else "name": wanted}, ignore_case=ignores)
+    run = (await wire.get(run["id"])).document
+    after = [await rows(wire, run, part) for part in ("mapped", "rejects")]
+    assert counts == [2, 2, 0]
+    assert uploads == {f"a.{suffix}"}
+    assert after[0] == [row for row in before[0] if row["name"] != MARY]
+    assert [row["_lume_row"] for row in after[1]] == [row["_lume_row"] for row in before[1]]
+    assert [row["_lume_line"] for row in after[1]] == [row["_lume_line"] for row in before[1]]
+    assert [row["_lume_reasons"] for row in after[1]] == [row["_lume_reasons"] for row in before[1]]
+    kept = [old for old in before[1] if "Mary" not in json.dumps(old)]
+    assert [new for new, old in zip(after[1], before[1], strict=True) if new == old] == kept
+    assert "Mary" not in json.dumps(after)
+    assert len(kept) == 2
+    open_rows = (await wire.ask("GET", "/v1/rejects", params={"flow": name})).document["items"]
+    assert len(open_rows) == 2
+    assert "Mary" not in json.dumps(open_rows)
+    for output in (home / ".lume/out").rglob("_manifest.json"):
+        about = json.loads(output.read_bytes())
+        assert about["rows"] == len(after[0]) == 1
+        assert about["bytes"] == sum(file.stat().st_size for file in output.parent.glob("part-*"))
+    # The rest is corrected and processed as ever.
+    changes = [
+        {"run": run["id"], "row": one["_lume_reject"], "rev": 0, "cells": {"Alter": "5"}}
+        for one in open_rows[:1]
+    ]
+    saved = await wire.ask("PATCH", f"/v1/drafts/{name}", json={"rows": changes})
+    assert saved.status == 200, saved.document
+    assert (await wire.ask("POST", f"/v1/drafts/{name}/judge", json={})).status == 200
+    sent = await wire.ask("POST", f"/v1/drafts/{name}/submit", json={"rev": saved.document["rev"]})
+    assert sent.status == 201, sent.document
+    (again,) = sent.document["runs"]
+    assert [row["name"] for row in await rows(wire, await wire.until(again["id"]), "mapped")] == ["Cy"]
+    assert list(home.rglob(".forget*")) == []
+
+
+KILLER = """
+import os, signal
+def dying(owner, name, before):
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+    work = getattr(owner, name)
+    if asyncio.iscoroutinefunction(work):
+        async def killed(*given, **named):
+            before and die()
+            await work(*given, **named)
+            die()
+    else:
+        def killed(*given, **named):
+            before and die()
+            work(*given, **named)
+            die()
+    setattr(owner, name, killed)
+
+import asyncio
+from lume_local._http.uploading.uploads import Uploads
+from lume_local._runs import forget
+from lume_local._runs.sql.sql_forget import SqlForget
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
+from lume_local._runs.workers.worker_pool import WorkerPool
+from lume_local._shared import commit
+dying({owner}, {name!r}, {before})
+"""
+POINTS = [
+    ("forget", "_begin"),
+    ("WorkerPool", "forget"),
+    ("Uploads", "remove_old"),
+    ("commit", "commit"),
+    ("commit", "put_in_place"),
+    ("SqlForget", "note"),
+    ("forget", "_remove"),
+    ("SqlForget", "replace"),
+    ("SqliteStore", "_wipe"),
+]
+"""The steps of forgetting, in the order in which they come."""
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "before"),
+    [
+        pytest.param(*point, before, marks=() if (at + before) % 3 == 0 else pytest.mark.thorough)
+        for at, point in enumerate(POINTS)
+        for before in (True, False)
+    ],
+)
+async def test_a_kill_leaves_nothing_half_done(
+    home: Path, owner: str, name: str, before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = servers.SCRIPT
+    why = {"why": f"asked {ADA} herself"}
+    async with servers.process(home) as (_, wire):
+        run = await wire.run("people:v1", await upload(wire, "a.csv", SOURCE.encode()))
+        assert (await wire.ask("POST", f"/v1/runs/{run['id']}/dismiss", json=why)).status == 200
+    monkeypatch.setattr(servers, "SCRIPT", KILLER.format(owner=owner, name=name, before=before) + script)
+    async with servers.process(home) as (process, wire):
+        with suppress(aiohttp.ClientError):
+            await forget(wire)
+            pytest.fail(f"{name} was not called")
+        assert await process.wait() == -signal.SIGKILL
+    monkeypatch.setattr(servers, "SCRIPT", script)
+    async with servers.process(home) as (_, wire):
+        # Before it is repeated, everything can be read, and is as it was, or all of it is as it will be.
+        found = (await wire.get(run["id"])).document
+        is_done = found["metadata"]["metrics"]["rows_mapped"] == 1
+        mapped, rejects = [await rows(wire, found, part) for part in ("mapped", "rejects")]
+        assert [row["email"] for row in mapped] == [ADA] * (not is_done) + ["bob@example.org"]
+        assert [row["Email"] for row in rejects] == [None if is_done else ADA, "cy@example.org"]
+        opened = (await wire.ask("GET", "/v1/rejects", params={"flow": "people"})).document["items"]
+        assert [row["_lume_row"] for row in opened] == ([4] if is_done else [3, 4])
+        assert list(home.rglob(".forget*")) == []
+        await forget(wire)
+        found = (await wire.get(run["id"])).document
+        assert [row["email"] for row in await rows(wire, found, "mapped")] == ["bob@example.org"]
+        assert mentions(home / ".lume", ADA) == []
+        acts = (await wire.ask("GET", "/v1/audit", params={"what": "forget"})).document["items"]
+        assert [act["detail"]["rejects"] for act in acts if act["subject"] == run["id"]] == [1]
