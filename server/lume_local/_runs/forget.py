@@ -7,9 +7,11 @@ between, the next server finishes that. An upload is removed before the outputs,
 
 import math
 import re
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from hashlib import sha256
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -27,6 +29,7 @@ from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.row_reader import output_job
 from lume_local._runs.sources.paths import UPLOAD, Roots
+from lume_local._runs.sources.run_paths import values_of
 from lume_local._runs.sql.sql_forget import TEXTS
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import FORGET, Act
@@ -74,6 +77,7 @@ class Forgetter:
 
     Args:
         remove_upload: see `OldFiles`.
+        archive: the folder of `Purger`, if there is one.
     """
 
     def __init__(
@@ -84,9 +88,10 @@ class Forgetter:
         pool: WorkerPool,
         settler: Settler,
         remove_upload: Callable[[Path, float], bool],
+        archive: Path | None,
     ) -> None:
         self._store, self._flows, self._roots, self._pool = store, flows, roots, pool
-        self._settler, self._remove_upload = settler, remove_upload
+        self._settler, self._remove_upload, self._archive = settler, remove_upload, archive
         self._folder, self._one = roots.state / "forget", anyio.Lock()
 
     async def finish(self) -> None:
@@ -172,6 +177,8 @@ class Forgetter:
             if not asked.dry_run:
                 # A cancelled request leaves no output that is not the one in the state.
                 with anyio.CancelScope(shield=True):
+                    if any(column.ever for column in flow.columns):
+                        await run_sync(_forget_values, values_of(self._roots, flow), asked, names)
                     await run_sync(commit.commit, self._folder, {"steps": steps, "done": done})
                     await self.finish()
 
@@ -191,6 +198,10 @@ class Forgetter:
         )
 
     async def _upload(self, asked: Asked, path: Path, found: Traces) -> None:
+        source = UPLOAD + path.name
+        if any(source in (run.source_path, *_seeds(run)) for run in await self._store.unfinished()):
+            found.left[source] = "is read by a run that has not ended: repeat it afterwards"
+            return
         found.uploads.add(path.name)
         if not asked.dry_run:
             await run_sync(self._remove_upload, path, math.inf)
@@ -201,11 +212,14 @@ class Forgetter:
         for run in await self._store.unfinished():
             found.left[run.run_id] = "has not ended, and was not searched: repeat it afterwards"
         if asked.person.is_in(" ".join(values)):  # else they are too short
-            paths = sorted(path for path in self._roots.uploads.iterdir() if path.is_file())
+            paths = [*self._roots.uploads.iterdir(), *await self._strange()]
             answer = await self._pool.forget(Search([*map(str, paths)], values, asked.ignore_case))
             assert not isinstance(answer, Failed)
-            for number in rows_in(of_text(answer.which)):
-                await self._upload(asked, paths[number], found)
+            for path in (paths[number] for number in rows_in(of_text(answer.which))):
+                if path.parent == self._roots.uploads:
+                    await self._upload(asked, path, found)
+                else:
+                    found.left[str(path)] = "has the values, and is of runs that were removed: remove it"
             for table in TEXTS:
                 await self._texts(asked, table, found)
         if not asked.dry_run:
@@ -216,6 +230,16 @@ class Forgetter:
             }
             await self._store.audit.note(Act(asked.by, FORGET, "uploads and texts", detail))
             await self._store.wipe()
+
+    async def _strange(self) -> list[Path]:
+        """Return the files of the archive, and the outputs of runs that are no longer in the state."""
+        own = self._roots.state, self._roots.runs, self._roots.uploads
+        files = [*(self._archive or self._folder).glob("*.parquet")]
+        for path in await run_sync(lambda: list(self._roots.data.rglob("*"))):
+            run_id = _RUN.search(str(path))
+            if run_id and path.is_file() and not any(folder in path.parents for folder in own):
+                files += [] if await self._store.get(run_id[0]) else [path]
+        return files
 
     async def _texts(self, asked: Asked, table: str, found: Traces) -> None:
         person, key, after = asked.person, TEXTS[table][0].count(",") + 1, tuple[Any, ...]()
@@ -229,6 +253,10 @@ class Forgetter:
                     new = [_without(person, text) for text in texts]
                     await self._store.forgetting.replace(table, after, new)
             await anyio.lowlevel.checkpoint()
+
+
+def _seeds(run: StoredRun) -> list[str]:
+    return [seed["source_path"] for seed in run.seeds.values()]
 
 
 def _text(value: str | bytes | None) -> str:
@@ -245,6 +273,16 @@ def _without(person: Person, value: str | bytes | None) -> str | bytes | None:
     is_json = isinstance(plain, dict | list)
     left = orjson.dumps(person.without(plain)) if is_json else person.without(_text(value)).encode()
     return left if isinstance(value, bytes) else left.decode()
+
+
+def _forget_values(path: Path, asked: Asked, names: Sequence[Sequence[str]]) -> None:
+    """Remove the digests of the values, which no row of a later run may repeat (see `EarlierValues`)."""
+    if path.exists():
+        pairs = [(name, value) for value, of in zip(asked.match.values(), names, strict=True) for name in of]
+        digests = [(sha256(f"{name}\n{value}".encode()).digest()[:16],) for name, value in pairs]
+        with closing(sqlite3.connect(path, timeout=60)) as db, db:
+            db.execute("PRAGMA secure_delete = ON")
+            db.executemany("DELETE FROM digests WHERE digest = ?", digests)
 
 
 def _begin(folder: Path, draft: Path) -> None:
@@ -288,6 +326,7 @@ def _write_manifest(folder: Path, manifest: Path, draft: Path, rows: Mapping[str
     commit.write_durably(draft, orjson.dumps(about, option=orjson.OPT_INDENT_2))
 
 
+_RUN = re.compile("run_[0-9a-f]{32}")
 _WORD = re.compile(r'"([^"]+)"|([^\W\d]\w*)')
 
 

@@ -188,7 +188,7 @@ async def _running(
     resolver = SourceResolver(flows, places, store.sources, reader.pool)
     replays = Replays(store, flows, runner, dry_runs, resolver, reader, places)
     mends = Mends(store, replays)
-    forgetter = Forgetter(store, flows, places, reader.pool, settler, uploads.remove_old)
+    forgetter = Forgetter(store, flows, places, reader.pool, settler, uploads.remove_old, settings.archive)
     tokens = Tokens()
     public = urlsplit(settings.public_url or "").hostname
     hosts = (settings.host, *settings.console_hosts, *([public] if public else []))

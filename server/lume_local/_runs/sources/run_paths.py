@@ -229,8 +229,7 @@ class RunPaths:
             name: sum(runs.get(ref, 0) for ref, names in noting.items() if name in names) for name in ever
         }
         columns = {name: [count, sum(runs.values()) - count] for name, count in noted.items()}
-        path = self._roots.state / "values" / f"{flow.name}.sqlite"
-        return {"path": str(path), "source": batch, "columns": columns}
+        return {"path": str(values_of(self._roots, flow)), "source": batch, "columns": columns}
 
     def _engine_of(self, flow: Flow) -> Json | None:
         wanted = flow.sharding
@@ -317,6 +316,11 @@ class RunPaths:
         else:
             self._left.pop(folder, None)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def values_of(roots: Roots, flow: Flow) -> Path:
+    """Return the file with the digests of a flow's values (see `EarlierValues`)."""
+    return roots.state / "values" / f"{flow.name}.sqlite"
 
 
 async def source_place(roots: Roots, source_path: str, flow: Flow) -> tuple[Json, SourceName]:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import tomllib
 import zipfile
@@ -322,3 +323,75 @@ async def test_a_kill_leaves_nothing_half_done(
         assert mentions(home / ".lume", ADA) == []
         acts = (await wire.ask("GET", "/v1/audit", params={"what": "forget"})).document["items"]
         assert [act["detail"]["rejects"] for act in acts if act["subject"] == run["id"]] == [1]
+
+
+async def test_a_row_has_all_values(wire: Wire) -> None:
+    content = f"id,Email,Age\n1,{ADA},36\n2,{ADA},40\n3,bob@example.org,36\n".encode()
+    run = await wire.run("people:v1", await upload(wire, "a.csv", content))
+    await upload(wire, "bob.csv", b"id,Email,Age\n7,bob@example.org,36\n")
+    # A number is compared as one. "36" is too short to be looked for in texts, and so in files that no run has read.
+    assert (await forget(wire, {"email": ADA, "Age": "36.0"}))[:2] == ([1, 0, 0], {"a.csv"})
+    assert [row["id"] for row in await rows(wire, run, "mapped")] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"match": {}},
+        {"match": []},
+        {"match": {"email": ""}},
+        {"match": {"email": 7}},
+        {"match": {"email": "x" * 1001}},
+        {"match": {str(n): "x" for n in range(11)}},
+        {"match": {"email": ADA}, "dry_run": "no"},
+        {"match": {"email": ADA}, "others": True},
+    ],
+)
+async def test_a_request_that_names_nobody_is_refused(wire: Wire, body: dict[str, Any]) -> None:
+    answer = await wire.ask("POST", "/v1/forget", json=body)
+    assert (answer.status, answer.kind) == (422, "invalid-field")
+
+
+async def test_outputs_that_a_run_may_use_wait_for_its_end(wire: Wire, home: Path) -> None:
+    run = await wire.run("people:v1", await upload(wire, "a.csv", SOURCE.encode()))
+    (home / "slow.csv").write_text("id\n" + "1\n" * 100_000)
+    slow = (await wire.submit("slow:v1", "slow.csv")).document["id"]
+    waiting = (await wire.submit("people:v1", await upload(wire, "bob.csv", SOURCE.encode()))).document["id"]
+    counts, uploads, left = await forget(wire)
+    assert (counts, uploads) == ([0, 0, 0], {"a.csv"})
+    assert set(left) == {run["id"], slow, waiting, "upload://bob.csv"}
+    assert waiting in left[run["id"]]
+    assert len(await rows(wire, run, "mapped")) == 2
+    for run_id in (waiting, slow):
+        await wire.ask("POST", f"/v1/runs/{run_id}/cancel")
+        await wire.until(run_id)
+    assert await forget(wire) == ([1, 1, 0], {"bob.csv"}, {})
+
+
+async def test_places_that_stay_are_named(home: Path, wire: Wire) -> None:
+    (home / "ada.csv").write_text(SOURCE)
+    run = await wire.run("people:v1", "ada.csv")
+    there = Path(run["metadata"]["target_locations"]["mapped"])
+    removed = there.parents[1] / f"run_{'0' * 32}" / there.name
+    removed.parent.mkdir()
+    shutil.copy(there, removed)
+    counts, _, left = await forget(wire)
+    assert counts == [1, 1, 0]
+    assert set(left) == {"ada.csv", str(removed)}
+    assert "rerun" in left["ada.csv"]
+    assert "runs that were removed" in left[str(removed)]
+    again = await wire.run("people:v1", "ada.csv", force_rerun=True)
+    assert len(await rows(wire, again, "mapped")) == 2, "as it was said"
+
+
+async def test_a_value_that_was_forgotten_is_no_repetition(wire: Wire, home: Path) -> None:
+    document = tomllib.loads(PEOPLE.replace('"people"', '"once"'))
+    document["columns"]["email"]["unique"] = "ever"
+    assert (await wire.ask("PUT", "/v1/flows/once/versions/v1", json=document)).status == 201
+    for name in ("a", "b"):
+        run = await wire.run("once:v1", await upload(wire, f"{name}.csv", SOURCE.encode()))
+        assert run["metadata"]["metrics"]["rows_mapped"] == (2 if name == "a" else 0)
+    await forget(wire)
+    run = await wire.run("once:v1", await upload(wire, "c.csv", SOURCE.encode()))
+    assert [row["email"] for row in await rows(wire, run, "mapped")] == [ADA]

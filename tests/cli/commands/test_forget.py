@@ -1,0 +1,51 @@
+"""`lume forget`: what a server has of a person is counted, and removed with --yes."""
+
+import json
+from collections.abc import Callable
+
+from cli.shell import Shell
+
+from lume_sync import Client
+
+ADA = "ada@example.com"
+
+
+def test_a_person_is_counted_and_then_removed(shell: Shell, client: Client) -> None:
+    run = client.run("people:v1", data=f"id,Email,Age\n1,{ADA},36\n2,bob@example.org,1\nx,{ADA},1\n".encode())
+    run.wait(30)
+    counted = shell.lume("forget", "--match", f"email={ADA}")
+    assert counted.code == 0, counted.err
+    assert [line.rsplit(None, 1) for line in counted.out.splitlines()] == [
+        ["PLACE", "FOUND"],
+        ["output rows", "1"],
+        ["rejected rows", "1"],
+        ["uploads", "1"],
+        ["texts", "0"],
+    ]
+    assert counted.err == "nothing was changed: pass --yes to remove the rows\n"
+    done = shell.lume("forget", "--match", f"email={ADA}", "--match", "Age=36", "--yes", "-o", "json")
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert (report["outputs"], report["rejects"], len(report["uploads"]), report["left"]) == (1, 0, 1, {})
+    assert [row["email"] for row in run.mapped()] == ["bob@example.org"]
+    assert client.forget({"email": ADA}).rejects == 1
+    assert client.forget({"email": f" {ADA.upper()} "}, ignore_case=True, dry_run=False).rejects == 1
+    assert client.forget({"email": ADA}, ignore_case=True).rejects == 0
+
+
+def test_a_source_that_stays_is_named(shell: Shell, client: Client, source: Callable[..., str]) -> None:
+    path = source(f"id,Email,Age\n1,{ADA},36\n")
+    client.run("people:v1", path).wait(30)
+    done = shell.lume("forget", "--match", f"email={ADA}", "--yes")
+    assert done.code == 5, done.err
+    assert done.err == "backups still have the rows\n"
+    assert f"{path}: is a source, which is only read: a rerun brings the rows back" in done.out
+
+
+def test_nobody_is_named(shell: Shell) -> None:
+    for match in ("email", "=x", "email="):
+        found = shell.lume("forget", "--match", match)
+        assert (found.code, found.out) == (2, "")
+        assert "--match is a column and its value" in found.err
+    twice = shell.lume("forget", "--match", "a=1", "--match", "a=2")
+    assert twice.code == 2
