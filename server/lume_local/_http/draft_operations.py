@@ -1,11 +1,11 @@
 """The operations on drafts: rejected rows that a person edits, has judged by the flow, and submits as one run."""
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from anyio.to_thread import run_sync
 
-from lume_local._flow.definition import RESERVED, read_definition
+from lume_local._flow.definition import RESERVED, Flow, read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._http import queries, requests
 from lume_local._http.documents import run_document
@@ -98,52 +98,46 @@ class DraftsApi:
         limit = fields.get("limit", MOST_JUDGED)
         if type(limit) is not int or not 1 <= limit <= MOST_JUDGED:
             raise requests.field_problem("limit", f"must be a whole number from 1 to {MOST_JUDGED:,}")
-        version, flow = requests.optional_line(fields, "to"), self._flow(ask)
-        to = await runnable_version(self._flows, flow, version)
+        to = await self._version(ask, fields)
         with refusals(to, "the rows could not be judged"):
-            found = await self._mends.judge(flow, ask.holder, to, limit)
+            found = await self._mends.judge(to.name, ask.holder, to, limit)
         items = [{**_named(one.reject), "rev": one.rev, "reasons": one.reasons} for one in found]
-        return Reply(200, {"flow": flow, "to": to.ref, "items": items, "more": len(found) >= limit})
+        return Reply(200, {"flow": to.name, "to": to.ref, "items": items, "more": len(found) >= limit})
 
     async def suggest(self, ask: Ask) -> Reply:
         """Answer `POST /v1/drafts/{flow}/suggest`."""
-        body = _wish(ask.body, ask.content_type)
-        flow = self._flow(ask)
-        to = await runnable_version(self._flows, flow, body.to)
+        fields = requests.known_fields(ask.body, ask.content_type, ("column", "reason", "values", "to"))
+        column, reason, examples = _column(fields), _reason(fields), _examples(fields)
+        to = await self._version(ask, fields)
         with refusals(to, "the values could not be judged"):
-            found = await self._suggestions.find(to, body.column, body.reason, body.examples, ask.holder)
+            found = await self._suggestions.find(to, column, reason, examples, ask.holder)
         items = [
             {"repair": one.repair, "values": [{"from": before, "to": after} for before, after in one.values]}
             for one in found
         ]
-        return Reply(200, {"flow": flow, "to": to.ref, "items": items})
+        return Reply(200, {"flow": to.name, "to": to.ref, "items": items})
 
     async def cluster(self, ask: Ask) -> Reply:
         """Answer `POST /v1/drafts/{flow}/clusters`."""
         fields = requests.known_fields(ask.body, ask.content_type, ("column", "values", "to"))
-        column, values, flow = _column(fields), fields.get("values"), self._flow(ask)
-        if not isinstance(values, list) or not 0 < len(values) <= _MOST_CLUSTERED:
-            raise requests.field_problem("values", f"must be an array of 1 to {_MOST_CLUSTERED:,} strings")
-        if not all(isinstance(value, str) and 0 < len(value) <= _LONGEST_CLUSTERED for value in values):
-            raise requests.field_problem("values", f"must be strings of 1 to {_LONGEST_CLUSTERED} characters")
-        to = await runnable_version(self._flows, flow, requests.optional_line(fields, "to"))
+        column, values = _column(fields), _texts(fields, "values", list, _MOST_CLUSTERED, _LONGEST_CLUSTERED)
+        to = await self._version(ask, fields)
         found = await run_sync(lambda: clusters(values, allowed_values(to, column)))
         items = [
             {"suggested": one.suggested, "allowed": one.is_allowed, "values": one.values} for one in found
         ]
-        return Reply(200, {"flow": flow, "to": to.ref, "items": items})
+        return Reply(200, {"flow": to.name, "to": to.ref, "items": items})
 
     async def rule(self, ask: Ask) -> Reply:
         """Answer `POST /v1/drafts/{flow}/rule`."""
         fields = requests.known_fields(ask.body, ask.content_type, ("column", "reason", "changes", "to"))
-        column, reason, changes = _column(fields), _reason(fields), _substitutions(fields)
-        flow = self._flow(ask)
-        base = await runnable_version(self._flows, flow, requests.optional_line(fields, "to"))
-        wanted = RowFilter(flow, None if reason is None else (reason,))
+        column, reason = _column(fields), _reason(fields)
+        changes = _texts(fields, "changes", dict, _MOST_VALUES, _LONGEST_VALUE)
+        base = await self._version(ask, fields)
+        wanted = RowFilter(base.name, None if reason is None else (reason,))
         try:
-            version = following_version(self._flows, flow)
-            definition = with_rule(base.definition, version, column, changes)
-            to = read_definition(definition)
+            version = following_version(self._flows, base.name)
+            to = read_definition(with_rule(base.definition, version, column, changes))
             with refusals(to, "the rule could not be tried"):
                 tried = await self._replays.attempt(wanted, to, ask.holder, is_draft=True)
         except FlowError as error:
@@ -151,9 +145,12 @@ class DraftsApi:
         from lume_local._mapping.flow_text import file_text  # few servers write flow files
 
         head = f"{to.ref} is {base.ref} with a rule for {column}, made from edits of rejected rows."
-        document = {"flow": flow, "to": base.ref, "flow_version": to.ref, "definition": definition}
-        document |= {"toml": file_text(head, definition), "rows": tried.rows, "passed": tried.passed}
-        return Reply(200, document | {"rejected_for": tried.rejected_for, "messages": tried.messages})
+        document = {
+            **{"flow": to.name, "to": base.ref, "flow_version": to.ref, "definition": to.definition},
+            **{"toml": file_text(head, to.definition), "rows": tried.rows, "passed": tried.passed},
+            **{"rejected_for": tried.rejected_for, "messages": tried.messages},
+        }
+        return Reply(200, document)
 
     async def submit(self, ask: Ask) -> Reply:
         """Answer `POST /v1/drafts/{flow}/submit`."""
@@ -161,18 +158,21 @@ class DraftsApi:
         rev = fields.get("rev")
         if type(rev) is not int or not 0 < rev < 2**53:
             raise requests.field_problem("rev", "must be the revision of the draft, as GET and PATCH give it")
-        version, reason = requests.optional_line(fields, "to"), _reason(fields)
-        flow = self._flow(ask)
-        to = await runnable_version(self._flows, flow, version)
+        reason, to = _reason(fields), await self._version(ask, fields)
         try:
             with refusals(to, "the rows could not be gathered"):
-                done = await self._mends.submit(flow, ask.holder, rev, to, reason)
+                done = await self._mends.submit(to.name, ask.holder, rev, to, reason)
         except DraftChanged:
             raise Problem(
                 "draft-changed", "the draft has been changed since: look at it, then submit it again"
             ) from None
-        document = {"flow": flow, "to": to.ref, "rows": done.rows, "runs": [*map(run_document, done.runs)]}
+        document = {"flow": to.name, "to": to.ref, "rows": done.rows, "runs": [*map(run_document, done.runs)]}
         return Reply(201 if done.runs else 200, document)
+
+    async def _version(self, ask: Ask, fields: dict[str, Any]) -> Flow:
+        """Return the version that judges, by default the newest. Raises `Problem`."""
+        version = requests.optional_line(fields, "to")
+        return await runnable_version(self._flows, self._flow(ask), version)
 
     def _flow(self, ask: Ask) -> str:
         """Return the name of the flow. Raises `Problem`."""
@@ -248,19 +248,9 @@ def _cells(given: Any, place: str) -> Cells | None:
     return given
 
 
-class _SuggestionBody(NamedTuple):
-    """The body of `POST /v1/drafts/{flow}/suggest`."""
-
-    column: str
-    reason: str | None
-    examples: list[Example]
-    to: str | None
-
-
-def _wish(body: bytes, content_type: str | None) -> _SuggestionBody:
-    """Return the body of a request for suggestions. Raises `Problem`."""
-    fields = requests.known_fields(body, content_type, ("column", "reason", "values", "to"))
-    column, reason, values = _column(fields), _reason(fields), fields.get("values")
+def _examples(fields: dict[str, Any]) -> list[Example]:
+    """Return the values of a request for suggestions. Raises `Problem`."""
+    values = fields.get("values")
     if not isinstance(values, list) or not 0 < len(values) <= _MOST_VALUES:
         raise requests.field_problem("values", f"must be an array of 1 to {_MOST_VALUES} values")
     examples = list[Example]()
@@ -276,7 +266,7 @@ def _wish(body: bytes, content_type: str | None) -> _SuggestionBody:
         examples.append(Example(_reject(one, place), value))
     if len({example.reject for example in examples}) < len(examples):
         raise requests.field_problem("values", "has a row more than once")
-    return _SuggestionBody(column, reason, examples, requests.optional_line(fields, "to"))
+    return examples
 
 
 def _column(fields: dict[str, Any]) -> str:
@@ -286,18 +276,16 @@ def _column(fields: dict[str, Any]) -> str:
     return name
 
 
-def _substitutions(fields: dict[str, Any]) -> dict[str, str | None]:
-    """Return the new values by the old ones in a request for a rule. Raises `Problem`."""
-    changes = fields.get("changes")
-    if not isinstance(changes, dict) or not 0 < len(changes) <= _MOST_VALUES:
-        raise requests.field_problem("changes", f"must be an object with 1 to {_MOST_VALUES} new values")
-    for text in (*changes, *(new for new in changes.values() if new is not None)):
-        if not isinstance(text, str) or not 0 < len(text) <= _LONGEST_VALUE:
-            words = (
-                f"must be new values by old ones: 1 to {_LONGEST_VALUE:,} characters, or null for no value"
-            )
-            raise requests.field_problem("changes", words)
-    return changes
+def _texts(fields: dict[str, Any], name: str, kind: type[Any], most: int, longest: int) -> Any:
+    """Return an array of texts, or an object whose texts may have null for a value. Raises `Problem`."""
+    given = fields.get(name)
+    if not isinstance(given, kind) or not 0 < len(given) <= most:
+        raise requests.field_problem(name, f"must have 1 to {most:,} texts")
+    values = given.values() if isinstance(given, dict) else ()
+    for text in (*given, *(value for value in values if value is not None)):
+        if not isinstance(text, str) or not 0 < len(text) <= longest:
+            raise requests.field_problem(name, f"must have texts of 1 to {longest:,} characters")
+    return given
 
 
 def _reason(fields: dict[str, Any]) -> str | None:

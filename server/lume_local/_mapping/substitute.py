@@ -23,7 +23,7 @@ def with_rule(
     Raises:
         FlowError: no column reads it.
     """
-    flow, found = read_definition(definition), deepcopy(definition) | {"version": version}
+    flow, found = read_definition(definition), dict[str, Any](deepcopy(definition), version=version)
     layouts = [(found["layouts"][one.name].get("columns", {}), one.columns) for one in flow.layouts]
     changed = 0
     for entries, columns in ((found["columns"], flow.columns), *layouts):

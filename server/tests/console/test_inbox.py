@@ -471,11 +471,17 @@ def test_edits_are_saved_as_a_rule_of_the_next_version(page: Any, site: Site) ->
     assert download.value.suggested_filename == "ruled.v2.toml"
     text = download.value.path().read_text()
     panel.get_by_role("button", name="Save as v2").click()
-    expect(panel).to_contain_text("ruled:v2 is saved, and judges the rows from now on.")
+    expect(panel).to_contain_text("ruled:v2 is saved, and judges the rows from now on: submit")
     judged(page, "4 edited and saved: 3 would be accepted by ruled:v2")
     saved = site.ask("GET", "/v1/flows/ruled/versions/v2")["definition"]
     assert saved == tomllib.loads(text)
     assert saved["columns"]["country"]["enum"] == ["Germany", "France"]
+    expect(panel.get_by_role("button", name="Replay the open rows")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Runs", level=1)).to_be_visible()
+    (run,) = site.ask("GET", "/v1/runs?flow_version=ruled:v2")["items"]
+    site.ended(run["id"])
+    assert open_rows(site, "ruled") == {None: 5, NO_COUNTRY: 4, NO_ADDRESS: 1}
 
 
 def test_rows_are_discarded_with_the_reason(page: Any, site: Site) -> None:

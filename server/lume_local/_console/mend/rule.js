@@ -5,7 +5,7 @@ import { changes as differences, described } from "../diff.js";
 import { el, fill } from "../dom.js";
 import { counted, number } from "../format.js";
 import { changed } from "../page_flow.js";
-import { actButton } from "../parts.js";
+import { actButton, address } from "../parts.js";
 import { RAW, textOf } from "./sheet.js";
 
 const SHOWN = 5;
@@ -57,8 +57,14 @@ export function ruler({ sheet, draft }, close) {
     async function save() {
       const body = JSON.stringify(definition);
       await request("PUT", path("flows", draft.flow, "versions", version), { body, type: "application/json" });
-      fill(result, el("p", `${reference} is saved, and judges the rows from now on.`));
+      const words = `${reference} is saved, and judges the rows from now on: submit your edits, or replay the rows.`;
+      fill(result, el("p.grow", words), actButton("Replay the open rows", replay));
+      result.lastChild.focus();
       draft.judge();
+    }
+    async function replay() {
+      await post("/v1/replays", { flow: draft.flow, to: version, reason: draft.reason });
+      location.hash = address(["runs"], "", { flow: reference });
     }
     return [
       el("p", `${reference} would accept ${number(passed)} of ${counted(rows, "open row")}, as they are.`),

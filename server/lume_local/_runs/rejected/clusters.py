@@ -73,18 +73,16 @@ def clusters(values: Sequence[str], allowed: Collection[str] = ()) -> list[Clust
     for number, value in enumerate(order):
         for key in ((True, fingerprint(value)), (False, ngram_fingerprint(value))):
             if key[1]:
-                one, other = root(number), root(first.setdefault(key, number))
-                parents[max(one, other)] = min(one, other)
+                parents[root(number)] = root(first.setdefault(key, number))
     groups = defaultdict[int, list[str]](list)
     for number, value in enumerate(order):
         groups[root(number)].append(value)
-    found = list[Cluster]()
-    given = set(values)
+    found, given = list[Cluster](), set(values)
     for group in groups.values():
         known = [value for value in group if value in allowed]
-        one = Cluster((known or group)[0], bool(known), [value for value in group if value in given])
-        if set(one.values) - {one.suggested}:
-            found.append(one)
+        cluster = Cluster((known or group)[0], bool(known), [value for value in group if value in given])
+        if set(cluster.values) - {cluster.suggested}:
+            found.append(cluster)
     return found
 
 
