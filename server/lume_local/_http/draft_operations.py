@@ -278,7 +278,7 @@ def _column(fields: dict[str, Any]) -> str:
 
 def _texts(fields: dict[str, Any], name: str, kind: type[Any], most: int, longest: int) -> Any:
     """Return an array of texts, or an object whose texts may have null for a value. Raises `Problem`."""
-    given = fields.get(name)
+    given = fields.get(name, "")
     if not isinstance(given, kind) or not 0 < len(given) <= most:
         raise requests.field_problem(name, f"must have 1 to {most:,} texts")
     values = given.values() if isinstance(given, dict) else ()
