@@ -18,7 +18,7 @@ function effect({ proposal, changed }) {
     return `It reads files like ${files(layout)}${by}${layout.is_new ? "" : ", with your changes"}.`;
   });
   const others = Object.keys(definition.layouts ?? {}).filter((name) => !changed.some((one) => one.name === name));
-  const kept = others.length > 0 && `Other files are read as by ${target}, with ${others.join(", ")}.`;
+  const kept = others.length > 0 && `Other files are read as by ${target}, with the layout ${others.join(" or ")}.`;
   return [`Saving adds ${reference}.`, ...said, kept].filter(Boolean).join(" ");
 }
 

@@ -217,7 +217,8 @@ def test_a_file_of_this_computer_is_told_of_in_the_words_of_the_page(
     page.get_by_role("button", name="They are a footer").click()
     expect(page.get_by_text("1 blank line, 1 footer line.")).to_be_visible()
     expect(page.get_by_text(f"Saving adds {orders}:v4.")).to_contain_text(
-        f"It reads files like german.csv with the new layout german. Other files are read as by {orders}:v3, with v3."
+        "It reads files like german.csv with the new layout german. "
+        f"Other files are read as by {orders}:v3, with the layout v3."
     )
     assert violations(page) == []
     fits(page, "the mapping of an upload")
