@@ -101,10 +101,11 @@ def peak(pid: int) -> int:
 
 def below(pid: int) -> Iterator[int]:
     """The processes that a process has started, and theirs."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            yield child
-            yield from below(child)
+    with suppress(OSError):  # a process or a thread may end meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                yield child
+                yield from below(child)
 
 
 def size(folder: Path) -> int:
