@@ -29,11 +29,11 @@ from typing import Any
 
 import duckdb
 from faults.cutting import Cutter
-from local.many_runs import add_runs
 
 import lume_async as lume
 import lume_local
 from benchmarks._bench import header
+from server.benchmarks import history
 
 GB = 10**9
 ROW = 100
@@ -265,11 +265,12 @@ async def upload(gigabytes: float) -> None:
 
 def restored(count: int) -> None:
     needs(count * 10_000)
-    with Measured():
-        pass
-    add_runs(Path(".lume/state/runs.sqlite"), count)
+    place = Path.cwd() / "history"
+    place.mkdir()
+    history.prepared(place)
+    history.filled(place, count)
     for name, work in (
-        ("backup", lambda: lume_local.back_up(".lume", "backup")),
+        ("backup", lambda: lume_local.back_up(place / ".lume", "backup")),
         ("restore", lambda: lume_local.restore("backup", "restored")),
     ):
         began, before = time.monotonic(), spent()
