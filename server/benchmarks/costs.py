@@ -3,7 +3,8 @@
     python -m server.benchmarks.costs --gb 5                a run of one CSV of 5 GB, to Parquet
     python -m server.benchmarks.costs --gb 5 --unique       the same with a column whose values must not repeat
     python -m server.benchmarks.costs --files 10000         that many files of 10 rows, by `run_many` with a journal
-    python -m server.benchmarks.costs --files 10000 --arrive    the same, as arrivals
+    python -m server.benchmarks.costs --files 10000 --arrive         the same, as arrivals
+    python -m server.benchmarks.costs --files 10000 --together 1000  the same, a thousand files a run
     python -m server.benchmarks.costs --upload 11           an upload of 11 GB, whose connection breaks at each GB
     python -m server.benchmarks.costs --runs 100000         a backup of that many runs, and its restore
 
@@ -212,16 +213,19 @@ async def large(gigabytes: float, *, is_unique: bool) -> None:
         )
 
 
-async def many(count: int, *, do_arrive: bool) -> None:
+async def many(count: int, *, together: int = 1, do_arrive: bool = False) -> None:
     needs(count * 40_000)
-    Path("in").mkdir()
     if do_arrive:
         Path("arrivals.toml").write_text(ARRIVALS)
+    if together > 1:
+        Path("flows/costs.v1.toml").write_text(f'{FLOW}[source]\nuri = "{{source_path}}/*.csv"\n')
     write(Path("ten.csv"), 0, 10)
     head, *rows = Path("ten.csv").read_text().splitlines(keepends=True)
-    names = [f"in/{n:07}.csv" for n in range(count)]
-    for n, name in enumerate(names):
-        Path(name).write_text("".join([head, f"{n}{rows[0]}", *rows[1:]]))
+    names = [f"in/{n // together}" if together > 1 else f"in/{n:07}.csv" for n in range(0, count, together)]
+    for n in range(count):
+        folder = Path(f"in/{n // together}" if together > 1 else "in")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{n:07}.csv").write_text("".join([head, f"{n}{rows[0]}", *rows[1:]]))
     with Measured(*["arrive"] * do_arrive) as server:
         async with server.client() as client:
             if do_arrive:
@@ -234,7 +238,9 @@ async def many(count: int, *, do_arrive: bool) -> None:
                 ) as outcomes:
                     async for outcome in outcomes:
                         assert outcome.run is not None, outcome
-        server.report(f"{count:,} files of 10 rows" + ", arriving" * do_arrive, count, "a file")
+        server.report(
+            f"{count:,} files of 10 rows, {together:,} a run" + ", arriving" * do_arrive, count, "a file"
+        )
         files = sum(1 for path in Path(".lume").rglob("*") if path.is_file())
         print(
             f"    {files / count:.1f} files a file in the data folder; journal "
@@ -311,6 +317,7 @@ def main() -> None:
     parser.add_argument("--unique", action="store_true")
     parser.add_argument("--files", type=int)
     parser.add_argument("--arrive", action="store_true")
+    parser.add_argument("--together", type=int, default=1, metavar="FILES")
     parser.add_argument("--upload", type=float, metavar="GB")
     parser.add_argument("--runs", type=int)
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()))
@@ -320,7 +327,7 @@ def main() -> None:
         if asked.gb:
             asyncio.run(large(asked.gb, is_unique=asked.unique))
         if asked.files:
-            asyncio.run(many(asked.files, do_arrive=asked.arrive))
+            asyncio.run(many(asked.files, together=asked.together, do_arrive=asked.arrive))
         if asked.upload:
             asyncio.run(upload(asked.upload))
         if asked.runs:
