@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lume_async._api import propose as propose
     from lume_async._api import register_flow as register_flow
     from lume_async._api import replay as replay
+    from lume_async._api import retry_arrivals as retry_arrivals
     from lume_async._api import run as run
     from lume_async._api import run_many as run_many
     from lume_async._api import run_status as run_status

@@ -23,6 +23,7 @@ from lume_async._run.transfer import OnProgress, SeedData, SourceData
 from lume_async._wire.flow_models import FlowSummary, FlowVersion, Proposal
 from lume_async._wire.inbox_models import Inbox, Replay, RowState
 from lume_async._wire.report_models import (
+    ArrivalFile,
     ArrivalReport,
     ArrivalState,
     AuditEntry,
@@ -333,6 +334,16 @@ async def forget(
         >>> report = await lume_async.forget({"email": "ada@example.com"})
     """
     return await default_client().forget(match, dry_run=dry_run, ignore_case=ignore_case)
+
+
+async def retry_arrivals(name: str, *, paths: Sequence[str] = ()) -> list[ArrivalFile]:
+    """Take files again that have failed or were refused; see `Client.retry_arrivals`.
+
+    Examples:
+        >>> for arrival in (await lume_async.arrivals()).arrivals:
+        ...     files = await lume_async.retry_arrivals(arrival.name)
+    """
+    return await default_client().retry_arrivals(name, paths=paths)
 
 
 def audit(

@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import lume_async
 from lume_async import (
     ApiKey,
+    ArrivalFile,
     ArrivalReport,
     ArrivalState,
     AuditEntry,
@@ -396,6 +397,16 @@ def forget(match: Mapping[str, str], *, dry_run: bool = True, ignore_case: bool 
         >>> report = lume_sync.forget({"email": "ada@example.com"})
     """
     return call(default_client()._core.forget, match, dry_run=dry_run, ignore_case=ignore_case).result()
+
+
+def retry_arrivals(name: str, *, paths: Sequence[str] = ()) -> list[ArrivalFile]:
+    """Take files again that have failed or were refused; see `Client.retry_arrivals`.
+
+    Examples:
+        >>> for arrival in (lume_sync.arrivals()).arrivals:
+        ...     files = lume_sync.retry_arrivals(arrival.name)
+    """
+    return call(default_client()._core.retry_arrivals, name, paths=paths).result()
 
 
 def audit(

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import lume_async
 from lume_async import (
+    ArrivalFile,
     ArrivalReport,
     ArrivalState,
     AuditEntry,
@@ -23,7 +24,7 @@ from lume_sync._bridge import Paged, adopted, call, paged, same
 
 
 class Reports:
-    """The operations of `Client` on the server as a whole. All but `forget` only read."""
+    """The operations of `Client` on the server as a whole."""
 
     __slots__ = ()
 
@@ -151,6 +152,32 @@ class Reports:
             >>> print(report.outputs, report.rejects, report.uploads)
         """
         return call(self._core.forget, match, dry_run=dry_run, ignore_case=ignore_case).result()
+
+    def retry_arrivals(self, name: str, *, paths: Sequence[str] = ()) -> "list[ArrivalFile]":
+        """Take files again that have failed or were refused, such as after a new version of their flow.
+
+        A file that was put aside first comes back to its path. Each file is taken once, even if the response to a
+        request is lost.
+
+        Args:
+            name: the name of the arrival.
+            paths: only these files, up to 1,000, as `arrivals` spells them; by default all that have failed.
+
+        Returns:
+            The files: submitted with a new run, or waiting, and why.
+
+        Raises:
+            ValueError: an argument is not valid; no request was sent.
+            InvalidRequestError: there is no arrival of this name.
+            NotSupportedError: the server does not take files again.
+            ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> for arrival in (client.arrivals()).arrivals:
+            ...     for file in client.retry_arrivals(arrival.name):
+            ...         print(file.path, file.run_id, file.why)
+        """
+        return call(self._core.retry_arrivals, name, paths=paths).result()
 
     def audit(
         self,

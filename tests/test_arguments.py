@@ -42,7 +42,7 @@ EXAMPLES: dict[str, Any] = {
     **{"signature": hmac.new(b"s", b"{}", hashlib.sha256).hexdigest()},
     **{"on_event": print, "handler": print, "source": b"x", "output": "mapped", "to": "rows.csv"},
     **{"flow_or_schema": "f", "samples": "a.csv"},
-    **{"why": "nothing is left to do", "match": {"email": "ada@example.com"}},
+    **{"why": "nothing is left to do", "match": {"email": "ada@example.com"}, "name": "acme"},
     **{"corrected": b"_lume_row,id\n1,2\n", "method": "GET"},
 }
 """A value for each parameter without a default."""
@@ -181,6 +181,8 @@ def answer(request: FakeRequest) -> FakeAnswer:
             return FakeAnswer(200, {"items": [], "next_cursor": None, "unreadable": []})
         case _, ["audit"]:
             return FakeAnswer(200, golden("audit_page") | {"next_cursor": None})
+        case _, ["arrivals", _, "retry"]:
+            return FakeAnswer(200, golden("arrivals_retried"))
         case _, ["arrivals"]:
             return FakeAnswer(200, golden("arrivals"))
         case _, ["forget"]:

@@ -77,6 +77,8 @@ def answered(request: FakeRequest, status: str) -> FakeAnswer:
         return FakeAnswer(201, stored)
     if path == "/v1/inbox":
         return FakeAnswer(200, example("inbox"))
+    if path == "/v1/arrivals/acme/retry":
+        return FakeAnswer(200, example("arrivals_retried"))
     if path == "/v1/replays":
         return FakeAnswer(200, example("replay"))
     if path == "/v1/rejects/discard":
@@ -140,6 +142,7 @@ CALLS: dict[str, Callable[[Client, LumeRun, Path], Awaitable[Any]]] = {
     "statistics": lambda client, run, file: client.statistics(by="day", since=60, flow="f", order="rejected"),
     "dry_run": lambda client, run, file: client.dry_run("f:v1", "a.csv"),
     "arrivals": lambda client, run, file: client.arrivals(name="acme", state="waiting"),
+    "retry_arrivals": lambda client, run, file: client.retry_arrivals("acme", paths=["a.csv"]),
     "audit": lambda client, run, file: read(client.audit(by="ann", what="cancel", since=60)),
     "forget": lambda client, run, file: client.forget({"email": "ada@example.com"}),
     "inbox": lambda client, run, file: client.inbox(flow="f", since=60),

@@ -1,10 +1,10 @@
-"""`Reports`: dry runs, counts of runs, arrivals, the audit, and what a server knows about a person."""
+"""`Reports`: operations on a server as a whole: dry runs, counts of runs, arrivals, the audit, forgetting."""
 
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import get_args
+from typing import Any, get_args
 
 from attrs import evolve
 
@@ -23,7 +23,7 @@ _FOREVER = 366 * 24 * 3600.0
 
 
 class Reports:
-    """The operations of `Client` on the server as a whole. All but `forget` only read."""
+    """The operations of `Client` on the server as a whole."""
 
     _sender: Sender
 
@@ -191,6 +191,43 @@ class Reports:
             report += part
             if cursor is None:
                 return report
+
+    async def retry_arrivals(self, name: str, *, paths: Sequence[str] = ()) -> "list[lume_async.ArrivalFile]":
+        """Take files again that have failed or were refused, such as after a new version of their flow.
+
+        A file that was put aside first comes back to its path. Each file is taken once, even if the response to a
+        request is lost.
+
+        Args:
+            name: the name of the arrival.
+            paths: only these files, up to 1,000, as `arrivals` spells them; by default all that have failed.
+
+        Returns:
+            The files: submitted with a new run, or waiting, and why.
+
+        Raises:
+            ValueError: an argument is not valid; no request was sent.
+            InvalidRequestError: there is no arrival of this name.
+            NotSupportedError: the server does not take files again.
+            ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> for arrival in (await client.arrivals()).arrivals:
+            ...     for file in await client.retry_arrivals(arrival.name):
+            ...         print(file.path, file.run_id, file.why)
+        """
+        arguments.line(name, "name")
+        from lume_async._wire import report_endpoints
+
+        checked = [arguments.line(one, "paths") for one in arguments.several(paths, "paths", "paths")]
+        body: dict[str, Any] = {"paths": checked}
+        files: list[lume_async.ArrivalFile] = []
+        while True:
+            page = await self._sender.send(report_endpoints.retry_arrival(name, body))
+            files += page.items
+            if page.cursor is None:
+                return files
+            body["cursor"] = page.cursor
 
     def audit(
         self,

@@ -1,6 +1,8 @@
 """The requests for reports on runs, as data. Pure."""
 
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -11,6 +13,7 @@ from lume_async._wire.call import Call, Response
 from lume_async._wire.endpoints import JSON_BODY, Filters, Page, check_taken, list_of, path_of, submission
 from lume_async._wire.headers import IDEMPOTENCY_KEY
 from lume_async._wire.report_models import (
+    ArrivalFile,
     ArrivalReport,
     AuditEntry,
     Delivery,
@@ -86,6 +89,18 @@ def forget(body: dict[str, Any]) -> Call[tuple[ForgetReport, str | None]]:
         body=orjson.dumps(body),
         decode=decode,
         hold=_LONGEST_PART,
+        optional=True,
+    )
+
+
+def retry_arrival(name: str, body: Mapping[str, Any]) -> Call[Page[ArrivalFile]]:
+    """Take failed files of an arrival again. May be repeated: a file whose new run is active is left out."""
+    return Call(
+        operation="POST /v1/arrivals/{name}/retry",
+        path=f"/v1/arrivals/{quote(name, safe='')}/retry",
+        headers=JSON_BODY,
+        body=orjson.dumps(body),
+        decode=list_of(ArrivalFile),
         optional=True,
     )
 

@@ -146,6 +146,7 @@ OPERATIONS: dict[str, Operation] = {
     "dismiss": lambda client, _: client.attach("run_a").dismiss("nothing is left to do"),
     "statistics": lambda client, _: client.statistics(),
     "arrivals": lambda client, _: client.arrivals(),
+    "retry_arrivals": lambda client, _: client.retry_arrivals("acme"),
     "audit": lambda client, _: read(client.audit()),
     "forget": lambda client, _: client.forget({"email": "ada@example.com"}),
     "dry_run": lambda client, _: client.dry_run("f:v1", "s.csv"),
@@ -229,6 +230,8 @@ class WholeService(Service):
                 return FakeAnswer(201, run_json("run_a", "CREATED", seeds=seeds))
             case ["runs"] if b"dry_run" in (request.body or b""):
                 return FakeAnswer(200, DRY)
+            case ["arrivals", _, "retry"]:
+                return FakeAnswer(200, golden("arrivals_retried"))
             case ["arrivals"]:
                 return FakeAnswer(200, golden("arrivals"))
             case ["forget"]:

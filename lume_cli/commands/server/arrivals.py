@@ -9,7 +9,7 @@ from lume_cli._options import GlobalOptions, Utf8, count_option, server_options
 from lume_cli._table import CommandTable
 
 if TYPE_CHECKING:
-    from lume_async import ArrivalFile
+    from lume_async import ArrivalFile, Client
 
 _HEADERS = ("ARRIVAL", "STATE", "SINCE", "PATH", "RUN", "STATUS", "WHY")
 
@@ -18,9 +18,18 @@ command = CommandTable(
     {
         "check": ("", "Check a file of arrivals."),
         "list": ("server.arrivals:list_", "List what arrives at a server."),
+        "retry": ("server.arrivals:retry", "Take failed files again."),
     },
-    help="Check a file of arrivals, and list what arrives at a server.",
+    help="Check a file of arrivals, list what arrives at a server, and take failed files again.",
 )
+
+
+def _rows(files: "Iterable[ArrivalFile]") -> Iterator[tuple[str, ...]]:
+    from lume_cli._output.text import moment
+
+    for one in files:
+        run = one.run_id or "", one.status or ""
+        yield one.arrival, one.state, moment(one.at), one.path, *run, one.why or ""
 
 
 @click.command("list", short_help="List what arrives at a server.")
@@ -40,19 +49,11 @@ def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit:
     lume arrivals list
     lume arrivals list acme-orders --state refused
     """
-    from lume_async import Client
     from lume_cli._session import CommandSession
 
     session = CommandSession(options)
 
-    def rows(files: "Iterable[ArrivalFile]") -> Iterator[tuple[str, ...]]:
-        from lume_cli._output.text import moment
-
-        for one in files:
-            run = one.run_id or "", one.status or ""
-            yield one.arrival, one.state, moment(one.at), one.path, *run, one.why or ""
-
-    async def work(client: Client) -> None:
+    async def work(client: "Client") -> None:
         found = await client.arrivals(name=name, state=state, limit=limit)  # type: ignore[arg-type]  # one of them
         if found.problem is not None:
             session.say.warn(f"the current content of the arrivals file is not in effect: {found.problem}")
@@ -64,6 +65,39 @@ def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit:
                 watched = f"watched by {one.watched}" if one.watched else "not watched"
                 trouble = f"; {one.trouble}" if one.trouble else ""
                 session.say.note(f"{one.name}: {one.uri} to {one.flow}, {watched}: {counts}{trouble}")
-        session.data.many(found.files, _HEADERS, rows)
+        session.data.many(found.files, _HEADERS, _rows)
+
+    session.finish_with_client(work)
+
+
+@click.command("retry", short_help="Take failed files again.")
+@click.argument("name", type=Utf8(), required=False, metavar="[NAME]")
+@click.option(
+    "--path", "paths", type=Utf8(), multiple=True, help="Only this file, as the list has it; repeatable."
+)
+@click.option("--all", "is_all", is_flag=True, help="The files of all arrivals.")
+@server_options
+@click.pass_obj
+def retry(options: GlobalOptions, *, name: str | None, paths: tuple[str, ...], is_all: bool) -> None:
+    """Take files again that have failed or were refused: those of the arrival NAME, of some paths, or --all.
+
+    A file that was put aside comes back to its path first. The list has the new runs, or why a file has none yet.
+
+    \b
+    lume arrivals retry acme-orders
+    lume arrivals retry --path incoming/acme/monday.csv
+    """
+    from lume_cli._session import CommandSession
+
+    if not (name or paths or is_all):
+        raise click.UsageError("name an arrival or a --path, or pass --all for the files of all arrivals")
+    session = CommandSession(options)
+
+    async def work(client: "Client") -> None:
+        names = [name] if name else [one.name for one in (await client.arrivals(limit=1)).arrivals]
+        taken = [file for one in names for file in await client.retry_arrivals(one, paths=paths)]
+        session.data.many(taken, _HEADERS, _rows)
+        if not taken:
+            session.say.note("no such file has failed")
 
     session.finish_with_client(work)

@@ -93,14 +93,15 @@ class Submissions:
         except (UnknownFlow, PathRefused, LayoutRefused, CantTell, TooLong) as error:
             return Waits(str(error))
 
-    async def again(self, arrival: Arrival, move: Move, *, by_server: bool = False) -> Outcome:
+    async def again(self, arrival: Arrival, move: Move, *, by_server: bool = False) -> Settles | Waits:
         """Submit another run of a file whose run has failed: one for each such run, whoever asks how often."""
         try:
             flow, note = await self._flow(arrival)
             arrived = Arrived(arrival.name, move.path, move.seen, b"")
             file = _File(arrival, arrived, flow, move.source_path, note, is_other=False)
             retries = move.retries + 1 if by_server else 0
-            return await self._submit(file, again=bool(move.force_rerun), last=move, retries=retries)
+            outcome = await self._submit(file, again=bool(move.force_rerun), last=move, retries=retries)
+            return Waits(outcome.why) if isinstance(outcome, Refuses) else outcome
         except (UnknownFlow, PathRefused, LayoutRefused, CantTell, TooLong) as error:
             return Waits(str(error))
 

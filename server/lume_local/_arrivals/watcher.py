@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple
 
 import anyio
 from attrs import define, field, frozen
@@ -197,8 +197,16 @@ _BATCH = 64 * 1024 * 1024
 _BATCH_FILES = 200
 
 
-Taken: TypeAlias = tuple[Move | RefusedFile, Settles | Waits]
-"""A file that was to be taken again: its new run, or why it has none yet."""
+class TakenAgain(NamedTuple):
+    """A file that was to be taken again: its new run, or why it has none yet."""
+
+    file: Move | RefusedFile
+    run_id: str | None
+    why: str | None
+
+    @property
+    def path(self) -> str:
+        return self.file.source_path if isinstance(self.file, Move) else self.file.path
 
 
 def opened(arrival: Arrival, roots: Roots) -> AbstractAsyncContextManager[ArrivalPlace]:
@@ -539,34 +547,30 @@ class Watcher:
 
     # -- failed files that a person takes again
 
-    async def retry(self, paths: Collection[str], before: int | None) -> tuple[list[Taken], int | None]:
-        """Take failed and refused files again: all, or those of these paths; return the run before which to go on.
-
-        Raises `PlaceTrouble`.
-        """
-        if (place := self._place) is None:
-            raise PlaceTrouble(self._trouble or "its place has not been opened yet", may_pass=True)
-        failed = await self._store.arrivals.failed(self.arrival.name, paths, before, MOST_TAKEN)
-        refused = [] if before else await self._store.arrivals.refused(self.arrival.name, MOST_TAKEN, paths)
-        taken = [(one, await self._take_again(place, one)) for one in (*refused, *failed)]
-        return taken, failed[-1].run_seq if len(failed) == MOST_TAKEN else None
+    async def retry(self, paths: Collection[str], after: str = "") -> tuple[list[TakenAgain], str | None]:
+        """Take failed and refused files again, all or those of these paths; return where to go on."""
+        name, flow, stays = self.arrival.name, self.arrival.flow, self._trouble or "its place is not open yet"
+        failed = await self._store.arrivals.failed(name, flow, paths, after, MOST_TAKEN)
+        refused = [] if after else await self._store.arrivals.refused(name, MOST_TAKEN, paths)
+        taken = list[TakenAgain]()
+        for one in (*refused, *failed):
+            try:
+                found = Waits(stays) if self._place is None else await self._take_again(self._place, one)
+            except PlaceTrouble as trouble:
+                found = Waits(str(trouble))
+            taken.append(TakenAgain(one, found.run_id, found.why if isinstance(found, Waits) else None))
+        return taken, failed[-1].source_key if len(failed) == MOST_TAKEN else None
 
     async def _take_again(self, place: ArrivalPlace, one: Move | RefusedFile) -> Settles | Waits:
-        try:
-            if lies := aside_of(one.seen):
-                if await place.exist([one.path]) != [None]:
-                    return Waits(
-                        f"another file is at its path by now: to take this one, move that one away ({lies})"
-                    )
-                if await place.move(ArrivalEntry(lies, "", 0, 0.0), one.path) is None and isinstance(
-                    one, Move
-                ):
-                    return Waits(f"there is no file {lies}: put it there, or at its path")
-            elif isinstance(one, Move):
-                outcome = await self._submissions.again(self.arrival, one)
-                return outcome if isinstance(outcome, Settles) else Waits(outcome.why)
-        except PlaceTrouble as trouble:
-            return Waits(str(trouble))
+        if lies := aside_of(one.seen):
+            if await place.exist([one.path]) != [None]:
+                return Waits(
+                    f"another file is at its path by now: to take this one, {lies}, move that one away"
+                )
+            if await place.move(ArrivalEntry(lies, "", 0, 0.0), one.path) is None and isinstance(one, Move):
+                return Waits(f"there is no file {lies}: put it there, or at its path")
+        elif isinstance(one, Move):
+            return await self._submissions.again(self.arrival, one)
         if isinstance(one, RefusedFile):
             await self._store.arrivals.forget_refusals(self.arrival.name, [one.path], with_aside=True)
         await self.found(place, [one.path])

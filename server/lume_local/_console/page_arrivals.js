@@ -1,9 +1,9 @@
 // Arrivals: the watched places, and the state of their files.
 
-import { get } from "./api.js";
+import { get, path, post, whoAmI } from "./api.js";
 import { el, refill } from "./dom.js";
 import { number, shortId } from "./format.js";
-import { address, table } from "./parts.js";
+import { actButton, address, notice, table } from "./parts.js";
 import { ageOf, nameOf } from "./status.js";
 
 const LIMIT = 200;
@@ -17,9 +17,11 @@ const PLACES = [
   ["Submitted", "num"],
   ["Refused", "num"],
 ];
-const FILES = [["Arrival"], ["Path", "text"], ["State"], ["Since", "num"], ["Why", "text"], ["Run"]];
+const FILES = [["Arrival"], ["Path", "text"], ["State"], ["Since", "num"], ["Why", "text"], ["Run"], [""]];
+const FAILED = ["FAILED", "CRASHED", "CANCELLED"];
 
 export async function show({ query, signal }) {
+  const isReadOnly = (await whoAmI({ signal })).role === "read";
   const node = el("div");
 
   async function load() {
@@ -36,14 +38,23 @@ export async function show({ query, signal }) {
             "p.empty",
             "Nothing is watched: whoever runs the server can name folders and buckets whose files become runs.",
           ),
-      found.files.length ? section("Files", FILES, found.files.map(file)) : el("p.empty", "No file has arrived."),
+      found.files.length ? section("Files", FILES, found.files.map(row)) : el("p.empty", "No file has arrived."),
     );
   }
+  const row = (one) => {
+    const isFailed = one.state === "refused" || FAILED.includes(one.status);
+    return [...file(one), !isReadOnly && isFailed && actButton("Take again", () => again(one).then(load))];
+  };
   await load();
   // A waiting file changes no run, so the feed does not report it.
   const timer = setInterval(() => load().catch(() => {}), EVERY);
   signal.addEventListener("abort", () => clearInterval(timer));
   return { title: "Arrivals", node, update: load };
+}
+
+async function again({ arrival, path: one }) {
+  const { items } = await post(`${path("arrivals", arrival)}/retry`, { paths: [one] });
+  notice(items[0]?.why ?? (items.length ? "It has a new run." : "It has not failed any more."));
 }
 
 function section(title, columns, rows) {

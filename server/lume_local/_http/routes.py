@@ -100,6 +100,7 @@ def routes(every: Operations) -> Sequence[Route]:
         Route("GET", f"{run}/outputs/{{output}}", results.output, READ),
         Route("GET", "/v1/arrivals", every.arrivals.page, READ, ("name", "state", "limit")),
         Route("PATCH", "/v1/arrivals/{name}", every.arrivals.change, ADMIN),
+        Route("POST", "/v1/arrivals/{name}/retry", every.arrivals.retry, SUBMIT),
         Route("GET", "/v1/inbox", rejects.inbox, READ, ("flow", "since")),
         Route("GET", "/v1/rejects", rejects.rejects, READ, (*_OF_REJECTS, *_PAGE)),
         Route("POST", "/v1/rejects/discard", rejects.discard, SUBMIT),

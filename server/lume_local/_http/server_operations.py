@@ -19,7 +19,7 @@ from lume_local._runs.forget import Asked, Forgetter
 from lume_local._runs.health import Health
 from lume_local._runs.runner import Runner
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.audit import ACTS, MOVE, Act, ActFilter
+from lume_local._runs.store.audit import ACTS, MOVE, RETRY, Act, ActFilter
 from lume_local._runs.store.records import WaitingServer
 from lume_local._runs.times import ago_text, now_text
 from lume_local._runs.workers.worker import WorkerDied
@@ -33,6 +33,8 @@ _MOST_COLUMNS, _LONGEST = 10, 1000
 """The maximum number of columns by which a person is found, and of characters of a value."""
 STATES = ("waiting", "submitted", "refused")
 """The states of arrived files."""
+MOST_PATHS = 1000
+"""Paths in one request."""
 
 
 @frozen
@@ -195,6 +197,35 @@ class ArrivalsApi:
         await self._store.audit.note(Act(ask.holder, MOVE, name, {"flow": flow}))
         (view,) = (one for one in self._views() if one.arrival.name == name)
         return Reply(200, await self._arrival(view))
+
+    async def retry(self, ask: Ask) -> Reply:
+        """Answer `POST /v1/arrivals/{name}/retry`: take its failed files again, all or those of some paths."""
+        fields, name = (
+            requests.known_fields(ask.body, ask.content_type, ("paths", "cursor")),
+            ask.path["name"],
+        )
+        paths, after = fields.get("paths") or [], fields.get("cursor") or ""
+        if (
+            not isinstance(paths, list)
+            or len(paths) > MOST_PATHS
+            or not all(isinstance(p, str) for p in paths)
+        ):
+            raise requests.field_problem("paths", f"must be an array of up to {MOST_PATHS:,} strings")
+        if not isinstance(after, str):
+            raise requests.field_problem("cursor", "must be a string")
+        watchers = [] if self._arrivals is None else self._arrivals.watchers
+        watcher = next((one for one in watchers if one.arrival.name == name), None)
+        if watcher is None:
+            raise requests.field_problem("name", f"there is no arrival {name!r}")
+        taken, following = await watcher.retry(paths, after)
+        if taken:
+            await self._store.audit.note(Act(ask.holder, RETRY, name, {"files": len(taken)}))
+        items = [
+            _file(name, one.path, "waiting" if one.why else "submitted", now_text(), one.why, one.run_id)
+            | {"status": None if one.why else "CREATED"}
+            for one in taken
+        ]
+        return Reply(200, {"items": items, "next_cursor": following})
 
     def _views(self) -> "list[View]":
         return [] if self._arrivals is None else [watcher.view() for watcher in self._arrivals.watchers]

@@ -50,14 +50,34 @@ def test_list(home: Path, server: lume_local.ThreadedServer, shell: Shell) -> No
     assert shell.lume("arrivals", "list", "nobody").code == 1
 
 
+def test_retry(home: Path, server: lume_local.ThreadedServer, shell: Shell) -> None:
+    """Of one arrival, of a path, and of all; and nothing without one of them."""
+    (home / "in/a.csv").write_text("other\n1\n")
+    with server.client() as client:
+        while [one.status for one in client.arrivals().files] != ["FAILED"]:
+            time.sleep(0.02)
+        for options in (["acme"], ["--path", "in/a.csv"], ["--all"]):
+            done = shell.lume("arrivals", "retry", *options, "-o", "json")
+            (one,) = json.loads(done.out)
+            assert (one["arrival"], one["path"], one["state"]) == ("acme", "in/a.csv", "submitted"), done.err
+            client.wait_all([client.attach(one["run_id"])], timeout=60)
+        assert len(list(client.list_runs())) == 4
+    done = shell.lume("arrivals", "retry", "acme", "--path", "in/b.csv")
+    assert (done.code, done.err) == (0, "no such file has failed\n")
+    assert "pass --all" in shell.lume("arrivals", "retry").err
+    assert "there is no arrival 'nobody'" in shell.lume("arrivals", "retry", "nobody").err
+
+
 def test_check(home: Path, shell: Shell) -> None:
     done = shell.lume("arrivals", "check", str(home / "arrivals.toml"), "-o", "json")
     assert json.loads(done.out) == [{"name": "acme", "flow": "members", "from": "in/*.csv"}]
-    (home / "wrong.toml").write_text(ARRIVALS + 'form = 1\nchanged = "x"\n')
+    (home / "wrong.toml").write_text(ARRIVALS + 'form = 1\nchanged = "x"\nfailed = "/q"\nretry = -1\n')
     done = shell.lume("arrivals", "check", str(home / "wrong.toml"))
     assert done.code == 1
     assert "wrong.toml:6: arrival[0].form" in done.err
     assert "wrong.toml:7: arrival[0].changed" in done.err
+    assert "wrong.toml:8: arrival[0].failed: '/q' must be a folder below the folder of from" in done.err
+    assert "wrong.toml:9: arrival[0].retry: must be a whole number from 0 to 20" in done.err
     (home / "both.toml").write_text("[[arrival]]\nform = 1\n[[message]]\non = 1\n[[mesage]]\n")
     said = shell.lume("arrivals", "check", str(home / "both.toml")).err
     for mistake in ("2: arrival[0].form: ", "4: message[0].on: ", "5: mesage: is not a known key"):

@@ -57,7 +57,7 @@ source, submitted by a person or for new content, takes them over.
 _AT_ONCE = 500
 """Files per lookup statement."""
 _IS_ASIDE = f"substr(seen, 1, {len(ASIDE)}) = '{ASIDE}'"
-_OF_RUN = "runs.seq, status, run_id, source_path, force_rerun, run_metadata"
+_OF_RUN = "runs.seq, status, run_id, source_path, source_key, force_rerun, run_metadata"
 _ENDED = f"runs.status NOT IN {ACTIVE}"
 
 
@@ -238,22 +238,21 @@ class SqlArrivals:
 
     @statement
     async def failed(
-        self, arrival: str, paths: Collection[str], before: int | None, limit: int
+        self, arrival: str, flow: str, paths: Collection[str], after: str, limit: int
     ) -> list[Move]:
-        """Return the files whose last runs have no output, newest first: all of the arrival, or of these sources.
+        """Return the files whose last runs have no output, all or of these sources, in the order of source keys.
 
         Args:
-            before: the run before which to begin.
+            after: the source key after which to begin.
         """
         of_paths = f" AND source_path IN ({marks(paths)})" if paths else ""
-        # Among the runs of all arrivals without output, which are far fewer than all runs of one.
-        query = (
+        query = (  # by the index of such runs
             f"SELECT coalesce(path, source_path), coalesce(seen, ''), {_OF_RUN} FROM runs LEFT JOIN arrival_moves "
-            f"ON run = runs.seq WHERE {UNREAD.replace('arrival', 'runs.arrival')} AND coalesce(runs.arrival, '') = ? "
-            f"AND runs.seq < ?{of_paths} ORDER BY runs.seq DESC LIMIT ?"
+            f"ON run = runs.seq WHERE {UNREAD.replace('arrival', 'runs.arrival')} AND {FLOW} = ? AND source_key > ? "
+            f"AND coalesce(runs.arrival, '') = ?{of_paths} ORDER BY source_key LIMIT ?"
         )
-        values = [arrival, 2**63 - 1 if before is None else before, *paths, limit]
-        return [Move(arrival, *row) for row in await self.sql.rows(query, values)]
+        rows = await self.sql.rows(query, [flow.partition(":")[0], after, arrival, *paths, limit])
+        return [Move(arrival, *row) for row in rows]
 
     @writing
     async def moved(self, move: Move, *, is_gone: bool, aside: str = "") -> None:

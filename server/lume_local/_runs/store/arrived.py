@@ -94,10 +94,11 @@ class Move(NamedTuple):
     seen: str
     run_seq: int
     status: str
-    run_id: str
-    source_path: str
-    force_rerun: bool
-    run_metadata: str
+    run_id: str = ""
+    source_path: str = ""
+    source_key: str = ""
+    force_rerun: bool = False
+    run_metadata: str = "null"
 
     @property
     def retries(self) -> int:

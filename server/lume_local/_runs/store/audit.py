@@ -15,8 +15,8 @@ KEPT_AT_LEAST = 90 * 86400.0
 CANCEL, DISMISS, DISCARD = "cancel", "dismiss", "discard"
 REPLAY, MEND, FORCE = "replay", "mend", "force_rerun"
 REGISTER, MOVE, RELOAD, PURGE, RESTORE = "register_flow", "move_arrival", "reload", "purge", "restore"
-FORGET = "forget"
-ACTS = (CANCEL, DISMISS, DISCARD, REPLAY, MEND, FORCE, REGISTER, MOVE, RELOAD, PURGE, RESTORE, FORGET)
+RETRY, FORGET = "retry_arrival", "forget"
+ACTS = (CANCEL, DISMISS, DISCARD, REPLAY, MEND, FORCE, REGISTER, MOVE, RETRY, RELOAD, PURGE, RESTORE, FORGET)
 
 
 @frozen

@@ -15,9 +15,8 @@ from sftp_server import SftpSite
 
 from lume_local._arrivals import watcher
 from lume_local._arrivals.local_place import LocalPlace
-from lume_local._arrivals.submission import Settles, Waits
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.arrived import ASIDE, Move
+from lume_local._runs.store.arrived import ASIDE
 from lume_local._runs.store.records import StoredRun
 
 pytestmark = posix_only
@@ -40,10 +39,10 @@ class Inbox:
         await self.site.after(0)
         return run
 
-    async def again(self, *paths: str) -> list[tuple[str, Settles | Waits]]:
+    async def again(self, *paths: str) -> list[tuple[str, str | None]]:
         self.site.watcher._place = self.site.place  # as its task has it
-        taken, _ = await self.site.watcher.retry(paths, None)
-        return [(one.path, outcome) for one, outcome in taken]
+        taken, _ = await self.site.watcher.retry(paths)
+        return [(one.path, one.why) for one in taken]
 
 
 def in_folder(folder: Path) -> dict[str, str]:
@@ -84,8 +83,8 @@ async def test_a_failed_file_is_put_aside_and_taken_again(inbox: Inbox) -> None:
     await settled(inbox.site)
     assert len(await inbox.site.runs()) == 1
     for number, status in ((2, "CRASHED"), (3, "SUCCEEDED")):
-        ((path, outcome),) = await inbox.again()
-        assert (path.rpartition("/")[2], outcome) == ("a.csv", Waits("it is taken again once it is ready"))
+        ((path, why),) = await inbox.again()
+        assert (path.rpartition("/")[2], why) == ("a.csv", "it is taken again once it is ready")
         assert inbox.files() == {"a.csv": FIRST}
         await inbox.site.restart()
         await settled(inbox.site)
@@ -105,9 +104,9 @@ async def test_names_that_are_taken(inbox: Inbox) -> None:
         await inbox.ends("FAILED")
     assert inbox.files() == {"quarantine/a.csv": FIRST, "quarantine/a-2.csv": OTHER}
     inbox.put("a.csv", FIRST + "3\n")
-    ((_, outcome),) = await inbox.again()
-    assert isinstance(outcome, Waits)
-    assert "another file is at its path by now" in outcome.why
+    ((_, why),) = await inbox.again()
+    assert why is not None
+    assert "another file is at its path by now" in why
     await settled(inbox.site)
     await inbox.ends("SUCCEEDED")
     assert inbox.files() == {
@@ -179,9 +178,7 @@ async def test_without_a_folder_a_failed_file_is_run_where_it_is(tmp_path: Path)
         for run in await site.runs():
             await site.end(run, "FAILED")
         inbox = Inbox(site, lambda *_: None, dict)
-        ((path, outcome),) = await inbox.again("in/a.csv")
-        assert path == "in/a.csv"
-        assert isinstance(outcome, Settles)
+        assert await inbox.again("in/a.csv") == [("in/a.csv", None)]
         assert [one for one, _ in await inbox.again()] == ["in/b.csv"]
         assert await inbox.again() == []
         assert len(await site.runs()) == 4
@@ -196,14 +193,15 @@ async def test_more_files_than_one_request_takes(tmp_path: Path, monkeypatch: py
         await settled(site)
         for run in await site.runs():
             await site.end(run, "FAILED")
-        site.watcher._place, before, taken = site.place, None, list[str]()
+        site.watcher._place, after, taken = site.place, "", list[str]()
         while True:
-            some, before = await site.watcher.retry((), before)
-            taken += [one.path for one, _ in some]
+            some, following = await site.watcher.retry((), after)
+            taken += [one.path for one in some]
             for run in (await site.runs())[-len(some) :]:
                 await site.end(run, "FAILED")
-            if before is None:
+            if following is None:
                 break
+            after = following
     assert sorted(taken) == [f"in/{number}.csv" for number in range(5)]
 
 
@@ -307,21 +305,20 @@ async def test_only_failed_files_of_the_arrival(store: SqlStore) -> None:
     for number, status in enumerate(("FAILED", "CRASHED", "CANCELLED", "SUCCEEDED")):
         await ended(store, new_run(seen="s", content="x", path=f"in/{number}.csv"), status)
     await ended(store, new_run(path="in/person.csv"), "FAILED")
-    found = await store.arrivals.failed("acme", (), None, 100)
+    failed = store.arrivals.failed
+    found = await failed("acme", "orders", (), "", 100)
     assert [(one.path, one.status) for one in found] == [
-        ("in/2.csv", "CANCELLED"),
-        ("in/1.csv", "CRASHED"),
         ("in/0.csv", "FAILED"),
+        ("in/1.csv", "CRASHED"),
+        ("in/2.csv", "CANCELLED"),
     ]
-    assert await store.arrivals.failed("other", (), None, 100) == []
-    (move,) = await store.arrivals.failed("acme", ("in/1.csv", "in/3.csv"), None, 100)
-    assert [one.path for one in await store.arrivals.failed("acme", (), move.run_seq, 1)] == ["in/0.csv"]
-    assert isinstance(move, Move)
+    assert await failed("other", "orders", (), "", 100) == await failed("acme", "people", (), "", 100) == []
+    (move,) = await failed("acme", "orders:v7", ("in/1.csv", "in/3.csv"), "", 100)
+    assert [one.path for one in await failed("acme", "orders", (), move.source_key, 1)] == ["in/2.csv"]
     await store.arrivals.moved(move, is_gone=True, aside="in/quarantine/1.csv")
-    (move,) = await store.arrivals.failed("acme", ("in/1.csv",), None, 100)
+    (move,) = await failed("acme", "orders", ("in/1.csv",), "", 100)
     assert move.seen == f"{ASIDE}in/quarantine/1.csv"
     assert move.path not in [one.path for one in await store.arrivals.moves("acme")]
-    assert [one.path for one in await store.arrivals.failed("acme", (), None, 1)] == ["in/2.csv"]
 
 
 def test_settings() -> None:

@@ -264,3 +264,49 @@ async def test_a_folder_that_is_made_anew_is_watched(
         for n in (2, 3):
             (home / f"in/{n}.csv").write_text(ROWS)
             await until(wire, lambda found, n=n: found["arrivals"][0]["submitted"] == n)
+
+
+async def test_failed_files_are_taken_again_with_a_corrected_flow(home: Path, file: Path) -> None:
+    place = "/v1/arrivals/acme/retry"
+    file.write_text(ARRIVALS + 'after = { move = "done/" }\nfailed = "quarantine/"\nretry = 3\n')
+    async with serve(home, arrivals=file) as wire:
+        for name in ("a", "b"):
+            (home / f"in/{name}.csv").write_text("id,Mail,Age\n1,a@example.org,5\n")
+        async with asyncio.timeout(60):
+            while not all((home / f"in/quarantine/{name}.csv").exists() for name in ("a", "b")):
+                await asyncio.sleep(0.02)
+        flow = tomllib.loads((home / "flows/people.v1.toml").read_text()) | {"version": "v2"}
+        flow["columns"]["email"]["sql"] = '"Mail"'
+        assert (await wire.ask("PUT", "/v1/flows/people/versions/v2", json=flow)).status == 201
+        taken = await wire.ask("POST", place, json={"paths": ["in/a.csv"]})
+        ((one,), cursor) = taken.document["items"], taken.document["next_cursor"]
+        assert (taken.status, one["path"], one["state"], one["why"], cursor) == (
+            *(200, "in/a.csv", "waiting", "it is taken again once it is ready"),
+            None,
+        )
+        async with asyncio.timeout(60):
+            while not (home / "in/done/a.csv").exists():
+                await asyncio.sleep(0.02)
+        assert (home / "in/quarantine/b.csv").exists()
+        (left,) = (await wire.ask("POST", place, json={})).document["items"]
+        assert left["path"] == "in/b.csv"
+        async with asyncio.timeout(60):
+            while not (home / "in/done/b.csv").exists():
+                await asyncio.sleep(0.02)
+        found = (await arrivals(wire, "?state=submitted"))["files"]
+        assert [(one["path"], one["status"]) for one in found] == [
+            ("in/b.csv", "SUCCEEDED"),
+            ("in/a.csv", "SUCCEEDED"),
+        ]
+        (act, *_) = (await wire.ask("GET", "/v1/audit?what=retry_arrival")).document["items"]
+        assert (act["subject"], act["detail"]) == ("acme", {"files": 1})
+        assert (await wire.ask("POST", place, json={})).document["items"] == []
+        for path, body, said in (
+            ("/v1/arrivals/other/retry", {}, "no arrival 'other'"),
+            (place, {"paths": "in/a.csv"}, "paths: must be an array"),
+            (place, {"cursor": 1}, "cursor: must be a string"),
+            (place, {"all": True}, "is not a field here"),
+        ):
+            refused = await wire.ask("POST", path, json=body)
+            assert refused.status == 422, refused.document
+            assert said in refused.document["detail"]

@@ -390,6 +390,8 @@ OPERATIONS: dict[str, Operation] = {
     "messages.due": lambda aged: aged.store.messages.due(9e9, 50),
     "messages.next_due": lambda aged: aged.store.messages.next_due(),
     "messages.decided": decided,
+    "messages.waits": lambda aged: aged.store.messages.waits("f", ["run_1", "run_2", "a"]),
+    "messages.waits: of a flow that is fine": lambda aged: aged.store.messages.waits("old", ["run_0"]),
     "statistics.last_figures": lambda aged: aged.store.statistics.last_figures("f", 20),
     "statistics.last_figures: of a flow that always failed": (
         lambda aged: aged.store.statistics.last_figures("broken", 20)
@@ -412,6 +414,10 @@ OPERATIONS: dict[str, Operation] = {
     "arrivals.forget_refusals": lambda aged: aged.store.arrivals.forget_refusals("a", ["r2"]),
     "arrivals.counts": lambda aged: aged.store.arrivals.counts("a"),
     "arrivals.moves: of all": lambda aged: aged.store.arrivals.moves("a"),
+    "arrivals.failed": lambda aged: aged.store.arrivals.failed("a", "f", (), "", 20),
+    "arrivals.failed: of some paths": lambda aged: aged.store.arrivals.failed(
+        "a", "f:v1", ("/s1", "x"), "/s1", 20
+    ),
     "arrivals.moves": lambda aged: aged.store.arrivals.moves("a", "run_1"),
     "arrivals.moved": lambda aged: aged.store.arrivals.moved(
         Move("a", "p1", "s", 2, "SUCCEEDED"), is_gone=True
