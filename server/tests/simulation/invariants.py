@@ -2,7 +2,7 @@
 
 - **every submission has one end**: each submission that was answered has its run, the same for each repetition of
   its key; each run has ended, once; of the runs of a source, one at most has output, unless it was forced; an
-  arrived file has one run, and is moved if that has output.
+  arrived file has one run, or one more after a crash, and is moved by how the last one has ended.
 - **account closes**: the account of each source, and of each flow, agrees with the runs and with the rows.
 - **a rejected row has one end**: a row is open or was closed once; nothing that has ended has a claim on it.
 - **a message at least once**: each webhook, event and message about an end was accepted by its receiver.
@@ -34,6 +34,8 @@ FENCED = "nothing published by a server that lost its lease"
 OUTPUT = "output of its run, and nothing else"
 RESTS = "comes to rest"
 NAMES = (ONE_END, CLOSES, ROW_ENDS, AT_LEAST_ONCE, FENCED, OUTPUT, RESTS)
+RETRIES = 1
+"""Repetitions of an arrived file's crashed run, see `stage.ARRIVALS`."""
 PATIENCE = 5400.0
 """Seconds until everything must have come to rest; a delivery is tried for more than an hour."""
 
@@ -66,7 +68,7 @@ def _left(world: World) -> list[str]:
     taken = {row[0] for row in world.asked("SELECT source_path FROM runs")}
     found += [f"{path} has no run" for path in world.arrived if path not in taken]
     found += [f"folder of {path.name}" for path in _folders(world)]
-    found += [f"{path} is not moved" for path in world.arrived if _is_to_move(world, path)]
+    found += [f"{path} is not moved" for path in world.arrived if (world.folder / path).exists()]
     return found
 
 
@@ -82,11 +84,6 @@ async def _unwell(world: World) -> list[str]:
 def _folders(world: World) -> list[Path]:
     below = [world.data / "state" / "runs", world.data / ".runs", world.data / "state" / "begun"]
     return [path for folder in below if folder.is_dir() for path in folder.iterdir() if path.is_dir()]
-
-
-def _is_to_move(world: World, path: str) -> bool:
-    query = f"SELECT 1 FROM runs WHERE source_path = ? AND status IN {WITH_OUTPUT}"
-    return bool(world.asked(query, path)) and (world.folder / path).exists()
 
 
 async def judge(world: World) -> None:
@@ -137,10 +134,20 @@ def _judge_ends(world: World, runs: list[dict[str, Any]]) -> None:
     must(ONE_END, all(count == 1 for count in having.values()), f"a source was processed twice: {having}")
     for path in world.arrived:
         of_file = [run for run in runs if run["source_path"] == path]
-        must(ONE_END, len(of_file) == 1, f"{path} has arrived, and has the runs {of_file}")
-        is_moved = (world.folder / "arriving/done" / Path(path).name).exists()
-        is_there = (world.folder / path).exists()
-        must(ONE_END, is_moved != is_there, f"{path}: moved {is_moved}, there {is_there}")
+        ends = [str(run["status"]) for run in of_file]
+        numbers = [int(run["run_metadata"].get("retry", 0)) for run in of_file]
+        again = numbers[1:].count(0)
+        must(ONE_END, ends and again <= 2 * world.taken_again, f"{path} has arrived: {of_file}")
+        for before, number, after in zip(ends, numbers, [*numbers[1:], None], strict=True):
+            follows = number + 1 if before == "CRASHED" and number < RETRIES else None
+            must(ONE_END, after in (follows, 0), f"{path} has the runs {of_file}")
+        where = [
+            name
+            for name in ("done", "quarantine")
+            if (world.folder / "arriving" / name / Path(path).name).exists()
+        ]
+        wanted = "done" if ends[-1] in WITH_OUTPUT else "quarantine"
+        must(ONE_END, where == [wanted], f"{path}, whose run is {ends[-1]}, is in {where}")
 
 
 async def _judge_repetitions(world: World) -> None:

@@ -141,6 +141,20 @@ MUTANTS = [
         (ONE_END, RESTS),
         "arrival",
     ),
+    Mutant(  # a crashed run of an arrived file is not repeated
+        "_arrivals/watcher.py",
+        'if move.status != "CRASHED" or',
+        'if move.status != "FAILED" or',
+        (ONE_END,),
+        "arrival",
+    ),
+    Mutant(  # a failed file is moved as if it had been processed
+        "_arrivals/watcher.py",
+        "folder = self.arrival.move if is_due else self.arrival.failed",
+        "folder = self.arrival.move",
+        (ONE_END,),
+        "failed_arrival",
+    ),
     Mutant(  # a step of a commit is not repeated where a file is missing already
         "_shared/commit.py",
         "        if not no_links.exists(target):\n            raise\n",

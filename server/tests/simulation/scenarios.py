@@ -68,6 +68,17 @@ async def arrival(world: World) -> None:
     await asyncio.sleep(40)
 
 
+async def failed_arrival(world: World) -> None:
+    """A file whose run fails is put aside, and taken again by a person."""
+    world.options |= {"arrivals": world.folder / "arrivals.toml"}
+    await world.ready()
+    world.arrive("a.csv", "bad bad")
+    world.counts = True
+    await asyncio.sleep(20)
+    await world.take_again("inbox")
+    await asyncio.sleep(20)
+
+
 async def rerun(world: World) -> None:
     """A source is processed again: its output is replaced, and that of rejects, of which there are none, removed."""
     world.write("a.csv", "ok bad bad")
@@ -119,6 +130,7 @@ SCENARIOS = {
     "mend": Scenario(mend),
     "replay": Scenario(replay),
     "arrival": Scenario(arrival),
+    "failed_arrival": Scenario(failed_arrival),
     "rerun": Scenario(rerun),
     "takeover": Scenario(takeover, is_shared=True),
     "purge": Scenario(purge),

@@ -47,6 +47,8 @@ flow = "orders:v1"
 from = "arriving/*.csv"
 ready = { quiet = "1s" }
 after = { move = "done" }
+failed = "quarantine"
+retry = 1
 """
 MESSAGES = """
 [[message]]

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from multidict import CIMultiDict
 
 from lume_async.testing._loop import START
@@ -102,6 +103,8 @@ class World(Points):
         """What clients have asked for, by the idempotency key."""
         self.arrived: list[str] = []
         """The files that have arrived."""
+        self.taken_again = 0
+        """How often a person has taken failed files again."""
         self.violations: list[Violation] = []
         self._pids = 100
         self._looking: sqlite3.Connection | None = None
@@ -322,6 +325,15 @@ class World(Points):
     def arrive(self, name: str, kinds: str) -> None:
         """Put a file where it arrives."""
         self.arrived.append(self.write(f"arriving/{name}", kinds, 1000 * (1 + len(self.arrived))))
+
+    async def take_again(self, arrival: str) -> None:
+        """Take the failed files of an arrival again, until there is a run more."""
+        ask = evolve(self.ask("again", b"{}"), path={"name": arrival})
+        before = self.asked("SELECT count(*) FROM runs")
+        self.taken_again += 1
+        while self.asked("SELECT count(*) FROM runs") == before:
+            await self.insisted(lambda api: api.arrivals.retry(ask))
+            await asyncio.sleep(5)
 
     async def replay(self, key: str, to: str) -> None:
         """Replay the open rows of the flow by another version, and wait for the end."""

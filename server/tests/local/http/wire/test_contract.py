@@ -165,6 +165,7 @@ def test_only_requests_are_closed() -> None:
         "SuggestRepairs",
         "SubmitDraft",
         "ArrivalMove",
+        "ArrivalRetry",
         "ColumnChoice",
     ]
     assert "FlowVersion" not in closed
