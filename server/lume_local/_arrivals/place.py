@@ -175,9 +175,7 @@ async def put_aside(moves: Moves, path: str, target: str, seen: str, key: tuple[
         key: identifies this move among all into the folder, also after a kill.
     """
     own = posixpath.join(posixpath.dirname(target), f".{hash_of(key)[:32]}.lume")
-    if not (found := seen or await moves.seen(own) or await moves.seen(path)):
-        return None
-    seen = found
+    seen = seen or await moves.seen(own) or await moves.seen(path) or ""
     if await moves.seen(own) is None and (await moves.seen(path) != seen or not await moves.take(path, own)):
         return None
     if await moves.seen(own) != seen:  # replaced between the two steps above

@@ -320,7 +320,7 @@ class StorePlace(ListedPlace):
         return await _in_thread(lambda: self._move(self._key(entry.path), entry.seen, self._key(to)))
 
     def _move(self, key: str, seen: str, target: str) -> str | None:
-        found = self._seen(key)
+        found = None if _unsound(self._root + key) else self._seen(key)
         if found is None or found != (seen or found):
             return None
         seen = found

@@ -67,16 +67,24 @@ class Submissions:
     ) -> None:
         self._store, self._flows, self._runner, self._resolver = store, flows, runner, resolver
 
-    async def settle(self, arrival: Arrival, arrived: Arrived) -> Outcome:
-        """Decide about one version of a file, and act on the decision. Raises `StoreFailed`."""
+    async def settle(
+        self, arrival: Arrival, arrived: Arrived, last: Move | None = None, retries: int = 0
+    ) -> Outcome:
+        """Decide about one version of a file, and act on the decision. Raises `StoreFailed`.
+
+        Args:
+            last: its last run, which has failed: the file gets one run more, however often that is asked for.
+            retries: how often the server has repeated its run, with this time.
+        """
         try:
             flow, note = await self._flow(arrival)
+            if last is not None:
+                file = _File(arrival, arrived, flow, last.source_path, note, is_other=False)
+                return await self._submit(file, again=bool(last.force_rerun), last=last, retries=retries)
             known = await self._store.arrivals.known(arrived)
             is_other = known is not None and not known.has_content
             file = _File(arrival, arrived, flow, source_path_of(flow, arrived.path), note, is_other)
-            if known is None:
-                return await self._submit(file)
-            if known.has_content and known.is_aside and known.status not in ACTIVE:
+            if known is None or (known.is_aside and known.status not in ACTIVE):
                 return await self._submit(file)
             if known.has_content:
                 await self._store.arrivals.note(arrived, None)  # the same content was written again
@@ -90,18 +98,6 @@ class Submissions:
             if known.status is None or RunStatus(known.status).has_output:
                 return await self._changed(file, known.run_id)
             return await self._submit(file)
-        except (UnknownFlow, PathRefused, LayoutRefused, CantTell, TooLong) as error:
-            return Waits(str(error))
-
-    async def again(self, arrival: Arrival, move: Move, *, by_server: bool = False) -> Settles | Waits:
-        """Submit another run of a file whose run has failed: one for each such run, whoever asks how often."""
-        try:
-            flow, note = await self._flow(arrival)
-            arrived = Arrived(arrival.name, move.path, move.seen, b"")
-            file = _File(arrival, arrived, flow, move.source_path, note, is_other=False)
-            retries = move.retries + 1 if by_server else 0
-            outcome = await self._submit(file, again=bool(move.force_rerun), last=move, retries=retries)
-            return Waits(outcome.why) if isinstance(outcome, Refuses) else outcome
         except (UnknownFlow, PathRefused, LayoutRefused, CantTell, TooLong) as error:
             return Waits(str(error))
 

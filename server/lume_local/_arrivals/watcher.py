@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
-from typing import NamedTuple
+from typing import TypeAlias
 
 import anyio
 from attrs import define, field, frozen
@@ -22,7 +22,7 @@ from lume_local._arrivals.place import PAGE, ArrivalEntry, ArrivalPlace, PlaceTr
 from lume_local._arrivals.settings import Arrival
 from lume_local._arrivals.sftp_place import open_site
 from lume_local._arrivals.store_place import open_bucket
-from lume_local._arrivals.submission import Refuses, Settles, Submissions, Waits
+from lume_local._arrivals.submission import Outcome, Refuses, Settles, Submissions, Waits
 from lume_local._runs.deliveries.notices import refusal_notice
 from lume_local._runs.health import why
 from lume_local._runs.sources.paths import Roots
@@ -197,16 +197,8 @@ _BATCH = 64 * 1024 * 1024
 _BATCH_FILES = 200
 
 
-class TakenAgain(NamedTuple):
-    """A file that was to be taken again: its new run, or why it has none yet."""
-
-    file: Move | RefusedFile
-    run_id: str | None
-    why: str | None
-
-    @property
-    def path(self) -> str:
-        return self.file.source_path if isinstance(self.file, Move) else self.file.path
+TakenAgain: TypeAlias = tuple[str, str | None, str | None]
+"""The path of a file that was to be taken again, as it is listed; its new run, or why it has none yet."""
 
 
 def opened(arrival: Arrival, roots: Roots) -> AbstractAsyncContextManager[ArrivalPlace]:
@@ -263,8 +255,6 @@ class Watcher:
         self._one_at_a_time = anyio.Lock()
         self._retry_at: dict[str, float] = {}
         """When crashed runs are repeated. A restart begins the pause anew."""
-        self._stay: set[tuple[str, str]] = set()
-        """Refused files that are not put aside, such as links, or that were."""
         self._to_move: set[str | None] = {None}
         """Ended runs whose files may have to be moved; None alone stands for all, as after each listing."""
         self._wake, self._again, self._may_move = anyio.Event(), anyio.Event(), anyio.Event()
@@ -485,19 +475,14 @@ class Watcher:
             run_id = self._to_move.pop()
             moves = await self._store.arrivals.moves(self.arrival.name, run_id)
             if run_id is None:
-                left = {
-                    move.path for move in moves
-                }  # another server with this state may have moved the others
+                left = {move.path for move in moves}  # another server may have moved the others
                 self._unmoved = {path: reason for path, reason in self._unmoved.items() if path in left}
                 ids = {move.run_id for move in moves}
                 self._retry_at = {run_id: at for run_id, at in self._retry_at.items() if run_id in ids}
             await self._move_each(place, moves)
             if run_id is None and self.arrival.failed:
                 refused = await self._store.arrivals.refused(self.arrival.name, MOST_REFUSED)
-                self._stay &= {(one.path, one.seen) for one in refused}
-                await self._move_each(
-                    place, [one for one in refused if (one.path, one.seen) not in self._stay]
-                )
+                await self._move_each(place, refused)
 
     async def _move_each(self, place: ArrivalPlace, moves: Sequence[Move | RefusedFile]) -> None:
         for move in moves:
@@ -526,24 +511,20 @@ class Watcher:
                 await self._store.arrivals.moved(move, is_gone=is_gone, aside=aside)
             elif aside:
                 await self._store.arrivals.refuse(move._replace(seen=f"{ASIDE}{aside}"))
-            else:
-                self._stay.add((move.path, move.seen))
 
     async def _retries(self, move: Move) -> bool:
         """Return whether a crashed run is repeated, now or later: by a new run, which takes the file over."""
         if move.status != "CRASHED" or move.retries >= self.arrival.retry:
             return False
-        due = self._retry_at.setdefault(
-            move.run_id, self._now() + min(RETRY * 3**move.retries, LONGEST_PAUSE)
-        )
-        if self._now() < due:
+        pause = min(RETRY * 3**move.retries, LONGEST_PAUSE)
+        if self._now() < self._retry_at.setdefault(move.run_id, self._now() + pause):
             return True
-        outcome = await self._submissions.again(self.arrival, move, by_server=True)
-        if isinstance(outcome, Waits):
-            self._retry_at[move.run_id] = self._now() + RETRY
-            return True
-        del self._retry_at[move.run_id]
-        return isinstance(outcome, Settles) and outcome.is_new
+        self._retry_at[move.run_id] = self._now() + RETRY  # for an outcome that must wait
+        outcome = await self._submissions.settle(self.arrival, self._arrived(move), move, move.retries + 1)
+        return isinstance(outcome, Waits) or (isinstance(outcome, Settles) and outcome.is_new)
+
+    def _arrived(self, move: Move) -> Arrived:
+        return Arrived(self.arrival.name, move.path, move.seen, b"")
 
     # -- failed files that a person takes again
 
@@ -552,25 +533,26 @@ class Watcher:
         name, flow, stays = self.arrival.name, self.arrival.flow, self._trouble or "its place is not open yet"
         failed = await self._store.arrivals.failed(name, flow, paths, after, MOST_TAKEN)
         refused = [] if after else await self._store.arrivals.refused(name, MOST_TAKEN, paths)
-        taken = list[TakenAgain]()
-        for one in (*refused, *failed):
+        taken, every = list[TakenAgain](), list[Move | RefusedFile]([*refused, *failed])
+        for one in every:
+            path = one.source_path if isinstance(one, Move) else one.path
             try:
                 found = Waits(stays) if self._place is None else await self._take_again(self._place, one)
             except PlaceTrouble as trouble:
                 found = Waits(str(trouble))
-            taken.append(TakenAgain(one, found.run_id, found.why if isinstance(found, Waits) else None))
+            taken.append(
+                (path, found.run_id, None) if isinstance(found, Settles) else (path, None, found.why)
+            )
         return taken, failed[-1].source_key if len(failed) == MOST_TAKEN else None
 
-    async def _take_again(self, place: ArrivalPlace, one: Move | RefusedFile) -> Settles | Waits:
+    async def _take_again(self, place: ArrivalPlace, one: Move | RefusedFile) -> Outcome:
         if lies := aside_of(one.seen):
             if await place.exist([one.path]) != [None]:
-                return Waits(
-                    f"another file is at its path by now: to take this one, {lies}, move that one away"
-                )
+                return Waits(f"another file is at its path by now: move it away to take {lies}")
             if await place.move(ArrivalEntry(lies, "", 0, 0.0), one.path) is None and isinstance(one, Move):
                 return Waits(f"there is no file {lies}: put it there, or at its path")
         elif isinstance(one, Move):
-            return await self._submissions.again(self.arrival, one)
+            return await self._submissions.settle(self.arrival, self._arrived(one), one)
         if isinstance(one, RefusedFile):
             await self._store.arrivals.forget_refusals(self.arrival.name, [one.path], with_aside=True)
         await self.found(place, [one.path])

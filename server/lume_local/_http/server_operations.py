@@ -221,9 +221,8 @@ class ArrivalsApi:
         if taken:
             await self._store.audit.note(Act(ask.holder, RETRY, name, {"files": len(taken)}))
         items = [
-            _file(name, one.path, "waiting" if one.why else "submitted", now_text(), one.why, one.run_id)
-            | {"status": None if one.why else "CREATED"}
-            for one in taken
+            _file(name, path, "waiting" if why else "submitted", now_text(), why, run_id)
+            for path, run_id, why in taken
         ]
         return Reply(200, {"items": items, "next_cursor": following})
 

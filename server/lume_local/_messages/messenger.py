@@ -97,8 +97,8 @@ class Decision:
         is_in_trouble = known is not None and bool(known.state)
         if is_trouble:
             before = orjson.loads(known.state) if known and known.state else {"since": notice.at}
-            causes = [one for one in before.get("causes", ()) if one != notice.subject]
-            causes = [*causes, notice.subject][-MOST_CAUSES:]
+            cause = notice.run_id or notice.arrival
+            causes = [*(one for one in before.get("causes", ()) if one != cause), cause][-MOST_CAUSES:]
             self._remember(key, orjson.dumps(before | {"causes": causes}).decode())
         is_over = is_in_trouble and not is_trouble and notice.kind in WITH_OUTPUT
         if is_over and notice.flow not in self.unsettled:
@@ -230,7 +230,7 @@ class Messenger:
                 causes.setdefault(key.rpartition(":")[2], []).extend(found)
         for notice in notices:
             if notice.kind in TROUBLES:
-                causes.setdefault(notice.flow, []).append(notice.subject)
+                causes.setdefault(notice.flow, []).append(notice.run_id or notice.arrival)
         done = {one.flow for one in notices if one.kind in WITH_OUTPUT} & causes.keys()
         return {flow for flow in done if await self._messages.waits(flow, causes[flow])}
 

@@ -378,23 +378,19 @@ def check_messages(path: str | PathLike[str]) -> list[CheckedMessage]:
     return [
         CheckedMessage(
             *(rule.on, rule.flows, rule.to),
-            unset=tuple(name for name in rule.to if not _address(name)),
-            remote=tuple(name for name in rule.to if _address(name) and not _is_here(_address(name))),
+            unset=tuple(name for name in rule.to if not os.environ.get(name, "").strip()),
+            remote=tuple(name for name in rule.to if not _is_here(os.environ.get(name, "").strip())),
         )
         for rule in rules
     ]
 
 
-def _address(variable: str) -> str:
-    return os.environ.get(variable, "").strip()
-
-
 def _is_here(address: str) -> bool:
-    """Return whether messages to an address of apprise stay on this machine."""
+    """Return whether messages to an address of apprise, which may be unknown, stay on this machine."""
     from lume_local._runs.deliveries.webhooks import is_this_machine  # slow to import
 
     with suppress(ValueError):
-        return is_this_machine(urlsplit(address).hostname or "")
+        return not address or is_this_machine(urlsplit(address).hostname or "")
     return False
 
 

@@ -112,11 +112,6 @@ class Notice:
         return cls(**{name: value for name, value in given.items() if name in cls.__annotations__})
 
     @property
-    def subject(self) -> str:
-        """The run, or the arrival that has refused a file."""
-        return self.run_id or self.arrival
-
-    @property
     def share(self) -> float:
         return self.rejected / self.read if self.read else 0.0
 

@@ -263,10 +263,8 @@ class SqlArrivals:
         place = place_of(move.arrival, move.path)
         left, values = "DELETE FROM arrival_moves", list[str]()
         if not move.is_due:
-            left, values = (
-                "UPDATE arrival_moves SET stays = 1, seen = ?",
-                [ASIDE + aside if aside else move.seen],
-            )
+            left = "UPDATE arrival_moves SET stays = 1, seen = ?"
+            values = [ASIDE + aside if aside else move.seen]
         await self.sql.change(
             f"{left} WHERE run = ? AND place = ? AND seen = ?", [*values, move.run_seq, place, move.seen]
         )

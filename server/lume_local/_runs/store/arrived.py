@@ -104,7 +104,8 @@ class Move(NamedTuple):
     def retries(self) -> int:
         """How often its run has been repeated by the server."""
         metadata = orjson.loads(self.run_metadata)
-        return int(metadata.get("retry", 0)) if isinstance(metadata, dict) else 0
+        found = metadata.get("retry") if isinstance(metadata, dict) else 0
+        return found if isinstance(found, int) else 0
 
     @property
     def is_due(self) -> bool:

@@ -42,7 +42,7 @@ class Inbox:
     async def again(self, *paths: str) -> list[tuple[str, str | None]]:
         self.site.watcher._place = self.site.place  # as its task has it
         taken, _ = await self.site.watcher.retry(paths)
-        return [(one.path, one.why) for one in taken]
+        return [(path, why) for path, _, why in taken]
 
 
 def in_folder(folder: Path) -> dict[str, str]:
@@ -196,7 +196,7 @@ async def test_more_files_than_one_request_takes(tmp_path: Path, monkeypatch: py
         site.watcher._place, after, taken = site.place, "", list[str]()
         while True:
             some, following = await site.watcher.retry((), after)
-            taken += [one.path for one in some]
+            taken += [path for path, _, _ in some]
             for run in (await site.runs())[-len(some) :]:
                 await site.end(run, "FAILED")
             if following is None:
