@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from lume_async._base.controls import control_in
 from lume_async._base.words import counted
+from lume_local._flow.checks import Check, read_checks
 from lume_local._flow.cleaners import CLEANERS, named_in
 from lume_local._flow.databases import Reference, TableTarget, check_ever, check_key, read_reference
 from lume_local._flow.fields import FlowError, Table, toml_of
@@ -183,6 +184,7 @@ class Flow:
     sharding: Sharding | None
     definition: dict[str, Any] = field(repr=False)
     layouts: tuple[FlowLayout, ...] = ()
+    checks: tuple[Check, ...] = ()
 
     @property
     def ref(self) -> str:
@@ -242,9 +244,11 @@ def read_definition(definition: Any) -> Flow:
     table.refuse_unknown()
     if ratio is not None and not 0 <= ratio <= 1:
         raise FlowError("rejects.max_ratio", "must lie between 0 and 1: 0.25 allows a quarter of the rows")
-    checks = (ratio, columns, rules, expect)
+    readings = [(f"layouts.{one.name}.source", one.source) for one in layouts] or [("source", source)]
+    checks = read_checks(top, {one.name: one.sql_type for one in columns}, readings)
+    contract = (ratio, columns, rules, expect)
     settings = (seeds, sharding, definition, layouts)
-    flow = Flow(name, version, source, mapped, rejects, rejects_table, *checks, *settings)
+    flow = Flow(name, version, source, mapped, rejects, rejects_table, *contract, *settings, checks=checks)
     top.refuse_unknown()
     _no_twins("rules", [rule.name for rule in rules])
     _no_twins("expect", [rule.name for rule in (*rules, *expect)])

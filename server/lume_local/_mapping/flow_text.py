@@ -248,7 +248,7 @@ def _has_aliases(column: ColumnProposal, columns: Sequence[ColumnProposal], exac
 # -- the file
 
 _WIDTH = 110
-_ORDER = ("source", "target", "rejects", "engine", "columns", "rules", "expect", "seeds", "layouts")
+_ORDER = ("source", "target", "rejects", "engine", "columns", "rules", "expect", "checks", "seeds", "layouts")
 
 
 def file_text(

@@ -33,7 +33,7 @@ from lume_local._shared import no_links
 from lume_local._shared.commit import explain
 from lume_local._shared.saved import stamp
 
-COMPILER = 8
+COMPILER = 9
 """Increase it when the compiled form or its meaning changes; forms stored under other numbers are recompiled."""
 _MOST_SIBLING_COLUMNS = 500
 """The maximum number of columns of other versions that a run receives."""

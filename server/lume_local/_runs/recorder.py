@@ -12,6 +12,7 @@ from attrs import define, field
 
 from lume_async._base.elided import bounded, elided
 from lume_async.models import RunStatus
+from lume_local._flow.checks import VIOLATED
 from lume_local._runs.deliveries.lineage import LineageEvents
 from lume_local._runs.deliveries.notices import run_notice
 from lume_local._runs.deliveries.webhooks import event_body
@@ -199,13 +200,14 @@ class RunRecorder:
             self._on_end(ended)
 
     async def _unusual(self, run_id: str, figures: Json) -> list[str]:
-        """Return how a run with output deviates from its flow's last runs. Raises `StoreFailed`."""
+        """Return a run's violated checks, and how it deviates from its flow's last runs. Raises `StoreFailed`."""
         run = self._seen.get(run_id) or await self._store.require(run_id)
         if mends_others(run.run_metadata):
             return []
         flow = run.flow_version.partition(":")[0]
         before = await self._store.statistics.last_figures(flow, RUNS)
-        return unusual((figures.get("rows_read", 0), figures.get("rows_rejected", 0)), before)
+        told = [words for words in figures.get("warnings", {}) if words.startswith(VIOLATED)]
+        return told + unusual((figures.get("rows_read", 0), figures.get("rows_rejected", 0)), before)
 
     def _event(self, run_id: str, make: Callable[[LineageEvents], bytes]) -> bytes | None:
         """Return the OpenLineage event, if events are enabled. An error here must not affect the run."""

@@ -14,6 +14,7 @@ import getpass
 import json
 import logging
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -355,7 +356,9 @@ def _copy_outputs(state: Path, home: Path, to: Path, files: "_Files") -> int:
         if files.copy(path, to / path.relative_to(home), noted):
             copied += 1
             copied += sum(files.copy(part, to / part.relative_to(home)) for part in _parts(path))
-    left = sorted(_left(home, files.digests))
+    places = (str(one.relative_to(home)) for one in home.rglob("*") if not one.is_dir())
+    is_own = re.compile(f"({'|'.join(_KEPT)})/|(.*/)?\\.", re.IGNORECASE)
+    left = sorted(one for one in places if not is_own.match(one) and f"{_OUTPUTS}/{one}" not in files.digests)
     if left:
         _log.warning(
             "not in the backup, as no run has written it as it is now: %s in %s: %s%s. Copy what you need yourself",
@@ -363,17 +366,6 @@ def _copy_outputs(state: Path, home: Path, to: Path, files: "_Files") -> int:
             ", …" if len(left) > _MOST_NAMED else "",
         )
     return copied
-
-
-def _left(home: Path, known: Mapping[str, str]) -> Iterator[str]:
-    """Yield the files below a data folder, besides its own, that its backup does not have. Raises OSError."""
-    for inside, folders, names in os.walk(home, onerror=_refuse):
-        if inside == str(home):
-            folders[:] = [one for one in folders if one.casefold() not in _KEPT]
-        for name in names:
-            place = os.path.relpath(os.path.join(inside, name), home)
-            if not name.startswith(".") and f"{_OUTPUTS}/{place}" not in known:
-                yield place
 
 
 def _parts(path: Path) -> list[Path]:

@@ -70,6 +70,7 @@ class Execute:
             `returned`).
         asks: whether the server must permit the commit (`AsksToCommit`).
         layout: the layout of all its files; empty to recognise the layout of each.
+        at: when the run was submitted; empty for now.
     """
 
     run_id: str
@@ -97,6 +98,7 @@ class Execute:
     asks: bool = False
     layout: str = ""
     layouts: dict[str, str] = field(factory=dict)
+    at: str = ""
 
 
 @frozen

@@ -15,6 +15,7 @@ from lume_local._shared.commit import begin, commit, explain
 from lume_local._shared.failing import on_error
 from lume_local._shared.no_links import Relinked
 from lume_local._shared.protocol import Json
+from lume_local._worker.checks import Checks
 from lume_local._worker.connection import words_of
 from lume_local._worker.outputs.row_json import Broken
 from lume_local._worker.rejects import Rejects, for_ledger, reject_rows
@@ -83,9 +84,11 @@ class Run:
         """Do everything before the targets are built, inside `attempt`."""
         context, steps = self.context, self.steps
         taken = steps.take_in()
-        metrics, duplicates = self._measure(taken)
+        metrics, duplicates, is_whole = self._measure(taken)
         metrics["columns"], unmet = steps.profile(taken, duplicates, metrics)
         message = self._refusal(taken, metrics, unmet)
+        if message is None and context.flow["whole"] and is_whole:
+            message = Checks(context, taken, metrics).refused()
         if message is not None and not context.job.dry_run:
             raise RunFailed(message, metrics)
         context.enter("SYNCING_TARGET", metrics["rows_read"])
@@ -99,8 +102,8 @@ class Run:
             taken, metrics, rejects, message, for_ledger(context.job, taken.intake, rejects, metrics)
         )
 
-    def _measure(self, taken: TakenIn) -> tuple[Metrics, bool]:
-        """Return the metrics, whose row counts agree, and whether there are duplicates."""
+    def _measure(self, taken: TakenIn) -> tuple[Metrics, bool, bool]:
+        """Return the metrics, whose row counts agree, whether there are duplicates, and whether none is a reject."""
         flow, intake = self.context.flow, taken.intake
         staged, rejected, *broken = self.steps.counts(taken)
         reasons: dict[str, int] = dict(intake.malformed.counts)
@@ -141,7 +144,7 @@ class Run:
         close_account(intake.account, staged, malformed, metrics)
         if taken.shards is not None:
             metrics["shards"] = taken.shards
-        return metrics, duplicates > 0
+        return metrics, duplicates > 0, not of_rejects
 
     def _count_late(self, taken: TakenIn, reasons: dict[str, int]) -> int:
         """Count the rows that are rejected although they break no check (see `Statements.is_judged_late`)."""

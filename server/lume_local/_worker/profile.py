@@ -25,6 +25,7 @@ def profile(
     `mapped` is a query for the mapped rows.
     """
     found, is_unique = dict[str, Any](), True
+    exact = {one["column"] for one in flow["whole"] if one["kind"] == "distinct"}
     for start in range(0, len(flow["columns"]), _AT_ONCE):
         columns = flow["columns"][start : start + _AT_ONCE]
         once = [quoted(column["name"]) for column in columns if column["name"] in unique]
@@ -35,12 +36,15 @@ def profile(
         for column in columns:
             name = quoted(column["name"])
             ends = [f"min({name})::VARCHAR", f"max({name})::VARCHAR"] if column["ordered"] else []
-            items += [f"count({name})", f"approx_count_distinct({name})", *ends]
+            distinct = (
+                f"count(DISTINCT {name})" if column["name"] in exact else f"approx_count_distinct({name})"
+            )
+            items += [f"count({name})", distinct, *ends]
         is_once, rows, *rest = row_of(connection, f"SELECT {', '.join(items)} FROM ({mapped})")
         is_unique, answers = is_unique and is_once, iter(rest)
         for column in columns:
             values = next(answers)
-            distinct = min(values, next(answers))  # it is an estimate
+            distinct = min(values, next(answers))  # it may be an estimate
             extremes = (next(answers), next(answers)) if column["ordered"] else (None, None)
             least, most = (end if end is None else elided(end) for end in extremes)
             found[column["name"]] = {"nulls": rows - values, "min": least, "max": most, "distinct": distinct}

@@ -205,8 +205,9 @@ class Statements:
         return f"SELECT {columns} FROM (SELECT *, {self._reject()} AS _lume_reject FROM ({masked}))"
 
     def unmapped(self, staged: str) -> str:
-        """Return the staged data besides the mapped columns, if only rejects keep their raw columns."""
-        columns = [*self._judgement, *(["_lume_raw"] if self._has_raw else [])]
+        """Return the staged data besides the mapped columns that no check of the whole reads again."""
+        summed = {quoted(one["column"]): None for one in self.flow["whole"] if one["kind"] == "sum"}
+        columns = [*summed, *self._judgement, *(["_lume_raw"] if self._has_raw else [])]
         return f"SELECT {', '.join(columns)} FROM {staged}"
 
     @property
@@ -321,7 +322,7 @@ class Statements:
         """Return a query for the number of rows, of rejects, then of the rows that break each check."""
         items = ["count(*)", count_of("_lume_reject")]
         for n in range(len(self.flow["checks"])):
-            items.append(count_of(_breaks(n)))
+            items.append(count_of(breaks(n)))
         return f"SELECT {', '.join(items)} FROM {staged}"
 
     def shown(self) -> str:
@@ -347,7 +348,7 @@ class Statements:
 
     def first_broken(self, staged: str, check: int) -> str:
         """Return the number of the first row that breaks a check, from 1."""
-        return f"SELECT min(file_row_number) + 1 FROM {staged} WHERE {_breaks(check)}"
+        return f"SELECT min(file_row_number) + 1 FROM {staged} WHERE {breaks(check)}"
 
     def mapped(self, staged: str, duplicates: bool) -> str:
         """Return the rows to publish, in the order of the source."""
@@ -424,7 +425,7 @@ class Statements:
         found: dict[str, str] = {}
         for n, reason in self._rejecting():
             either = found.get(reason)
-            found[reason] = f"{either} OR {_breaks(n)}" if either else _breaks(n)
+            found[reason] = f"{either} OR {breaks(n)}" if either else breaks(n)
         for n, name in enumerate(self.flow["unique"] if duplicates else ()):
             found[twin_reason(name)] = f"(bits & {1 << n}) <> 0"
         return found
@@ -458,7 +459,7 @@ class Statements:
 
     def reasons(self, duplicates: bool) -> str:
         """Return the reasons of a rejected row, as one text."""
-        each = [f"CASE WHEN {_breaks(n)} THEN {text(reason)} END" for n, reason in self._rejecting()]
+        each = [f"CASE WHEN {breaks(n)} THEN {text(reason)} END" for n, reason in self._rejecting()]
         if duplicates:
             for n, name in enumerate(self.flow["unique"]):
                 each.append(f"CASE WHEN (twice.bits & {1 << n}) <> 0 THEN {text(twin_reason(name))} END")
@@ -476,7 +477,8 @@ class Statements:
                 yield n, check["reason"]
 
 
-def _breaks(check: int) -> str:
+def breaks(check: int) -> str:
+    """Return the condition that a row breaks the check with this number."""
     return f"(_lume_why{check // BITS} & {1 << (check % BITS)}) <> 0"
 
 

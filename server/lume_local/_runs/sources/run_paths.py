@@ -119,6 +119,7 @@ class RunPaths:
             accepted=await self._accepted(run, flow, claims),
             asks=self._runs.publishing.is_shared,
             layout=run.layout or "",
+            at=run.created_at,
         )
 
     async def roots(self, run: StoredRun) -> frozenset[str]:

@@ -107,6 +107,7 @@ def _contract(connection: DuckDBPyConnection, flow: Flow, judge: Judge) -> dict[
     return {
         "rules": _rules(connection, judge, flow),
         "expect": [_expectation(connection, flow, rule, n) for n, rule in enumerate(flow.expect)],
+        "whole": list(flow.checks),
         "siblings": [],  # other versions of the flow; the server fills them in when it starts a run
         "unique": [column.name for column in flow.columns if column.unique],
         "references": [

@@ -431,11 +431,12 @@ class Joined(Malformed):
 
 def account_of(plan: Plan, parts: Sequence[Taken]) -> tuple[Account, Joined]:
     """Return the account of a file from its shards, in order; each but the first repeats the header."""
-    account = Account(plan.single.bytes, layout=parts[0].layout)
+    account = Account(plan.single.bytes, layout=parts[0].layout, visible=parts[0].relation.visible)
     malformed, head_lines = [], count_lines(plan.head)
     for part in parts:
         again = 0 if part.shard.first else head_lines
         account.skip(part.result["skipped"])
+        account.footer += part.result["footer"]
         account.warnings |= part.result["warnings"]
         if again:
             account.skip(plan.above, -1)
@@ -445,6 +446,7 @@ def account_of(plan: Plan, parts: Sequence[Taken]) -> tuple[Account, Joined]:
     if plan.footer and parts[0].shard.span is not None:
         account.lines += plan.footer.lines
         account.skip(plan.footer.skipped)
+        account.footer = plan.footer.rows
     return account, Joined(malformed)
 
 

@@ -132,6 +132,7 @@ def _taken(job: Execute, folder: Path, file: File, layout: str) -> Json:
         "lines": intake.account.lines,
         "records": intake.account.records,
         "skipped": intake.account.skipped,
+        "footer": intake.account.footer,
         "warnings": intake.account.warnings,
         "malformed": malformed.plain(),
         "is_cut_wrong": form["format"] == "csv" and ends_within_a_record(file.path, malformed, form),
@@ -265,7 +266,7 @@ def measure(argument: Json) -> Json:
         if "counts" in argument:
             return {"unmet": unmet(connection, job.flow["expect"], mapped, argument["counts"])}
         wanted = [column for column in job.flow["columns"] if column["name"] in argument["columns"]]
-        columns, _ = profile(connection, {"columns": wanted}, mapped)
+        columns, _ = profile(connection, job.flow | {"columns": wanted}, mapped)
         return {"columns": columns}
 
 

@@ -71,6 +71,8 @@ class Account:
         warnings: what was left out, except for lines.
         layout: the layout of a file; empty for a version without layouts.
         rows_of: for corrected rejects, the number of rows of each layout.
+        footer: the cells of the rows of the footer that are neither blank nor comments.
+        visible: the places among the cells of the columns that the flow reads, by its names.
     """
 
     bytes: int
@@ -81,6 +83,8 @@ class Account:
     files: "list[tuple[str, Account]]" = field(factory=list)
     layout: str = ""
     rows_of: dict[str, int] = field(factory=dict)
+    footer: list[list[str]] = field(factory=list)
+    visible: dict[str, int] = field(factory=dict)
 
     def skip(self, skipped: dict[str, int], times: int = 1) -> None:
         """Count lines of each kind that belong to no record; in a file of lines, `lines` counts them, too."""

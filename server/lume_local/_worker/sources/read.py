@@ -110,6 +110,7 @@ def read_source(
                 noted = len(corrected.rows)
                 with closing(reading.malformed):
                     relation = read_part()
+                reading.account.visible = relation.visible
                 if flow["layouts"] and not file.layout:
                     relation = rows_by_layout(reading, relation)
                 rows = reading.account.records - reading.malformed.total

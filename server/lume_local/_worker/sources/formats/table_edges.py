@@ -59,11 +59,13 @@ class Footer:
         begin: the byte where it begins.
         lines: physical lines from there on.
         skipped: the number of these lines by kind.
+        rows: see `Account.footer`.
     """
 
     begin: int
     lines: int
     skipped: dict[str, int]
+    rows: list[list[str]]
 
 
 def footer_start(footer: dict[str, Any], rows: Sequence[str | None]) -> int:
@@ -98,7 +100,11 @@ def footer_in(tail: bytes, at: int, dialect: Dialect | FixedWidth, flow: dict[st
     skipped: dict[str, int] = {}
     for kind in kinds[first:]:
         skipped[kind or "footer"] = skipped.get(kind or "footer", 0) + 1
-    return Footer(at + len(tail) - size, len(lines) - first, skipped)
+    kept = (line.rstrip(b"\r\n") for line, kind in zip(lines[first:], kinds[first:], strict=True) if not kind)
+    cells = [
+        [dialect.value(one).decode(errors="replace").strip() for one in dialect.split(line)] for line in kept
+    ]
+    return Footer(at + len(tail) - size, len(lines) - first, skipped, cells)
 
 
 def kind_of(line: bytes, comment: bytes) -> str:

@@ -256,7 +256,7 @@ def test_repeated_values_are_counted_as_they_are_found(kind: str) -> None:
             staged = f"(SELECT *, row_number() OVER () AS file_row_number FROM {values})"
             repeated = connection.execute(later_ones(staged, "v")).fetchall()
             column = {"name": "v", "ordered": False}
-            _, is_unique = profile(connection, {"columns": [column]}, values, ["v"])
+            _, is_unique = profile(connection, {"columns": [column], "whole": []}, values, ["v"])
             assert is_unique == (not repeated)
 
 

@@ -46,9 +46,9 @@ def test_a_profile_of_many_columns_is_that_of_each() -> None:
     items = ", ".join(f"i + {n} AS c{n}" for n in range(1002))
     with duckdb.connect() as connection:
         mapped = f"SELECT {items}, 1 AS same FROM range(3) AS t(i)"
-        found, is_unique = profile(connection, {"columns": columns}, mapped, ["c0", "c1001"])
+        found, is_unique = profile(connection, {"columns": columns, "whole": []}, mapped, ["c0", "c1001"])
         columns[1001]["name"] = "same"
-        _, is_still_unique = profile(connection, {"columns": columns}, mapped, ["c0", "same"])
+        _, is_still_unique = profile(connection, {"columns": columns, "whole": []}, mapped, ["c0", "same"])
     assert (is_unique, is_still_unique) == (True, False)
     assert list(found) == [f"c{n}" for n in range(1002)]
     assert found["c1000"] == {"nulls": 0, "min": "1000", "max": "1002", "distinct": 3}

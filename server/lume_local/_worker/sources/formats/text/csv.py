@@ -313,6 +313,7 @@ def split_records(
     if footer:
         account.lines += footer.lines
         account.skip(footer.skipped)
+        account.footer = footer.rows
     options = [
         f"header={str(bool(header.lines) and not copy.begun).lower()}",
         f"max_line_size={flow['max_line_bytes'] + header.longest + 16}",

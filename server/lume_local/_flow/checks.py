@@ -1,0 +1,89 @@
+"""The table `[checks]` of a flow version: what must hold for the rows of a run as a whole. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lume_local._flow.fields import FlowError, Table
+from lume_local._flow.source_settings import SourceSettings
+
+Check = dict[str, Any]
+"""One check, as JSON: its `kind`; its `column` and that one's `type`, empty for `rows`; `on_violation`; the bounds
+`least` and `most`, or None (the share of NULL, the age in seconds, how far a sum may be off); of a sum the `total`, a
+number, `footer` or a file's name with `{path}`."""
+BINARY = ("FLOAT", "DOUBLE")
+FOOTER, PATH = "footer", "{path}"
+VIOLATED = "the check of "
+"""The beginning of the words for a violation."""
+_MODES = ("fail", "tell")
+_AGE = re.compile(r"(\d{1,4})([mhdw])")
+_UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_KINDS = {
+    "sum": r"\w*INT\w*|FLOAT|DOUBLE|DECIMAL.*",
+    "nulls": ".*",
+    "distinct": ".*",
+    "newest": "DATE|TIMESTAMP.*",
+}
+"""The checks of a column, each with the types that it needs."""
+
+
+def read_checks(
+    top: Table, types: Mapping[str, str], sources: Sequence[tuple[str, SourceSettings]]
+) -> tuple[Check, ...]:
+    """Return the table `[checks]`, for columns of these SQL types, and sources with places. Raises `FlowError`."""
+    if not top.present("checks"):
+        return ()
+    table, checks = top.table("checks"), list[Check]()
+    mode, columns = table.choice("on_violation", _MODES, default="fail"), table.table("columns")
+    for name, holder in {"": table, **{name: columns.table(name) for name in columns.values}}.items():
+        if name and name not in types:
+            raise FlowError(holder.place, f"is not a column of the flow, which has {', '.join(types)}")
+        for kind, needed in (_KINDS if name else {"rows": ""}).items():
+            if not holder.present(kind):
+                continue
+            if not re.fullmatch(needed, type_ := types.get(name, "")):
+                raise FlowError(holder.at(kind), f"has no meaning for {type_}: remove it")
+            own = holder.table(kind)
+            about = {"kind": kind, "column": name, "type": type_}
+            about["on_violation"] = own.choice("on_violation", _MODES, default=mode)
+            checks.append(about | (_sum(own, sources) if kind == "sum" else _bounds(own, kind)))
+            own.refuse_unknown()
+        holder.refuse_unknown()
+    if not checks:
+        raise FlowError("checks", "has none: write rows = { min = 1 }, or [checks.columns.<name>]")
+    return tuple(checks)
+
+
+def _bounds(table: Table, kind: str) -> Check:
+    if kind == "newest":
+        if (age := _AGE.fullmatch(table.text("within"))) is None:
+            raise FlowError(table.at("within"), 'must be an age such as "36h", "3d" or "2w"')
+        return {"least": None, "most": int(age[1]) * _UNITS[age[2]]}
+    if kind == "nulls":
+        if (share := table.number("max")) is None or not 0 <= share <= 1:
+            raise FlowError(table.at("max"), "must lie between 0 and 1: 0.02 allows NULL in 2 of 100 rows")
+        return {"least": None, "most": share}
+    least, most = (table.count(key, most=2**53) if table.present(key) else None for key in ("min", "max"))
+    if least is most is None or (least or 0) > (2**53 if most is None else most):
+        raise FlowError(table.place, "needs min or max, or both, with min at most max")
+    return {"least": least, "most": most}
+
+
+def _sum(table: Table, sources: Sequence[tuple[str, SourceSettings]]) -> Check:
+    given, place, tolerance = table.values.get("equals"), table.at("equals"), table.number("tolerance") or 0
+    if tolerance < 0:
+        raise FlowError(table.at("tolerance"), "must not be negative")
+    if isinstance(given, dict):
+        beside = table.table("equals")
+        total = beside.text("sidecar")
+        beside.refuse_unknown()
+        if not re.fullmatch(r"\{path\}[^/{]+", total):
+            raise FlowError(beside.at("sidecar"), f'must name a file beside the source: such as "{PATH}.sum"')
+    elif isinstance(given, int | float) or given == FOOTER:
+        total = table.text("equals") if given == FOOTER else repr(table.number("equals"))
+    else:
+        raise FlowError(place, f'must be "{FOOTER}", {{ sidecar = "{PATH}.sum" }} or a number')
+    for where, source in sources:
+        if total == FOOTER and source.footer is None:
+            raise FlowError(place, f"is the footer, which [{where}] does not describe: write footer there")
+    return {"total": total, "least": None, "most": tolerance}

@@ -1,0 +1,163 @@
+"""The checks of a flow over the rows of a run as a whole (see `_flow.checks`)."""
+
+# ruff: noqa: S608 - the parts of its SQL are compiled, quoted or constants.
+import os
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Context as Digits
+from decimal import Decimal
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from attrs import frozen
+
+from lume_async._base.words import counted
+from lume_local._flow.checks import BINARY, FOOTER, PATH, VIOLATED, Check
+from lume_local._flow.definition import quoted
+from lume_local._worker.sources.files import opened
+from lume_local._worker.sources.source import SourceError
+from lume_local._worker.sql import row_of, text
+from lume_local._worker.statements import Relation, Statements, breaks, form_of
+from lume_local._worker.steps import Context, Metrics, TakenIn
+
+_MOST_BYTES = 1000
+"""Bytes of a file beside the source that are read for a control total."""
+_EXACT = Digits(prec=100)
+
+
+@frozen
+class Checks:
+    """The checks of one run."""
+
+    context: Context
+    taken: TakenIn
+    metrics: Metrics
+
+    def refused(self) -> str | None:
+        """Return the violations that fail the run, if there are any; add the others to the warnings."""
+        failed, sums = list[str](), self._sums()
+        for check in self.context.flow["whole"]:
+            try:
+                figures = self._sum(check, *next(sums)) if "total" in check else self._figure(check)
+                words = _outside(*figures)
+            except (SourceError, duckdb.ProgrammingError) as error:  # for example, a seed that is not here
+                words = str(error)
+            violated = (
+                f"{VIOLATED}{' of '.join(filter(None, (check['kind'], check['column'])))} failed, {words}"
+            )
+            if words and check["on_violation"] == "fail":
+                failed.append(violated)
+            elif words:
+                self.metrics["warnings"][violated] = 1
+        how = (
+            "Nothing was written: ask for a corrected source, or change [checks] in a new version of the flow"
+        )
+        return f"{'; '.join(failed)}. {how}" if failed else None
+
+    def _figure(self, check: Check) -> tuple[Any, Any, Any]:
+        """Return what was found, and its bounds."""
+        profile = self.metrics["columns"].get(check["column"], {})
+        if check["kind"] == "newest":
+            now = datetime.fromisoformat(self.context.job.at) if self.context.job.at else datetime.now(UTC)
+            oldest = f"{now - timedelta(seconds=check['most']):%Y-%m-%d %H:%M:%S}"
+            # Texts of this form compare like times, and a day is as new as its end.
+            return profile["max"], oldest[: len(profile["max"] or oldest)], None
+        if check["kind"] == "nulls":
+            return profile["nulls"], None, int(Decimal(repr(check["most"])) * self.metrics["rows_mapped"])
+        read = self.metrics["rows_read"] - self.metrics.get("rows_filtered", 0)
+        return profile.get(check["kind"], read), check["least"], check["most"]
+
+    def _sums(self) -> Iterator[tuple[Any, ...]]:
+        """Return each sum over the rows read, as text or None, and how many of them have no readable number."""
+        items, flow = list[str](), self.context.flow
+        for check in flow["whole"]:
+            if "total" in check:
+                at = [one["name"] for one in flow["columns"]].index(check["column"])
+                flag = re.compile(rf"(?<!NOT )_lume_(bad|threw){at}\b")
+                lost = [breaks(n) for n, one in enumerate(flow["checks"]) if flag.search(one["sql"])]
+                # Of a binary number the shortest decimal form, as 0.1 is a tenth; a filtered row is no reject.
+                exact = f"{quoted(check['column'])}{'::VARCHAR' * (check['type'] in BINARY)}::{_wide(check)}"
+                items.append(
+                    f"coalesce(sum(CASE WHEN _lume_reject IS NOT NULL THEN {exact} END), 0)::VARCHAR"
+                )
+                items.append(f"count(CASE WHEN {' OR '.join(lost)} THEN 1 END)")
+        try:
+            query = f"SELECT {', '.join(items)} FROM {self.taken.staged}"
+            found = row_of(self.context.connection, query) if items else ()
+            return zip(found[::2], found[1::2], strict=True)
+        except duckdb.DataError:
+            return repeat((None, 0))
+
+    def _sum(self, check: Check, found: str | None, lost: int) -> tuple[Decimal, Decimal, Decimal]:
+        """Return the sum and its bounds. Raises `SourceError` if it can't be compared."""
+        tolerance, wanted = Decimal(repr(check["most"])), self._control_total(check)
+        if found is None:
+            raise SourceError(f"more than 38 digits to compare with {wanted}")
+        if lost := lost + self.taken.intake.malformed.total:
+            which = counted(lost, "row has", "rows have")
+            raise SourceError(f"{which} no readable value, and {wanted} is the total of all rows")
+        return Decimal(found), _EXACT.subtract(wanted, tolerance), _EXACT.add(wanted, tolerance)
+
+    def _control_total(self, check: Check) -> Decimal:
+        """Return the sum of the control totals of all files. Raises `SourceError`."""
+        where, account, files = (
+            check["total"],
+            self.taken.intake.account,
+            self.context.job.source.get("files"),
+        )
+        if not where.startswith((FOOTER, PATH)):
+            return Decimal(where)
+        accounts, total = [one for _, one in account.files] or [account], Decimal()
+        for n, said in enumerate(accounts if where == FOOTER else files or accounts):
+            one = accounts[n if n < len(accounts) else 0]
+            form = form_of(self.context.flow, one.layout)
+            at = [column["name"] for column in form["columns"]].index(check["column"])
+            rows = [{name: row[k] for name, k in one.visible.items() if k < len(row)} for row in one.footer]
+            if where != FOOTER:  # as the value of whichever column the expression reads
+                inner, total_of = form["columns"][at]["inner"].lower(), _beside(where, said)
+                rows = [{name: total_of} for name in form["sources"] if name.lower() in inner]
+            values = [value for row in rows if (value := self._value(check, form, at, row)) is not None]
+            if len(values) != 1:
+                raise SourceError(
+                    f"{counted(len(values), 'value')} for it in the {where} of a file, one expected"
+                )
+            total = _EXACT.add(total, values[0])
+        return total
+
+    def _value(self, check: Check, form: dict[str, Any], at: int, row: dict[str, str]) -> Decimal | None:
+        """Return the value of the column `at` in a row of the source; it may be longer than the column's type."""
+        columns, wide = list(form["columns"]), "DOUBLE" if check["type"] in BINARY else _wide(check)
+        for key in ("made", "kept"):
+            columns[at] = columns[at] | {key: columns[at][key].replace(f"AS {check['type']})", f"AS {wide})")}
+        names = {name: n for n, name in enumerate(form["sources"])}
+        values = (f"{text(row[name]) if name in row else 'NULL'} AS _lume_s{n}" for name, n in names.items())
+        relation = Relation(f"SELECT {', '.join(values)}", tuple(names), names)
+        alone = form | {"columns": columns, "checks": [], "rules": [], "where": None}
+        _, made, _ = row_of(self.context.connection, Statements(alone, relation).shown())
+        return None if made[at] is None else Decimal(made[at])
+
+
+def _wide(check: Check) -> str:
+    """Return the longest exact type with the column's digits after the point."""
+    scale = "12)" if check["type"] in BINARY else check["type"].partition(",")[2] or "0)"
+    return f"DECIMAL(38,{scale}"
+
+
+def _beside(name: str, file: Any) -> str:
+    """Return the text of the file beside a file of the source. Raises `SourceError`."""
+    if not isinstance(file, dict):
+        raise SourceError(f"{name} is only read beside files of the server's machine")
+    with os.fdopen(opened(Path(name.replace(PATH, file["path"])))[0], "rb") as beside:
+        return beside.read(_MOST_BYTES).decode("utf-8-sig", "replace").strip()
+
+
+def _outside(found: Any, least: Any, most: Any) -> str:
+    """Return what was found and expected, if a figure is not within the bounds."""
+    if found is not None and (least is None or found >= least) and (most is None or found <= most):
+        return ""
+    bounds = [f"at {how} {end}" for how, end in (("least", least), ("most", most)) if end is not None]
+    expected = least if least == most else " and ".join(bounds)
+    return f"{'nothing' if found is None else found} found, {expected} expected"
