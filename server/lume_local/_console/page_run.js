@@ -120,7 +120,7 @@ function timeline(run) {
 }
 
 // Warnings for which a number of rows means nothing.
-const OF_SOURCE = /^((column|no row has) '|the source |source\.where |[\d,]+ (of|rows?) )/;
+const OF_SOURCE = /^((column|no row has) '|the (source|check of) |source\.where |[\d,]+ (of|rows?) )/;
 
 /** Short cards side by side, wide ones below. */
 function sections(run, query, signal) {

@@ -477,3 +477,23 @@ def test_a_missing_sqlite_file(tmp_path: Path, sqlite: Database, monkeypatch: py
     execute(flow_of(target={"mapped": target["mapped"] | {"create": True}}), tmp_path, "run_2")
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT id, name FROM clean").fetchall() == [(1, "a")]
+
+
+@pytest.mark.parametrize("on_violation", ["fail", "tell"])
+def test_a_violated_check_leaves_the_table_as_it_was(
+    database: Database, tmp_path: Path, on_violation: str
+) -> None:
+    fill(database, (1, "a"), (2, "b"))
+    database.execute(CLEAN)
+    database.execute("INSERT INTO clean VALUES (7, 'before', 'run_0')")
+    checks = {"on_violation": on_violation, "rows": {"min": 3}}
+    flow = flow_of(**into("append"), checks=checks)
+    if on_violation == "tell":
+        assert execute(flow, tmp_path)["metrics"]["warnings"] == {
+            "the check of rows failed, 2 found, at least 3 expected": 1
+        }
+    else:
+        with pytest.raises(RunFailed, match="2 found, at least 3 expected"):
+            execute(flow, tmp_path)
+    ids = [row[0] for row in database.execute("SELECT id FROM clean ORDER BY id")]
+    assert ids == ([1, 2, 7] if on_violation == "tell" else [7])
