@@ -5,32 +5,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lume_local._flow.fields import FlowError, Table
-from lume_local._flow.source_settings import SourceSettings
 
 Check = dict[str, Any]
 """One check, as JSON: its `kind`; its `column` and that one's `type`, empty for `rows`; `on_violation`; the bounds
 `least` and `most`, or None (the share of NULL, the age in seconds, how far a sum may be off); of a sum the `total`, a
-number, `footer` or a file's name with `{path}`."""
-BINARY = ("FLOAT", "DOUBLE")
+number, `footer` or a file's name with `{path}`, whether its type `is_binary`, and an `exact` type for it."""
 FOOTER, PATH = "footer", "{path}"
 VIOLATED = "the check of "
 """The beginning of the words for a violation."""
 _MODES = ("fail", "tell")
 _AGE = re.compile(r"(\d{1,4})([mhdw])")
 _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_KINDS = {
-    "sum": r"\w*INT\w*|FLOAT|DOUBLE|DECIMAL.*",
-    "nulls": ".*",
-    "distinct": ".*",
-    "newest": "DATE|TIMESTAMP.*",
-}
+_NUMBERS, _DATES = r"\w*INT\w*|FLOAT|DOUBLE|DECIMAL.*", "DATE|TIMESTAMP.*"
+_KINDS = {"sum": _NUMBERS, "nulls": ".*", "distinct": ".*", "newest": _DATES}
 """The checks of a column, each with the types that it needs."""
 
 
-def read_checks(
-    top: Table, types: Mapping[str, str], sources: Sequence[tuple[str, SourceSettings]]
-) -> tuple[Check, ...]:
-    """Return the table `[checks]`, for columns of these SQL types, and sources with places. Raises `FlowError`."""
+def read_checks(top: Table, types: Mapping[str, str], without: Sequence[str]) -> tuple[Check, ...]:
+    """Return `[checks]`, for columns of these SQL types; sources `without` have no footer. Raises `FlowError`."""
     if not top.present("checks"):
         return ()
     table, checks = top.table("checks"), list[Check]()
@@ -46,7 +38,7 @@ def read_checks(
             own = holder.table(kind)
             about = {"kind": kind, "column": name, "type": type_}
             about["on_violation"] = own.choice("on_violation", _MODES, default=mode)
-            checks.append(about | (_sum(own, sources) if kind == "sum" else _bounds(own, kind)))
+            checks.append(about | (_sum(own, type_, without) if kind == "sum" else _bounds(own, kind)))
             own.refuse_unknown()
         holder.refuse_unknown()
     if not checks:
@@ -69,7 +61,7 @@ def _bounds(table: Table, kind: str) -> Check:
     return {"least": least, "most": most}
 
 
-def _sum(table: Table, sources: Sequence[tuple[str, SourceSettings]]) -> Check:
+def _sum(table: Table, type_: str, without: Sequence[str]) -> Check:
     given, place, tolerance = table.values.get("equals"), table.at("equals"), table.number("tolerance") or 0
     if tolerance < 0:
         raise FlowError(table.at("tolerance"), "must not be negative")
@@ -83,7 +75,8 @@ def _sum(table: Table, sources: Sequence[tuple[str, SourceSettings]]) -> Check:
         total = table.text("equals") if given == FOOTER else repr(table.number("equals"))
     else:
         raise FlowError(place, f'must be "{FOOTER}", {{ sidecar = "{PATH}.sum" }} or a number')
-    for where, source in sources:
-        if total == FOOTER and source.footer is None:
-            raise FlowError(place, f"is the footer, which [{where}] does not describe: write footer there")
-    return {"total": total, "least": None, "most": tolerance}
+    if total == FOOTER and without:
+        raise FlowError(place, f"is the footer, which {without[0]} does not describe: write footer there")
+    is_binary = type_ in ("FLOAT", "DOUBLE")
+    exact = f"DECIMAL(38,{'12)' if is_binary else type_.partition(',')[2] or '0)'}"
+    return {"total": total, "least": None, "most": tolerance, "is_binary": is_binary, "exact": exact}

@@ -244,11 +244,11 @@ def read_definition(definition: Any) -> Flow:
     table.refuse_unknown()
     if ratio is not None and not 0 <= ratio <= 1:
         raise FlowError("rejects.max_ratio", "must lie between 0 and 1: 0.25 allows a quarter of the rows")
-    readings = [(f"layouts.{one.name}.source", one.source) for one in layouts] or [("source", source)]
-    checks = read_checks(top, {one.name: one.sql_type for one in columns}, readings)
-    contract = (ratio, columns, rules, expect)
-    settings = (seeds, sharding, definition, layouts)
-    flow = Flow(name, version, source, mapped, rejects, rejects_table, *contract, *settings, checks=checks)
+    read = [(f"[layouts.{one.name}.source]", one.source) for one in layouts] or [("[source]", source)]
+    without = [place for place, one in read if one.footer is None]
+    checks = read_checks(top, {one.name: one.sql_type for one in columns}, without)
+    of_rows = (ratio, columns, rules, expect, seeds, sharding, definition, layouts, checks)
+    flow = Flow(name, version, source, mapped, rejects, rejects_table, *of_rows)
     top.refuse_unknown()
     _no_twins("rules", [rule.name for rule in rules])
     _no_twins("expect", [rule.name for rule in (*rules, *expect)])

@@ -14,7 +14,6 @@ import getpass
 import json
 import logging
 import os
-import re
 import shutil
 import stat
 import tempfile
@@ -237,8 +236,6 @@ def _place(name: str) -> str:
                 return name
             case ("outputs", first, *_) if first.casefold() not in _KEPT:
                 return name.removeprefix("outputs/")
-            case _:
-                pass
     raise CopyError(f"{elided(name)} is not a file of a backup")
 
 
@@ -356,24 +353,21 @@ def _copy_outputs(state: Path, home: Path, to: Path, files: "_Files") -> int:
         if files.copy(path, to / path.relative_to(home), noted):
             copied += 1
             copied += sum(files.copy(part, to / part.relative_to(home)) for part in _parts(path))
-    places = (str(one.relative_to(home)) for one in home.rglob("*") if not one.is_dir())
-    is_own = re.compile(f"({'|'.join(_KEPT)})/|(.*/)?\\.", re.IGNORECASE)
-    left = sorted(one for one in places if not is_own.match(one) and f"{_OUTPUTS}/{one}" not in files.digests)
+    places = sorted(one.relative_to(home) for one in home.rglob("[!.]*") if not one.is_dir())
+    left = [str(one) for one in places if one.parts[0].casefold() not in _KEPT]
+    left = [one for one in left if f"{_OUTPUTS}/{one}" not in files.digests]
     if left:
-        _log.warning(
-            "not in the backup, as no run has written it as it is now: %s in %s: %s%s. Copy what you need yourself",
-            *(counted(len(left), "file"), home, ", ".join(map(elided, left[:_MOST_NAMED]))),
-            ", …" if len(left) > _MOST_NAMED else "",
-        )
+        named = ", ".join([*map(elided, left[:_MOST_NAMED]), *["…"] * (len(left) > _MOST_NAMED)])
+        left_out = counted(len(left), "file")
+        _log.warning("not in the backup, as no run wrote it like that: %s in %s: %s", left_out, home, named)
     return copied
 
 
 def _parts(path: Path) -> list[Path]:
     """Return the parts that a manifest names; none for any other file."""
-    if path.name != MANIFEST:
-        return []
     with suppress(OSError, ValueError):  # a later run has just replaced it
-        return [path.with_name(name) for name in named_in(path) if Path(name).name == name]
+        if path.name == MANIFEST:
+            return [path.with_name(name) for name in named_in(path) if Path(name).name == name]
     return []
 
 
@@ -398,10 +392,9 @@ class _Files:
     def copy(self, path: Path, to: Path, noted: str | None = None) -> bool:
         """Copy a file; return False if it is gone, or its identity is not the `noted` one. Raises OSError."""
         digest = checksums.copied(path, to, noted)
-        if digest is None:
-            return False
-        self.add(to, digest)
-        return True
+        if digest is not None:
+            self.add(to, digest)
+        return digest is not None
 
 
 def _real(path: AnyPath, name: str) -> Path:

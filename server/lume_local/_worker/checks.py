@@ -5,9 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from decimal import Context as Digits
-from decimal import Decimal
-from itertools import repeat
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +13,13 @@ import duckdb
 from attrs import frozen
 
 from lume_async._base.words import counted
-from lume_local._flow.checks import BINARY, FOOTER, PATH, VIOLATED, Check
+from lume_local._flow.checks import FOOTER, PATH, VIOLATED, Check
 from lume_local._flow.definition import quoted
 from lume_local._worker.sources.files import opened
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.sql import row_of, text
 from lume_local._worker.statements import Relation, Statements, breaks, form_of
 from lume_local._worker.steps import Context, Metrics, TakenIn
-
-_MOST_BYTES = 1000
-"""Bytes of a file beside the source that are read for a control total."""
-_EXACT = Digits(prec=100)
 
 
 @frozen
@@ -41,20 +35,17 @@ class Checks:
         failed, sums = list[str](), self._sums()
         for check in self.context.flow["whole"]:
             try:
-                figures = self._sum(check, *next(sums)) if "total" in check else self._figure(check)
+                with localcontext(prec=100):
+                    figures = self._sum(check, *next(sums)) if "total" in check else self._figure(check)
                 words = _outside(*figures)
             except (SourceError, duckdb.ProgrammingError) as error:  # for example, a seed that is not here
                 words = str(error)
-            violated = (
-                f"{VIOLATED}{' of '.join(filter(None, (check['kind'], check['column'])))} failed, {words}"
-            )
+            what = " of ".join(filter(None, (check["kind"], check["column"])))
             if words and check["on_violation"] == "fail":
-                failed.append(violated)
+                failed.append(f"{VIOLATED}{what} failed, {words}")
             elif words:
-                self.metrics["warnings"][violated] = 1
-        how = (
-            "Nothing was written: ask for a corrected source, or change [checks] in a new version of the flow"
-        )
+                self.metrics["warnings"][f"{VIOLATED}{what} failed, {words}"] = 1
+        how = "Nothing was written: ask for a corrected source, or change [checks] in a new version"
         return f"{'; '.join(failed)}. {how}" if failed else None
 
     def _figure(self, check: Check) -> tuple[Any, Any, Any]:
@@ -79,17 +70,16 @@ class Checks:
                 flag = re.compile(rf"(?<!NOT )_lume_(bad|threw){at}\b")
                 lost = [breaks(n) for n, one in enumerate(flow["checks"]) if flag.search(one["sql"])]
                 # Of a binary number the shortest decimal form, as 0.1 is a tenth; a filtered row is no reject.
-                exact = f"{quoted(check['column'])}{'::VARCHAR' * (check['type'] in BINARY)}::{_wide(check)}"
-                items.append(
-                    f"coalesce(sum(CASE WHEN _lume_reject IS NOT NULL THEN {exact} END), 0)::VARCHAR"
-                )
+                exact = f"{quoted(check['column'])}{'::VARCHAR' * check['is_binary']}::{check['exact']}"
+                exact = f"CASE WHEN _lume_reject IS NOT NULL THEN {exact} END"
+                items.append(f"coalesce(sum({exact}), 0)::VARCHAR")
                 items.append(f"count(CASE WHEN {' OR '.join(lost)} THEN 1 END)")
         try:
             query = f"SELECT {', '.join(items)} FROM {self.taken.staged}"
             found = row_of(self.context.connection, query) if items else ()
             return zip(found[::2], found[1::2], strict=True)
         except duckdb.DataError:
-            return repeat((None, 0))
+            return iter([(None, 0)] * len(items))
 
     def _sum(self, check: Check, found: str | None, lost: int) -> tuple[Decimal, Decimal, Decimal]:
         """Return the sum and its bounds. Raises `SourceError` if it can't be compared."""
@@ -97,20 +87,15 @@ class Checks:
         if found is None:
             raise SourceError(f"more than 38 digits to compare with {wanted}")
         if lost := lost + self.taken.intake.malformed.total:
-            which = counted(lost, "row has", "rows have")
-            raise SourceError(f"{which} no readable value, and {wanted} is the total of all rows")
-        return Decimal(found), _EXACT.subtract(wanted, tolerance), _EXACT.add(wanted, tolerance)
+            raise SourceError(f"{counted(lost, 'row has', 'rows have')} no readable value, {wanted} expected")
+        return Decimal(found), wanted - tolerance, wanted + tolerance
 
     def _control_total(self, check: Check) -> Decimal:
         """Return the sum of the control totals of all files. Raises `SourceError`."""
-        where, account, files = (
-            check["total"],
-            self.taken.intake.account,
-            self.context.job.source.get("files"),
-        )
+        where, account, total = check["total"], self.taken.intake.account, Decimal()
         if not where.startswith((FOOTER, PATH)):
             return Decimal(where)
-        accounts, total = [one for _, one in account.files] or [account], Decimal()
+        accounts, files = [one for _, one in account.files] or [account], self.context.job.source.get("files")
         for n, said in enumerate(accounts if where == FOOTER else files or accounts):
             one = accounts[n if n < len(accounts) else 0]
             form = form_of(self.context.flow, one.layout)
@@ -121,15 +106,13 @@ class Checks:
                 rows = [{name: total_of} for name in form["sources"] if name.lower() in inner]
             values = [value for row in rows if (value := self._value(check, form, at, row)) is not None]
             if len(values) != 1:
-                raise SourceError(
-                    f"{counted(len(values), 'value')} for it in the {where} of a file, one expected"
-                )
-            total = _EXACT.add(total, values[0])
+                raise SourceError(f"{counted(len(values), 'value')} for it in the {where}, one expected")
+            total += values[0]
         return total
 
     def _value(self, check: Check, form: dict[str, Any], at: int, row: dict[str, str]) -> Decimal | None:
         """Return the value of the column `at` in a row of the source; it may be longer than the column's type."""
-        columns, wide = list(form["columns"]), "DOUBLE" if check["type"] in BINARY else _wide(check)
+        columns, wide = list(form["columns"]), "DOUBLE" if check["is_binary"] else check["exact"]
         for key in ("made", "kept"):
             columns[at] = columns[at] | {key: columns[at][key].replace(f"AS {check['type']})", f"AS {wide})")}
         names = {name: n for n, name in enumerate(form["sources"])}
@@ -140,18 +123,12 @@ class Checks:
         return None if made[at] is None else Decimal(made[at])
 
 
-def _wide(check: Check) -> str:
-    """Return the longest exact type with the column's digits after the point."""
-    scale = "12)" if check["type"] in BINARY else check["type"].partition(",")[2] or "0)"
-    return f"DECIMAL(38,{scale}"
-
-
 def _beside(name: str, file: Any) -> str:
     """Return the text of the file beside a file of the source. Raises `SourceError`."""
     if not isinstance(file, dict):
         raise SourceError(f"{name} is only read beside files of the server's machine")
     with os.fdopen(opened(Path(name.replace(PATH, file["path"])))[0], "rb") as beside:
-        return beside.read(_MOST_BYTES).decode("utf-8-sig", "replace").strip()
+        return beside.read(1000).decode("utf-8-sig", "replace").strip()  # no total is longer
 
 
 def _outside(found: Any, least: Any, most: Any) -> str:
@@ -159,5 +136,4 @@ def _outside(found: Any, least: Any, most: Any) -> str:
     if found is not None and (least is None or found >= least) and (most is None or found <= most):
         return ""
     bounds = [f"at {how} {end}" for how, end in (("least", least), ("most", most)) if end is not None]
-    expected = least if least == most else " and ".join(bounds)
-    return f"{'nothing' if found is None else found} found, {expected} expected"
+    return f"{found or 'nothing'} found, {least if least == most else ' and '.join(bounds)} expected"

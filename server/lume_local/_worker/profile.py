@@ -36,10 +36,8 @@ def profile(
         for column in columns:
             name = quoted(column["name"])
             ends = [f"min({name})::VARCHAR", f"max({name})::VARCHAR"] if column["ordered"] else []
-            distinct = (
-                f"count(DISTINCT {name})" if column["name"] in exact else f"approx_count_distinct({name})"
-            )
-            items += [f"count({name})", distinct, *ends]
+            how = "count(DISTINCT " if column["name"] in exact else "approx_count_distinct("
+            items += [f"count({name})", f"{how}{name})", *ends]
         is_once, rows, *rest = row_of(connection, f"SELECT {', '.join(items)} FROM ({mapped})")
         is_unique, answers = is_unique and is_once, iter(rest)
         for column in columns:

@@ -163,12 +163,10 @@ def outputs_in(copy: Path) -> Iterator[tuple[str, str]]:
     """Yield the location and identity of each output that was written and not removed."""
     query = (
         "SELECT json_extract(target_locations, '$.' || part), identity FROM outputs JOIN runs USING (run_id) "
-        "WHERE identity != ''"
+        "WHERE identity != '' AND json_extract(target_locations, '$.' || part) IS NOT NULL"
     )
     with closing(_read_only(copy)) as db:
-        for location, identity in db.execute(query):
-            if location is not None:
-                yield location, identity
+        yield from db.execute(query)
 
 
 def has_arrivals(copy: Path) -> bool:

@@ -100,10 +100,9 @@ def footer_in(tail: bytes, at: int, dialect: Dialect | FixedWidth, flow: dict[st
     skipped: dict[str, int] = {}
     for kind in kinds[first:]:
         skipped[kind or "footer"] = skipped.get(kind or "footer", 0) + 1
-    kept = (line.rstrip(b"\r\n") for line, kind in zip(lines[first:], kinds[first:], strict=True) if not kind)
-    cells = [
-        [dialect.value(one).decode(errors="replace").strip() for one in dialect.split(line)] for line in kept
-    ]
+    ending = [line.rstrip(b"\r\n") for line in lines[first:] if not kind_of(line, comment)]
+    fields = [map(dialect.value, dialect.split(line)) for line in ending]
+    cells = [[one.decode(errors="replace").strip() for one in row] for row in fields]
     return Footer(at + len(tail) - size, len(lines) - first, skipped, cells)
 
 

@@ -214,9 +214,8 @@ def _records(rows: Iterator[Row], flow: dict[str, Any], account: Account) -> Ite
     for row in islice(held, first):
         yield from _record(row, flow, account)
     account.skip(Counter(kind or "footer" for kind in kinds[first:]))
-    account.footer = [
-        [*map(_text, row)] for kind, (_, row) in [*zip(kinds, held, strict=True)][first:] if not kind
-    ]
+    ending = [*zip(kinds, held, strict=True)][first:]
+    account.footer = [[*map(_text, row)] for kind, (_, row) in ending if not kind]
 
 
 def _record(row: Row, flow: dict[str, Any], account: Account) -> Iterator[Row]:
