@@ -11,7 +11,7 @@ from lume_cli._options import GlobalOptions, Utf8, file_name, rows_options
 
 _SHOWN = 100
 """The most rows of a table for people."""
-_FILES = (".parquet", ".arrow", ".csv", ".ndjson")
+FILES = (".parquet", ".arrow", ".csv", ".ndjson")
 
 
 def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
@@ -26,7 +26,7 @@ def _moment(_context: click.Context, _option: click.Parameter, value: str | None
 
 @click.command("table")
 @click.argument("flow", type=Utf8(), metavar="FLOW")
-@click.option("--to", metavar="FILE", callback=file_name, help=f"Write a file: {', '.join(_FILES)}.")
+@click.option("--to", metavar="FILE", callback=file_name, help=f"Write a file: {', '.join(FILES)}.")
 @click.option("--as-of", metavar="TIME", callback=_moment, help="The rows as they were at this time.")
 @click.option("--source", type=Utf8(), metavar="PATH", help="Only rows of this source path.")
 @rows_options
@@ -45,7 +45,6 @@ def command(
     lume table orders:v3 --as-of 2026-01-31T08:00:00Z -o csv > orders.csv
     """
     from lume_async import Client, LumeError
-    from lume_async._wire.row_endpoints import rows_of_flow
     from lume_cli._output.row_table import row_table
     from lume_cli._output.stdout import writing
     from lume_cli._output.text import visible_lines
@@ -54,14 +53,14 @@ def command(
 
     session = CommandSession(options, "csv")
     data, place = session.data, None if to is None else Path(to)
-    if place is not None and place.suffix.lower() not in _FILES:
-        raise click.UsageError(f"--to {to}: name a file that ends with {', '.join(_FILES)}")
+    if place is not None and place.suffix.lower() not in FILES:
+        raise click.UsageError(f"--to {to}: name a file that ends with {', '.join(FILES)}")
 
     async def work(client: Client) -> None:
         rows = client.table(flow, as_of=as_of, source=source)
         if place is not None:
             try:
-                is_new = await written(client, rows_of_flow(flow, as_of, source), rows, place)
+                is_new = await written(rows, place)
             except OSError as error:
                 if isinstance(error, LumeError):  # a timeout is both
                     raise

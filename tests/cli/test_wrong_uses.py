@@ -169,6 +169,7 @@ OTHERWISE = {
         "backfill --from-file",
         "flow ddl flow",
     ),  # read later, `-` or a reference: they are in `USES`
+    "table --to",  # replaced as a whole
     *("backfill --journal", "key new --keys", "flow init --output", "flow map --output"),  # made if missing
 }
 
