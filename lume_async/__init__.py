@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lume_async._api import discard_rejects as discard_rejects
     from lume_async._api import dry_run as dry_run
     from lume_async._api import flow_version as flow_version
+    from lume_async._api import forget as forget
     from lume_async._api import inbox as inbox
     from lume_async._api import init as init
     from lume_async._api import list_flows as list_flows

@@ -124,10 +124,12 @@ def _lines(job: Forget, read: Read, person: Person, path: Path) -> list[int]:
 def _objects(job: Forget, person: Person, file: Iterable[str]) -> Iterator[tuple[str, str | None]]:
     """Yield each line, and what stays of it if it is about the person."""
     for line in file:
-        row, emptied = json.loads(line, parse_int=str, parse_float=str), None
-        if person.has(job.names, row) or person.is_in(str(row.get(RAW) or "")):
-            own = {name: value for name, value in json.loads(line).items() if _is_ours(name)}
-            emptied = json.dumps(own | ({RAW: ""} if RAW in row else {}), separators=(",", ":"))
+        emptied = None
+        if person.may_be_in(line.encode("utf-8", KEPT)):
+            row = json.loads(line, parse_int=str, parse_float=str)
+            if person.has(job.names, row) or person.is_in(str(row.get(RAW) or "")):
+                own = {name: value for name, value in json.loads(line).items() if _is_ours(name)}
+                emptied = json.dumps(own | ({RAW: ""} if RAW in row else {}), separators=(",", ":"))
         yield line.removesuffix("\n"), emptied
 
 
@@ -137,11 +139,13 @@ def _records(
     rows = CsvRows(file, Dialect.of(read.csv), {}, 0)
     out.write(f"{rows.header.decode('utf-8', KEPT)}\n")
     while (record := rows.record()) is not None:
-        emptied, fields = None, rows.fields(record)
-        row = dict(zip(rows.names, map(rows.value, fields), strict=True))
-        if person.has(job.names, row) or person.is_in(row.get(RAW) or ""):
-            left = (one if _is_ours(name) else b"" for name, one in zip(rows.names, fields, strict=True))
-            emptied = read.csv["delim"].encode().join(left).decode("utf-8", KEPT)
+        emptied = None
+        if person.may_be_in(record):
+            fields = rows.fields(record)
+            row = dict(zip(rows.names, map(rows.value, fields), strict=True))
+            if person.has(job.names, row) or person.is_in(row.get(RAW) or ""):
+                left = (one if _is_ours(name) else b"" for name, one in zip(rows.names, fields, strict=True))
+                emptied = read.csv["delim"].encode().join(left).decode("utf-8", KEPT)
         yield record.decode("utf-8", KEPT), emptied
 
 
