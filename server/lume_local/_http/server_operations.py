@@ -15,7 +15,7 @@ from lume_local._http import contract, queries, requests
 from lume_local._http.exchange import Ask, Problem, Reply
 from lume_local._http.lookup import require_flow
 from lume_local._runs.flow_registry import FlowRegistry
-from lume_local._runs.forget import Asked, Forgetter
+from lume_local._runs.forget import Forgetter, Search
 from lume_local._runs.health import Health
 from lume_local._runs.runner import Runner
 from lume_local._runs.sql.sql_store import SqlStore
@@ -126,17 +126,16 @@ class ForgetApi:
         ):
             words = f"must be 1 to {_MOST_COLUMNS} columns, each with a text of up to {_LONGEST:,} characters"
             raise requests.field_problem("match", words)
-        asked = Asked(match, ignores, requests.flag(fields, "dry_run"), ask.holder)
+        search = Search(match, ignores, requests.flag(fields, "dry_run"), ask.holder)
         after = queries.number_cursor(None if cursor is None else str(cursor), self._store.store_id)
         try:
-            found, after = await self._forgetter.page(asked, after or 0)
+            after = await self._forgetter.part(search, after or 0)
         except WorkerDied as error:
             raise Problem("unavailable", f"not everything was searched: {error}; send it again") from None
+        counts = {name: search.counts[name] for name in ("outputs", "rejects", "texts")}
         following = None if after is None else f"{self._store.store_id}-{after}"
-        counts = {name: found.counts[name] for name in ("outputs", "rejects", "texts")}
-        return Reply(
-            200, {**counts, "uploads": sorted(found.uploads), "left": found.left, "next_cursor": following}
-        )
+        found = {"uploads": sorted(search.uploads), "left": search.left, "next_cursor": following}
+        return Reply(200, counts | found)
 
 
 def _is_value(value: object) -> bool:

@@ -10,7 +10,7 @@ import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from shutil import rmtree
@@ -37,48 +37,41 @@ from lume_local._runs.store.records import StoredRun, StoreUnavailable
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared import commit
 from lume_local._shared.folders import MANIFEST, named_in
-from lume_local._shared.identity import identity, identity_of_copies
+from lume_local._shared.identity import identity, identity_of_copies, is_still
 from lume_local._shared.person import Person
-from lume_local._shared.protocol import Failed, Forget, Json, Read, Search
+from lume_local._shared.protocol import Failed, Forget, Json
 from lume_local._shared.row_set import as_text, of_text, rows_in
 
 TURN = 5.0
 """Seconds after which a request is answered with what was found so far."""
 _AT_ONCE = 50
-_MOST_LEFT = 1000
-"""Places that an answer names, about."""
+_RUN = re.compile("run_[0-9a-f]{32}")
+_WORD = re.compile(r'"([^"]+)"|([^\W\d]\w*)')
 
 
 @frozen
-class Asked:
-    """A request by a key."""
+class Search:
+    """A request of the key `by`, and what was found: rows and texts by place, uploads, why places are `left`."""
 
     match: Mapping[str, str] = field(repr=False)
     ignore_case: bool
     dry_run: bool
     by: str
-
-    @property
-    def person(self) -> Person:
-        return Person(list(self.match.values()), self.ignore_case)
-
-
-@frozen
-class Traces:
-    """The number of rows and texts by place; the uploads; and why a place is `left` as it is."""
-
     counts: Counter[str] = field(factory=Counter)
     uploads: set[str] = field(factory=set)
     left: dict[str, str] = field(factory=dict, repr=False)
 
+    @property
+    def values(self) -> list[str]:
+        return list(self.match.values())
+
+    @property
+    def person(self) -> Person:
+        return Person(self.values, self.ignore_case)
+
 
 class Forgetter:
-    """Forgets one person at a time.
-
-    Args:
-        remove_upload: see `OldFiles`.
-        archive: the folder of `Purger`, if there is one.
-    """
+    """Forgets one person at a time. For `remove_upload` see `OldFiles`, for `archive` the `Purger`."""
 
     def __init__(
         self,
@@ -98,137 +91,144 @@ class Forgetter:
         """Finish the run at which a process was stopped. Raises OSError, `StoreFailed`."""
         if not self._folder.exists():
             return
-        begun, record = await run_sync(commit.begun, self._folder), commit.committed(self._folder)
+        record = await run_sync(commit.committed, self._folder)
         if record is not None:
             if trouble := await self._settler.finished(self._folder, record["steps"]):
                 raise StoreUnavailable(f"an output is not in place yet: {trouble.text}")
             await self._store.forgetting.note(record["done"])
             await self._store.settled()
-        await run_sync(_remove, self._folder, begun)
+        await run_sync(_remove, self._folder)
 
-    async def page(self, asked: Asked, after: int) -> tuple[Traces, int | None]:
+    async def part(self, search: Search, after: int) -> int | None:
         """Forget the person in some of the runs after one, and last in everything else.
 
         Returns the number of the last run, None at the end. Raises OSError, `StoreFailed`, `WorkerDied`.
         """
         async with self._one:
             await self.finish()
-            found, end = Traces(), anyio.current_time() + TURN
+            end = anyio.current_time() + TURN
             while runs := await self._store.forgetting.runs(after, _AT_ONCE):
                 for run in runs:
                     try:
-                        await self._run(asked, run, found)
+                        await self._run(search, run)
                     finally:
                         with anyio.CancelScope(shield=True):
                             await self.finish()
                     after = run.seq
-                    if anyio.current_time() > end or len(found.left) > _MOST_LEFT:
-                        return found, after
-            await self._rest(asked, found)
-            return found, None
+                    if anyio.current_time() > end:
+                        return after
+            await self._rest(search)
+            return None
 
-    async def _run(self, asked: Asked, run: StoredRun, found: Traces) -> None:
+    async def _run(self, search: Search, run: StoredRun) -> None:
         if not run.target_locations or not self._flows.is_known(run.flow_version):
             return
         flow, steps, counts = self._flows.parsed(run.flow_version), list[Json](), Counter[str]()
-        names = [sorted(_columns(flow, name)) for name in asked.match]
-        found.left.update(_tables(flow, asked, names))
-        rejects, identities = 0, dict[str, str]()
+        names, rejects, identities = (
+            [sorted(_columns(flow, name)) for name in search.match],
+            0,
+            dict[str, str](),
+        )
+        _name_tables(search, flow, names)
         for part in ("mapped", "rejects"):
             job = await output_job(self._store, self._roots, run, flow, part)
             if job is None or (part == "mapped" and isinstance(flow.mapped, TableTarget)):
                 continue
-            rows = dict[str, tuple[int, Path]]()
-            for one in await run_sync(_files, job):
-                draft = self._draft(run, one.path)
-                answer = await self._find(asked, names, one, draft)
+            is_parts, rows = Path(job.path).name == MANIFEST, dict[str, tuple[int, Path]]()
+            is_same = not is_parts or await run_sync(is_still, Path(job.path), job.identity)
+            for name in await run_sync(named_in, Path(job.path)) if is_parts and is_same else [""]:
+                place = str(Path(job.path).with_name(name)) if name else job.path
+                read = evolve(job, path=place, identity="" if name else job.identity)
+                draft = await self._begun(search, run, place)
+                read = evolve(read, folder=str(self._roots.state / "rows"))
+                wanted = Forget(search.values, search.ignore_case, asdict(read), names)
+                answer = await self._pool.forget(evolve(wanted, draft="" if search.dry_run else str(draft)))
                 if isinstance(answer, Failed):
-                    found.left[one.path] = f"was not searched: {answer.message}"
+                    where = run.target_locations[part]
+                    if not await self._store.overtaken_by(run, "", where, of_source=False):
+                        search.left[place] = f"was not searched: {answer.message}"
                 elif answer.count:
-                    counts[part] += answer.count
-                    rejects |= of_text(answer.which)
-                    rows[Path(one.path).name] = answer.count, draft
-                    if not asked.dry_run:
-                        steps.append(await run_sync(_step, run, part, draft, one.path))
-            if rows and not asked.dry_run:
-                if Path(job.path).name == MANIFEST:
-                    draft = self._draft(run, job.path)
-                    await run_sync(_write_manifest, self._folder, Path(job.path), draft, rows)
+                    counts[part], rejects = counts[part] + answer.count, rejects | of_text(answer.which)
+                    rows[name] = answer.count, draft
+                    steps += [] if search.dry_run else [await run_sync(_step, run, part, draft, place)]
+            if rows and not search.dry_run:
+                if is_parts:
+                    draft = await self._begun(search, run, job.path)
+                    await run_sync(_write_manifest, Path(job.path), draft, rows)
                     steps.append(await run_sync(_step, run, part, draft, job.path))
                 identities[part] = steps[-1]["identity"]
         if not counts:
             return
-        done: Json = {"run_id": run.run_id, "by": asked.by, "columns": sorted(asked.match)}
-        done |= {"outputs": identities, "mapped": counts["mapped"], "rejects": as_text(rejects)}
+        done: Json = {
+            "run_id": run.run_id,
+            "by": search.by,
+            "columns": sorted(search.match),
+            "outputs": identities,
+        }
+        done |= {"mapped": counts["mapped"], "rejects": as_text(rejects)}
         # No run of the flow may read the outputs meanwhile, or replace them.
         async with self._store.submissions_paused():
-            name = run.flow_version.partition(":")[0]
             for other in await self._store.unfinished():
-                if other.flow_version.partition(":")[0] == name and not asked.dry_run:
-                    found.left[run.run_id] = (
+                if other.flow_version.partition(":")[0] == flow.name and not search.dry_run:
+                    search.left[run.run_id] = (
                         f"is unchanged, as {other.run_id} is active: repeat it afterwards"
                     )
                     return
-            found.counts.update({"outputs": counts["mapped"], "rejects": counts["rejects"]})
+            search.counts.update({"outputs": counts["mapped"], "rejects": counts["rejects"]})
             if not run.source_path.startswith(UPLOAD):
-                found.left[run.source_path] = "is a source, which is only read: a rerun brings the rows back"
+                search.left[run.source_path] = "is a source, which is only read: a rerun brings the rows back"
             elif (upload := self._roots.uploads / run.source_path.removeprefix(UPLOAD)).exists():
-                await self._upload(asked, upload, found)
-            if not asked.dry_run:
+                await self._upload(search, upload)
+            if not search.dry_run:
                 # A cancelled request leaves no output that is not the one in the state.
                 with anyio.CancelScope(shield=True):
                     if any(column.ever for column in flow.columns):
-                        await run_sync(_forget_values, values_of(self._roots, flow), asked, names)
+                        await run_sync(_forget_digests, values_of(self._roots, flow), search, names)
                     await run_sync(commit.commit, self._folder, {"steps": steps, "done": done})
                     await self.finish()
 
-    def _draft(self, run: StoredRun, place: str) -> Path:
+    async def _begun(self, search: Search, run: StoredRun, place: str) -> Path:
+        """Return the path of a new file, noted before it exists."""
         folder = self._folder if is_store_url(place) else Path(place).parent
-        return folder / f".forget-{run.run_id}-{Path(place).name}"
-
-    async def _find(self, asked: Asked, names: list[list[str]], one: Read, draft: Path) -> Any:
-        if not asked.dry_run:
+        draft = folder / f".forget-{run.run_id}-{Path(place).name}"
+        if not search.dry_run:
             await run_sync(_begin, self._folder, draft)
-        read, path = (
-            asdict(evolve(one, folder=str(self._roots.state / "rows"))),
-            "" if asked.dry_run else str(draft),
-        )
-        return await self._pool.forget(
-            Forget(read, list(asked.match.values()), names, asked.ignore_case, path)
-        )
+        return draft
 
-    async def _upload(self, asked: Asked, path: Path, found: Traces) -> None:
+    async def _upload(self, search: Search, path: Path) -> None:
         source = UPLOAD + path.name
-        if any(source in (run.source_path, *_seeds(run)) for run in await self._store.unfinished()):
-            found.left[source] = "is read by a run that has not ended: repeat it afterwards"
-            return
-        found.uploads.add(path.name)
-        if not asked.dry_run:
+        for run in await self._store.unfinished():
+            if source in (run.source_path, *(seed["source_path"] for seed in run.seeds.values())):
+                search.left[source] = f"is read by {run.run_id}, which has not ended: repeat it afterwards"
+                return
+        search.uploads.add(path.name)
+        if not search.dry_run:
             await run_sync(self._remove_upload, path, math.inf)
 
-    async def _rest(self, asked: Asked, found: Traces) -> None:
+    async def _rest(self, search: Search) -> None:
         """Remove the uploads that have the values, read by a run or not, and replace the values in texts."""
-        values = list(asked.match.values())
         for run in await self._store.unfinished():
-            found.left[run.run_id] = "has not ended, and was not searched: repeat it afterwards"
-        if asked.person.is_in(" ".join(values)):  # else they are too short
-            paths = [*self._roots.uploads.iterdir(), *await self._strange()]
-            answer = await self._pool.forget(Search([*map(str, paths)], values, asked.ignore_case))
+            search.left[run.run_id] = "has not ended, and was not searched: repeat it afterwards"
+        if search.person.is_in(" ".join(search.values)):  # else they are too short
+            files = [*self._roots.uploads.iterdir(), *await self._strange()]
+            answer = await self._pool.forget(
+                Forget(search.values, search.ignore_case, files=[*map(str, files)])
+            )
             assert not isinstance(answer, Failed)
-            for path in (paths[number] for number in rows_in(of_text(answer.which))):
+            for path in (files[number] for number in rows_in(of_text(answer.which))):
                 if path.parent == self._roots.uploads:
-                    await self._upload(asked, path, found)
+                    await self._upload(search, path)
                 else:
-                    found.left[str(path)] = "has the values, and is of runs that were removed: remove it"
+                    search.left[str(path)] = "has the values, and is of runs that were removed: remove it"
             for table in TEXTS:
-                await self._texts(asked, table, found)
-        if not asked.dry_run:
+                await self._texts(search, table)
+        if not search.dry_run:
             detail = {
-                "columns": sorted(asked.match),
-                "texts": found.counts["texts"],
-                "uploads": len(found.uploads),
+                "columns": sorted(search.match),
+                "uploads": len(search.uploads),
+                "texts": search.counts["texts"],
             }
-            await self._store.audit.note(Act(asked.by, FORGET, "uploads and texts", detail))
+            await self._store.audit.note(Act(search.by, FORGET, "uploads and texts", detail))
             await self._store.wipe()
 
     async def _strange(self) -> list[Path]:
@@ -241,82 +241,65 @@ class Forgetter:
                 files += [] if await self._store.get(run_id[0]) else [path]
         return files
 
-    async def _texts(self, asked: Asked, table: str, found: Traces) -> None:
-        person, key, after = asked.person, TEXTS[table][0].count(",") + 1, tuple[Any, ...]()
+    async def _texts(self, search: Search, table: str) -> None:
+        person, key, after = search.person, TEXTS[table][0].count(",") + 1, tuple[Any, ...]()
         while rows := await self._store.forgetting.texts(table, after, _AT_ONCE):
             for row in map(tuple, rows):
-                after, texts = row[:key], row[key:]
-                if not any(map(person.is_in, map(_text, texts))):
-                    continue
-                found.counts["texts"] += 1
-                if not asked.dry_run:
-                    new = [_without(person, text) for text in texts]
+                after, new = row[:key], [_without(person, text) for text in row[key:]]
+                search.counts["texts"] += new != [*row[key:]]
+                if new != [*row[key:]] and not search.dry_run:
                     await self._store.forgetting.replace(table, after, new)
             await anyio.lowlevel.checkpoint()
 
 
-def _seeds(run: StoredRun) -> list[str]:
-    return [seed["source_path"] for seed in run.seeds.values()]
-
-
-def _text(value: str | bytes | None) -> str:
-    return value.decode() if isinstance(value, bytes) else value or ""
-
-
 def _without(person: Person, value: str | bytes | None) -> str | bytes | None:
     """Return a text, or JSON, of the state without the values."""
-    if not person.is_in(_text(value)):
+    text = value.decode() if isinstance(value, bytes) else value or ""
+    if not person.is_in(text):
         return value
-    plain: Any = _text(value)
-    with suppress(ValueError):
-        plain = orjson.loads(plain)
-    is_json = isinstance(plain, dict | list)
-    left = orjson.dumps(person.without(plain)) if is_json else person.without(_text(value)).encode()
-    return left if isinstance(value, bytes) else left.decode()
+    try:
+        text = orjson.dumps(person.without(orjson.loads(text))).decode()
+    except ValueError:
+        text = str(person.without(text))
+    return text.encode() if isinstance(value, bytes) else text
 
 
-def _forget_values(path: Path, asked: Asked, names: Sequence[Sequence[str]]) -> None:
+def _forget_digests(path: Path, search: Search, names: Sequence[Sequence[str]]) -> None:
     """Remove the digests of the values, which no row of a later run may repeat (see `EarlierValues`)."""
     if path.exists():
-        pairs = [(name, value) for value, of in zip(asked.match.values(), names, strict=True) for name in of]
-        digests = [(sha256(f"{name}\n{value}".encode()).digest()[:16],) for name, value in pairs]
+        texts = [f"{name}\n{value}" for value, of in zip(search.values, names, strict=True) for name in of]
         with closing(sqlite3.connect(path, timeout=60)) as db, db:
             db.execute("PRAGMA secure_delete = ON")
+            digests = ((sha256(text.encode()).digest()[:16],) for text in texts)
             db.executemany("DELETE FROM digests WHERE digest = ?", digests)
 
 
 def _begin(folder: Path, draft: Path) -> None:
-    """Note a new file before it exists."""
     folder.mkdir(mode=0o700, exist_ok=True)
     commit.begin(folder, {"kind": commit.FILE, "draft": str(draft)})
 
 
-def _remove(folder: Path, begun: Sequence[Json]) -> None:
-    for step in begun:
+def _remove(folder: Path) -> None:
+    for step in commit.begun(folder):
         commit.remove_draft(step)
     rmtree(folder)
-
-
-def _files(job: Read) -> list[Read]:
-    """Return the jobs for the parts of an output, or the job itself."""
-    path = Path(job.path)
-    if path.name != MANIFEST:
-        return [job]
-    return [evolve(job, path=str(path.with_name(name)), identity="") for name in named_in(path)]
 
 
 def _step(run: StoredRun, part: str, draft: Path, place: str) -> Json:
     """Return the step that puts a new file in place."""
     step: Json = {"from": str(draft), "to": place, "part": part}
     if is_store_url(place):
-        own = {"kind": "store", "url": place, "run": run.run_id}
-        return step | own | {"identity": identity_of_copies(draft)}
+        return step | {
+            "kind": "store",
+            "url": place,
+            "run": run.run_id,
+            "identity": identity_of_copies(draft),
+        }
     return step | {"kind": commit.FILE, "identity": identity(draft)}
 
 
-def _write_manifest(folder: Path, manifest: Path, draft: Path, rows: Mapping[str, tuple[int, Path]]) -> None:
+def _write_manifest(manifest: Path, draft: Path, rows: Mapping[str, tuple[int, Path]]) -> None:
     """Write the manifest of the new parts, each of which lacks so many rows."""
-    _begin(folder, draft)
     about = orjson.loads(manifest.read_bytes())
     for part in about["parts"]:
         if part["file"] in rows:
@@ -324,10 +307,6 @@ def _write_manifest(folder: Path, manifest: Path, draft: Path, rows: Mapping[str
             part |= {"rows": part["rows"] - gone, "bytes": file.stat().st_size}
     about |= {name: sum(part[name] for part in about["parts"]) for name in ("rows", "bytes")}
     commit.write_durably(draft, orjson.dumps(about, option=orjson.OPT_INDENT_2))
-
-
-_RUN = re.compile("run_[0-9a-f]{32}")
-_WORD = re.compile(r'"([^"]+)"|([^\W\d]\w*)')
 
 
 def _columns(flow: Flow, name: str) -> set[str]:
@@ -342,18 +321,19 @@ def _columns(flow: Flow, name: str) -> set[str]:
     return {name.lower()}.union(*(names for names in filled.values() if name.lower() in names))
 
 
-def _tables(flow: Flow, asked: Asked, names: Sequence[Sequence[str]]) -> dict[str, str]:
-    """Return the tables of a flow, which others use, too; with a statement for its rows if it has the columns."""
-    found = dict[str, str]()
-    if flow.rejects_table is not None:
-        found[f"table {flow.rejects_table.table} of {flow.rejects_table.url_env}"] = "has rejects: look there"
+def _name_tables(search: Search, flow: Flow, names: Sequence[Sequence[str]]) -> None:
+    """Name the tables of a flow, into which others write, too; with a statement for its rows."""
+    if (rejects := flow.rejects_table) is not None:
+        search.left[f"table {rejects.table} of {rejects.url_env}"] = (
+            "may have rejects of the person: look there"
+        )
     if isinstance(flow.mapped, TableTarget):
-        conditions = list[str]()
-        for value, of in zip(asked.match.values(), names, strict=True):
+        every = list[str]()
+        for value, of in zip(search.values, names, strict=True):
             some = (quoted(column.name) for column in flow.columns if column.name.lower() in of)
-            literal = value.replace("'", "''")
-            conditions.append(" OR ".join(f"{name} = '{literal}'" for name in some) or "false")
+            every.append(
+                " OR ".join(f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name in some) or "false"
+            )
         table = ".".join(map(quoted, flow.mapped.table.split(".")))
-        statement = f"DELETE FROM {table} WHERE ({') AND ('.join(conditions)})"  # noqa: S608 - for people
-        found[f"table {flow.mapped.table} of {flow.mapped.url_env}"] = f"run there: {statement}"
-    return found
+        statement = f"DELETE FROM {table} WHERE ({') AND ('.join(every)})"  # noqa: S608 - for people
+        search.left[f"table {flow.mapped.table} of {flow.mapped.url_env}"] = f"run there: {statement}"

@@ -73,8 +73,8 @@ class Person:
                         needles.update(text.encode(encoding) for text in _spellings(one))
         return [{one.lower() for one in some} if self.ignore_case else some for some in found]
 
-    def may_be_in(self, line: bytes) -> bool:
-        """Return whether a line may be about the person: most are not, and parsing one takes ten times as long."""
+    def are_in(self, line: bytes) -> bool:
+        """Return whether a line has all values; most have not, and to parse one takes ten times as long."""
         line = line.lower() if self.ignore_case else line
         return all(any(one in line for one in some) for some in self._needles)
 

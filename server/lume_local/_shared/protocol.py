@@ -190,28 +190,20 @@ class ArchiveRuns:
 
 @frozen
 class Forget:
-    """Find the rows of a person in an output; answered by `Forgotten` or `Failed`.
+    """Find the rows of a person in an output, or the files about one; answered by `Forgotten` or `Failed`.
 
     Attributes:
-        read: the fields of a `Read` of the output.
         values: see `Person`; a row must have each of them in a column with one of its `names`, in lower case.
+        read: the fields of a `Read` of the output; empty to search `files`, which may be of any format.
         draft: the path of a new file without the mapped rows, or with the rejects emptied; empty to only count.
     """
 
-    read: Json
     values: list[str] = field(repr=False)
-    names: list[list[str]]
     ignore_case: bool
+    read: Json = field(factory=dict)
+    names: list[list[str]] = field(factory=list)
     draft: str = ""
-
-
-@frozen
-class Search:
-    """Find the files that have all these values anywhere; answered by `Forgotten`."""
-
-    files: list[str]
-    values: list[str] = field(repr=False)
-    ignore_case: bool
+    files: list[str] = field(factory=list)
 
 
 @frozen
@@ -461,7 +453,6 @@ Job = (
     | Propose
     | Read
     | Repair
-    | Search
     | Lend
     | Cancel
     | Permit

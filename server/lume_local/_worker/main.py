@@ -53,7 +53,6 @@ from lume_local._shared.protocol import (
     Ready,
     Refused,
     Repair,
-    Search,
     StageBegun,
     decode_job,
     encode,
@@ -84,7 +83,7 @@ _HEARTBEAT = 5.0
 """Seconds after which progress is sent even if there is none: a silent worker counts as stuck."""
 
 
-_Plain = ArchiveRuns | Check | Finish | Forget | Gather | Look | Notify | Propose | Read | Repair | Search
+_Plain = ArchiveRuns | Check | Finish | Forget | Gather | Look | Notify | Propose | Read | Repair
 _Job = Execute | _Plain
 """The jobs that a worker does."""
 
@@ -316,10 +315,10 @@ def _answer(job: _Plain) -> Event:
                 return Failed(str(error), None, error.may_pass)
             except OSError as error:
                 return Failed(explain(error), None)
-        case Forget() | Search():
-            from lume_local._worker.outputs.forgetting import forget, search
+        case Forget():
+            from lume_local._worker.outputs.forgetting import forget
 
-            return forget(job) if isinstance(job, Forget) else search(job)
+            return forget(job)
         case Look():
             with closing(source_of(job.source, {})) as source:
                 try:

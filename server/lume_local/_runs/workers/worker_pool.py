@@ -38,7 +38,6 @@ from lume_local._shared.protocol import (
     Repair,
     Repaired,
     RowsPage,
-    Search,
     Unreadable,
     encode,
 )
@@ -315,7 +314,7 @@ class WorkerPool:
         if isinstance(answer, Failed):
             raise OSError(answer.message)
 
-    async def forget(self, job: Forget | Search) -> Forgotten | Failed:
+    async def forget(self, job: Forget) -> Forgotten | Failed:
         """Find the rows of a person in an output, or the files about one."""
         late = _late("looking for the rows", FINISH_LIMIT)
         return await self._answered(job, Forgotten, Failed, FINISH_LIMIT, late)

@@ -20,7 +20,7 @@ from lume_local._shared.commit import explain, sync_file
 from lume_local._shared.compressed import INCOMPLETE, OPENERS
 from lume_local._shared.magic import GZIP, LENGTH, PARQUET, ZIP, ZSTD, kind_of
 from lume_local._shared.person import Person
-from lume_local._shared.protocol import Failed, Forget, Forgotten, Read, Search, read_job
+from lume_local._shared.protocol import Failed, Forget, Forgotten, Read, read_job
 from lume_local._shared.row_set import as_text, row_set
 from lume_local._worker.connection import configure, connect
 from lume_local._worker.object_stores import StoreTrouble
@@ -43,6 +43,10 @@ _DEEPEST = 3
 
 def forget(job: Forget) -> Forgotten | Failed:
     """Find the rows; if there are any and the job names a draft, write the new file there, durably."""
+    if not job.read:
+        about = Person(job.values, job.ignore_case)
+        numbers = [number for number, path in enumerate(job.files) if _mentions(Path(path), about)]
+        return Forgotten(len(numbers), as_text(row_set(numbers, len(job.files))))
     read = read_job(job.read)
     person = Person(job.values, job.ignore_case, read.encoding)
     try:
@@ -54,8 +58,10 @@ def forget(job: Forget) -> Forgotten | Failed:
         if job.draft and found:
             sync_file(Path(job.draft))
         return Forgotten(len(found), as_text(row_set(found, read.rows) if read.is_rejects else 0))
+    except FileNotFoundError:
+        return Forgotten(0, as_text(0))
     except StoreTrouble as trouble:
-        return Failed(str(trouble), None)
+        return Forgotten(0, as_text(0)) if trouble.is_missing else Failed(str(trouble), None)
     except OSError as error:
         return Failed(named(explain(error)), None)
     except (Broken, duckdb.Error, ValueError) as error:
@@ -125,7 +131,7 @@ def _objects(job: Forget, person: Person, file: Iterable[str]) -> Iterator[tuple
     """Yield each line, and what stays of it if it is about the person."""
     for line in file:
         emptied = None
-        if person.may_be_in(line.encode("utf-8", KEPT)):
+        if person.are_in(line.encode("utf-8", KEPT)):
             row = json.loads(line, parse_int=str, parse_float=str)
             if person.has(job.names, row) or person.is_in(str(row.get(RAW) or "")):
                 own = {name: value for name, value in json.loads(line).items() if _is_ours(name)}
@@ -140,20 +146,13 @@ def _records(
     out.write(f"{rows.header.decode('utf-8', KEPT)}\n")
     while (record := rows.record()) is not None:
         emptied = None
-        if person.may_be_in(record):
+        if person.are_in(record):
             fields = rows.fields(record)
             row = dict(zip(rows.names, map(rows.value, fields), strict=True))
             if person.has(job.names, row) or person.is_in(row.get(RAW) or ""):
                 left = (one if _is_ours(name) else b"" for name, one in zip(rows.names, fields, strict=True))
                 emptied = read.csv["delim"].encode().join(left).decode("utf-8", KEPT)
         yield record.decode("utf-8", KEPT), emptied
-
-
-def search(job: Search) -> Forgotten:
-    """Find the files that have all values. A damaged one is searched as far as it can be read."""
-    person = Person(job.values, job.ignore_case)
-    found = [number for number, path in enumerate(job.files) if _mentions(Path(path), person)]
-    return Forgotten(len(found), as_text(row_set(found, len(job.files))))
 
 
 def _mentions(path: Path, person: Person) -> bool:
