@@ -19,10 +19,12 @@ from typing import Any
 
 import aiohttp
 import duckdb
+import moto_server
 import psycopg
 import pytest
 from local import servers, stores
 from local.flows import PEOPLE
+from local.table_run import ENV, Database
 from local.wire import Wire
 
 ADA = "ada@example.com"
@@ -395,3 +397,40 @@ async def test_a_value_that_was_forgotten_is_no_repetition(wire: Wire, home: Pat
     await forget(wire)
     run = await wire.run("once:v1", await upload(wire, "c.csv", SOURCE.encode()))
     assert [row["email"] for row in await rows(wire, run, "mapped")] == [ADA]
+
+
+async def test_an_object_is_written_again(home: Path, bucket: moto_server.Bucket) -> None:
+    document = tomllib.loads(LATIN)
+    document["target"] = {
+        part: f"s3://{moto_server.BUCKET}/{{run_id}}/{part}.csv" for part in ("mapped", "rejects")
+    }
+    async with servers.serve(home, roots=[home, f"s3://{moto_server.BUCKET}"]) as wire:
+        assert (await wire.ask("PUT", "/v1/flows/latin/versions/v1", json=document)).status == 201
+        run = await wire.run("latin:v1", await upload(wire, "a.csv", latin(LINES)))
+        assert len(await rows(wire, run, "mapped")) == 3
+        counts, uploads, left = await forget(wire, {"name": MARY})
+        assert (counts, uploads, left) == ([2, 2, 0], {"a.csv"}, {})
+        assert [row["name"] for row in await rows(wire, run, "mapped")] == ["Bob"]
+        assert "Mary" not in json.dumps(await rows(wire, run, "rejects"))
+        assert (await forget(wire, {"name": MARY}))[0] == [0, 0, 0]
+    assert mentions(home / ".lume", "Mary") == []
+
+
+async def test_a_table_is_named_with_the_statement_for_its_rows(
+    home: Path, wire: Wire, database: Database
+) -> None:
+    document = tomllib.loads(LATIN)
+    document["target"] = {
+        "mapped": {"url_env": ENV, "table": "people", "mode": "append", "create": True},
+        "rejects": {"url_env": ENV, "table": "refused", "create": True},
+    }
+    assert (await wire.ask("PUT", "/v1/flows/latin/versions/v1", json=document)).status == 201
+    run = await wire.run("latin:v1", await upload(wire, "a.csv", latin(LINES)))
+    assert run["status"] == "PARTIAL_FAILED", run
+    counts, _, left = await forget(wire, {"name": MARY})
+    assert counts == [0, 2, 0]
+    assert set(left) == {f"table people of {ENV}", f"table refused of {ENV}"}
+    assert database.execute("SELECT count(*) FROM people") == [(3,)]
+    _, statement = left[f"table people of {ENV}"].split("run there: ")
+    database.execute(statement)
+    assert database.execute("SELECT name FROM people") == [("Bob",)]
