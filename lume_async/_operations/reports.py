@@ -1,6 +1,7 @@
 """`Reports`: operations on a server as a whole: dry runs, counts of runs, arrivals, the audit, forgetting."""
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -185,12 +186,13 @@ class Reports:
         from lume_async._wire.report_models import ForgetReport
 
         body = {"match": dict(match), "dry_run": dry_run, "ignore_case": ignore_case}
-        report, cursor = ForgetReport(), None
+        counts, uploads, left, cursor = Counter[str](), set[str](), dict[str, str](), None
         while True:
             part, cursor = await self._sender.send(report_endpoints.forget(body | {"cursor": cursor}))
-            report += part
+            counts.update(outputs=part.outputs, rejects=part.rejects, texts=part.texts)
+            uploads, left = uploads.union(part.uploads), left | part.left
             if cursor is None:
-                return report
+                return ForgetReport(**counts, uploads=sorted(uploads), left=left)
 
     async def retry_arrivals(self, name: str, *, paths: Sequence[str] = ()) -> "list[lume_async.ArrivalFile]":
         """Take files again that have failed or were refused, such as after a new version of their flow.

@@ -25,9 +25,6 @@ from lume_async._wire.row_endpoints import Row, exact_object
 from lume_async.errors import NotSupportedError
 from lume_async.models import RunRecord, RunRequest, check_run_id
 
-_LONGEST_PART = 600.0
-"""Seconds that a server may search one output."""
-
 
 def dry_run(request: RunRequest, limit: int, idempotency_key: str, patience: float) -> Call[DryRun]:
     """Execute a run without its commit; it may take `patience` seconds on top of the time limit.
@@ -75,12 +72,11 @@ def arrivals(filters: Filters) -> Call[ArrivalReport]:
 
 
 def forget(body: dict[str, Any]) -> Call[tuple[ForgetReport, str | None]]:
-    """Forget a person in a part of everything; the cursor of the next part follows."""
+    """Forget a person in a part of everything; the result has the cursor of the next part."""
 
     def decode(answer: Response) -> tuple[ForgetReport, str | None]:
         raw = decode_object(answer.body)
-        cursor = raw.get("next_cursor")
-        return structure(raw, ForgetReport, at="$"), cursor if isinstance(cursor, str) else None
+        return structure(raw, ForgetReport, at="$"), raw.get("next_cursor")
 
     return Call(
         operation="POST /v1/forget",
@@ -88,7 +84,7 @@ def forget(body: dict[str, Any]) -> Call[tuple[ForgetReport, str | None]]:
         headers=JSON_BODY,
         body=orjson.dumps(body),
         decode=decode,
-        hold=_LONGEST_PART,
+        hold=600.0,  # for one large output
         optional=True,
     )
 

@@ -161,11 +161,11 @@ class ForgetReport:
     """The places that have a person's values: found by a dry run, otherwise changed.
 
     Attributes:
-        outputs: mapped rows, which are removed from their files.
-        rejects: rejected rows, which are emptied; the inbox counts them as discarded.
-        texts: entries of the server's state, such as an error message, whose texts lose the values.
-        uploads: the names of uploads, which are removed whole.
-        left: the places that the server does not change, each with the reason: sources, tables, unended runs.
+        outputs: mapped rows, which are removed.
+        rejects: rejected rows, which are emptied and, in the inbox, discarded.
+        texts: entries of the server's state, such as an error message, that lose the values.
+        uploads: uploads, which are removed whole.
+        left: the places that stay as they are, each with the reason: sources, tables, unended runs.
     """
 
     outputs: int = 0
@@ -173,15 +173,6 @@ class ForgetReport:
     texts: int = 0
     uploads: list[str] = field(factory=list)
     left: dict[str, str] = field(factory=dict)
-
-    def __add__(self, other: "ForgetReport") -> "ForgetReport":
-        return ForgetReport(
-            self.outputs + other.outputs,
-            self.rejects + other.rejects,
-            self.texts + other.texts,
-            sorted({*self.uploads, *other.uploads}),
-            self.left | other.left,
-        )
 
 
 @public

@@ -40,10 +40,6 @@ class Person:
     def _key(self, value: str) -> str:
         return value.strip().lower() if self.ignore_case else value
 
-    def _cases(self, value: str) -> set[str]:
-        value = value.strip()
-        return {value, value.lower(), value.upper()} if self.ignore_case else {value}
-
     @cached_property
     def _patterns(self) -> list[re.Pattern[str]]:
         how = re.IGNORECASE if self.ignore_case else re.NOFLAG
@@ -65,22 +61,26 @@ class Person:
 
     @cached_property
     def _needles(self) -> list[set[bytes]]:
-        found = [set[bytes]() for _ in self.values]
-        for needles, value in zip(found, self.values, strict=True):
+        found = list[set[bytes]]()
+        for value in (value.strip() for value in self.values):
+            found.append(set())
             for encoding in {self.encoding, "utf-8", "cp1252", "utf-16-le", "utf-16-be"}:
-                for one in self._cases(value):
+                for one in {value, value.lower(), value.upper()} if self.ignore_case else {value}:
                     with suppress(UnicodeError):
-                        needles.update(text.encode(encoding) for text in _spellings(one))
-        return [{one.lower() for one in some} if self.ignore_case else some for some in found]
+                        found[-1] |= {self._lower(text.encode(encoding)) for text in _spellings(one)}
+        return found
+
+    def _lower(self, block: bytes) -> bytes:
+        return block.lower() if self.ignore_case else block
 
     def are_in(self, line: bytes) -> bool:
         """Return whether a line has all values; most have not, and to parse one takes ten times as long."""
-        line = line.lower() if self.ignore_case else line
+        line = self._lower(line)
         return all(any(one in line for one in some) for some in self._needles)
 
     def in_bytes(self, block: bytes) -> set[int]:
         """Return which values, by number, are in a part of a file."""
-        block = block.lower() if self.ignore_case else block
+        block = self._lower(block)
         return {n for n, some in enumerate(self._needles) if any(_is_word(one, block) for one in some)}
 
 
