@@ -7,11 +7,8 @@ between, the next server finishes that. An upload is removed before the outputs,
 
 import math
 import re
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from hashlib import sha256
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -32,6 +29,7 @@ from lume_local._runs.sources.paths import UPLOAD, Roots
 from lume_local._runs.sources.run_paths import values_of
 from lume_local._runs.sql.sql_forget import TEXTS
 from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.sqlite.copies import forget_values
 from lume_local._runs.store.audit import FORGET, Act
 from lume_local._runs.store.records import StoredRun, StoreUnavailable
 from lume_local._runs.workers.worker_pool import WorkerPool
@@ -183,7 +181,8 @@ class Forgetter:
                 # A cancelled request leaves no output that is not the one in the state.
                 with anyio.CancelScope(shield=True):
                     if any(column.ever for column in flow.columns):
-                        await run_sync(_forget_digests, values_of(self._roots, flow), search, names)
+                        pairs = zip(names, search.values, strict=True)
+                        await run_sync(forget_values, values_of(self._roots, flow), list(pairs))
                     await run_sync(commit.commit, self._folder, {"steps": steps, "done": done})
                     await self.finish()
 
@@ -262,16 +261,6 @@ def _without(person: Person, value: str | bytes | None) -> str | bytes | None:
     except ValueError:
         text = str(person.without(text))
     return text.encode() if isinstance(value, bytes) else text
-
-
-def _forget_digests(path: Path, search: Search, names: Sequence[Sequence[str]]) -> None:
-    """Remove the digests of the values, which no row of a later run may repeat (see `EarlierValues`)."""
-    if path.exists():
-        texts = [f"{name}\n{value}" for value, of in zip(search.values, names, strict=True) for name in of]
-        with closing(sqlite3.connect(path, timeout=60)) as db, db:
-            db.execute("PRAGMA secure_delete = ON")
-            digests = ((sha256(text.encode()).digest()[:16],) for text in texts)
-            db.executemany("DELETE FROM digests WHERE digest = ?", digests)
 
 
 def _begin(folder: Path, draft: Path) -> None:
