@@ -29,7 +29,6 @@ from lume_local._runs.sources.paths import UPLOAD, Roots
 from lume_local._runs.sources.run_paths import values_of
 from lume_local._runs.sql.sql_forget import TEXTS
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.sqlite.copies import forget_values
 from lume_local._runs.store.audit import FORGET, Act
 from lume_local._runs.store.records import StoredRun, StoreUnavailable
 from lume_local._runs.workers.worker_pool import WorkerPool
@@ -140,7 +139,9 @@ class Forgetter:
                 draft = await self._begun(search, run, place)
                 read = evolve(read, folder=str(self._roots.state / "rows"))
                 wanted = Forget(search.values, search.ignore_case, asdict(read), names)
-                answer = await self._pool.forget(evolve(wanted, draft="" if search.dry_run else str(draft)))
+                if not search.dry_run:
+                    wanted = evolve(wanted, draft=str(draft), earlier=str(values_of(self._roots, flow)))
+                answer = await self._pool.forget(wanted)
                 if isinstance(answer, Failed):
                     where = run.target_locations[part]
                     if not await self._store.overtaken_by(run, "", where, of_source=False):
@@ -180,9 +181,6 @@ class Forgetter:
             if not search.dry_run:
                 # A cancelled request leaves no output that is not the one in the state.
                 with anyio.CancelScope(shield=True):
-                    if any(column.ever for column in flow.columns):
-                        pairs = zip(names, search.values, strict=True)
-                        await run_sync(forget_values, values_of(self._roots, flow), list(pairs))
                     await run_sync(commit.commit, self._folder, {"steps": steps, "done": done})
                     await self.finish()
 

@@ -196,6 +196,7 @@ class Forget:
         values: see `Person`; a row must have each of them in a column with one of its `names`, in lower case.
         read: the fields of a `Read` of the output; empty to search `files`, which may be of any format.
         draft: the path of a new file without the mapped rows, or with the rejects emptied; empty to only count.
+        earlier: the file from which the values are removed, then (see `targets.earlier_values`).
     """
 
     values: list[str] = field(repr=False)
@@ -203,6 +204,7 @@ class Forget:
     read: Json = field(factory=dict)
     names: list[list[str]] = field(factory=list)
     draft: str = ""
+    earlier: str = ""
     files: list[str] = field(factory=list)
 
 

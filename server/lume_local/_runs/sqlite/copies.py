@@ -10,9 +10,8 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
 
 import orjson
@@ -253,16 +252,6 @@ def _changed(copy: Path, old: Path, new: Path, *, beside: Path | None = None) ->
         db.execute("BEGIN IMMEDIATE")
         yield db
         db.execute("COMMIT")
-
-
-def forget_values(path: Path, pairs: Sequence[tuple[Sequence[str], str]]) -> None:
-    """Remove the digests of values in any of their columns: a later run may have them again."""
-    if path.exists():
-        texts = (f"{name}\n{value}".encode() for names, value in pairs for name in names)
-        with closing(sqlite3.connect(path, timeout=60)) as db, db:
-            db.execute("PRAGMA secure_delete = ON")
-            digests = [(sha256(text).digest()[:16],) for text in texts]
-            db.executemany("DELETE FROM digests WHERE digest = ?", digests)
 
 
 def _move(db: sqlite3.Connection, table: str, column: str, function: str) -> None:

@@ -33,6 +33,8 @@ from lume_local._worker.sources.mending.lost_letters import KEPT, KEPT_IF_POSSIB
 from lume_local._worker.sources.places.held import named
 from lume_local._worker.sources.places.unpack import DAMAGED
 from lume_local._worker.sql import copy_to, literal, text
+from lume_local._worker.targets.earlier_values import forget_values
+from lume_local._worker.targets.target import TargetError
 
 _BLOCK = 4 * 1024 * 1024
 _OVERLAP = 64 * 1024
@@ -57,11 +59,13 @@ def forget(job: Forget) -> Forgotten | Failed:
             found = (_parquet if is_parquet else _lines)(job, read, person, place.path)
         if job.draft and found:
             sync_file(Path(job.draft))
+            forget_values(Path(job.earlier), zip(job.names, job.values, strict=True))
         return Forgotten(len(found), as_text(row_set(found, read.rows) if read.is_rejects else 0))
     except FileNotFoundError:
         return Forgotten(0, as_text(0))
-    except StoreTrouble as trouble:
-        return Forgotten(0, as_text(0)) if trouble.is_missing else Failed(str(trouble), None)
+    except (StoreTrouble, TargetError) as trouble:
+        is_missing = isinstance(trouble, StoreTrouble) and trouble.is_missing
+        return Forgotten(0, as_text(0)) if is_missing else Failed(str(trouble), None)
     except OSError as error:
         return Failed(named(explain(error)), None)
     except (Broken, duckdb.Error, ValueError) as error:

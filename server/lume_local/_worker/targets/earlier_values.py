@@ -12,8 +12,9 @@ The values of earlier runs of the same source are replaced: only the newest run 
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -152,6 +153,16 @@ class EarlierValues:
         """See `Target`. The transaction of a dead process has ended with it."""
         if prepared := _open.pop(step["run_id"], None):
             prepared.close()
+
+
+def forget_values(path: Path, pairs: Iterable[tuple[Sequence[str], str]]) -> None:
+    """Remove values in any of their columns, with which later rows are not compared then. Raises `TargetError`."""
+    if path.is_file():
+        texts = (f"{name.lower()}\n{value}".encode() for names, value in pairs for name in names)
+        with _connected(path) as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+            digests = [(sha256(text).digest()[:_DIGEST],) for text in texts]
+            connection.executemany("DELETE FROM digests WHERE digest = ?", digests)
 
 
 def _digest(name: str) -> str:
