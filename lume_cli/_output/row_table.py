@@ -64,12 +64,12 @@ def _reasons_first(row: Mapping[str, Any], shared: str) -> dict[str, Any]:
 
 
 def _place(row: Mapping[str, Any], shared: str) -> str:
-    """Return the number among the rows that could be parsed, or the line number of a malformed line.
+    """Return the path, or the line, in a file that has one; else the number among the rows that could be parsed.
 
     With several files the file is named, relative to their common folder; row numbers count across all of them.
     """
     number, line, file = row.get("_lume_row"), row.get("_lume_line"), row.get("_lume_file")
+    place = str(row.get("_lume_path") or (f"line {line:,}" if line else f"row {number:,}" if number else ""))
     if not file:
-        return f"row {number:,}" if number else f"line {line:,}" if line else ""
-    place = f"row {number:,} of all, " if number else f"line {line:,}, " if line else ""
-    return f"{place}{str(file).removeprefix(shared)}"
+        return place
+    return f"{place}{', ' if line or not place else ' of all, '}{str(file).removeprefix(shared)}"

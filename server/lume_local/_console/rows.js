@@ -4,7 +4,7 @@ import { page, path } from "./api.js";
 import { columnsOf, isBlamed } from "./blame.js";
 import { el, fill } from "./dom.js";
 import { cut, number } from "./format.js";
-import { textOf } from "./mend/sheet.js";
+import { placeOf, textOf } from "./mend/sheet.js";
 import { table } from "./parts.js";
 
 const LONGEST = 300;
@@ -57,7 +57,7 @@ export function rowTable(rows, readings, label) {
   const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => !name.startsWith(OWN));
   // For each column: its heading, its class, and its cell in a row.
   const columns = [
-    has("reasons") && ["Row", "num muted", (row) => place(row)],
+    has("reasons") && ["Row", "num muted", (row) => placeOf(row)],
     has("file") && ["File", "path muted", (row) => row[`${OWN}file`] ?? ""],
     has("layout") && ["Layout", "muted", (row) => row[`${OWN}layout`] ?? ""],
     has("reasons") && ["Why", "reasons", (row) => reasonsOf(row).map((reason) => el("span.reason", reason))],
@@ -80,7 +80,6 @@ export function rowTable(rows, readings, label) {
 }
 
 const reasonsOf = (row) => row[`${OWN}reasons`] ?? [];
-const place = (row) => row[`${OWN}row`] ?? `line ${row[`${OWN}line`] ?? "?"}`;
 
 function value(given) {
   if (given === null || given === undefined) return el("span.null", "null");

@@ -169,9 +169,12 @@ class Run:
             count = metrics["warnings"].get(check["reason"], 0)
             if check["on_fail"] == "fail" and count:
                 (first,) = row_of(self.context.connection, taken.statements.first_broken(taken.staged, n))
+                ((line, path),) = taken.intake.malformed.places([first - 1])
+                is_alone = line and not taken.intake.relation.of_files
+                place = path or (f"line {line:,}" if is_alone else f"row {first:,}")
                 return (
                     f"{counted(count, 'row breaks', 'rows break')} the rule {check['reason']!r}, which must never "
-                    f"be broken: row {first:,}{'' if count == 1 else ' is the first'}. Nothing was written"
+                    f"be broken: {place}{'' if count == 1 else ' is the first'}. Nothing was written"
                 )
         hints = (
             hint_of_encoding(form, layout, taken.intake.malformed, own.raw)

@@ -20,9 +20,8 @@ from lume_local._flow.definition import quoted
 from lume_local._shared.commit import begin
 from lume_local._worker.databases.database import NUMBER, DatabaseTrouble
 from lume_local._worker.databases.references import lookup_of
-from lume_local._worker.sources.intake import RowsFile
 from lume_local._worker.sources.source import Pause
-from lume_local._worker.sql import STAGED, copy_to, literal, row_of, text
+from lume_local._worker.sql import STAGED, RowsFile, copy_to, literal, row_of, text
 from lume_local._worker.statements import count_of
 from lume_local._worker.steps import Context, TakenIn
 from lume_local._worker.targets.database_target import DatabaseTarget

@@ -9,11 +9,13 @@ Rejects are numbered as they are written: the rows in the order of the source, t
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import heapq
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_async._base.words import counted
 from lume_local._flow.databases import REJECTS_TABLE
-from lume_local._flow.definition import quoted
+from lume_local._flow.definition import RESERVED, quoted
 from lume_local._shared.protocol import Execute, Json, Read, read_job
 from lume_local._shared.row_set import all_rows, as_text, of_text, placed, row_set, rows_in
 from lume_local._worker.connection import confine_folder, connect
@@ -35,8 +37,7 @@ from lume_local._worker.sources.intake import AllMalformed, MalformedLine
 from lume_local._worker.sources.mending.lost_letters import KEPT
 from lume_local._worker.sources.mending.mended_rows import rows_of_rejects
 from lume_local._worker.sources.read import Intake
-from lume_local._worker.sources.source import place_to_read
-from lume_local._worker.sql import LINES, OURS, STAGED, copy_to, csv_reader, row_of, text
+from lume_local._worker.sql import LINES, OURS, STAGED, RowsFile, copy_to, csv_reader, row_of, text
 from lume_local._worker.statements import LAYOUT, Statements, rejects_as_bits
 
 
@@ -63,6 +64,19 @@ class Rejects:
         if self.few is None or self.duplicates:
             return None
         return [row for row in self.few if row[self.statements.masks]]
+
+    def _placed(self, rows: str, lines: str) -> str:
+        """Return `lines`, a select list, of a query for the rejected rows in order, each joined with its place.
+
+        A positional join keeps the order, and holds only the places in memory.
+        """
+        rejected = self.statements.rejected(self.staged, self.duplicates)
+        found = self.connection.execute(f"SELECT file_row_number FROM {rejected}")
+        numbers = chain.from_iterable(iter(lambda: found.fetchmany(_AT_ONCE), []))
+        with closing(RowsFile(self.malformed.path.with_name("places"), 2)) as file:
+            for line, path in self.malformed.places(number for (number,) in numbers):
+                file.write((None if line is None else str(line), path or None))
+        return f"SELECT {lines} FROM ({rows}) AS reject POSITIONAL JOIN ({file.reader}) AS place"
 
     def by_layout(self) -> Counter[str]:
         """Return the number of rejects of each layout; empty for a version without layouts."""
@@ -113,7 +127,7 @@ class Rejects:
 
     def _copy(self, target: Path, dialect: Dialect) -> int:
         """Let DuckDB write the rows."""
-        rows = self.statements.rejects(self.staged, self.duplicates)
+        rows = self._rows()
         if not dialect.quote:
             bad = f"{text(dialect.delim.decode())} || e'\\r\\n'"
             own = ["_lume_reasons", *(["_lume_file"] if self.statements.relation.of_files else [])]
@@ -137,11 +151,15 @@ class Rejects:
         lines: list[list[str | None]] = [
             ["_lume_row", "_lume_line", "_lume_reasons", *(label for _, label in shown), "_lume_raw"]
         ]
-        for *masks, _, number, raw in rows:
+        places = self.malformed.places(number for *_, number, _ in rows)
+        for (*masks, _, number, raw), (line, path) in zip(rows, places, strict=True):
             reasons = "; ".join(self.statements.reasons_of(masks))
             own = at[raw[0] if relation.branches else ""]
-            values = (raw[own[name]] if name in own else None for name, _ in shown)
-            lines.append([str(number + 1), None, reasons, *values, None])
+            values = {label: raw[own[name]] if name in own else None for name, label in shown}
+            values |= {"_lume_path": path or None} if self.statements.has_paths else {}
+            lines.append(
+                [str(number + 1), None if line is None else str(line), reasons, *values.values(), None]
+            )
         target.write_bytes("".join(delim.join(map(field_of, line)) + "\n" for line in lines).encode())
         return len(rows)
 
@@ -152,6 +170,8 @@ class Rejects:
             about["_lume_file"] = one.file
         if relation.branches:
             about[LAYOUT] = one.layout
+        if self.statements.has_paths:
+            about["_lume_path"] = one.path
         return about
 
     def _as_it_was(self, one: MalformedLine) -> bytes:
@@ -166,11 +186,12 @@ class Rejects:
         reasons = f"to_json({self.statements.reasons(self.duplicates)})::VARCHAR"
         if self.statements.relation.of_files:
             reasons += " || ',\"_lume_file\":' || to_json(_lume_file)::VARCHAR"
-        line = (
-            f"'{{\"_lume_row\":' || (file_row_number + 1) || ',\"_lume_reasons\":' || {reasons} || "
-            f"CASE WHEN regexp_full_match({rest}, '\\{{\\s*\\}}\\s*') THEN '}}' ELSE ',' || substr({rest}, 2) END"
-        )
-        rows = f"SELECT {line} AS line FROM {self.statements.rejected(self.staged, self.duplicates)}"
+        rest = f"CASE WHEN regexp_full_match({rest}, '\\{{\\s*\\}}\\s*') THEN '}}' ELSE ',' || substr({rest}, 2) END"
+        rejected = self.statements.rejected(self.staged, self.duplicates)
+        rows = f"SELECT file_row_number + 1 AS n, {reasons} AS reasons, {rest} AS rest FROM {rejected}"
+        head = "'{\"_lume_row\":' || n || coalesce(',\"_lume_line\":' || place._lume_s0, '') || ',\"_lume_reasons\":'"
+        path = "coalesce(',\"_lume_path\":' || to_json(place._lume_s1)::VARCHAR, '')"
+        rows = self._placed(rows, f"{head} || reasons || {path} || rest AS line")
         options = "FORMAT csv, HEADER false, DELIM '\x01', QUOTE '', ESCAPE ''"
         count = copy_to(self.connection, rows, target, options)
         with target.open("ab") as file:
@@ -184,20 +205,27 @@ class Rejects:
                 file.write(written.encode("utf-8", KEPT) + b"\n")
         return count + self.malformed.total
 
-    def _rows_and_lines(self) -> str:
+    def _rows(self) -> str:
+        """Return SQL for the rejected rows with their places."""
+        places = ["place._lume_s0::BIGINT AS _lume_line"]
+        places += ["place._lume_s1 AS _lume_path"] if self.statements.has_paths else []
         rows = self.statements.rejects(self.staged, self.duplicates)
+        return self._placed(rows, f"reject.* REPLACE ({', '.join(places)})")
+
+    def _rows_and_lines(self) -> str:
+        rows = self._rows()
         if self.statements.relation.json_lines:
             # When resubmitted, an object in `_lume_raw` would be read instead of the corrected columns.
             is_raw = "* EXCLUDE (_lume_raw), _lume_raw AS _lume_object, NULL::VARCHAR AS _lume_raw"
             rows = f"SELECT {is_raw} FROM ({rows})"
         if not self.malformed.counts:
             return rows
-        nothing = [f"NULL::VARCHAR AS {quoted(label)}" for _, label in self.statements.raw_labels()]
-        relation = self.statements.relation
-        own = ["line", "reasons", *(["file"] * relation.of_files), *(["layout"] if relation.branches else [])]
-        if self.statements.relation.json_lines:
-            nothing.append("NULL::VARCHAR AS _lume_object")
-        items = ["NULL::BIGINT", *own, *nothing, "line_text"]
+        shown = (label for _, label in self.statements.shown_labels())
+        items = ["NULL::BIGINT", "line", "reasons"]  # then columns of the same names, or of the source
+        items += [
+            one.removeprefix(RESERVED) if one.startswith(RESERVED) else "NULL::VARCHAR" for one in shown
+        ]
+        items += ["NULL::VARCHAR"] * self.statements.relation.json_lines + ["line_text"]
         return f"({rows}) UNION ALL (SELECT {', '.join(items)} FROM ({self.malformed.reader()}))"
 
 
@@ -235,8 +263,7 @@ def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str
     """
     found: Json = {}
     if job.is_replay:
-        (file,) = job.source["files"]
-        found |= _records(rejects, metrics, place_to_read(file))
+        found |= _records(rejects, metrics)
     elif metrics["rows_rejected"]:
         names = list(metrics["reject_reasons"])
         # All rejects have the only reason, which None stands for.
@@ -297,9 +324,9 @@ def _texts(sets: dict[str, int]) -> Json:
     return {name: as_text(rows) for name, rows in sets.items()}
 
 
-def _records(rejects: Rejects, metrics: dict[str, Any], path: Path) -> Json:
-    """Return the records of a replay, which are in the file `path`, by reason; they are numbered from 0."""
-    lines = malformed_records(rejects.flow, path, rejects.malformed)
+def _records(rejects: Rejects, metrics: dict[str, Any]) -> Json:
+    """Return the records of a replay by reason; they are numbered from 0."""
+    lines = malformed_records(rejects.malformed)
     malformed = row_set(lines, metrics["rows_read"])
     well_formed = all_rows(metrics["rows_read"]) & ~malformed
     judged = metrics["rows_rejected"] - len(lines)
@@ -311,24 +338,15 @@ def _records(rejects: Rejects, metrics: dict[str, Any], path: Path) -> Json:
     return {"reasons": _texts(reasons), **_texts({"rejected": rejected | malformed, "malformed": malformed})}
 
 
-def malformed_records(flow: dict[str, Any], path: Path, malformed: AllMalformed) -> list[int]:
+def malformed_records(malformed: AllMalformed) -> list[int]:
     """Return the numbers of a replay's malformed records, in order."""
-    lines = sorted(one.line for one in malformed.rows())
-    if not lines:
-        return []
-    if path.suffix == ".ndjson":
-        return [line - 1 for line in lines]
-    dialect, found, wanted = Dialect.of(flow["csv"]), list[int](), iter(lines)
-    line, quotes, record, next_line = 0, 0, -1, next(wanted)
-    with path.open("rb") as file:
-        for text in file:
-            line += 1
-            if line == next_line:
-                found.append(record)
-                next_line = next(wanted, 0)
-            quotes += text.count(dialect.quote) if dialect.quote else 0
-            record += quotes % 2 == 0
-    return found
+    records = list[bool]()
+    for _, one in malformed.by_file if malformed.total else ():
+        for _, places, others in one.parts:
+            rows = ((line or 0, False) for line in places.find(range(places.rows), others()))
+            both = heapq.merge(rows, ((line, True) for line, _ in others()))
+            records += (is_malformed for _, is_malformed in both)
+    return [n for n, is_malformed in enumerate(records) if is_malformed]
 
 
 def _sets(rejects: Rejects, metrics: dict[str, Any]) -> dict[str, int]:
@@ -378,6 +396,7 @@ def _of_bits(bits: str | None) -> int:
     return int(bits[::-1], 2) if bits else 0
 
 
+_AT_ONCE = 10_000
 _APART = b"\x01"
 """Separates the columns of a line; JSON can't contain it."""
 _PLAIN = {"delim": ",", "quote": '"', "escape": ""}

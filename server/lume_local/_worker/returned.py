@@ -40,10 +40,9 @@ from lume_local._worker.object_stores import StoreTrouble
 from lume_local._worker.outputs.pages import open_output, opened
 from lume_local._worker.outputs.row_json import Broken, text_of
 from lume_local._worker.rejects import malformed_records
-from lume_local._worker.sources.intake import RowsFile
 from lume_local._worker.sources.mending.mended_rows import numbers_of_rejects
 from lume_local._worker.sources.places.held import named
-from lume_local._worker.sql import STAGED, copy_to, csv_reader, literal, row_of, text
+from lume_local._worker.sql import STAGED, RowsFile, copy_to, csv_reader, literal, row_of, text
 from lume_local._worker.steps import Context, TakenIn
 from lume_local._worker.targets.target import TargetError
 
@@ -135,8 +134,7 @@ def _spans(context: Context, taken: TakenIn) -> Iterator[_Numbers]:
         )
         return
     if taken.intake.malformed.total and any(origins):
-        (file,) = context.job.source["files"]
-        malformed = malformed_records(context.flow, Path(file["path"]), taken.intake.malformed)
+        malformed = malformed_records(taken.intake.malformed)
     for origin, records in enumerate(origins):
         for start, count in records or [(0, _ALL)]:
             first, last = (one - bisect_left(malformed, one) for one in (start, start + count))

@@ -15,8 +15,8 @@ from lume_async._base.words import counted
 from lume_local._flow.definition import SEED_BYTES, quoted
 from lume_local._worker.connection import UNWANTED
 from lume_local._worker.sources.files import opened, snapshot
-from lume_local._worker.sources.intake import RowsFile
 from lume_local._worker.sources.source import SourceError, place_to_read
+from lume_local._worker.sql import RowsFile
 
 
 def check_seeds(flow: dict[str, Any], places: dict[str, Any]) -> None:

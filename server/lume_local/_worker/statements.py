@@ -309,6 +309,11 @@ class Statements:
         return bool(self.flow["lookups"]) or self.relation.is_numbered
 
     @property
+    def has_paths(self) -> bool:
+        """Whether rejects have a path in their file, as objects do that are not on lines of their own."""
+        return any(form["format"] in ("json", "xml") for form in forms_of(self.flow))
+
+    @property
     def only_rejects(self) -> bool:
         """Whether every row that breaks a check is rejected, and every other row mapped."""
         return not self.is_judged_late and all(check["on_fail"] == "reject" for check in self.flow["checks"])
@@ -436,6 +441,8 @@ class Statements:
             yield "_lume_file", "_lume_file"
         if self.relation.branches:
             yield LAYOUT, LAYOUT
+        if self.has_paths:
+            yield "NULL::VARCHAR", "_lume_path"
         yield from self.raw_labels()
 
     def raw_labels(self) -> Iterator[tuple[str, str]]:

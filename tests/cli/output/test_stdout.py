@@ -62,7 +62,7 @@ def test_rejects(shell: Shell, run: LumeRun) -> None:
     done = shell.screen("rejects", run.id)
     check(
         done,
-        "row 2",
+        "line 3",
         "line 4",
         *REASONS,
         "Street: 12 Long Street",
@@ -77,7 +77,7 @@ def test_flow_try(lone: Shell, tmp_path: Path) -> None:
     )
     (tmp_path / "wide.csv").write_text(ROWS)
     done = lone.screen("flow", "try", "wide.toml", "wide.csv")
-    check(done, "CLEAN", "email: ann.archer@mail.example.org", "REJECTED", "row 2", "line 4", *REASONS)
+    check(done, "CLEAN", "email: ann.archer@mail.example.org", "REJECTED", "line 3", "line 4", *REASONS)
 
 
 def test_list_with_a_resubmit_and_a_long_path(

@@ -17,6 +17,10 @@ export const reasonsOf = (row) => row.why ?? row.reasons;
 
 export const idOf = (run, reject) => `${run}/${reject}`;
 
+/** Where a rejected row is in its file, for people: the path of an object, the line of a text, else its number. */
+export const placeOf = (item) =>
+  item._lume_path ?? (item._lume_line ? `line ${item._lume_line}` : `row ${item._lume_row ?? "?"}`);
+
 /** A row of `GET /v1/rejects`. `cells` has its edited cells, `why` the reasons after the edits, null if unknown. */
 export function rowOf(item) {
   const values = Object.fromEntries(Object.entries(item).filter(([name]) => !name.startsWith(OWN)));
@@ -25,8 +29,7 @@ export function rowOf(item) {
     id: idOf(item._lume_run, item._lume_reject),
     run: item._lume_run,
     reject: item._lume_reject,
-    place: item._lume_row ?? item._lume_line,
-    isLine: item._lume_row === null,
+    place: placeOf(item),
     layout: item._lume_layout ?? "",
     reasons: item._lume_reasons,
     values,

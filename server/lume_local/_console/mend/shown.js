@@ -69,8 +69,8 @@ export class Shown {
   indexOf = (name) => this.columns.findIndex((column) => column.name === name);
 
   label(row) {
-    const { place, isLine, run, layout } = this.rows[row];
-    return `${isLine ? "line" : "row"} ${place} of run ${shortId(run)}${layout ? `, layout ${layout}` : ""}`;
+    const { place, run, layout } = this.rows[row];
+    return `${place} of run ${shortId(run)}${layout ? `, layout ${layout}` : ""}`;
   }
 
   cell(number, column) {
@@ -93,7 +93,7 @@ export class Shown {
 
   #place(row, number) {
     const other = this.draft.elsewhere.get(row.id);
-    const text = `${row.isLine ? "line " : ""}${row.place ?? "?"}${row.layout ? ` · ${row.layout}` : ""}${other ? " ✎" : ""}`;
+    const text = `${row.place}${row.layout ? ` · ${row.layout}` : ""}${other ? " ✎" : ""}`;
     const also = other ? `, also edited by ${other.owner}` : "";
     return { text, value: text, canEdit: false, look: "fixed", title: `${this.label(number)}${also}` };
   }

@@ -32,10 +32,10 @@ from lume_local._worker.sources.formats.parquet import report_damage
 from lume_local._worker.sources.formats.sheets.excel import opened, read_sheet, sheets_of
 from lume_local._worker.sources.formats.text.csv import names_of
 from lume_local._worker.sources.formats.text.dialect import Dialect
-from lume_local._worker.sources.intake import Account, Malformed, Reading, RowsFile
+from lume_local._worker.sources.intake import Account, Malformed, Reading
 from lume_local._worker.sources.read import FORMATS
 from lume_local._worker.sources.source import SourceError, no_pause
-from lume_local._worker.sql import STAGED, copy_to, scan_or_retry
+from lume_local._worker.sql import STAGED, RowsFile, copy_to, scan_or_retry
 from lume_local._worker.stage import scan_of
 from lume_local._worker.statements import BITS, Relation, Statements
 

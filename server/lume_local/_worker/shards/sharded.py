@@ -40,6 +40,7 @@ from lume_local._worker.shards.tasks import Made, Tasks, joined, later_rows, sha
 from lume_local._worker.sources.formats.names import check_columns
 from lume_local._worker.sources.intake import Account, AllMalformed, Malformed, Together, columns_together
 from lume_local._worker.sources.read import Intake
+from lume_local._worker.sources.row_places import RowPlaces
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.sql import copy_to
 from lume_local._worker.statements import Relation, Statements, form_of
@@ -143,12 +144,15 @@ class Sharded:
             for n, one in enumerate(taken)
         ]
         results = list(self._tasks.do("stage", arguments))
-        # The inputs of the shards are as large as the source; malformed lines stay.
+        # The inputs of the shards are as large as the source: only malformed lines stay, and what shows rows' places.
         copies = [Path(look.path) for cut in cuts for look in cut.looks]
+        places = [RowPlaces(**one.result["malformed"]["places"]) for one in taken]
+        kept = {name for one in places if not one.is_complete for name in (one.path, one.paths)}
         read = [path for one in taken for path in Path(one.result["folder"]).iterdir()]
         for path in [*copies, *read]:
             is_copy = path.is_relative_to(self._folder) and not path.is_relative_to(self._folder / HELD)
-            if is_copy and path.is_file() and not path.name.startswith("malformed"):
+            is_kept = path.name.startswith("malformed") or str(path) in kept
+            if is_copy and path.is_file() and not is_kept:
                 path.unlink()
         confine(self._context.connection, self._folder, [], self._context.job)
         return results

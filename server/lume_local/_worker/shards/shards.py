@@ -28,6 +28,7 @@ from lume_local._worker.sources.formats.names import check_members
 from lume_local._worker.sources.formats.table_edges import TAIL, Footer, footer_in, whole_lines
 from lume_local._worker.sources.formats.text.csv import header_of
 from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect, grammar_of
+from lume_local._worker.sources.formats.text.quotes import Quotes
 from lume_local._worker.sources.intake import (
     Account,
     Malformed,
@@ -38,13 +39,12 @@ from lume_local._worker.sources.layouts import Recognition
 from lume_local._worker.sources.mending.door import OF_REJECTS, delim_of_rejects, is_table_of_objects
 from lume_local._worker.sources.places.held import Held, changed
 from lume_local._worker.sources.places.unpack import compression_of
+from lume_local._worker.sources.row_places import Part
 from lume_local._worker.sources.source import File, Single, SourceError
 from lume_local._worker.sql import text
 from lume_local._worker.statements import Branch, Relation, form_of, forms_of
 from lume_local._worker.steps import Context
 
-_REACH = 256 * 1024
-"""Bytes after which a case without a cut is given up: it is hardly the real one."""
 _LINE_END = re.compile(LINE_END)
 
 
@@ -70,41 +70,6 @@ class PieceLook:
     def of(cls, result: dict[str, Any]) -> "PieceLook":
         outside, within = result["cuts"]
         return cls(result["start"], result["odd"], (outside, within), result["path"], result["offset"])
-
-
-class Quotes:
-    """Counts the quotes of a dialect.
-
-    Args:
-        csv: a compiled flow's `csv`; None for lines without quotes.
-    """
-
-    def __init__(self, csv: dict[str, str] | None) -> None:
-        self.quote = csv["quote"].encode() if csv is not None else b""
-        escape = csv["escape"].encode() if csv is not None else b""
-        self.escape = escape if escape != self.quote else b""
-        # A separate escape character cancels the meaning of the next one.
-        pair = b"%b[%b%b]" % (re.escape(self.escape), re.escape(self.quote), re.escape(self.escape))
-        self._escaped = re.compile(pair) if self.escape else None
-
-    def bare(self, data: bytes) -> bytes:
-        """Return data of the same length, without escaped quotes."""
-        return self._escaped.sub(b"  ", data) if self._escaped is not None else data
-
-    def are_odd(self, data: bytes) -> bool:
-        return bool(self.quote) and self.bare(data).count(self.quote) % 2 == 1
-
-    def cuts(self, data: bytes) -> list[int | None]:
-        """Return the first cut of a piece that begins outside of quotes, and of one that begins within."""
-        found: list[int | None] = [None, None]
-        at, within = 0, 0
-        while at >= 0 and (found == [None, None] or (None in found and at < _REACH)):
-            quote = data.find(self.quote, at) if self.quote else -1
-            if found[within] is None:
-                end = data.find(b"\n", at, quote if quote >= 0 else len(data))
-                found[within] = end + 1 if end >= 0 else None
-            at, within = quote + 1 or -1, 1 - within
-        return found
 
 
 def look(argument: dict[str, Any]) -> dict[str, Any]:
@@ -422,6 +387,10 @@ class Joined(Malformed):
                 self.counts[reason] = self.counts.get(reason, 0) + count
             for file, form in part.forms.items():
                 self.note_form(file, form)
+
+    @property
+    def parts(self) -> list[Part]:
+        return [(before, part.places, part.others) for before, part in self._parts]
 
     def rows(self) -> Iterator[MalformedLine]:
         for before, part in self._parts:

@@ -119,6 +119,7 @@ def _taken(job: Execute, folder: Path, file: File, layout: str) -> Json:
         intake = read_source(connection, [file], job.flow, folder, no_pause)
     ((_, malformed),) = intake.malformed.by_file
     path = Path(named(str(file.path)))  # another process holds the file itself
+    malformed.places.path = named(malformed.places.path)
     relation = intake.relation
     for branch in relation.branches:  # the only one, so it has the file's own columns
         relation = evolve(branch.own, reader=branch.reader)

@@ -4,6 +4,7 @@ import codecs
 import hashlib
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -67,12 +68,34 @@ def opened(path: Path, looked_up: str = "") -> tuple[int, Snapshot]:
         return file, Snapshot(found.st_size, found.st_mtime_ns, found.st_ino)
 
 
-def blocks(path: Path, pause: Callable[[], None]) -> Iterator[bytes]:
-    """Yield the file in blocks; `pause` is called before each and may raise."""
+def blocks(path: Path, pause: Callable[[], None], start: int = 0, end: int = sys.maxsize) -> Iterator[bytes]:
+    """Yield the file, or a part of it, in blocks; `pause` is called before each and may raise."""
     with path.open("rb") as file:
-        while block := file.read(BLOCK):
+        file.seek(start)
+        while block := file.read(min(BLOCK, end - file.tell())):
             pause()
             yield block
+
+
+def blocks_of_lines(
+    path: Path, pause: Callable[[], None], start: int = 0, end: int = sys.maxsize
+) -> Iterator[bytes]:
+    """Yield the file, or a part of it, in pieces that end at a line end."""
+    held: list[bytes] = []
+    half = b""
+    for read in blocks(path, pause, start, end):
+        block = half + read
+        half = b"\r" if block.endswith(b"\r") else b""  # it may be half of a line end
+        block = block.removesuffix(half)
+        at = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
+        held.append(block[:at] if at else block)
+        if sum(map(len, held)) > LONGEST_LINE + BLOCK:
+            raise SourceError(f"a line is longer than {LONGEST_LINE:,} bytes: is the file NDJSON?")
+        if at:
+            whole, held = b"".join(held), [block[at:]]
+            yield whole
+    if rest := b"".join([*held, half]):
+        yield rest
 
 
 def digest(file: BinaryIO, pause: Callable[[], None]) -> str:

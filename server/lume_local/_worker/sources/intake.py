@@ -7,52 +7,21 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import groupby
+from itertools import groupby, tee
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from attrs import asdict, define, evolve, field, frozen
 from duckdb import DuckDBPyConnection
 
-from lume_local._flow.definition import RESERVED
 from lume_local._shared.protocol import Json
-from lume_local._worker.sources.files import BLOCK, BOM
+from lume_local._worker.sources.files import BLOCK, BOM, count_lines
 from lume_local._worker.sources.mending.line_forms import LineForm
 from lume_local._worker.sources.mending.lost_letters import MALFORMED, Identity, LostLetters
+from lume_local._worker.sources.row_places import Part, Place, RowPlaces, places_of
 from lume_local._worker.sources.source import Pause
-from lume_local._worker.sql import OURS, csv_reader, text
+from lume_local._worker.sql import RowsFile, text
 from lume_local._worker.statements import PLACE, Branch, Relation
-
-
-class RowsFile:
-    """Takes rows one by one; `reader` is the query for them, to be run after closing it.
-
-    The file is CSV with every value quoted except NULL; each row begins with a dot, so that no line is blank.
-    """
-
-    def __init__(self, path: Path, width: int) -> None:
-        self._path, self._width = path, width
-        self._file = path.open("w", encoding="utf-8", newline="")
-        self._longest = 0  # bytes of the longest line, at most
-
-    def write(self, row: Sequence[str | None]) -> None:
-        # Most values have no quote, and need no copy.
-        quoted = [value and (value.replace('"', '""') if '"' in value else value) for value in row]
-        line = ",".join([".", *["" if value is None else f'"{value}"' for value in quoted]]) + "\n"
-        self._longest = max(self._longest, len(line) if line.isascii() else 4 * len(line))
-        self._file.write(line)
-
-    def close(self) -> None:
-        self._file.close()
-
-    @property
-    def reader(self) -> str:
-        """SQL for `_lume_s0`, `_lume_s1`, … of all rows in order."""
-        columns = "_lume_dot", *(f"{RESERVED}s{n}" for n in range(self._width))
-        options = *OURS, "allow_quoted_nulls=false", f"max_line_size={self._longest + 1000}", "parallel=false"
-        reader = csv_reader(self._path, columns, (",", '"', '"'), *options)
-        return f"SELECT * EXCLUDE (_lume_dot) FROM {reader}"
-
 
 NOT_JSON = "not a JSON object"
 APART = b"\x01"
@@ -154,6 +123,7 @@ class MalformedLine(NamedTuple):
     Attributes:
         file: for corrected rejects, the file where it was first; in the lines of several files, its file.
         layout: the layout of that file, if it has one.
+        path: the path of an object in its file.
     """
 
     line: int
@@ -161,6 +131,7 @@ class MalformedLine(NamedTuple):
     file: str
     layout: str
     raw: bytes
+    path: str = ""
 
 
 @define
@@ -172,11 +143,13 @@ class Malformed:
 
     Attributes:
         layout: the layout of all lines without their own.
+        places: where the rows between them are.
         forms: how the text lines of each file are read; None if they have several forms, or none is known.
     """
 
     path: Path
     layout: str = ""
+    places: RowPlaces = field(factory=RowPlaces, init=False)
     counts: dict[str, int] = field(factory=dict, init=False)
     forms: dict[str, LineForm | None] = field(factory=dict, init=False)
     _passes: list[Path] = field(factory=list, init=False)
@@ -226,17 +199,29 @@ class Malformed:
         made.counts = plain["counts"]
         made.forms = {file: form and LineForm.read(form) for file, form in plain["forms"].items()}
         made._passes = [Path(path) for path in plain["passes"]]
+        made.places = RowPlaces(**plain["places"])
         return made
 
     def plain(self) -> dict[str, Any]:
         """Return it as JSON, once it is closed; the lines themselves stay in the files."""
         forms = {file: form and asdict(form) for file, form in self.forms.items()}
         passes = list(map(str, self._passes))
-        return {"path": str(self.path), "counts": self.counts, "passes": passes, "forms": forms}
+        about: dict[str, Any] = {"path": str(self.path), "counts": self.counts, "passes": passes}
+        return about | {"forms": forms, "places": self.places.plain()}
 
     @property
     def total(self) -> int:
         return sum(self.counts.values())
+
+    @property
+    def parts(self) -> list[Part]:
+        """The parts of the file that were read apart."""
+        return [(0, self.places, self.others)]
+
+    def others(self) -> Iterator[tuple[int, int]]:
+        """Yield each line, and the number of lines that its text has in a file with quotes."""
+        for one in self.rows():
+            yield one.line, 1 + (count_lines(one.raw) if self.places.csv else 0)
 
     def close(self) -> None:
         if self._file is not None:
@@ -565,8 +550,14 @@ class AllMalformed:
 
     def rows(self) -> Iterator[MalformedLine]:
         for shown, malformed in self.by_file:
-            for one in malformed.rows():
-                yield one._replace(file=self._name(shown, one.file))
+            each, again = tee(malformed.rows())
+            places = malformed.places.located(one.line for one in again)
+            for one, (_, path) in zip(each, places, strict=True):
+                yield one._replace(file=self._name(shown, one.file), path=path)
+
+    def places(self, wanted: Iterable[int]) -> Iterator[Place]:
+        """Return the place of each of these rows of all files, which are in order."""
+        return places_of(wanted, [part for _, malformed in self.by_file for part in malformed.parts])
 
     def forms(self, all_places: Sequence[Sequence[int]]) -> Iterator[tuple[str, LineForm | None]]:
         """Yield how each file's lines are read, by the columns of all (see `Together`)."""
@@ -579,10 +570,10 @@ class AllMalformed:
         return shown if len(self.by_file) > 1 else file
 
     def reader(self) -> str:
-        r"""Return SQL for `file`, `line`, `reasons`, `layout` and `line_text`; non-UTF-8 bytes become `\xff`."""
-        with closing(RowsFile(self.path, 5)) as file:
+        r"""Return SQL for `file`, `line`, `reasons`, `layout`, `line_text`, `path`; non-UTF-8 bytes become `\xff`."""
+        with closing(RowsFile(self.path, 6)) as file:
             for one in self.rows():
                 raw = one.raw.decode("utf-8", "backslashreplace") or None
-                file.write((one.file, str(one.line), one.reason, one.layout, raw))
+                file.write((one.file, str(one.line), one.reason, one.layout, raw, one.path))
         names = "_lume_s0 AS file, _lume_s1::BIGINT AS line, _lume_s2 AS reasons, _lume_s3 AS layout"
-        return f"SELECT {names}, _lume_s4 AS line_text FROM ({file.reader})"
+        return f"SELECT {names}, _lume_s4 AS line_text, _lume_s5 AS path FROM ({file.reader})"

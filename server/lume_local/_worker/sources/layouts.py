@@ -401,12 +401,12 @@ class _Beginning:
     def _objects(self, form: dict[str, Any]) -> Any:
         reading = self._reading(form)
         if form["format"] == "xml":
-            return records_of(reading)
+            return (record for record, *_ in records_of(reading))
         return (one for one in map(_parsed, self._values(form, reading)) if isinstance(one, dict))
 
     def _values(self, form: dict[str, Any], reading: Reading) -> Iterator[str | bytes]:
         if form["format"] == "json":
-            yield from values_of(reading)
+            yield from (value for value, *_ in values_of(reading))
             return
         start = self.start
         if not self._is_whole and len(start.splitlines()) < 2:  # its first line is longer

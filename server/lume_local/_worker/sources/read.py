@@ -10,6 +10,7 @@ from attrs import evolve, field, frozen
 from duckdb import DuckDBPyConnection
 
 from lume_async._base.elided import elided
+from lume_local._flow.definition import REJECTED_ROWS
 from lume_local._shared import magic
 from lume_local._worker.sources.formats.json import read_json
 from lume_local._worker.sources.formats.ndjson import read_ndjson
@@ -114,6 +115,8 @@ def read_source(
                 if flow["layouts"] and not file.layout:
                     relation = rows_by_layout(reading, relation)
                 rows = reading.account.records - reading.malformed.total
+                places = reading.malformed.places
+                places.rows, places.is_hidden = rows, reading.shown == REJECTED_ROWS
                 read.append(ReadFile(relation, reading.shown, rows, file.layout))
                 if is_mended and len(corrected.rows) == noted:
                     note_others(reading, relation)

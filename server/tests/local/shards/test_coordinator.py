@@ -102,7 +102,7 @@ def test_of_several_files_each_is_a_shard_at_least(tmp_path: Path) -> None:
 def test_the_first_row_that_must_not_be_there_is_named_by_its_number_in_the_whole(tmp_path: Path) -> None:
     rules = [{"name": "small", "sql": "id < 41", "on_fail": "fail"}]
     outcome = compared(tmp_path, [("a.csv", CSV)], THREE, columns=COLUMNS, rules=rules)
-    assert "19 rows break the rule 'small: is broken', which must never be broken: row 42" in outcome.error
+    assert "19 rows break the rule 'small: is broken', which must never be broken: line 43 " in outcome.error
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from lume_local._worker.shards.shards import PieceLook, Quotes, ends_within_a_record, look, ranges
+from lume_local._worker.shards.shards import PieceLook, ends_within_a_record, look, ranges
 from lume_local._worker.sources.formats.text.dialect import Dialect
+from lume_local._worker.sources.formats.text.quotes import Quotes
 from lume_local._worker.sources.intake import Malformed
 
 RFC = {"delim": ",", "quote": '"', "escape": '"'}

@@ -3,8 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from attrs import evolve
 
@@ -25,18 +24,20 @@ _NUMBER = re.compile(r"[-+.\deE]+")
 _MOST_NAMED = 20
 
 
+T = TypeVar("T")
+
+Found = tuple[T, str, int | None]
+"""A record, the path of the list that it is in, and its number there; None if that is its own path."""
+
+
 def read_json(reading: Reading) -> Relation:
-    """Write each object on a line of its own, and read these. Raises `SourceError`."""
-    lines, count = reading.folder / "objects", 0
-    with lines.open("wb") as out:
-        for value in values_of(reading):
-            count += 1
-            # Line ends can only be white space between the parts of a value.
-            out.write(value.replace("\r", " ").replace("\n", " ").encode() + b"\n")
-    return read_objects(reading, lines, count, "value")
+    """Read each value where the flow reads its records. Raises `SourceError`."""
+    # Line ends can only be white space between the parts of a value.
+    lines = ((one.replace("\r", " ").replace("\n", " ").encode(), at, n) for one, at, n in values_of(reading))
+    return read_objects(reading, lines, "value")
 
 
-def values_of(reading: Reading) -> Iterator[str]:
+def values_of(reading: Reading) -> Iterator[Found[str]]:
     """Yield each value where the flow reads its records, as it is written. Raises `SourceError`."""
     with reading.path.open(encoding="utf-8-sig", newline="") as file:
         try:
@@ -56,8 +57,17 @@ def values_of(reading: Reading) -> Iterator[str]:
             ) from None
 
 
-def read_objects(reading: Reading, lines: Path, count: int, what: str) -> Relation:
-    """Read objects, one per line. Raises `SourceError` if some are missing."""
+def read_objects(reading: Reading, records: Iterator[Found[bytes]], what: str) -> Relation:
+    """Write each object on a line of its own, and read these. Raises `SourceError`."""
+    lines, paths, count, last = reading.folder / "objects", reading.folder / "paths", 0, ""
+    with lines.open("wb") as out, paths.open("w", encoding="utf-8") as noted:
+        for record, path, element in records:
+            count += 1
+            out.write(record + b"\n")
+            if path != last:
+                noted.write(f"{json.dumps([count, path, element])}\n")
+                last = path
+    reading.malformed.places.paths = str(paths)
     relation = read_ndjson(evolve(reading, path=lines))
     if reading.account.records != count:
         raise SourceError(
@@ -161,16 +171,18 @@ class _Records:
         self._window, self._path, self._reading = window, path, reading
         self._is_found, self._others = not path, dict[str, None]()
 
-    def values(self) -> Iterator[str]:
+    def values(self) -> Iterator[Found[str]]:
         """Yield each record as it is written. Raises `SourceError` if the path leads to nothing."""
-        window = self._window
+        window, number = self._window, 0
         if not self._path and window.peek() == "[":
-            for _ in window.elements():
-                yield window.value()
+            for n, _ in enumerate(window.elements()):
+                yield window.value(), "$", n
             if window.peek():
                 raise window.broken("something follows the array")
         while window.peek():
-            yield from self._below(self._path) if self._path else [window.value()]
+            root = f"$[{number}]" if number else "$"
+            yield from self._below(self._path, root) if self._path else [(window.value(), "$", number)]
+            number += 1
         if not self._is_found:
             others = ", ".join(map(repr, self._others)) or "no object"
             flow = self._reading.flow
@@ -179,15 +191,15 @@ class _Records:
                 f"Found on the way: {others}. Fix json.records in {settings_of(flow)}{NEW}, then run it again"
             )
 
-    def _below(self, path: Sequence[str]) -> Iterator[str]:
-        """Yield the records in the next value."""
+    def _below(self, path: Sequence[str], at: str) -> Iterator[Found[str]]:
+        """Yield the records in the next value, which is `at` this path of the file."""
         window, begins = self._window, self._window.peek()
         if begins == "[":
-            for _ in window.elements():
-                yield from self._below(path) if path else [window.value()]
+            for n, _ in enumerate(window.elements()):
+                yield from self._below(path, f"{at}[{n}]") if path else [(window.value(), at, n)]
         elif not path:
             if (value := window.value()) != "null":
-                yield value
+                yield value, at, None
         elif begins == "{":
             is_there = False
             for name in window.members():
@@ -195,7 +207,8 @@ class _Records:
                     if is_there:
                         raise window.broken(f"the member {name!r} appears twice")
                     is_there, self._is_found = True, self._is_found or len(path) == 1
-                    yield from self._below(path[1:])
+                    step = f".{name}" if name.isidentifier() else f"[{json.dumps(name)}]"
+                    yield from self._below(path[1:], at + step)
                 else:
                     if len(self._others) < _MOST_NAMED:
                         self._others[name[:100]] = None

@@ -9,6 +9,7 @@ double can't hold becomes a string with the same value.
 import heapq
 import json
 import re
+import sys
 from array import array
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,7 +23,7 @@ from duckdb import DuckDBPyConnection
 from lume_async._base.controls import control_in
 from lume_local._flow.definition import RESERVED
 from lume_local._flow.source_settings import pointers
-from lume_local._worker.sources.files import BLOCK, BOM, LONGEST_LINE, blocks, is_utf8
+from lume_local._worker.sources.files import BOM, LONGEST_LINE, blocks_of_lines, is_utf8
 from lume_local._worker.sources.formats.names import check_members, spellings
 from lume_local._worker.sources.intake import APART, NOT_JSON, Copy, Reading
 from lume_local._worker.sources.mending.lost_letters import (
@@ -33,7 +34,7 @@ from lume_local._worker.sources.mending.lost_letters import (
     as_counted,
     identity_of,
 )
-from lume_local._worker.sources.source import Pause, SourceError
+from lume_local._worker.sources.source import Pause
 from lume_local._worker.sql import LINES, OURS, STAGED, copy_to, csv_reader, row_of, scan_or_retry, text
 from lume_local._worker.statements import Relation
 
@@ -190,7 +191,7 @@ _DOUBTFUL = (
 
 def read_ndjson(reading: Reading) -> Relation:
     """Judge every line of the file. Raises `SourceError`."""
-    flow, folder = reading.flow, reading.folder
+    flow, folder, refused = reading.flow, reading.folder, reading.malformed.total
     limit = flow["max_line_bytes"]
     plain = _plain_lines(reading, folder / "lines", limit)
     scan = _reader(plain, ["_lume_line_text"], limit)
@@ -210,6 +211,10 @@ def read_ndjson(reading: Reading) -> Relation:
         longest = _strict_lines(plain, strict, doubtful, reading)
         scan = _reader(strict, ["_lume_line_text", "_lume_as_it_was"], max(limit, longest))
         original = "coalesce(_lume_as_it_was, _lume_line_text) AS _lume_line_text"
+    places, rows = reading.malformed.places, reading.account.records - reading.malformed.total + refused
+    places.path, places.blank = str(reading.path), " \t"
+    places.mark(0, 1, 0)
+    places.mark(rows, reading.account.lines + 1, sys.maxsize, is_last=True)
     members = _members(reading, scan, first, spelled)
     listed = ", ".join(map(text, wanted))
     read = f"json_extract_string(_lume_line_text, [{listed}])" if names else "NULL"
@@ -307,25 +312,6 @@ def _plain_lines(reading: Reading, target: Path, limit: int) -> Path:
             account.lines += data.count(b"\n") + (not data.endswith(b"\n"))
             at += len(block)
     return copy.path
-
-
-def blocks_of_lines(path: Path, pause: Pause) -> Iterator[bytes]:
-    """Yield the file in pieces that end at a line end."""
-    held: list[bytes] = []
-    half = b""
-    for read in blocks(path, pause):
-        block = half + read
-        half = b"\r" if block.endswith(b"\r") else b""  # it may be half of a line end
-        block = block.removesuffix(half)
-        end = max(block.rfind(b"\n"), block.rfind(b"\r")) + 1
-        held.append(block[:end] if end else block)
-        if sum(map(len, held)) > LONGEST_LINE + BLOCK:
-            raise SourceError(f"a line is longer than {LONGEST_LINE:,} bytes: is the file NDJSON?")
-        if end:
-            whole, held = b"".join(held), [block[end:]]
-            yield whole
-    if rest := b"".join([*held, half]):
-        yield rest
 
 
 def _first_object(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from attrs import field, mutable
 
 from lume_local._samples.record_paths import DEEPEST_XML
 from lume_local._worker.sources.files import blocks
-from lume_local._worker.sources.formats.json import read_objects
+from lume_local._worker.sources.formats.json import Found, read_objects
 from lume_local._worker.sources.formats.names import MOST_COLUMNS, NEW
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import SourceError
@@ -33,16 +33,12 @@ _SPACE = " \t\r\n"
 
 
 def read_xml(reading: Reading) -> Relation:
-    """Write each record on a line of its own, and read these. Raises `SourceError`."""
-    lines, count = reading.folder / "objects", 0
-    with lines.open("wb") as out:
-        for record in records_of(reading):
-            count += 1
-            out.write(orjson.dumps(record) + b"\n")
-    return read_objects(reading, lines, count, "record")
+    """Read each record as an object. Raises `SourceError`."""
+    found = ((orjson.dumps(record), path, n) for record, path, n in records_of(reading))
+    return read_objects(reading, found, "record")
 
 
-def records_of(reading: Reading) -> Iterator[dict[str, str | None]]:
+def records_of(reading: Reading) -> Iterator[Found[dict[str, str | None]]]:
     """Return the records as objects. Raises `SourceError`."""
     return _Document(reading).records()
 
@@ -59,10 +55,14 @@ class _Document:
     _others: dict[str, None] = field(factory=dict, init=False)
     """The paths of elements where a record, or an element leading to one, could have been."""
 
+    _counts: list[int] = field(init=False)
+    """For each element on the way to the records: how many of that name there were in the one above it."""
+
     def __attrs_post_init__(self) -> None:
         self._wanted = self.reading.flow["records"]
+        self._counts = [0] * len(self._wanted)
 
-    def records(self) -> Iterator[dict[str, str | None]]:
+    def records(self) -> Iterator[Found[dict[str, str | None]]]:
         """Yield each record. Raises `SourceError`."""
         from lxml import etree
 
@@ -115,19 +115,30 @@ class _Document:
                 "has a document type declaration (<!DOCTYPE …>), which may define entities and is not read: remove it"
             )
         self._path.append(_local(element.tag))
+        level, wanted = len(self._path), self._wanted
+        if self._path == wanted[:level]:
+            self._counts[level - 1 :] = [self._counts[level - 1] + 1, *[0] * (len(wanted) - level)]
         if self._path == self._wanted:
             self._within = 1
         elif self._path[:-1] == self._wanted[: len(self._path) - 1] and len(self._others) < _MOST_NAMED:
             self._others["/".join(self._path)[:200]] = None
 
-    def _ends(self, element: Any) -> list[dict[str, str | None]] | None:
+    def _place(self) -> tuple[str, int | None]:
+        """Return the path of the elements that a record is one of, and its number among them."""
+        root, *others = self._wanted
+        if not others:
+            return f"/{root}", None
+        above = (f"/{name}[{n}]" for name, n in zip(others[:-1], self._counts[1:-1], strict=True))
+        return f"/{root}{''.join(above)}/{others[-1]}", self._counts[-1]
+
+    def _ends(self, element: Any) -> list[Found[dict[str, str | None]]] | None:
         """Return the record that ends here, or none outside of records; None if a record continues."""
         if self._within > 1:
             self._within -= 1
             return None
-        ended = []
+        ended = list[Found[dict[str, str | None]]]()
         if self._within:
-            ended.append(self._object(element))
+            ended.append((self._object(element), *self._place()))
             self._within, self._found = 0, self._found + 1
         self._path.pop()
         # The parser continues after the last child of an open element, so that one must stay.

@@ -23,7 +23,14 @@ from lume_local._flow.source_settings import OBJECTS
 from lume_local._flow.table_bounds import HeaderSettings
 from lume_local._shared import magic
 from lume_local._worker.outputs.row_json import FILE, FORM, LINE, OBJECT, RAW, REASONS, ROW, TABLE, text_of
-from lume_local._worker.sources.files import BOM, is_utf8, is_utf8_beyond_ascii, is_utf8_name, physical_lines
+from lume_local._worker.sources.files import (
+    BOM,
+    blocks_of_lines,
+    is_utf8,
+    is_utf8_beyond_ascii,
+    is_utf8_name,
+    physical_lines,
+)
 from lume_local._worker.sources.formats.json import read_json
 from lume_local._worker.sources.formats.names import (
     OTHERWISE,
@@ -34,19 +41,20 @@ from lume_local._worker.sources.formats.names import (
     spellings,
     visible_columns,
 )
-from lume_local._worker.sources.formats.ndjson import FILLED_IN, blocks_of_lines, read_ndjson, without_repeats
+from lume_local._worker.sources.formats.ndjson import FILLED_IN, read_ndjson, without_repeats
 from lume_local._worker.sources.formats.sheets.excel import first_sheet, opened
 from lume_local._worker.sources.formats.sheets.workbook import Workbook
 from lume_local._worker.sources.formats.text.csv import names_of, read_csv, split_records
 from lume_local._worker.sources.formats.text.dialect import Dialect, FixedWidth
 from lume_local._worker.sources.formats.text.encoding import MARKS, in_utf8
-from lume_local._worker.sources.intake import NOT_JSON, Account, CorrectedRows, Reading, RefusedLine, RowsFile
+from lume_local._worker.sources.intake import NOT_JSON, Account, CorrectedRows, Reading, RefusedLine
 from lume_local._worker.sources.mending.by_layout import PUT_BACK, check_known, layout_by_columns
 from lume_local._worker.sources.mending.line_forms import LineForm, entry_of, form_in_cell
 from lume_local._worker.sources.mending.line_forms import form_of as form_of_entry
 from lume_local._worker.sources.mending.lost_letters import INVALID, KEPT, STILL_LOST, Identity, as_counted
 from lume_local._worker.sources.mending.mended_rows import is_noted
 from lume_local._worker.sources.source import SourceError
+from lume_local._worker.sql import RowsFile
 from lume_local._worker.statements import LAYOUT, Relation, form_of
 
 _BY_COLUMNS = "fill in its columns and clear _lume_raw"
@@ -148,7 +156,7 @@ class RejectRows:
         self._forms: dict[tuple[str, str], LineForm | str] = {}
         self._grammars: dict[tuple[LineForm, str], list[tuple[re.Pattern[bytes], Dialect | FixedWidth]]] = {}
         self._of_layouts: dict[str, dict[str, Any]] = {}
-        self._file = RowsFile(reading.folder / "rows", len(names))
+        self._file, self._rows = RowsFile(reading.folder / "rows", len(names)), 0
 
     @property
     def reader(self) -> str:
@@ -176,6 +184,8 @@ class RejectRows:
                 check_known(self._shown, self._source, [layout or own.of(cells, LAYOUT).strip() or None])
             self._malformed.refuse(line, evolve(found, layout=layout))
         else:
+            self._malformed.places.add(self._rows, line)
+            self._rows += 1
             self._file.write(found)
 
     def _layout(self, cells: Cells) -> str:

@@ -53,13 +53,13 @@ def identity_of(value: Any) -> Identity:
     found = value if isinstance(value, dict) else {}
     names = (f"{RESERVED}file", f"{RESERVED}row", f"{RESERVED}line")
     file, row, line = ("" if (one := found.get(name)) is None else str(one) for name in names)
-    return file, row, line
+    return as_counted((file, row, line))
 
 
 def as_counted(identity: Identity) -> Identity:
-    """Return the identity without the fractions that pandas adds to integers beside missing ones."""
+    """Return the identity without the line of a row, and the fractions that pandas adds to integers beside gaps."""
     file, row, line = identity
-    return file, row.removesuffix(".0"), line.removesuffix(".0")
+    return file, row.removesuffix(".0"), "" if row else line.removesuffix(".0")
 
 
 def marked_words(texts: Iterable[str]) -> Counter[str]:

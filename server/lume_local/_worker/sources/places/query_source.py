@@ -15,8 +15,9 @@ from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, 
 from lume_local._worker.databases.postgres import PostgresQuery
 from lume_local._worker.databases.sqlite import SqliteQuery
 from lume_local._worker.sources.formats.names import relation_of_table, visible_columns
-from lume_local._worker.sources.intake import Reading, RowsFile
+from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import File, Pause, Single, SourceError, no_pause
+from lume_local._worker.sql import RowsFile
 from lume_local._worker.statements import Relation
 
 

@@ -49,8 +49,8 @@ async def test_every_row_comes_once_in_the_order_of_the_source(wire: Wire, home:
         assert [row["id"] for row in await rows(wire, run["id"], "mapped", limit)] == [1, 5], limit
         rejected = await rows(wire, run["id"], "rejects", limit)
         assert [(row["_lume_row"], row["_lume_line"]) for row in rejected] == [
-            (2, None),
-            (3, None),
+            (2, 3),
+            (3, 4),
             (None, 6),
         ]
         assert rejected[1]["Email"] == 'c,\n"d'

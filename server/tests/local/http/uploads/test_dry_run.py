@@ -36,8 +36,8 @@ async def test_it_tells_all_and_leaves_nothing(wire: Wire, home: Path) -> None:
     assert (run["status"], run["dry_run"], run["run_metadata"]) == ("PARTIAL_FAILED", True, {"ticket": "A-1"})
     assert [row["id"] for row in run["rows"]["mapped"]] == [1, 5]
     assert [(row["_lume_row"], row["_lume_line"]) for row in run["rows"]["rejects"]] == [
-        (2, None),
-        (3, None),
+        (2, 3),
+        (3, 4),
         (None, 5),
     ]
     assert run["metadata"]["target_locations"] == {"mapped": None, "rejects": None}

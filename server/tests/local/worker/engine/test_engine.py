@@ -223,7 +223,7 @@ def test_a_division_by_zero_meets_no_rule(tmp_path: Path) -> None:
 
 def test_a_rule_may_fail_the_run(tmp_path: Path) -> None:
     rules = [{"name": "few", "sql": "id < 3", "message": "too many", "on_fail": "fail"}]
-    words = "2 rows break the rule 'few: too many', which must never be broken: row 2 is the first"
+    words = "2 rows break the rule 'few: too many', which must never be broken: line 3 is the first"
     with pytest.raises(RunFailed, match=words) as caught:
         execute(tmp_path / "two", "id\n1\n3\n4\n", rules=rules)
     assert caught.value.metrics is not None

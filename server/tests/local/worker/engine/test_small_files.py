@@ -349,7 +349,7 @@ def test_a_small_run_takes_few_statements(tmp_path: Path) -> None:
         counts[name] = [query.split(None, 1)[0] for query in counted.statements]
     assert counts["good"] == ["SET", "CREATE", "SELECT", "SELECT", "COPY"]
     assert counts["bad"] == ["SET", "CREATE", "SELECT", "SELECT", "COPY"]
-    assert len(counts["twice"]) == 9
+    assert len(counts["twice"]) == 10
 
 
 def test_divisions_and_times_are_those_of_any_other_run(tmp_path: Path, flow: dict[str, Any]) -> None:

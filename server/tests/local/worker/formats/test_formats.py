@@ -217,7 +217,7 @@ def test_numbers_of_json_keep_their_digits_and_bad_objects_cost_themselves(tmp_p
         json.loads(line, parse_int=lambda digits: int(digits[:9]))
         for line in result.rejects_file.splitlines()
     ]
-    assert [row.get("_lume_line") for row in rejects] == [None, 2, 3, 5]
+    assert [row.get("_lume_line") for row in rejects] == [4, 2, 3, 5]
     assert [row["_lume_reasons"].partition(": ")[2] for row in rejects] == [
         *("is not a valid integer", "not a JSON object", "not a JSON object", "repeats a key")
     ]

@@ -11,7 +11,7 @@ from local.one_run import carried_out, execute
 
 from lume_local._shared.protocol import Execute
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.sources.formats import ndjson
+from lume_local._worker.sources import files
 from lume_local._worker.sources.formats.text import scan
 
 LENGTH = 20_000_000
@@ -89,7 +89,7 @@ def test_usual_lines_are_read_in_small_blocks(tmp_path: Path, monkeypatch: pytes
     assert peaks[0] < 4 * scan._BLOCK < 2_500_000
 
 
-@pytest.mark.parametrize(("format", "module"), [("csv", scan), ("ndjson", ndjson)])
+@pytest.mark.parametrize(("format", "module"), [("csv", scan), ("ndjson", files)])
 def test_a_line_that_never_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str, module: object
 ) -> None:

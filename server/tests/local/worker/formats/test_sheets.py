@@ -101,7 +101,7 @@ def test_rows_that_can_not_be_judged_are_rejected(tmp_path: Path, kind: str) -> 
     result = execute(tmp_path, written(kind, rows), columns=columns, source={"format": "excel"})
     assert result.mapped == [(1, "A"), (4, None)]
     assert [(row["_lume_line"], row["_lume_reasons"]) for row in result.rejects] == [
-        ("", "id: is not a valid integer"),
+        ("6", "id: is not a valid integer"),
         ("3", "malformed line: B3 contains the error #N/A"),
         ("4", "malformed line: too many columns"),
     ]

@@ -54,7 +54,7 @@ def test_each_file_is_read_as_its_layout_says(tmp_path: Path) -> None:
     }
     assert result.rejects_file.decode() == (
         "_lume_row,_lume_line,_lume_reasons,_lume_file,_lume_layout,id,total,note,Bestellnummer,Betrag,Größe,_lume_raw\n"
-        '2,,"amount: is not a valid DECIMAL(12,2)",a.csv,webshop,2,x,b,,,,\n'
+        '2,3,"amount: is not a valid DECIMAL(12,2)",a.csv,webshop,2,x,b,,,,\n'
     ).replace('"', "").replace("DECIMAL(12,2)", "@").replace(
         "amount: is not a valid @", '"amount: is not a valid DECIMAL(12,2)"'
     )
@@ -190,7 +190,7 @@ def test_objects_are_recognised_by_what_required_columns_read(tmp_path: Path) ->
     # Of objects, rejects have what is read.
     (reject,) = result.rejects
     assert list(reject) == [
-        *("_lume_row", "_lume_line", "_lume_reasons", "_lume_file", "_lume_layout"),
+        *("_lume_row", "_lume_line", "_lume_reasons", "_lume_file", "_lume_layout", "_lume_path"),
         *("id", "total", "no", "head.id", "_lume_raw"),
     ]
     with pytest.raises(RunFailed, match="Nearest is 'flat': the file has no single column 'id'"):

@@ -77,8 +77,8 @@ def compare(
             if key in ("lines", "records", "skipped")
         }
         assert {key: entry[key] for key in own} == own
-        before += one.metrics["rows_read"] - sum(1 for row in one.rejects if row["_lume_line"])
-        malformed += sum(1 for row in one.rejects if row["_lume_line"])
+        before += one.metrics["rows_read"] - sum(1 for row in one.rejects if not row["_lume_row"])
+        malformed += sum(1 for row in one.rejects if not row["_lume_row"])
     for key in ("rows_read", "rows_mapped", "rows_rejected"):
         assert together.metrics[key] == sum(one.metrics[key] for one in each)
     reasons: dict[str, int] = {}

@@ -142,7 +142,7 @@ def test_json_lines(tmp_path: Path) -> None:
     first = execute(tmp_path / "a", b"\n".join(lines), rejects_suffix=".ndjson", **NDJSON)
     assert first.mapped == [(1,)]
     assert first.rejects_file.splitlines()[0] == (
-        b'{"_lume_row":2,"_lume_reasons":"v: is not a valid integer",'
+        b'{"_lume_row":2,"_lume_line":2,"_lume_reasons":"v: is not a valid integer",'
         b'"v": "x", "w": 12345678901234567.890, "o": {"_lume_k": [1.50]}}'
     )
     again = execute(tmp_path / "b", first.rejects_file + b'{"v": 2}\n', rejects_suffix=".ndjson", **NDJSON)

@@ -25,8 +25,9 @@ from lume_local._worker.sources.formats.sheets.book import (
 )
 from lume_local._worker.sources.formats.sheets.workbook import Workbook, opened_workbook
 from lume_local._worker.sources.formats.table_edges import footer_start, header_not_found, is_header
-from lume_local._worker.sources.intake import Account, Reading, RowsFile
+from lume_local._worker.sources.intake import Account, Reading
 from lume_local._worker.sources.source import SourceError, check_number
+from lume_local._worker.sql import RowsFile
 from lume_local._worker.statements import Relation
 
 
@@ -40,7 +41,7 @@ class OpenSheet:
 
 def read_sheet(reading: Reading, sheet: OpenSheet, most: int | None = None) -> Relation:
     """Read `most` rows of a sheet, or all; one names the columns, blank ones are skipped. Raises `SourceError`."""
-    flow = reading.flow
+    flow, places = reading.flow, reading.malformed.places
     with closing(table_of(reading, sheet)) as table:
         header = list(flow["header"]["names"]) or header_in(table, flow, reading.shown, reading.account)
         records, names = _records(table, flow, reading.account), readable(header)
@@ -52,6 +53,7 @@ def read_sheet(reading: Reading, sheet: OpenSheet, most: int | None = None) -> R
                     text = ",".join(value or "" for value in values)
                     reading.malformed.add(number, why, text.encode("utf-8", "replace"))
                 else:
+                    places.add(reading.account.records - reading.malformed.total - 1, number)
                     file.write([*values[: len(names)], *[None] * (len(names) - len(values))])
     return relation_of_table(file.reader, flow, names, visible)
 

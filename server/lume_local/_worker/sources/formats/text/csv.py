@@ -281,6 +281,9 @@ def split_records(
     header = _header(reading, dialect)
     footer = footer_of(path, header.end, dialect, flow) if reading.is_end else None
     names, line_end, end = header.names, header.line_end, header.end
+    places, has_quotes = reading.malformed.places, isinstance(dialect, Dialect)
+    places.path, places.csv, places.comment = str(path), flow["csv"] if has_quotes else None, flow["comment"]
+    places.blank = "" if len(names) > 1 or dialect.skips_blank else None
     account.lines += header.lines
     account.skip(header.skipped)
     copy = Copy(path, reading.folder / "source", end, line_end or b"\n")

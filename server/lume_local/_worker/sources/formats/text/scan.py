@@ -112,13 +112,22 @@ class Scanner:
         with self._path.open("rb") as file:
             file.seek(self._base)
             while self._more(file, _BLOCK):
+                self._mark()
                 before = self._at
                 self._take_run()
                 if self._at == before:
                     self._more(file, self._limit + 2)
                     self._take_one(file)
+        self._mark(is_last=True)
         if self._stop is not None:
             self._begin_copy()  # leaving out what follows
+
+    def _mark(self, *, is_last: bool = False) -> None:
+        """Note the place of the row that begins here."""
+        if self._into is None:
+            account, malformed = self._account, self._malformed
+            at = self._base + self._at
+            malformed.places.mark(account.records - malformed.total, account.lines + 1, at, is_last=is_last)
 
     def _more(self, file: BinaryIO, wanted: int) -> bool:
         """Read until the buffer holds so many bytes, if the file does; return False at the end."""
