@@ -18,13 +18,14 @@ import os
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -170,10 +171,12 @@ class Measured:
             flush=True,
         )
         if unit:
-            each = size(Path(".lume/state")) / per
+            with closing(sqlite3.connect(".lume/state/runs.sqlite")) as db:
+                query = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+                each = db.execute(query).fetchone()[0] / per
             print(
                 f"    {unit}: CPU {1000 * server / per:.1f} ms of the server, {1000 * workers / per:.1f} ms of "
-                f"workers, {1000 * own / per:.1f} ms of the client; {each:,.0f} bytes of state",
+                f"workers, {1000 * own / per:.1f} ms of the client; {each:,.0f} bytes in the state file",
                 flush=True,
             )
 
