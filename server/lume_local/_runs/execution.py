@@ -213,9 +213,11 @@ class Execution:
                 self.obstacle = message
                 await run_sync(self._paths.clean_up, run)
                 await recorder.defer(run.run_id)
-            case Failed(message, metrics, _, told):
+            case Failed(message, metrics, may_pass, told):
                 await run_sync(self._paths.give_up, run)
-                await recorder.end(run.run_id, RunStatus.FAILED, message=message, told=told, metrics=metrics)
+                # Neither the file nor the flow is at fault: another run of the file may succeed.
+                status = RunStatus.CRASHED if may_pass and self._may_wait else RunStatus.FAILED
+                await recorder.end(run.run_id, status, message=message, told=told, metrics=metrics)
             case Cancelled():
                 await run_sync(self._paths.clean_up, run)
                 await self._end_stopped(self._why or Stop.UNASKED)

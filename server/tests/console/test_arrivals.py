@@ -56,3 +56,16 @@ def test_on_a_phone_the_headings_stand_by_the_cells(page: Any) -> None:
     box = link.bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 390, "it can be seen without scrolling"
+
+
+def test_failed_files_are_taken_again(page: Any, site: Site) -> None:
+    (Path(site.home) / "in/bad.csv").write_text("other\n1\n")
+    page.get_by_role("link", name="Arrivals").click()
+    row = page.get_by_role("row").filter(has_text="in/bad.csv")
+    expect(row.get_by_role("link", name="Failed")).to_be_visible(timeout=20_000)
+    before = row.get_by_role("link", name="Failed").get_attribute("href")
+    row.get_by_role("button", name="Take again").click()
+    expect(page.get_by_text("It has a new run.")).to_be_visible()
+    expect(row.get_by_role("link", name="Failed")).not_to_have_attribute("href", before, timeout=20_000)
+    done = page.get_by_role("row").filter(has_text="in/a.csv")
+    expect(done.get_by_role("button", name="Take again")).to_have_count(0)

@@ -11,6 +11,7 @@ from local.servers import serve
 from local.wire import Wire
 from sftp_server import SftpSite
 
+from lume_local._runs import execution
 from lume_local._runs.health import Health
 from lume_local._runs.recovery import late
 from lume_local._runs.recovery.late import Rested
@@ -138,12 +139,14 @@ async def test_a_run_that_nobody_waits_for_can_be_cancelled(
         await none_waits(wire)
 
 
-@pytest.mark.parametrize("why", ["submitted by somebody", "does not pass", "patience"])
+@pytest.mark.parametrize("why", ["submitted by somebody", "does not pass", "patience", "has begun elsewhere"])
 async def test_what_does_not_wait(home: Path, two: Path, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     """Whoever submits a run learns at once that its source is away; what can't pass is no reason to wait."""
     with_places(monkeypatch, home, may_pass=why != "does not pass")
     if why == "patience":
         monkeypatch.setattr(late, "PATIENCE", 0.0)
+    if why == "has begun elsewhere":  # such as an upload: what is begun twice is undone once
+        monkeypatch.setattr(execution, "begun", lambda folder: ["an upload"])
     (home / "away-acme").touch()
     async with serve(
         home, max_active=1, **({} if why == "submitted by somebody" else {"arrivals": two})
@@ -153,7 +156,7 @@ async def test_what_does_not_wait(home: Path, two: Path, monkeypatch: pytest.Mon
             run = await wire.run("people:v1", "acme/0.csv")
         else:
             run = await wire.until((await run_of(wire, "acme/0.csv"))["id"])
-        assert run["status"] == "FAILED"
+        assert run["status"] == ("CRASHED" if why == "has begun elsewhere" else "FAILED"), "to be repeated"
         assert "sftp://acme.example.com can't be reached" in run["metadata"]["error_message"]
 
 
