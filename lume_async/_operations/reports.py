@@ -197,15 +197,11 @@ class Reports:
     async def retry_arrivals(self, name: str, *, paths: Sequence[str] = ()) -> "list[lume_async.ArrivalFile]":
         """Take files again that have failed or were refused, such as after a new version of their flow.
 
-        A file that was put aside first comes back to its path. Each file is taken once, even if the response to a
-        request is lost.
+        Return them: submitted with a new run, or waiting, and why. A file that was put aside comes back to its path.
 
         Args:
             name: the name of the arrival.
             paths: only these files, up to 1,000, as `arrivals` spells them; by default all that have failed.
-
-        Returns:
-            The files: submitted with a new run, or waiting, and why.
 
         Raises:
             ValueError: an argument is not valid; no request was sent.

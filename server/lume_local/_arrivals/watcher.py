@@ -13,7 +13,7 @@ from functools import partial
 from typing import TypeAlias
 
 import anyio
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
@@ -132,23 +132,10 @@ class WaitingFiles:
         return bool(found)
 
 
-@define
-class Readiness:
-    """Whether a file is ready.
-
-    Attributes:
-        why: why it is not; empty if it is ready.
-        due: when it is ready if nothing happens; None if unknown.
-    """
-
-    why: str = ""
-    due: float | None = field(default=None)
-
-
 def readiness(
     arrival: Arrival, entry: ArrivalEntry, since: float, now: float, marked: float | None, clock: float
-) -> Readiness:
-    """Return whether a file is complete.
+) -> tuple[str, float | None]:
+    """Return why a file is not complete, empty if it is; and when it is if nothing happens, None if unknown.
 
     Quiet time is measured with this machine's clock between two looks, not by the times of files: the writer's
     clock may be wrong.
@@ -160,20 +147,17 @@ def readiness(
     """
     if arrival.marker is None:
         if now - since >= arrival.quiet:
-            return Readiness()
-        return Readiness(
-            f"it is ready once it has not changed for {arrival.quiet:g} s", since + arrival.quiet
-        )
+            return "", None
+        return f"it is ready once it has not changed for {arrival.quiet:g} s", since + arrival.quiet
     marker = arrival.marked(entry.path)
     if marked is None:
-        return Readiness(f"its marker {marker} is not there")
+        return f"its marker {marker} is not there", None
     if marked < entry.modified:
         ahead = entry.modified - clock
         skew = f", and {ahead:,.0f} s ahead of this machine's clock" if ahead > 1 else ""
-        return Readiness(
-            f"it was written {entry.modified - marked:,.1f} s after its marker {marker}{skew}: write the marker last"
-        )
-    return Readiness()
+        late = f"{entry.modified - marked:,.1f} s after its marker {marker}{skew}"
+        return f"it was written {late}: write the marker last", None
+    return "", None
 
 
 _log = logging.getLogger("lume_local")
@@ -400,9 +384,9 @@ class Watcher:
         ready, now, clock = [], self._now(), time.time()
         for entry, marked in zip(entries, times, strict=True):
             since = self._waiting.seen(entry, now)
-            state = readiness(self.arrival, entry, since, now, marked, clock)
-            if state.why:
-                self._waiting.wait(entry.path, state.why, state.due)
+            reason, due = readiness(self.arrival, entry, since, now, marked, clock)
+            if reason:
+                self._waiting.wait(entry.path, reason, due)
             else:
                 ready.append(entry)
         return ready

@@ -33,8 +33,6 @@ _MOST_COLUMNS, _LONGEST = 10, 1000
 """The maximum number of columns by which a person is found, and of characters of a value."""
 STATES = ("waiting", "submitted", "refused")
 """The states of arrived files."""
-MOST_PATHS = 1000
-"""Paths in one request."""
 
 
 @frozen
@@ -199,19 +197,16 @@ class ArrivalsApi:
 
     async def retry(self, ask: Ask) -> Reply:
         """Answer `POST /v1/arrivals/{name}/retry`: take its failed files again, all or those of some paths."""
-        fields, name = (
-            requests.known_fields(ask.body, ask.content_type, ("paths", "cursor")),
+        name, fields = (
             ask.path["name"],
+            requests.known_fields(ask.body, ask.content_type, ("paths", "cursor")),
         )
         paths, after = fields.get("paths") or [], fields.get("cursor") or ""
-        if (
-            not isinstance(paths, list)
-            or len(paths) > MOST_PATHS
-            or not all(isinstance(p, str) for p in paths)
-        ):
-            raise requests.field_problem("paths", f"must be an array of up to {MOST_PATHS:,} strings")
-        if not isinstance(after, str):
-            raise requests.field_problem("cursor", "must be a string")
+        is_list = isinstance(paths, list) and all(isinstance(one, str) for one in paths)
+        if not is_list or len(paths) > 1000 or not isinstance(after, str):
+            raise requests.field_problem(
+                "paths", "must be an array of up to 1,000 strings, and cursor a string"
+            )
         watchers = [] if self._arrivals is None else self._arrivals.watchers
         watcher = next((one for one in watchers if one.arrival.name == name), None)
         if watcher is None:

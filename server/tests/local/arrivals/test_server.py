@@ -304,7 +304,7 @@ async def test_failed_files_are_taken_again_with_a_corrected_flow(home: Path, fi
         for path, body, said in (
             ("/v1/arrivals/other/retry", {}, "no arrival 'other'"),
             (place, {"paths": "in/a.csv"}, "paths: must be an array"),
-            (place, {"cursor": 1}, "cursor: must be a string"),
+            (place, {"cursor": 1}, "and cursor a string"),
             (place, {"all": True}, "is not a field here"),
         ):
             refused = await wire.ask("POST", path, json=body)
