@@ -11,8 +11,7 @@ Check = dict[str, Any]
 `least` and `most`, or None (the share of NULL, the age in seconds, how far a sum may be off); of a sum the `total`, a
 number, `footer` or a file's name with `{path}`, whether its type `is_binary`, and an `exact` type for it."""
 FOOTER, PATH = "footer", "{path}"
-VIOLATED = "the check of "
-"""The beginning of the words for a violation."""
+VIOLATED = "the check of "  # begins the words for a violation
 _MODES = ("fail", "tell")
 _AGE = re.compile(r"(\d{1,4})([mhdw])")
 _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}

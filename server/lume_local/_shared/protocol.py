@@ -71,6 +71,7 @@ class Execute:
         asks: whether the server must permit the commit (`AsksToCommit`).
         layout: the layout of all its files; empty to recognise the layout of each.
         at: when the run was submitted; empty for now.
+        is_whole: whether the source is no part of another, of rejects.
     """
 
     run_id: str
@@ -99,6 +100,7 @@ class Execute:
     layout: str = ""
     layouts: dict[str, str] = field(factory=dict)
     at: str = ""
+    is_whole: bool = True
 
 
 @frozen

@@ -97,8 +97,7 @@ class Checks:
             return Decimal(where)
         accounts, files = [one for _, one in account.files] or [account], self.context.job.source.get("files")
         for n, said in enumerate(accounts if where == FOOTER else files or accounts):
-            one = accounts[n if n < len(accounts) else 0]
-            form = form_of(self.context.flow, one.layout)
+            form = form_of(self.context.flow, (one := accounts[n if n < len(accounts) else 0]).layout)
             at = [column["name"] for column in form["columns"]].index(check["column"])
             rows = [{name: row[k] for name, k in one.visible.items() if k < len(row)} for row in one.footer]
             if where != FOOTER:  # as the value of whichever column the expression reads

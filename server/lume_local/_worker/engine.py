@@ -84,10 +84,10 @@ class Run:
         """Do everything before the targets are built, inside `attempt`."""
         context, steps = self.context, self.steps
         taken = steps.take_in()
-        metrics, duplicates, is_whole = self._measure(taken)
+        metrics, duplicates = self._measure(taken)
         metrics["columns"], unmet = steps.profile(taken, duplicates, metrics)
         message = self._refusal(taken, metrics, unmet)
-        if message is None and context.flow["whole"] and is_whole:
+        if message is None and context.flow["whole"] and context.job.is_whole:
             message = Checks(context, taken, metrics).refused()
         if message is not None and not context.job.dry_run:
             raise RunFailed(message, metrics)
@@ -102,8 +102,8 @@ class Run:
             taken, metrics, rejects, message, for_ledger(context.job, taken.intake, rejects, metrics)
         )
 
-    def _measure(self, taken: TakenIn) -> tuple[Metrics, bool, bool]:
-        """Return the metrics, whose row counts agree, whether there are duplicates, and whether none is a reject."""
+    def _measure(self, taken: TakenIn) -> tuple[Metrics, bool]:
+        """Return the metrics, whose row counts agree, and whether there are duplicates."""
         flow, intake = self.context.flow, taken.intake
         staged, rejected, *broken = self.steps.counts(taken)
         reasons: dict[str, int] = dict(intake.malformed.counts)
@@ -144,7 +144,7 @@ class Run:
         close_account(intake.account, staged, malformed, metrics)
         if taken.shards is not None:
             metrics["shards"] = taken.shards
-        return metrics, duplicates > 0, not of_rejects
+        return metrics, duplicates > 0
 
     def _count_late(self, taken: TakenIn, reasons: dict[str, int]) -> int:
         """Count the rows that are rejected although they break no check (see `Statements.is_judged_late`)."""

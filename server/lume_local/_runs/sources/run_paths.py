@@ -92,6 +92,7 @@ class RunPaths:
                     raise PathRefused(f"the target {file['path']!r} is {what}: choose another place")
         warns = flow.source.on_unknown_columns == "warn"
         parent = await self._parent(run)
+        is_mend = has_rejects(run.run_metadata) and await self._runs.origins.of(run.run_id, None, ())
         return Execute(
             run_id=run.run_id,
             flow=await (self._flows.compiled(flow.ref) if draft is None else self._flows.drafted(flow)),
@@ -120,6 +121,7 @@ class RunPaths:
             asks=self._runs.publishing.is_shared,
             layout=run.layout or "",
             at=run.created_at,
+            is_whole=not (parent or claims or is_mend),
         )
 
     async def roots(self, run: StoredRun) -> frozenset[str]:

@@ -28,7 +28,7 @@ rows = {{ min = 3 }}
 [checks.columns.amount]
 sum = {{ equals = "footer" }}
 """
-BAD = "id,amount\n1,1.10\nx,2.20\n3,3.30\nTotal,6.61\n"
+BAD = "id,amount\n1,1.10\nx,2.20\ny,3.30\nTotal,6.61\n"
 SAID = "the check of sum of amount failed, 6.60 found, 6.61 expected"
 
 
@@ -49,16 +49,18 @@ async def test_a_violated_check_publishes_nothing_and_a_mend_is_not_checked(home
         tried = (await wire.submit("orders:v1", "orders.csv", dry_run=True)).document
         failed = await wire.run("orders:v1", "orders.csv")
         told = await wire.run("orders:v2", "orders.csv")
-        mended = await _mended(wire, told)
+        mends = [await _mended(wire, told), await _replayed(wire), await _edited(wire, told)]
         (home / "orders.csv").write_text(BAD.replace("6.61", "6.60"))
         right = await wire.run("orders:v1", "orders.csv", force_rerun=True)
     for one in (tried, failed):
         assert one["status"] == "FAILED"
         assert one["metadata"]["error_message"].startswith(f"{SAID}. Nothing was written: ask for")
     assert set(failed["metadata"]["target_locations"].values()) == {None}
-    assert failed["metadata"]["metrics"]["reject_reasons"] == {"id: is not a valid integer": 1}
+    assert failed["metadata"]["metrics"]["reject_reasons"] == {"id: is not a valid integer": 2}
     assert (told["status"], warned(told)) == ("PARTIAL_FAILED", [SAID])
-    assert (mended["status"], warned(mended)) == ("SUCCEEDED", [])
+    assert [one["status"] for one in mends] == ["SUCCEEDED", "PARTIAL_FAILED", "SUCCEEDED"]
+    assert [one["metadata"]["metrics"]["rows_read"] for one in mends] == [1, 1, 1]
+    assert not any("the check of" in words for one in mends for words in warned(one))
     assert (right["status"], warned(right)) == ("PARTIAL_FAILED", [])
 
 
@@ -66,6 +68,20 @@ async def _mended(wire: Wire, run: dict[str, Any]) -> dict[str, Any]:
     text = "_lume_row,_lume_reasons,id,amount\n2,,2,2.20\n"
     assert (await wire.ask("PUT", "/v1/uploads/mended.csv", data=text)).status == 201
     return await wire.run("orders:v2", "upload://mended.csv", run_metadata={"resubmit_of": run["id"]})
+
+
+async def _replayed(wire: Wire) -> dict[str, Any]:
+    answer = (await wire.ask("POST", "/v1/replays", json={"flow": "orders"})).document
+    return await wire.until(answer["runs"][0]["id"])
+
+
+async def _edited(wire: Wire, run: dict[str, Any]) -> dict[str, Any]:
+    edit = {"run": run["id"], "row": 2, "rev": 0, "cells": {"id": "3"}}
+    rev = (await wire.ask("PATCH", "/v1/drafts/orders", json={"rows": [edit]})).document["rev"]
+    verdict = (await wire.ask("POST", "/v1/drafts/orders/judge", json={})).document
+    assert [one["reasons"] for one in verdict["items"]] == [[]], "a trial of some rows is not checked, too"
+    answer = (await wire.ask("POST", "/v1/drafts/orders/submit", json={"rev": rev})).document
+    return await wire.until(answer["runs"][0]["id"])
 
 
 async def test_what_people_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

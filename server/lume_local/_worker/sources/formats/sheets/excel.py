@@ -216,8 +216,7 @@ def _records(rows: Iterator[Row], flow: dict[str, Any], account: Account) -> Ite
     for row in islice(held, first):
         yield from _record(row, flow, account)
     account.skip(Counter(kind or "footer" for kind in kinds[first:]))
-    ending = [*zip(kinds, held, strict=True)][first:]
-    account.footer = [[*map(_text, row)] for kind, (_, row) in ending if not kind]
+    account.footer = [[*map(_text, held[n][1])] for n in range(first, len(held)) if not kinds[n]]
 
 
 def _record(row: Row, flow: dict[str, Any], account: Account) -> Iterator[Row]:
