@@ -14,6 +14,7 @@ const DAYS = 90;
 const RECENT = 4; // days that are shown by the hour
 const MOST_LINES = 6;
 const MOST_ROWS = 100_000; // that a browser should hold
+const MOST_RUNS = 10_000;
 
 export async function show({ parts, query, signal }) {
   const flow = parts[1];
@@ -25,11 +26,13 @@ export async function show({ parts, query, signal }) {
   if (index < 0) throw new Error(`There is no version ${version} of the flow ${flow}.`);
   const other = query.get("with") ?? found.items[index - 1]?.version ?? null;
   const definitionOf = async (one) => (await ask(path("flows", flow, "versions", one))).definition;
+  const runs = found.items.reduce((all, one) => all + one.runs, 0);
   const [definition, before, counts, clean] = await Promise.all([
     definitionOf(version),
     other ? definitionOf(other) : null,
     ratioOverTime(flow, ask),
-    ask(path("flows", flow, "table"), { limit: 1 }).catch((problem) => ({ problem })),
+    // Counting looks at all runs.
+    runs < MOST_RUNS ? ask(path("flows", flow, "table"), { limit: 1 }).catch((problem) => ({ problem })) : null,
   ]);
   const seen = definition.layouts ? await seenLayouts(flow, ask) : null;
   const here = (changed) => address(["flows", flow], query, changed);
@@ -39,7 +42,7 @@ export async function show({ parts, query, signal }) {
     "article",
     header(shown, versions(found.items, version, here)),
     summary(shown, definition),
-    cleanRows(flow, clean),
+    clean && cleanRows(flow, clean),
     el(
       "div.columns",
       wideCard(`Columns of ${version}`, columnTable(shown.columns)),

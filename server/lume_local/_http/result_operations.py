@@ -1,7 +1,7 @@
 """The results of runs: rows page by page as JSON or Arrow, outputs as files, deliveries, statistics."""
 
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +15,7 @@ from lume_local._http.exchange import Ask, Output, Problem, Reply
 from lume_local._http.lookup import newest_version, reading, require_flow, require_output, require_run
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.flow_table import FlowTable, NoTable, current_table
-from lume_local._runs.row_reader import PLAIN, RowReader, read_output
+from lume_local._runs.row_reader import RowReader, read_output
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._shared.folders import MANIFEST
@@ -72,7 +72,7 @@ class ResultsApi:
         def cursor_of(page: Page) -> str | None:
             return None if page.position is None else f"{owner}-{page.row}-{page.position}-{page.identity}"
 
-        return await self._sent(ask, [(run.run_id, job)], cursor_of)
+        return await self._sent(ask, run.run_id, job, cursor_of)
 
     async def table(self, ask: Ask) -> Reply:
         """Return a page of the current table of a flow, with rows of one run; as Arrow without a limit, all rows."""
@@ -86,6 +86,8 @@ class ResultsApi:
         await newest_version(self._flows, flow)
         if version is not None:
             await require_flow(self._flows.require(f"{flow}:{version}"))
+        if at is not None and tag is None and await self._store.table.is_purged(flow):
+            raise Problem("output-gone", f"the table of {at} is unknown: old runs of {flow} were purged")
         table = self._tables.get((owner, tag or ""))
         try:
             table = table or await current_table(self._store, self._flows, flow, version, source, at)
@@ -98,54 +100,57 @@ class ResultsApi:
         headers = {"ETag": f'"{table.tag}"'}
         if requests.matches(ask.if_none_match, headers["ETag"]):
             return Reply(304, None, headers)
-        parts = [*table.parts[number:]] or [
-            ("", Read("", "", PLAIN, "", {}, "0", 0, 0, 1, table=table.columns))
-        ]
         if not table.parts and not _form(ask)[0]:
             return Reply(200, {"items": [], "next_cursor": None, "rows": 0}, headers)
-        parts[0] = (parts[0][0], evolve(parts[0][1], row=row, position=position))
+        run_id, job = table.read(number)
+        first, others = evolve(job, row=row, position=position), range(number + 1, len(table.parts))
 
         def cursor_of(page: Page) -> str | None:
             following = (number, page.row, page.position) if page.position else (number + 1, 0, "0")
-            is_last = page.position is None and len(parts) == 1
+            is_last = page.position is None and not others
             return None if is_last else "-".join(map(str, (owner, table.tag, *following, table.at)))
 
-        return await self._sent(ask, parts, cursor_of, headers, rows=table.rows)
+        return await self._sent(
+            ask, run_id, first, cursor_of, map(table.read, others), headers, rows=table.rows
+        )
 
     async def _sent(
         self,
         ask: Ask,
-        parts: Sequence[tuple[str, Read]],
+        run_id: str,
+        job: Read,
         cursor_of: Callable[[Page], str | None],
+        others: Iterable[tuple[str, Read]] = (),
         headers: dict[str, str] | None = None,
         **more: int,
     ) -> Reply:
-        """Return the first page of the first of several parts; as Arrow without a limit, all of them."""
+        """Return a page; as Arrow without a limit, also all that follow, and those of `others`, with their runs."""
         (as_arrow, limit), headers = _form(ask), headers or {}
-        page, content = await self._page(*parts[0], limit, as_arrow=as_arrow)
+        page, content = await self._page(run_id, job, limit, as_arrow=as_arrow)
         following = cursor_of(page)
         if not as_arrow:
             document = {"items": orjson.Fragment(content), "next_cursor": following, **more}
             return Reply(200, orjson.dumps(document), headers)
         if "limit" not in dict(ask.query):
-            stream = self._stream(parts, page, content)
+            stream = self._stream(run_id, job, iter(others), page, content)
             return Reply(200, None, headers, content_type=ARROW, stream=stream)
         headers |= {} if following is None else {"Lume-Next-Cursor": following}
         return Reply(200, content + _END, headers, ARROW)
 
     async def _stream(
-        self, parts: Sequence[tuple[str, Read]], page: Page, content: bytes
+        self, run_id: str, job: Read, others: Iterator[tuple[str, Read]], page: Page, content: bytes
     ) -> AsyncGenerator[bytes, None]:
         """Yield the first page and all that follow."""
-        for number, (run_id, job) in enumerate(parts):
-            job = evolve(job, with_schema=False)
-            if number:
-                page, content = await self._page(run_id, job, _MOST_ARROW, as_arrow=True)
+        while True:
             yield content
-            while page.position is not None:
+            if page.position is not None:
                 job = evolve(job, row=page.row, position=page.position, identity=page.identity)
-                page, content = await self._page(run_id, job, _MOST_ARROW, as_arrow=True)
-                yield content
+            elif following := next(others, None):
+                run_id, job = following
+            else:
+                break
+            job = evolve(job, with_schema=False)
+            page, content = await self._page(run_id, job, _MOST_ARROW, as_arrow=True)
         yield _END
 
     async def _page(self, run_id: str, job: Read, limit: int, *, as_arrow: bool) -> tuple[Page, bytes]:

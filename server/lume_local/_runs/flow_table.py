@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from lume_async._base.words import counted, listed
 from lume_local._flow.definition import Flow
 from lume_local._runs.flow_registry import FlowRegistry
-from lume_local._runs.row_reader import read_mapped
+from lume_local._runs.row_reader import PLAIN, read_mapped
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sql.sql_table import Mixed, TablePart
 from lume_local._shared.protocol import Read
@@ -28,14 +28,26 @@ class FlowTable:
         tag: identifies the rows: a table with the same tag has the same ones.
         at: when the last of the runs ended: the table of that time has the same rows.
         columns: their SQL types by name.
-        parts: the run of each part, and how its rows are read.
+        versions: the flow versions that have rows there.
     """
 
     tag: str
     at: str
     columns: dict[str, str]
-    parts: Sequence[tuple[str, Read]]
+    parts: Sequence[TablePart]
+    versions: dict[str, Flow]
     rows: int
+
+    def read(self, number: int) -> tuple[str, Read]:
+        """Return the run of a part, and the job that reads it from its beginning; without parts, no rows."""
+        if not self.parts:
+            return "", Read("", "", PLAIN, "", {}, "0", 0, 0, 1, table=self.columns)
+        part = self.parts[number]
+        job = read_mapped(
+            part.location, part.rows, self.versions[part.flow_version], part.identity or "", limit=1
+        )
+        left_out = as_text(part.left_out) if part.left_out else ""
+        return part.run_id, evolve(job, table=self.columns, left_out=left_out)
 
 
 async def current_table(
@@ -59,27 +71,21 @@ async def current_table(
             f"{rows} of {flow} are missing: the outputs of these runs were removed when their time was over"
         )
         raise NoTable("output-gone", f"{words}: {runs}. Run their sources again")
-    if at is not None and await store.table.is_purged(flow):
-        raise NoTable("output-gone", f"the table of {at} is unknown, since old runs of {flow} were purged")
     known = [one.ref for one in flows.all(flow)]
     refs = {part.flow_version for part in parts} or {f"{flow}:{version}" if version else known[-1]}
     # The columns of the newest version come first.
     others = sorted(refs.difference(known))
     versions = {ref: flows.parsed(ref) for ref in [*reversed(known), *others] if ref in refs}
     columns = _united(list(versions.values()))
-    state = list(columns.items()), [(part.run_id, part.identity, as_text(part.left_out)) for part in parts]
+    state = list(columns.items()), [(part.run_id, part.identity, hex(part.left_out)) for part in parts]
     return FlowTable(
         hashlib.sha256(orjson.dumps(state)).hexdigest()[:32],
         max((part.finished_at for part in parts), default=""),
         columns,
-        [(part.run_id, _read(part, versions[part.flow_version], columns)) for part in parts],
+        parts,
+        versions,
         sum(part.kept for part in parts),
     )
-
-
-def _read(part: TablePart, flow: Flow, columns: dict[str, str]) -> Read:
-    job = read_mapped(part.location, part.rows, flow, part.identity or "", limit=1)
-    return evolve(job, table=columns, left_out=as_text(part.left_out) if part.left_out else "")
 
 
 def _united(versions: Sequence[Flow]) -> dict[str, str]:

@@ -21,11 +21,10 @@ from lume_local._shared.row_set import of_text, ranked, unpacked
 _OF_FLOW = "JOIN rejected USING (seq) WHERE flow = ?"
 # A removed parent's run keeps its own entry; anybody may name something that is no run as parent.
 _RUNS = f"""
-SELECT seq, run_id, flow_version, source_path, source_key, finished_at, parent,
+SELECT run_id, flow_version, finished_at, json_extract(target_locations, '$.mapped') AS location,
+    (SELECT identity FROM outputs WHERE outputs.run_id = runs.run_id AND part = 'mapped') AS identity,
     CAST(json_extract(metrics, '$.rows_mapped') AS INTEGER) AS rows,
-    json_extract(metrics, '$.accepted_rejects') AS accepted,
-    json_extract(target_locations, '$.mapped') AS location,
-    (SELECT identity FROM outputs WHERE outputs.run_id = runs.run_id AND part = 'mapped') AS identity
+    json_extract(metrics, '$.accepted_rejects') AS accepted, seq, source_path, source_key, parent
 FROM runs LEFT JOIN (SELECT run_id AS mend, parent FROM mends WHERE parent LIKE 'run_%') AS mends ON mend = run_id
 WHERE (flow_version BETWEEN ? AND ? OR run_id IN (
     SELECT by FROM closings {_OF_FLOW} AND state IN {TAKEN}
@@ -102,8 +101,7 @@ class _Table:
                 current.add(row["seq"])
                 kept.append(row)
         left_out = self._left_out(kept, current)
-        names = TablePart._fields[:-1]
-        parts = (TablePart._make((*(row[name] for name in names), left_out[row["seq"]])) for row in kept)
+        parts = (TablePart._make((*tuple(row)[:6], left_out.get(row["seq"], 0))) for row in kept)
         return [part for part in parts if part.kept]
 
     def _rejects(self, row: Row) -> tuple[Rejects, bool]:
@@ -120,7 +118,7 @@ class _Table:
         own = [(claim.seq, claim.own(rows)) for claim in again] or [(parent["seq"], rows)] if parent else []
         return own, accepted["placed"]
 
-    def _left_out(self, kept: list[Row], current: set[int]) -> defaultdict[int, int]:
+    def _left_out(self, kept: list[Row], current: set[int]) -> dict[int, int]:
         """Return which rows of runs on rejects are not in the table: those replaced, or accepted again later."""
         found = defaultdict[int, int](int)
         seen, unplaced = defaultdict[int, int](int), defaultdict[int, int](int)

@@ -3,7 +3,9 @@
 import csv
 import io
 import random
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -349,6 +351,59 @@ async def test_outputs_that_are_gone(wire: Wire, home: Path) -> None:
     assert (answer.kind, answer.document["run_id"]) == ("output-gone", run["id"])
     await wire.run("parts:v1", "b.csv", force_rerun=True)
     assert len(await table(wire)) == 4
+
+
+async def test_outputs_whose_time_is_over(wire: Wire, home: Path) -> None:
+    """They are as if the server had removed them; and the first run as if it had been purged."""
+    await registered(wire)
+    (home / "a.csv").write_text("k,n\na,1\nb,2\n")
+    runs = [await wire.run("parts:v1", "a.csv", force_rerun=True) for _ in range(2)]
+    before, now = runs[0]["finished_at"], runs[1]["finished_at"]
+
+    def changed(statement: str, run: dict[str, Any]) -> None:
+        with closing(sqlite3.connect(home / ".lume/state/runs.sqlite")) as db, db:
+            db.execute(f"{statement} WHERE run_id = ?", [run["id"]])
+
+    changed("UPDATE outputs SET identity = ''", runs[0])
+    assert len(await table(wire)) == len(await table(wire, as_of=now)) == 2
+    gone = (await refused(wire, 410, as_of=before)).document["detail"]
+    assert gone.startswith("2 rows of parts are missing: the outputs of these runs were removed")
+    assert runs[0]["id"] in gone
+    page = (await wire.ask("GET", TABLE, params={"limit": "1"})).document
+    changed("DELETE FROM runs", runs[0])
+    assert "old runs of parts were purged" in (await refused(wire, 410, as_of=before)).document["detail"]
+    assert len(await table(wire, 1)) == 2
+    changed("UPDATE outputs SET identity = ''", runs[1])
+    assert (await refused(wire, 410)).kind == "output-gone"
+    answer = await wire.ask("GET", TABLE, params={"limit": "1", "cursor": page["next_cursor"]})
+    assert answer.document["items"] == [{"k": "b", "n": 2}], "still there, and of the same state"
+
+
+async def test_rows_in_a_table_of_a_database(wire: Wire, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PARTS_URL", f"sqlite:///{home}/parts.db")
+    flow = definition("v1", "")
+    flow["target"] = {
+        "mapped": {"url_env": "PARTS_URL", "table": "clean_parts", "mode": "append", "create": True}
+    }
+    assert (await wire.ask("PUT", "/v1/flows/parts/versions/v1", json=flow)).status == 201
+    (home / "a.csv").write_text("k,n\na,1\n")
+    await wire.run("parts:v1", "a.csv")
+
+    assert "parts.db?table=clean_parts: query it there" in (await refused(wire, 422)).document["detail"]
+
+
+async def test_a_replay_of_which_a_part_is_replaced(wire: Wire, home: Path) -> None:
+    await registered(wire)
+    for name in ("a", "b"):
+        (home / f"{name}.csv").write_text(f"k,n\n{name}1,y\n{name}2,2\n{name}3,y\n")
+        await wire.run("parts:v1", f"{name}.csv")
+    replay = await wire.ask("POST", "/v1/replays", json={"flow": "parts"}, headers={"Idempotency-Key": "one"})
+    await wire.until(replay.document["runs"][0]["id"])
+    assert len(await table(wire)) == 6
+    await wire.run("parts:v1", "a.csv", force_rerun=True)
+
+    assert [row["k"] for row in await table(wire)] == ["b2", "b1", "b3", "a2"]
+    assert (await as_arrow(wire)).to_pylist() == await table(wire)
 
 
 async def test_rows_that_cannot_be_told_apart(wire: Wire, home: Path) -> None:
