@@ -46,7 +46,12 @@ EXAMPLES: dict[str, Any] = {
     **{"corrected": b"_lume_row,id\n1,2\n", "method": "GET"},
 }
 """A value for each parameter without a default."""
-OF = {"replay": {"flow": "f"}, "discard_rejects": {"flow": "f"}, "request": {"path": "/v1/runs"}}
+OF = {
+    "replay": {"flow": "f"},
+    "discard_rejects": {"flow": "f"},
+    "table": {"flow": "f"},
+    "request": {"path": "/v1/runs"},
+}
 """Of these functions: arguments that mean something else than elsewhere, or are needed though they have a default."""
 TOGETHER: dict[str, dict[str, Any]] = {
     "retry_failed": {"journal": "j.db"},
@@ -185,6 +190,8 @@ def answer(request: FakeRequest) -> FakeAnswer:
             return FakeAnswer(200, golden("arrivals_retried"))
         case _, ["arrivals"]:
             return FakeAnswer(200, golden("arrivals"))
+        case _, ["flows", _, "table"]:
+            return FakeAnswer(200, {"items": [], "next_cursor": None})
         case _, ["forget"]:
             return FakeAnswer(200, golden("forgotten"))
         case _, ["statistics"]:

@@ -1,7 +1,9 @@
 """The list of runs, the flows, the overview; what changes while one looks; many runs."""
 
+import io
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import depth
@@ -163,6 +165,30 @@ def test_a_flow_with_its_versions_and_what_one_changes(page: Any, site: Site) ->
     expect(page.get_by_role("heading", name="Columns of v1")).to_be_visible()
     page.get_by_label("Compared with").select_option("v2")
     expect(page.locator(".change").filter(has_text="column name")).to_contain_text("removed")
+
+
+def test_the_clean_rows_of_a_flow(page: Any, site: Site) -> None:
+    text = PEOPLE.replace('"people"', '"clean"')
+    (site.home / "flows" / "clean.v1.toml").write_text(text)
+    for _ in range(2):
+        site.run("clean:v1", site.write("clean.csv", GOOD), force_rerun=True)
+    lines = GOOD.count("\n") - 1
+    go(page, "#/flows/clean", "clean")
+    expect(page.locator("p", has_text="of all runs, each once")).to_contain_text(f"{lines} clean rows")
+    with page.expect_download() as started:
+        page.get_by_role("button", name="As .xlsx").click()
+    book = package("openpyxl").load_workbook(io.BytesIO(Path(started.value.path()).read_bytes()))
+    assert [cell.value for cell in next(book.active.rows)] == ["id", "email", "age"]
+    assert book.active.max_row == lines + 1
+
+    # Where there is none, the page says why.
+    (site.home / "flows" / "clean.v2.toml").write_text(
+        text.replace('"v1"', '"v2"').replace('type = "integer"\nminimum', 'type = "number"\nminimum')
+    )
+    site.run("clean:v2", site.write("clean2.csv", GOOD))
+    go(page, "#/flows", "Flows")
+    go(page, "#/flows/clean", "clean")
+    expect(page.get_by_text("Clean rows: column 'age' is")).to_be_visible()
 
 
 @pytest.fixture(scope="module", params=[100_000 if depth.is_thorough else 2_000])
