@@ -187,7 +187,8 @@ class SqlDrafts(SqlPart):
 
     async def forget(self, rejects: Sequence[Reject]) -> None:
         """Remove rows of one run from all drafts, as part of a transaction."""
-        query = "SELECT DISTINCT draft_id FROM draft_rows WHERE run_id = ?"
+        there = "SELECT 1 FROM draft_rows WHERE draft_rows.draft_id = drafts.draft_id AND run_id = ?"
+        query = f"SELECT draft_id FROM drafts WHERE EXISTS ({there})"
         for (draft_id,) in await self.sql.rows(query, [rejects[0].run_id]):
             await self._take_out(draft_id, rejects)
 

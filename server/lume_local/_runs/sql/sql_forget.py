@@ -60,7 +60,7 @@ class SqlForget:
         seq, text = await self.sql.one("SELECT seq, metrics FROM runs WHERE run_id = ?", [run_id])
         metrics = orjson.loads(text)
         # They count as filtered: each row that was read is mapped, rejected or filtered.
-        metrics["rows_mapped"] -= mapped
+        metrics["rows_mapped"] = metrics.get("rows_mapped", 0) - mapped
         metrics["rows_filtered"] = metrics.get("rows_filtered", 0) + mapped
         about = f"{counted(mapped + rejects.bit_count(), 'row was', 'rows were')} {WHY}"
         metrics["warnings"] = metrics.get("warnings", {}) | {about: 1}

@@ -167,6 +167,7 @@ def test_only_requests_are_closed() -> None:
         "ArrivalMove",
         "ArrivalRetry",
         "ColumnChoice",
+        "Forget",
     ]
     assert "FlowVersion" not in closed
 

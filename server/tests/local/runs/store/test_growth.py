@@ -15,6 +15,7 @@ import pytest
 from attrs import evolve, frozen
 from local.states import PARTS, moved
 
+from lume_local._runs.sql.sql_forget import TEXTS
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SolePublishing, SqliteStore
 from lume_local._runs.store.arrived import Arrived, Move, RefusedFile, place_of
@@ -31,7 +32,7 @@ from lume_local._runs.store.records import (
     StoredRun,
 )
 from lume_local._shared.identity import SourceContent
-from lume_local._shared.row_set import all_rows, packed
+from lume_local._shared.row_set import all_rows, as_text, packed
 
 SHORT, LONG = 1_000, 20_000
 NEW = NewRun("f:v1", "new.csv", "/new.csv", {}, False, "new", "print", "https://a.b/", "trace", "a note")
@@ -85,7 +86,7 @@ class Aged:
         return count, {line for sql, values in list(self.db.statements) for line in self._scans(sql, values)}
 
     def _scans(self, sql: str, values: tuple[Any, ...]) -> list[str]:
-        if sql.split()[0] in ("BEGIN", "COMMIT", "ROLLBACK"):
+        if sql.split()[0] in ("BEGIN", "COMMIT", "ROLLBACK", "DROP", "CREATE"):
             return []
         plan = [row["detail"] for row in self.db.execute(f"EXPLAIN QUERY PLAN {sql}", *values).fetchall()]
         return [line for line in plan if line.startswith("SCAN") and line.split()[1] in GROW_WITH_HISTORY]
@@ -301,6 +302,15 @@ def acts(wanted: ActFilter, *, deep: bool) -> "Operation":
 
 
 Operation = Callable[[Aged], Awaitable[Any]]
+FORGOTTEN = {
+    **{"run_id": "run_4", "by": "ann", "columns": ["email"], "outputs": {"rejects": "1-1"}},
+    **{"mapped": 0, "rejects": as_text(1)},
+}
+AFTER = {
+    **dict.fromkeys(("notices", "closings", "audit"), (10,)),
+    **{"arrival_refusals": (b"",), "draft_rows": ("", "", 0), "runs": ("run_500",)},
+}
+"""Keys in the tables of texts; the first pages are scans, which end after as many rows."""
 FLOW = StoredFlow("f:v1", "hash", {}, {}, "engine", "2026")
 
 
@@ -447,6 +457,20 @@ OPERATIONS: dict[str, Operation] = {
     "drafts.elsewhere": lambda aged: aged.store.drafts.elsewhere("f", "bob", 10),
     "drafts.drop": lambda aged: aged.store.drafts.drop("f", "ann", [Reject("run_2", 0)]),
     "drafts.expire": lambda aged: aged.store.drafts.expire("2025", 10),
+    "forgetting.runs": lambda aged: aged.store.forgetting.runs(aged.runs // 2, 50),
+    **{
+        f"forgetting.texts: {table}": lambda aged, table=table: aged.store.forgetting.texts(
+            table, AFTER.get(table, ("",)), 50
+        )
+        for table in TEXTS
+    },
+    "forgetting.note": lambda aged: aged.store.forgetting.note(FORGOTTEN),
+    "forgetting.replace": lambda aged: aged.store.forgetting.replace(
+        "runs", ("run_2",), ["why", '{"rows_mapped": 1}', "null"]
+    ),
+    "forgetting.replace: the audit": lambda aged: aged.store.forgetting.replace(
+        "audit", (1,), ["run_1", "{}"]
+    ),
     "ledger.replays": lambda aged: aged.store.ledger.replays("f"),
     **{
         f"ledger.rows: {name}{', deep' * deep}": rows(wanted, deep=deep)
