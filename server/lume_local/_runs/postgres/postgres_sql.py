@@ -81,7 +81,7 @@ class PostgresSql:
     """
 
     listing_index = ""
-    around_edits = (
+    around_edits: tuple[str, str] = (
         "ALTER TABLE audit DISABLE TRIGGER audit_is_never_changed",
         "ALTER TABLE audit ENABLE TRIGGER audit_is_never_changed",
     )

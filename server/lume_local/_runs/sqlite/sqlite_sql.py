@@ -76,7 +76,7 @@ class SqliteSql:
     """See `operation.Sql`."""
 
     listing_index = "INDEXED BY listing"
-    around_edits = "DROP TRIGGER audit_is_never_changed", NEVER_CHANGED
+    around_edits: tuple[str, str] = "DROP TRIGGER audit_is_never_changed", NEVER_CHANGED
 
     def __init__(self, db: sqlite3.Connection, durability: Durability) -> None:
         self._db, self._durability = db, durability

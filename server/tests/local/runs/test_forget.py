@@ -95,9 +95,10 @@ def in_tables(value: str) -> list[str]:
     """The tables of a state in PostgreSQL that have the value in a row, as text or as bytes."""
     with psycopg.connect(os.environ[stores.STATE_ENV]) as connection:
         query = "SELECT format('%I.%I', table_schema, table_name) FROM information_schema.tables"
-        names = [name for (name,) in connection.execute(f"{query} WHERE table_schema = 'lume'")]
+        names = [name for (name,) in connection.execute(f"{query} WHERE table_schema = 'lume'".encode())]
         found = {
-            name: repr(connection.execute(f"SELECT t::text FROM {name} AS t").fetchall()) for name in names
+            name: repr(connection.execute(f"SELECT t::text FROM {name} AS t".encode()).fetchall())
+            for name in names
         }
     assert len(names) > 20
     return [name for name, text in found.items() if value in text or value.encode().hex() in text]
