@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class Rows(Items[dict[str, Any]]):
     """The rows of a run's output, or of a flow's table: an iterator of dicts, with one page in memory.
 
-    A rejected row has `_lume_row` (its number among the parsed rows), `_lume_reasons` (a list), and the columns of
-    the source. For malformed lines, `_lume_line` (the line number) replaces `_lume_row`, and `_lume_raw` is the text.
+    A rejected row has `_lume_row` (its number among the parsed rows), `_lume_line` (the line of the file on which it
+    begins, None if there are no lines), `_lume_reasons` (a list), and the columns of the source. A malformed line has
+    no `_lume_row`, and `_lume_raw` is its text; a record of JSON or XML has its path as `_lume_path`.
     Numbers keep all their digits: one that a `float` would change, for example of a `DECIMAL(38,2)`, is a
     `decimal.Decimal`.
 

@@ -162,7 +162,7 @@ def decide(tried: Sequence[TriedWay], filled: int) -> Decided:
     if apart or open_.misfits < first.misfits:
         doubt = (
             f"up to {counted(second.misfits, 'value contradicts', 'values contradict')} "
-            f"{second.way.choice}, and up to {first.misfits:,} {first.way.choice}: decide, or correct the file"
+            f"{second.way.choice}, and up to {first.misfits:,} {first.way.choice}: choose one, or correct the file"
         )
     else:
         rows = counted(open_.misfits, "row is", "rows are")
@@ -186,7 +186,7 @@ def kept(tried: Sequence[TriedWay], own: Way) -> Decided:
         return found
     best = [one.way.choice for one in several if one.way.choice and one.misfits == least.misfits]
     more = mine.misfits - least.misfits
-    doubt = f"{counted(more, 'more row')} can be read with {' or '.join(best)}: decide"
+    doubt = f"{counted(more, 'more row')} can be read with {' or '.join(best)}"
     return Decided(own, mine.misfits, least.misfits, [], [doubt], _readings(several))
 
 

@@ -10,7 +10,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import accumulate, chain, groupby, islice, repeat
+from itertools import accumulate, chain, groupby, repeat
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +98,8 @@ class RowPlaces:
 
     def find(self, wanted: Iterable[int], others: Others) -> Iterator[int | None]:
         """Yield the line of each of these rows, which are in order."""
-        rows, now, at = self.marks[::3], -1, 0
-        again: Iterator[int] = iter(())
+        rows, now, at, some = self.marks[::3], -1, 0, list[int]()
+        again: Iterator[list[int]] = iter(())
         held = list[tuple[int, int]]()
         for row in wanted:
             n = bisect_right(rows, row) - 1
@@ -110,35 +110,40 @@ class RowPlaces:
             else:
                 if n != now:
                     held = held or [next(others, _NONE)]
-                    now, at, again = n, rows[n], self._read_again(3 * n, held, others)
-                yield next(islice(again, row - at, None), None)
-                at = row + 1
+                    now, at, some, again = n, rows[n], [], self._read_again(3 * n, held, others)
+                while row >= at + len(some) and (following := next(again, None)) is not None:
+                    at, some = at + len(some), following
+                yield some[row - at] if row < at + len(some) else None
 
-    def _read_again(self, n: int, held: list[tuple[int, int]], others: Others) -> Iterator[int]:
-        """Yield the line of each row from a mark to the next; nothing if the file is gone.
+    def _read_again(self, n: int, held: list[tuple[int, int]], others: Others) -> Iterator[list[int]]:
+        """Yield the lines of the rows from a mark to the next, some at a time; nothing if the file is gone.
 
         `held` has the next one of the others.
         """
         _, line, start, _, _, end = self.marks[n : n + 6]
         quotes, comment, is_open, until = Quotes(self.csv), self.comment.encode(), 0, line
-        blank = None if self.blank is None else self.blank.encode()
+        quote, is_row = quotes.quote, self.blank is None
+        while held[0][0] < line:
+            held[0] = next(others, _NONE)
         with suppress(OSError):
             for block in blocks_of_lines(Path(self.path), lambda: None, start, end):
                 if b"\r" in block:
                     block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
                 if start == 0 and line == 1:
                     block = block.removeprefix(BOM)
-                for text in quotes.bare(block).removesuffix(b"\n").split(b"\n"):
+                texts, found = quotes.bare(block).removesuffix(b"\n").split(b"\n"), list[int]()
+                if self.blank:
+                    texts = [text.strip(self.blank.encode()) for text in texts]
+                for now, text in enumerate(texts, line):
                     if is_open:
-                        is_open ^= text.count(quotes.quote) & 1
-                    else:
-                        while held[0][0] <= line:
-                            until, held[0] = sum(held[0]), next(others, _NONE)
-                        is_blank = blank is not None and not text.strip(blank)
-                        if line >= until and not is_blank and not (comment and text.startswith(comment)):
-                            yield line
-                            is_open = text.count(quotes.quote) & 1 if quotes.quote else 0
-                    line += 1
+                        is_open ^= text.count(quote) & 1
+                    elif now == held[0][0]:
+                        until, held[0] = sum(held[0]), next(others, _NONE)
+                    elif now >= until and (text or is_row) and not (comment and text.startswith(comment)):
+                        found.append(now)
+                        is_open = text.count(quote) & 1 if quote else 0
+                yield found
+                line += len(texts)
 
 
 Part = tuple[int, RowPlaces, Callable[[], Others]]

@@ -261,8 +261,8 @@ SIGNED: dict[str, Any] = {
             ["04/13/2024", "01/02/2024"],
             ["1,234.56", "2.25"],
             (
-                "1 more row can be read with the month first: decide",
-                "2 more rows can be read with a decimal point: decide",
+                "1 more row can be read with the month first",
+                "2 more rows can be read with a decimal point",
             ),
         ),
         (

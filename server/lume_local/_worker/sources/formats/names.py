@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -150,11 +151,12 @@ def column_trouble(
             f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}). {said_of(other)}"
         )
     if delim := other_delimiter(flow, names):
-        advice = f"set csv.delim = {json.dumps(delim)} in {settings_of(flow)}{NEW}, then run it again"
+        layout = f"lume flow map {flow['ref'].partition(' ')[0]} {shlex.quote(shown)}"
+        advice = f"set csv.delim = {json.dumps(delim)} in {settings_of(flow)}{NEW}, or add a layout: {layout}"
         seen = f"{'one column, ' if len(names) == 1 else ''}{listed(names, 30)}"
         return (
             f"{shown} has no column {name!r}{aliases}, which {flow['ref']} reads ({place}): its header is {seen}. "
-            f"It looks like the delimiter is {delim!r}, not {flow['csv']['delim']!r}: {advice}"
+            f"The file is separated by {delim!r}, and the flow reads {flow['csv']['delim']!r}: {advice}"
         )
     if encoding := _other_encoding(flow, wanted, names):
         return (
@@ -227,7 +229,7 @@ def _two_aliases(flow: dict[str, Any], has: str, name: str, several: list[str]) 
 
 
 def other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:
-    """Return the delimiter that would yield columns the flow reads, if its own yields none."""
+    """Return the delimiter that would yield columns the flow reads, or several instead of one that is no title."""
     wanted = {one.lower() for name in flow["sources"] for one in spellings(flow, name)}
     if flow["format"] != "csv" or wanted & {name.lower() for name in names}:
         return None
@@ -237,7 +239,12 @@ def other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:
         pieces = {piece.strip().strip(quote or None).strip().lower() for piece in header.split(delim)}
         hits[delim] = len(wanted & pieces) if len(pieces) > 1 else 0
     best = max(hits, key=lambda delim: hits[delim])
-    return best if hits[best] else None
+    if hits[best] or len(names) > 1:
+        return best if hits[best] else None
+    pieces = {delim: header.split(delim) for delim in hits if delim in header}
+    # After a comma in a title comes a blank.
+    likely = (delim for delim, each in pieces.items() if all(one and one == one.strip() for one in each))
+    return next(likely, None)
 
 
 def check_columns(flow: dict[str, Any], relation: Relation) -> None:

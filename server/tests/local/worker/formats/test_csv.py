@@ -177,3 +177,23 @@ def test_the_delimiter_that_a_flow_has_is_not_said_to_be_another(tmp_path: Path)
     with pytest.raises(RunFailed, match="the header of ") as failed:
         execute(tmp_path, '"id" , "name"\n1,a\n', columns={"id": {}, "name": {}})
     assert "the delimiter is" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("Nr,Betrag", r"separated by ',', and the flow reads ';'"),
+        ("id,name", r"separated by ',', and the flow reads ';'"),
+        ("Nr\tBetrag", r"separated by '\\t', and the flow reads ';'"),
+        ("Orders, all of May", r"If the first line is a title, delete the lines above"),
+        ("Orders", r"If the first line is a title, delete the lines above"),
+    ],
+)
+def test_a_file_with_another_delimiter(tmp_path: Path, header: str, words: str) -> None:
+    """Even if the flow reads none of its names."""
+    with pytest.raises(RunFailed, match=words) as failed:
+        execute(tmp_path, f"{header}\n1,2\n", columns={"id": {}, "name": {}}, source={"csv": {"delim": ";"}})
+    is_told = "set csv.delim = " in str(failed.value) and "add a layout: lume flow map people:v1 " in str(
+        failed.value
+    )
+    assert is_told == ("separated" in words)

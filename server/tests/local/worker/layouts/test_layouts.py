@@ -153,7 +153,7 @@ def test_a_forced_layout(tmp_path: Path) -> None:
     ("layout", "words"),
     [
         ({"header": {"contains": ["sum"]}}, "lacks 'sum'. Fix the file or header"),
-        ({"csv": {"delim": ";"}}, "looks like the delimiter is ',', not ';': set csv.delim = \",\""),
+        ({"csv": {"delim": ";"}}, "separated by ',', and the flow reads ';': set csv.delim = \",\""),
     ],
 )
 def test_where_a_forced_layout_is_corrected(tmp_path: Path, layout: dict[str, Any], words: str) -> None:
