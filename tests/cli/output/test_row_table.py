@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lume_cli._output.row_table import row_table
+from lume_cli._output.row_table import reject_table, row_table
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,21 @@ from lume_cli._output.row_table import row_table
 )
 def test_nested_values_are_json(value: Any, shown: str) -> None:
     assert row_table([{"n": 1, "v": value}], 0, None)[1] == f"1  {shown}".rstrip()
+
+
+@pytest.mark.parametrize(
+    ("row", "place"),
+    [
+        ({"_lume_row": 1058, "_lume_line": 1061}, "line 1,061"),
+        ({"_lume_row": 58, "_lume_line": None}, "row 58"),
+        ({"_lume_row": 58}, "row 58"),
+        ({"_lume_row": None, "_lume_line": 6}, "line 6"),
+        ({"_lume_row": 3, "_lume_line": 4, "_lume_path": "$.orders[3]"}, "$.orders[3]"),
+        ({"_lume_row": 3, "_lume_line": 4, "_lume_path": None}, "line 4"),
+        ({"_lume_row": 3, "_lume_line": 4, "_lume_file": "a/b.csv"}, "line 4, b.csv"),
+        ({"_lume_row": 3, "_lume_file": "a/b.csv"}, "row 3 of all, b.csv"),
+        ({"_lume_row": 3, "_lume_line": 4, "_lume_path": "/a/b[4]", "_lume_file": "b.xml"}, "/a/b[4], b.xml"),
+    ],
+)
+def test_where_a_rejected_row_is(row: dict[str, Any], place: str) -> None:
+    assert reject_table([row | {"_lume_reasons": ["bad"]}], None)[1].split("  ")[0] == place

@@ -21,6 +21,7 @@ from local.workbooks import KINDS, Sheet, written
 from lume_local._worker.connection import connect
 from lume_local._worker.sources import row_places
 from lume_local._worker.sources.formats.text import scan
+from lume_local._worker.sources.mending.lost_letters import as_counted, identity_of
 from lume_local._worker.sources.read import read_source
 from lume_local._worker.sources.source import File, no_pause
 
@@ -280,3 +281,18 @@ def test_shards_count_the_lines_of_the_whole_file(tmp_path: Path, name: str) -> 
     outcome = compared(tmp_path, files, engine, columns=COLUMNS, source=source)
     assert b"BAD" in outcome.files["rejects.csv"]
     assert outcome.shards["count"] >= 2
+
+
+@pytest.mark.parametrize(
+    ("own", "identity"),
+    [
+        ({"_lume_row": 58, "_lume_line": 61}, ("", "58", "")),
+        ({"_lume_row": 58}, ("", "58", "")),
+        ({"_lume_row": None, "_lume_line": 61}, ("", "", "61")),
+        ({"_lume_row": "58.0", "_lume_line": "61.0", "_lume_file": "a"}, ("a", "58", "")),
+        ({"_lume_line": "61.0"}, ("", "", "61")),
+    ],
+)
+def test_a_row_is_matched_by_its_number(own: dict[str, Any], identity: tuple[str, str, str]) -> None:
+    """So files of rejects from before rows had lines still match, and a spreadsheet may change the column."""
+    assert identity_of(own) == as_counted(identity) == identity
