@@ -52,5 +52,8 @@ export const secondsBetween = (start, end) => (Date.parse(end) - Date.parse(star
 export const fileName = (path) =>
   (path.split("/").filter(Boolean).pop() ?? path).replace(/^[0-9a-f]{32}-(?=.)/, "");
 
+/** A source's path; an upload is called as its file. */
+export const sourceName = (path) => (path.startsWith("upload://") ? fileName(path) : path);
+
 /** Shortens a text to a number of characters. */
 export const cut = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { bar, hours } from "./charts.js";
 import { el, refill } from "./dom.js";
-import { cut, number, percent, shortId, since } from "./format.js";
+import { cut, number, percent, shortId, since, sourceName } from "./format.js";
 import { card, figure, figures, flowLink, rejectedFigure, table } from "./parts.js";
 import { ACTIVE, ageOf, badge, reasonsOf, rejectedShare } from "./status.js";
 
@@ -87,7 +87,12 @@ function runs(title, items, about, more) {
   const line = (run) =>
     el(
       "li",
-      el("a", { href: `#/runs/${run.id}`, class: "main" }, badge(run), el("span.path", run.source_path)),
+      el(
+        "a",
+        { href: `#/runs/${run.id}`, class: "main" },
+        badge(run),
+        el("span.path", sourceName(run.source_path)),
+      ),
       about(run),
     );
   return card(title, el("ul.list", items.map(line)), more && el("p", el("a", { href: more }, "All of them")));

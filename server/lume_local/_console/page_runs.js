@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { el, newId, reconcile } from "./dom.js";
-import { duration, number, percent, secondsBetween, since } from "./format.js";
+import { duration, number, percent, secondsBetween, since, sourceName } from "./format.js";
 import { latest } from "./latest.js";
 import { address, flowLink, pager, runLink, select, table, tableRow } from "./parts.js";
 import { ACTIVE, ageOf, badge, isActive, nameOf, rejectedShare } from "./status.js";
@@ -87,7 +87,7 @@ function row(run) {
     badge(run),
     runLink(run.id),
     flowLink(run.flow_version),
-    el("a", { href: `#/runs/${run.id}` }, run.source_path),
+    el("a", { href: `#/runs/${run.id}` }, sourceName(run.source_path)),
     ...(ended ? [...counts, share] : ["", "", "", ""]),
     run.started_at && ended ? duration(secondsBetween(run.started_at, ended)) : "",
     ageOf(run.created_at),

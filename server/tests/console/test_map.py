@@ -186,6 +186,8 @@ def test_a_file_of_this_computer_is_uploaded_and_mapped(
     assert saved(page, "v4") == "Succeeded"
     expect(page.get_by_role("heading", level=1)).to_have_text("Neue_Bestellungen.csv")
     expect(page.get_by_role("link", name="Map this file")).to_be_visible()
+    page.evaluate("location.hash = '#/runs'")
+    expect(page.get_by_role("link", name="Neue_Bestellungen.csv", exact=True)).to_be_visible()
 
 
 PAGE_WORDS = re.compile(r"upload://|[0-9a-f]{32}|--[a-z]|\b(encoding|delim)=|`|in the comment")
