@@ -25,16 +25,20 @@ export function ruler({ sheet, draft }, close) {
   function list() {
     const pairs = [...pairsOf(sheet, column.value)];
     const several = pairs.filter(([, to]) => to.size > 1);
-    const value = (look, text) => el("span", { class: `mono ${look}` }, text || "nothing");
-    const pair = ([from, to], n) => [n > 0 && ", ", value("removed", from), " → ", value("added", [...to].join(" or "))];
-    const shown = (some) => [some.slice(0, SHOWN).map(pair), some.length > SHOWN && ` and ${number(some.length - SHOWN)} more`];
     const single = pairs.filter(([, to]) => to.size === 1);
+    const value = (look, text) => el("span", { class: `mono ${look}` }, text);
+    const all = (to) => [...to].map((text) => text || "nothing").join(" or ");
+    const pair = ([from, to], n) => [n > 0 && ", ", value("removed", from), " → ", value("added", all(to))];
+    const more = (some) => some.length > SHOWN && ` and ${number(some.length - SHOWN)} more`;
+    const shown = (some) => [some.slice(0, SHOWN).map(pair), more(some)];
+    const none = "Edit some values first: their changes can become a rule.";
+    const both = "Not in the rule, because the same value was changed differently: ";
     ask.disabled = single.length === 0;
     fill(result);
     fill(
       found,
-      single.length ? el("p.diff", shown(single)) : el("p.empty", "Edit some values first: their changes can become a rule."),
-      several.length > 0 && el("p.problem", "Not in the rule, because the same value was changed differently: ", shown(several)),
+      single.length ? el("p.diff", shown(single)) : el("p.empty", none),
+      several.length > 0 && el("p.problem", both, shown(several)),
     );
     return Object.fromEntries(single.map(([from, [to]]) => [from, to || null]));
   }
@@ -46,7 +50,7 @@ export function ruler({ sheet, draft }, close) {
     try {
       const rule = await post(`${path("drafts", draft.flow)}/rule`, body, { signal: draft.signal });
       const { definition } = await get(path("flows", draft.flow, "versions", rule.to.split(":")[1]));
-      fill(result, tried(rule, definition));
+      if (column.value === body.column) fill(result, tried(rule, definition));
     } catch (error) {
       if (!draft.signal.aborted) fill(result, el("p.problem", { role: "alert" }, error.message));
     }
