@@ -241,9 +241,9 @@ def other_delimiter(flow: dict[str, Any], names: list[str]) -> str | None:
     best = max(hits, key=lambda delim: hits[delim])
     if hits[best] or len(names) > 1:
         return best if hits[best] else None
-    pieces = {delim: header.split(delim) for delim in hits if delim in header}
+    parts = {delim: header.split(delim) for delim in hits if delim in header}
     # After a comma in a title comes a blank.
-    likely = (delim for delim, each in pieces.items() if all(one and one == one.strip() for one in each))
+    likely = (delim for delim, each in parts.items() if all(one and one == one.strip() for one in each))
     return next(likely, None)
 
 
