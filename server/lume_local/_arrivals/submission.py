@@ -72,9 +72,7 @@ class Submissions:
     ) -> Outcome:
         """Decide about one version of a file, and act on the decision. Raises `StoreFailed`.
 
-        Args:
-            last: its last run, which has failed: the file gets one run more, however often that is asked for.
-            retries: how often the server has repeated its run, with this time.
+        After a `last` run, which has failed, it gets one more, the server's repetition number `retries`.
         """
         try:
             flow, note = await self._flow(arrival)

@@ -457,16 +457,15 @@ class Watcher:
         """Move the files whose run has ended, or repeat it; then the refused files."""
         while self._to_move:
             run_id = self._to_move.pop()
-            moves = await self._store.arrivals.moves(self.arrival.name, run_id)
+            moves: list[Move | RefusedFile] = [*await self._store.arrivals.moves(self.arrival.name, run_id)]
             if run_id is None:
+                ids = {move.run_id for move in moves if isinstance(move, Move)}
+                self._retry_at = {run_id: at for run_id, at in self._retry_at.items() if run_id in ids}
+                if self.arrival.failed:
+                    moves += await self._store.arrivals.refused(self.arrival.name, MOST_REFUSED)
                 left = {move.path for move in moves}  # another server may have moved the others
                 self._unmoved = {path: reason for path, reason in self._unmoved.items() if path in left}
-                ids = {move.run_id for move in moves}
-                self._retry_at = {run_id: at for run_id, at in self._retry_at.items() if run_id in ids}
             await self._move_each(place, moves)
-            if run_id is None and self.arrival.failed:
-                refused = await self._store.arrivals.refused(self.arrival.name, MOST_REFUSED)
-                await self._move_each(place, refused)
 
     async def _move_each(self, place: ArrivalPlace, moves: Sequence[Move | RefusedFile]) -> None:
         for move in moves:

@@ -240,11 +240,7 @@ class SqlArrivals:
     async def failed(
         self, arrival: str, flow: str, paths: Collection[str], after: str, limit: int
     ) -> list[Move]:
-        """Return the files whose last runs have no output, all or of these sources, in the order of source keys.
-
-        Args:
-            after: the source key after which to begin.
-        """
+        """Return the files whose last runs have no output, all or of these sources, by source key, `after` one."""
         of_paths = f" AND source_path IN ({marks(paths)})" if paths else ""
         query = (  # by the index of such runs
             f"SELECT coalesce(path, source_path), coalesce(seen, ''), {_OF_RUN} FROM runs LEFT JOIN arrival_moves "

@@ -158,6 +158,26 @@ async def test_what_is_refused_as_it_is_stays(tmp_path: Path) -> None:
         assert (tmp_path / "in/a.csv").is_symlink()
 
 
+async def test_a_refused_file_that_can_not_be_moved_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with site_on(tmp_path, **FOLDERS) as site:
+        (tmp_path / "in/a.csv").write_text(FIRST)
+        await settled(site)
+        await site.end((await site.runs())[0])
+        await site.after(0)
+        (tmp_path / "in/quarantine").write_text("a file")
+        (tmp_path / "in/a.csv").write_text(OTHER)
+        for _ in range(3):
+            await settled(site)
+        assert "in/a.csv can't be moved: in/quarantine is a file, not a folder" in site.watcher.view().trouble
+        assert len([one for one in caplog.messages if "can't be moved" in one]) == 1
+        (tmp_path / "in/quarantine").unlink()
+        await settled(site)
+        assert site.watcher.view().trouble == ""
+        assert (tmp_path / "in/quarantine/a.csv").read_text() == OTHER
+
+
 async def test_put_back_by_hand_is_taken_again(tmp_path: Path) -> None:
     async with site_on(tmp_path, **FOLDERS) as site:
         (tmp_path / "in/a.csv").write_text(FIRST)
