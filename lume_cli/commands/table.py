@@ -11,23 +11,16 @@ from lume_cli._options import GlobalOptions, Utf8, file_name, rows_options
 
 _SHOWN = 100
 """The most rows of a table for people."""
+_MOMENT = click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"])
 FILES = (".parquet", ".arrow", ".csv", ".ndjson")
-
-
-def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
-    try:
-        found = None if value is None else datetime.fromisoformat(value)
-    except ValueError:
-        found = datetime.min
-    if found is not None and found.tzinfo is None:
-        raise click.BadParameter(f"{value!r} is not a time with its zone: write 2026-01-31T08:00:00Z")
-    return found
 
 
 @click.command("table")
 @click.argument("flow", type=Utf8(), metavar="FLOW")
 @click.option("--to", metavar="FILE", callback=file_name, help=f"Write a file: {', '.join(FILES)}.")
-@click.option("--as-of", metavar="TIME", callback=_moment, help="The rows as they were at this time.")
+@click.option(
+    "--as-of", type=_MOMENT, metavar="TIME", help="The rows as they were then: 2026-01-31T08:00:00Z."
+)
 @click.option("--source", type=Utf8(), metavar="PATH", help="Only rows of this source path.")
 @rows_options
 @click.pass_obj

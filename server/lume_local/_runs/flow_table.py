@@ -43,9 +43,8 @@ class FlowTable:
         if not self.parts:
             return "", Read("", "", PLAIN, "", {}, "0", 0, 0, 1, table=self.columns)
         part = self.parts[number]
-        job = read_mapped(
-            part.location, part.rows, self.versions[part.flow_version], part.identity or "", limit=1
-        )
+        flow = self.versions[part.flow_version]
+        job = read_mapped(part.location, part.rows, flow, part.identity or "", limit=1)
         left_out = as_text(part.left_out) if part.left_out else ""
         return part.run_id, evolve(job, table=self.columns, left_out=left_out)
 
@@ -56,21 +55,14 @@ async def current_table(
     """Return the table of a flow or of one version, of all sources or one, now or at a time. Raises `NoTable`."""
     try:
         found = await store.table.parts(flow, source, at)
-    except Mixed as mixed:
-        words = (
-            "has accepted rejects that were read or accepted again later, and its rows can't be told apart"
-        )
-        raise NoTable("not-supported", f"run {mixed} {words}: run their sources again as a whole") from None
+    except Mixed as run:
+        words = "took rejects that were read or accepted again later, and its rows can't be told apart"
+        raise NoTable("not-supported", f"run {run} {words}: run their sources again as a whole") from None
     parts = [part for part in found if version is None or part.flow_version == f"{flow}:{version}"]
     if gone := [part for part in parts if part.identity == ""]:
-        rows, runs = (
-            counted(sum(part.kept for part in gone), "row"),
-            listed([part.run_id for part in gone], 3, str),
-        )
-        words = (
-            f"{rows} of {flow} are missing: the outputs of these runs were removed when their time was over"
-        )
-        raise NoTable("output-gone", f"{words}: {runs}. Run their sources again")
+        rows, runs = sum(part.kept for part in gone), listed([part.run_id for part in gone], 3, str)
+        words = f"{counted(rows, 'row')} of {flow} can't be read: the outputs of {runs} were removed"
+        raise NoTable("output-gone", f"{words} when their time was over. Run their sources again")
     known = [one.ref for one in flows.all(flow)]
     refs = {part.flow_version for part in parts} or {f"{flow}:{version}" if version else known[-1]}
     # The columns of the newest version come first.
@@ -78,14 +70,9 @@ async def current_table(
     versions = {ref: flows.parsed(ref) for ref in [*reversed(known), *others] if ref in refs}
     columns = _united(list(versions.values()))
     state = list(columns.items()), [(part.run_id, part.identity, hex(part.left_out)) for part in parts]
-    return FlowTable(
-        hashlib.sha256(orjson.dumps(state)).hexdigest()[:32],
-        max((part.finished_at for part in parts), default=""),
-        columns,
-        parts,
-        versions,
-        sum(part.kept for part in parts),
-    )
+    tag = hashlib.sha256(orjson.dumps(state)).hexdigest()[:32]
+    last = max((part.finished_at for part in parts), default="")
+    return FlowTable(tag, last, columns, parts, versions, sum(part.kept for part in parts))
 
 
 def _united(versions: Sequence[Flow]) -> dict[str, str]:
@@ -96,9 +83,8 @@ def _united(versions: Sequence[Flow]) -> dict[str, str]:
             this = column.name, column.sql_type, flow.ref
             other = first.setdefault(column.name.lower(), this)
             if other[:2] != this[:2]:
-                words = f"column {this[0]!r} is {this[1]} in {this[2]}, and {other[0]!r} is {other[1]} in {other[2]}"
-                raise NoTable(
-                    "not-supported", f"{words}: ask for the rows of one version, such as {other[2]}"
-                )
+                (name, kind, ref), (other_name, other_kind, newer) = this, other
+                words = f"column {name!r} is {kind} in {ref}, and {other_name!r} is {other_kind} in {newer}"
+                raise NoTable("not-supported", f"{words}: ask for the rows of one version, such as {newer}")
             found[column.name] = column.sql_type
     return found

@@ -19,7 +19,7 @@ from lume_local._runs.store.records import WITH_OUTPUT
 from lume_local._shared.row_set import of_text, ranked, unpacked
 
 _OF_FLOW = "JOIN rejected USING (seq) WHERE flow = ?"
-# A removed parent's run keeps its own entry; anybody may name something that is no run as parent.
+# A mend outlasts the run that it names; what is no ID of a run is somebody's own metadata.
 _RUNS = f"""
 SELECT run_id, flow_version, finished_at, json_extract(target_locations, '$.mapped') AS location,
     (SELECT identity FROM outputs WHERE outputs.run_id = runs.run_id AND part = 'mapped') AS identity,
@@ -66,9 +66,7 @@ class SqlTable(SqlPart):
         query = f"SELECT by, seq, rows FROM closings {_OF_FLOW} AND state IN {TAKEN} ORDER BY seq, id"
         for by, seq, rows in await self.sql.rows(query, [flow]):
             table.taken[by].append((seq, unpacked(rows)))
-        query = (
-            f"SELECT replay_rejects.run_id, seq, start, rows FROM replay_rejects {_OF_FLOW} ORDER BY start"
-        )
+        query = f"SELECT r.run_id, seq, start, rows FROM replay_rejects AS r {_OF_FLOW} ORDER BY start"
         for run_id, seq, start, rows in await self.sql.rows(query, [flow]):
             table.replayed[run_id].append(Claim(seq, start, unpacked(rows)))
         return table.parts(source)

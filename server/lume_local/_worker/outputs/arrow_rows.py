@@ -128,13 +128,11 @@ class _ParquetPage:
         self._connection = rows.connection
         kinds, self._given = dict(zip(self._rows.names, self._rows.types, strict=True)), "*"
         if job.table:
-            stored = _stored(job.table)
-            given = (
-                quoted(name) if name in kinds else f"NULL::{stored[name]} AS {quoted(name)}"
-                for name in stored
-            )
+            stored, there = _stored(job.table), kinds.keys()
+            names = {name: quoted(name) if name in there else "NULL" for name in stored}
+            given = (f"CAST({names[name]} AS {kind}) AS {quoted(name)}" for name, kind in stored.items())
             self._given = ", ".join((*given, "_lume_n"))
-            kinds = {name: kinds.get(name) or duckdb.type(kind) for name, kind in stored.items()}
+            kinds = {name: duckdb.type(kind) for name, kind in stored.items()}
         self._out = job.left_out_flags()
         columns = {name: _exactly(name, kind) for name, kind in kinds.items()}
         if self._reasons is not None:
