@@ -5,6 +5,7 @@ the commit is noted, they are put in place, and one transaction records their id
 between, the next server finishes that. An upload is removed before the outputs, which prove what it has.
 """
 
+import logging
 import math
 import re
 from collections import Counter
@@ -23,6 +24,7 @@ from lume_local._flow.databases import TableTarget
 from lume_local._flow.definition import Flow, quoted
 from lume_local._flow.urls import is_store_url
 from lume_local._runs.flow_registry import FlowRegistry
+from lume_local._runs.health import why
 from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.row_reader import output_job
 from lume_local._runs.sources.paths import UPLOAD, Roots
@@ -30,14 +32,16 @@ from lume_local._runs.sources.run_paths import values_of
 from lume_local._runs.sql.sql_forget import TEXTS
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import FORGET, Act
-from lume_local._runs.store.records import StoredRun, StoreUnavailable
+from lume_local._runs.store.records import StoredRun, StoreFailed, StoreUnavailable
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared import commit
 from lume_local._shared.folders import MANIFEST, named_in
 from lume_local._shared.identity import identity, identity_of_copies, is_still
 from lume_local._shared.person import Person
-from lume_local._shared.protocol import Failed, Forget, Json
+from lume_local._shared.protocol import Failed, Forget, Forgotten, Json
 from lume_local._shared.row_set import as_text, of_text, rows_in
+
+_log = logging.getLogger("lume_local")
 
 TURN = 5.0
 """Seconds after which a request is answered with what was found so far."""
@@ -96,6 +100,13 @@ class Forgetter:
             await self._store.settled()
         await run_sync(_remove, self._folder)
 
+    async def recover(self) -> None:
+        """Do the same before requests are answered; if that fails, the next request of this kind tries again."""
+        try:
+            await self.finish()
+        except (StoreFailed, OSError) as error:
+            _log.warning("the rows of a person are not removed yet: %s; repeat `lume forget`", why(error))
+
     async def part(self, search: Search, after: int) -> int | None:
         """Forget the person in some of the runs after one, and last in everything else.
 
@@ -118,53 +129,21 @@ class Forgetter:
             return None
 
     async def _run(self, search: Search, run: StoredRun) -> None:
-        if not run.target_locations or not self._flows.is_known(run.flow_version):
+        if not run.target_locations:
             return
-        flow, steps, counts = self._flows.parsed(run.flow_version), list[Json](), Counter[str]()
-        names, rejects, identities = (
-            [sorted(_columns(flow, name)) for name in search.match],
-            0,
-            dict[str, str](),
-        )
+        if not self._flows.is_known(run.flow_version):
+            search.left[run.run_id] = f"was not searched: {run.flow_version} is not known any more"
+            return
+        flow, counts, steps = self._flows.parsed(run.flow_version), Counter[str](), list[Json]()
+        identities = dict[str, str]()
+        rejects, names = 0, [sorted(_columns(flow, name)) for name in search.match]
         _name_tables(search, flow, names)
         for part in ("mapped", "rejects"):
-            job = await output_job(self._store, self._roots, run, flow, part)
-            if job is None or (part == "mapped" and isinstance(flow.mapped, TableTarget)):
-                continue
-            is_parts, rows = Path(job.path).name == MANIFEST, dict[str, tuple[int, Path]]()
-            is_same = not is_parts or await run_sync(is_still, Path(job.path), job.identity)
-            for name in await run_sync(named_in, Path(job.path)) if is_parts and is_same else [""]:
-                place = str(Path(job.path).with_name(name)) if name else job.path
-                read = evolve(job, path=place, identity="" if name else job.identity)
-                draft = await self._begun(search, run, place)
-                read = evolve(read, folder=str(self._roots.state / "rows"))
-                wanted = Forget(search.values, search.ignore_case, asdict(read), names)
-                if not search.dry_run:
-                    wanted = evolve(wanted, draft=str(draft), earlier=str(values_of(self._roots, flow)))
-                answer = await self._pool.forget(wanted)
-                if isinstance(answer, Failed):
-                    where = run.target_locations[part]
-                    if not await self._store.overtaken_by(run, "", where, of_source=False):
-                        search.left[place] = f"was not searched: {answer.message}"
-                elif answer.count:
-                    counts[part], rejects = counts[part] + answer.count, rejects | of_text(answer.which)
-                    rows[name] = answer.count, draft
-                    steps += [] if search.dry_run else [await run_sync(_step, run, part, draft, place)]
-            if rows and not search.dry_run:
-                if is_parts:
-                    draft = await self._begun(search, run, job.path)
-                    await run_sync(_write_manifest, Path(job.path), draft, rows)
-                    steps.append(await run_sync(_step, run, part, draft, job.path))
-                identities[part] = steps[-1]["identity"]
-        if not counts:
+            counts[part], which, found = await self._output(search, run, flow, part, names)
+            rejects, steps = rejects | which, steps + found
+            identities |= {part: found[-1]["identity"]} if found else {}
+        if not counts.total():
             return
-        done: Json = {
-            "run_id": run.run_id,
-            "by": search.by,
-            "columns": sorted(search.match),
-            "outputs": identities,
-        }
-        done |= {"mapped": counts["mapped"], "rejects": as_text(rejects)}
         # No run of the flow may read the outputs meanwhile, or replace them.
         async with self._store.submissions_paused():
             for other in await self._store.unfinished():
@@ -179,17 +158,53 @@ class Forgetter:
             elif (upload := self._roots.uploads / run.source_path.removeprefix(UPLOAD)).exists():
                 await self._upload(search, upload)
             if not search.dry_run:
+                done: Json = {"run_id": run.run_id, "by": search.by, "columns": sorted(search.match)}
+                done |= {"outputs": identities, "mapped": counts["mapped"], "rejects": as_text(rejects)}
                 # A cancelled request leaves no output that is not the one in the state.
                 with anyio.CancelScope(shield=True):
                     await run_sync(commit.commit, self._folder, {"steps": steps, "done": done})
                     await self.finish()
 
-    async def _begun(self, search: Search, run: StoredRun, place: str) -> Path:
+    async def _output(
+        self, search: Search, run: StoredRun, flow: Flow, part: str, names: list[list[str]]
+    ) -> tuple[int, int, list[Json]]:
+        """Return how many rows of an output are the person's, which rejects, and the steps that replace its files."""
+        job = await output_job(self._store, self._roots, run, flow, part)
+        if job is None or (part == "mapped" and isinstance(flow.mapped, TableTarget)):
+            return 0, 0, []
+        steps, rejects, parts, rows = list[Json](), 0, [""], dict[str, tuple[int, Path]]()
+        is_parts = Path(job.path).name == MANIFEST
+        if is_parts and await run_sync(is_still, Path(job.path), job.identity):
+            parts = await run_sync(named_in, Path(job.path))
+        for name in parts:
+            place = str(Path(job.path).with_name(name)) if name else job.path
+            read = evolve(job, path=place, folder=str(self._roots.state / "rows"))
+            read = evolve(read, identity="") if name else read
+            wanted = Forget(search.values, search.ignore_case, asdict(read), names)
+            answer = await self._pool.forget(wanted)
+            if isinstance(answer, Forgotten) and answer.count and not search.dry_run:
+                draft = await self._begun(run, part, place)
+                wanted = evolve(wanted, draft=str(draft), earlier=str(values_of(self._roots, flow)))
+                answer = await self._pool.forget(wanted)
+                if isinstance(answer, Forgotten):
+                    steps.append(await run_sync(_step, run, part, draft, place))
+            if isinstance(answer, Failed):
+                if not await self._store.overtaken_by(run, "", run.target_locations[part], of_source=False):
+                    search.left[place] = f"was not searched: {answer.message}"
+            elif answer.count:
+                rows[name] = answer.count, Path(wanted.draft)
+                rejects |= of_text(answer.which)
+        if is_parts and steps:
+            draft = await self._begun(run, part, job.path)
+            await run_sync(_write_manifest, Path(job.path), draft, rows)
+            steps.append(await run_sync(_step, run, part, draft, job.path))
+        return sum(count for count, _ in rows.values()), rejects, steps
+
+    async def _begun(self, run: StoredRun, part: str, place: str) -> Path:
         """Return the path of a new file, noted before it exists."""
         folder = self._folder if is_store_url(place) else Path(place).parent
-        draft = folder / f".forget-{run.run_id}-{Path(place).name}"
-        if not search.dry_run:
-            await run_sync(_begin, self._folder, draft)
+        draft = folder / f".forget-{run.run_id}-{part}-{Path(place).name}"
+        await run_sync(_begin, self._folder, draft)
         return draft
 
     async def _upload(self, search: Search, path: Path) -> None:
@@ -208,15 +223,17 @@ class Forgetter:
             search.left[run.run_id] = "has not ended, and was not searched: repeat it afterwards"
         if search.person.is_in(" ".join(search.values)):  # else they are too short
             files = [*self._roots.uploads.iterdir(), *await self._strange()]
-            answer = await self._pool.forget(
-                Forget(search.values, search.ignore_case, files=[*map(str, files)])
-            )
-            assert not isinstance(answer, Failed)
-            for path in (files[number] for number in rows_in(of_text(answer.which))):
-                if path.parent == self._roots.uploads:
-                    await self._upload(search, path)
-                else:
-                    search.left[str(path)] = "has the values, and is of runs that were removed: remove it"
+            for start in range(0, len(files), _AT_ONCE):
+                some = files[start : start + _AT_ONCE]
+                answer = await self._pool.forget(
+                    Forget(search.values, search.ignore_case, files=[*map(str, some)])
+                )
+                assert not isinstance(answer, Failed)
+                for path in (some[number] for number in rows_in(of_text(answer.which))):
+                    if path.parent == self._roots.uploads:
+                        await self._upload(search, path)
+                    else:
+                        search.left[str(path)] = "has the values, and is of runs that were removed: remove it"
             for table in TEXTS:
                 await self._texts(search, table)
         if not search.dry_run:

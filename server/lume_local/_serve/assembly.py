@@ -220,7 +220,7 @@ async def _running(
     ):
         await _load_flows(settings, flows, pool)
         await replays.clear()
-        await forgetter.finish()  # before a request reads an output that is not yet the one in the state
+        await forgetter.recover()
         upkeep.start_soon(store.follow, hub.notify)
         upkeep.start_soon(acts.note)
         upkeep.start_soon(late.carry_out)
