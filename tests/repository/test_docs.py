@@ -200,6 +200,7 @@ NEEDED = {
 """What a page needs beside files: it is in the environment."""
 LONG = {
     "cookbook.md",
+    "guides/forget-a-person.md",
     "guides/arrivals.md",
     "guides/map-a-sample.md",
     "guides/messages.md",
