@@ -37,7 +37,7 @@ from lume_local._worker.sources.intake import AllMalformed, MalformedLine
 from lume_local._worker.sources.mending.lost_letters import KEPT
 from lume_local._worker.sources.mending.mended_rows import rows_of_rejects
 from lume_local._worker.sources.read import Intake
-from lume_local._worker.sql import LINES, OURS, STAGED, RowsFile, copy_to, csv_reader, row_of, text
+from lume_local._worker.sql import STAGED, RowsFile, copy_to, row_of, text
 from lume_local._worker.statements import LAYOUT, Statements, rejects_as_bits
 
 
@@ -397,8 +397,6 @@ def _of_bits(bits: str | None) -> int:
 
 
 _AT_ONCE = 10_000
-_APART = b"\x01"
-"""Separates the columns of a line; JSON can't contain it."""
 _PLAIN = {"delim": ",", "quote": '"', "escape": ""}
 _READ = ("_lume_reject", "_lume_row", "_lume_line", "_lume_reasons", "_lume_values")
 
@@ -406,27 +404,22 @@ _READ = ("_lume_reject", "_lume_row", "_lume_line", "_lume_reasons", "_lume_valu
 def reject_rows(built: Path, flow: Json, metrics: dict[str, Any], source: str) -> Path:
     """Write a Parquet file beside `built`, the file of the rejects: a row for each, numbered from 1 in order."""
     lines, target = built.with_name("rejects.lines"), built.with_name("rejects.rows.parquet")
-    longest = _write(built, flow, metrics, lines)
-    constants = {"_lume_flow": flow["ref"], "_lume_source": source}
-    items = (
-        f"{text(constants[name]) if name in constants else _read(name, sql_type)} AS {quoted(name)}"
-        for name, sql_type in REJECTS_TABLE
-    )
-    reader = csv_reader(lines, _READ, LINES, *OURS, f"max_line_size={longest + 16}", "parallel=false")
+    with closing(RowsFile(lines, len(_READ))) as file:
+        _write(built, flow, metrics, file)
+    values = {name: f"_lume_s{n}" for n, name in enumerate(_READ)}
+    values |= {"_lume_flow": text(flow["ref"]), "_lume_source": text(source)}
+    # JSON goes to the database unchanged, as text.
+    kinds = {name: "VARCHAR" if kind.startswith("JSON") else kind for name, kind in REJECTS_TABLE}
+    items = (f"CAST({values[name]} AS {kind}) AS {quoted(name)}" for name, kind in kinds.items())
     with connect() as connection:  # the run's connection may access another folder only
         confine_folder(connection, built.parent)
-        copy_to(connection, f"SELECT {', '.join(items)} FROM {reader}", target, STAGED)
+        copy_to(connection, f"SELECT {', '.join(items)} FROM ({file.reader})", target, STAGED)
     lines.unlink()
     return target
 
 
-def _read(name: str, sql_type: str) -> str:
-    """Return SQL for a column; JSON goes to the database unchanged, as text."""
-    return quoted(name) if sql_type.startswith("JSON") else f"CAST({quoted(name)} AS {sql_type})"
-
-
-def _write(built: Path, flow: Json, metrics: dict[str, Any], lines: Path) -> int:
-    """Write a line for each; return the longest one's length. Raises `Broken` if the number of rejects is wrong."""
+def _write(built: Path, flow: Json, metrics: dict[str, Any], into: RowsFile) -> None:
+    """Write the columns `_READ` of each reject. Raises `Broken` if their number is wrong."""
     is_csv = flow["format"] == "csv"
     job = Read(
         path=str(built),
@@ -441,16 +434,13 @@ def _write(built: Path, flow: Json, metrics: dict[str, Any], lines: Path) -> int
         is_rejects=True,
         reasons=list(metrics["reject_reasons"]),
     )
-    reasons, number, longest = Reasons(job.reasons, spelling_of(job)), 0, 0
-    with closing(all_rows_of(job)) as rows, lines.open("wb") as out:
+    reasons, number = Reasons(job.reasons, spelling_of(job)), 0
+    with closing(all_rows_of(job)) as rows:
         for number, row in enumerate(rows, 1):
             why = orjson.dumps(reasons.split(row.reasons or ""))
-            places = (str(place or "").encode() for place in (number, row.row, row.line))
-            line = _APART.join((*places, why, row.body)) + b"\n"
-            longest = max(longest, len(line))
-            out.write(line)
+            places = (str(place) if place else None for place in (number, row.row, row.line))
+            into.write((*places, why.decode(), row.body.decode()))
     if number != metrics["rows_rejected"]:
         raise Broken(
             f"{counted(metrics['rows_rejected'], 'row was', 'rows were')} rejected, and the file has {number:,}"
         )
-    return longest

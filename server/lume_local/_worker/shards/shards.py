@@ -27,8 +27,7 @@ from lume_local._worker.sources.files import BLOCK, count_lines, is_utf8_name, o
 from lume_local._worker.sources.formats.names import check_members
 from lume_local._worker.sources.formats.table_edges import TAIL, Footer, footer_in, whole_lines
 from lume_local._worker.sources.formats.text.csv import header_of
-from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect, grammar_of
-from lume_local._worker.sources.formats.text.quotes import Quotes
+from lume_local._worker.sources.formats.text.dialect import LINE_END, Dialect, Quotes, grammar_of
 from lume_local._worker.sources.intake import (
     Account,
     Malformed,

@@ -24,8 +24,6 @@ from lume_local._worker.sql import RowsFile, text
 from lume_local._worker.statements import PLACE, Branch, Relation
 
 NOT_JSON = "not a JSON object"
-APART = b"\x01"
-"""Separates an NDJSON line as it is read from the original line; strict JSON can't contain it."""
 
 
 @define
@@ -207,7 +205,7 @@ class Malformed:
         forms = {file: form and asdict(form) for file, form in self.forms.items()}
         passes = list(map(str, self._passes))
         about: dict[str, Any] = {"path": str(self.path), "counts": self.counts, "passes": passes}
-        return about | {"forms": forms, "places": self.places.plain()}
+        return about | {"forms": forms, "places": asdict(self.places)}
 
     @property
     def total(self) -> int:

@@ -6,18 +6,16 @@ each row is a line; elsewhere, for example in quotes with line ends, the bytes b
 
 import json
 import sys
-from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate, chain, groupby, repeat
 from pathlib import Path
-from typing import Any
 
-from attrs import asdict, define, field
+from attrs import define, field
 
 from lume_local._worker.sources.files import BOM, blocks_of_lines
-from lume_local._worker.sources.formats.text.quotes import Quotes
+from lume_local._worker.sources.formats.text.dialect import Quotes
 
 Place = tuple[int | None, str]
 """The line of a row, and its path in a file of objects; None and empty where there is none."""
@@ -27,10 +25,6 @@ _APART = 1024 * 1024
 """Bytes between two marks, at least."""
 _EXACT = -1
 _NONE = sys.maxsize, 0
-
-
-def _packed(marks: Iterable[int]) -> "array[int]":
-    return array("q", marks)
 
 
 @define
@@ -55,7 +49,7 @@ class RowPlaces:
     csv: dict[str, str] | None = None
     comment: str = ""
     blank: str | None = ""
-    marks: array[int] = field(factory=list, converter=_packed, repr=False)
+    marks: list[int] = field(factory=list, repr=False)
     paths: str = ""
     is_hidden: bool = False
 
@@ -64,10 +58,11 @@ class RowPlaces:
         if is_last or not self.marks or at - self.marks[-1] >= _APART:
             self.marks.extend((row, line, at))
 
-    def add(self, row: int, line: int) -> None:
+    def add(self, line: int) -> None:
         """Note the line of the next row, whatever is between it and the one before."""
-        if not self.marks or line - row != self.marks[-2] - self.marks[-3]:
-            self.marks.extend((row, line, _EXACT))
+        if not self.marks or line - self.rows != self.marks[-2] - self.marks[-3]:
+            self.marks.extend((self.rows, line, _EXACT))
+        self.rows += 1
 
     @property
     def is_complete(self) -> bool:
@@ -77,10 +72,6 @@ class RowPlaces:
     def _is_even(self, n: int) -> bool:
         marks = self.marks
         return marks[n + 2] == _EXACT or marks[n + 3] - marks[n] == marks[n + 4] - marks[n + 1]
-
-    def plain(self) -> dict[str, Any]:
-        """Return it as JSON."""
-        return asdict(self) | {"marks": self.marks.tolist()}
 
     def located(self, lines: Iterable[int | None]) -> Iterator[Place]:
         """Yield each of these lines, which are in order, with its path."""

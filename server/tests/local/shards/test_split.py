@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from lume_local._worker.shards.shards import PieceLook, ends_within_a_record, look, ranges
-from lume_local._worker.sources.formats.text.dialect import Dialect
-from lume_local._worker.sources.formats.text.quotes import Quotes
+from lume_local._worker.sources.formats.text.dialect import Dialect, Quotes
 from lume_local._worker.sources.intake import Malformed
 
 RFC = {"delim": ",", "quote": '"', "escape": '"'}

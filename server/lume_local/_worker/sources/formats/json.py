@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import TextIO, TypeVar
+from typing import Any, TextIO
 
 from attrs import evolve
 
@@ -24,9 +24,7 @@ _NUMBER = re.compile(r"[-+.\deE]+")
 _MOST_NAMED = 20
 
 
-T = TypeVar("T")
-
-Found = tuple[T, str, int | None]
+Found = tuple[Any, str, int | None]
 """A record, the path of the list that it is in, and its number there; None if that is its own path."""
 
 
@@ -37,7 +35,7 @@ def read_json(reading: Reading) -> Relation:
     return read_objects(reading, lines, "value")
 
 
-def values_of(reading: Reading) -> Iterator[Found[str]]:
+def values_of(reading: Reading) -> Iterator[Found]:
     """Yield each value where the flow reads its records, as it is written. Raises `SourceError`."""
     with reading.path.open(encoding="utf-8-sig", newline="") as file:
         try:
@@ -57,7 +55,7 @@ def values_of(reading: Reading) -> Iterator[Found[str]]:
             ) from None
 
 
-def read_objects(reading: Reading, records: Iterator[Found[bytes]], what: str) -> Relation:
+def read_objects(reading: Reading, records: Iterator[Found], what: str) -> Relation:
     """Write each object on a line of its own, and read these. Raises `SourceError`."""
     lines, paths, count, last = reading.folder / "objects", reading.folder / "paths", 0, ""
     with lines.open("wb") as out, paths.open("w", encoding="utf-8") as noted:
@@ -171,7 +169,7 @@ class _Records:
         self._window, self._path, self._reading = window, path, reading
         self._is_found, self._others = not path, dict[str, None]()
 
-    def values(self) -> Iterator[Found[str]]:
+    def values(self) -> Iterator[Found]:
         """Yield each record as it is written. Raises `SourceError` if the path leads to nothing."""
         window, number = self._window, 0
         if not self._path and window.peek() == "[":
@@ -191,7 +189,7 @@ class _Records:
                 f"Found on the way: {others}. Fix json.records in {settings_of(flow)}{NEW}, then run it again"
             )
 
-    def _below(self, path: Sequence[str], at: str) -> Iterator[Found[str]]:
+    def _below(self, path: Sequence[str], at: str) -> Iterator[Found]:
         """Yield the records in the next value, which is `at` this path of the file."""
         window, begins = self._window, self._window.peek()
         if begins == "[":

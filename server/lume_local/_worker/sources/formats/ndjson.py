@@ -25,7 +25,8 @@ from lume_local._flow.definition import RESERVED
 from lume_local._flow.source_settings import pointers
 from lume_local._worker.sources.files import BOM, LONGEST_LINE, blocks_of_lines, is_utf8
 from lume_local._worker.sources.formats.names import check_members, spellings
-from lume_local._worker.sources.intake import APART, NOT_JSON, Copy, Reading
+from lume_local._worker.sources.formats.text.dialect import APART
+from lume_local._worker.sources.intake import NOT_JSON, Copy, Reading
 from lume_local._worker.sources.mending.lost_letters import (
     INVALID,
     KEPT,

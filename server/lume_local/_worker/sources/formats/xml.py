@@ -38,7 +38,7 @@ def read_xml(reading: Reading) -> Relation:
     return read_objects(reading, found, "record")
 
 
-def records_of(reading: Reading) -> Iterator[Found[dict[str, str | None]]]:
+def records_of(reading: Reading) -> Iterator[Found]:
     """Return the records as objects. Raises `SourceError`."""
     return _Document(reading).records()
 
@@ -62,7 +62,7 @@ class _Document:
         self._wanted = self.reading.flow["records"]
         self._counts = [0] * len(self._wanted)
 
-    def records(self) -> Iterator[Found[dict[str, str | None]]]:
+    def records(self) -> Iterator[Found]:
         """Yield each record. Raises `SourceError`."""
         from lxml import etree
 
@@ -131,12 +131,12 @@ class _Document:
         above = (f"/{name}[{n}]" for name, n in zip(others[:-1], self._counts[1:-1], strict=True))
         return f"/{root}{''.join(above)}/{others[-1]}", self._counts[-1]
 
-    def _ends(self, element: Any) -> list[Found[dict[str, str | None]]] | None:
+    def _ends(self, element: Any) -> list[Found] | None:
         """Return the record that ends here, or none outside of records; None if a record continues."""
         if self._within > 1:
             self._within -= 1
             return None
-        ended = list[Found[dict[str, str | None]]]()
+        ended = list[Found]()
         if self._within:
             ended.append((self._object(element), *self._place()))
             self._within, self._found = 0, self._found + 1

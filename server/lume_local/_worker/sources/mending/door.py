@@ -156,7 +156,7 @@ class RejectRows:
         self._forms: dict[tuple[str, str], LineForm | str] = {}
         self._grammars: dict[tuple[LineForm, str], list[tuple[re.Pattern[bytes], Dialect | FixedWidth]]] = {}
         self._of_layouts: dict[str, dict[str, Any]] = {}
-        self._file, self._rows = RowsFile(reading.folder / "rows", len(names)), 0
+        self._file = RowsFile(reading.folder / "rows", len(names))
 
     @property
     def reader(self) -> str:
@@ -184,8 +184,7 @@ class RejectRows:
                 check_known(self._shown, self._source, [layout or own.of(cells, LAYOUT).strip() or None])
             self._malformed.refuse(line, evolve(found, layout=layout))
         else:
-            self._malformed.places.add(self._rows, line)
-            self._rows += 1
+            self._malformed.places.add(line)
             self._file.write(found)
 
     def _layout(self, cells: Cells) -> str:

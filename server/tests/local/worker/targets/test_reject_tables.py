@@ -66,9 +66,9 @@ def test_rejects_are_rows_with_reasons_and_values(tmp_path: Path, database: Data
     flow = flow_of(source={"csv": {"encoding": encoding}})
     record = execute(flow, tmp_path, CSV.encode(encoding))
     assert rejected(database) == [
-        ("run_1", 1, 2, None, ["id: is not a valid integer", ENUM], {"id": "x", "t": "a; c"}),
-        ("run_1", 2, 3, None, ["id: repeats the value of an earlier row"], {"id": "1", "t": "ok"}),
-        ("run_1", 3, 4, None, [ENUM], {"id": "3", "t": "nö"}),
+        ("run_1", 1, 2, 3, ["id: is not a valid integer", ENUM], {"id": "x", "t": "a; c"}),
+        ("run_1", 2, 3, 4, ["id: repeats the value of an earlier row"], {"id": "1", "t": "ok"}),
+        ("run_1", 3, 4, 6, [ENUM], {"id": "3", "t": "nö"}),
         ("run_1", 4, None, 5, ["malformed line: too few columns"], {"id": None, "t": None, "_lume_raw": "2"}),
     ]
     ((name, source),) = set(database.execute("SELECT _lume_flow, _lume_source FROM bad"))

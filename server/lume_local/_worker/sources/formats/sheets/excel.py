@@ -41,7 +41,7 @@ class OpenSheet:
 
 def read_sheet(reading: Reading, sheet: OpenSheet, most: int | None = None) -> Relation:
     """Read `most` rows of a sheet, or all; one names the columns, blank ones are skipped. Raises `SourceError`."""
-    flow, places = reading.flow, reading.malformed.places
+    flow = reading.flow
     with closing(table_of(reading, sheet)) as table:
         header = list(flow["header"]["names"]) or header_in(table, flow, reading.shown, reading.account)
         records, names = _records(table, flow, reading.account), readable(header)
@@ -53,7 +53,7 @@ def read_sheet(reading: Reading, sheet: OpenSheet, most: int | None = None) -> R
                     text = ",".join(value or "" for value in values)
                     reading.malformed.add(number, why, text.encode("utf-8", "replace"))
                 else:
-                    places.add(reading.account.records - reading.malformed.total - 1, number)
+                    reading.malformed.places.add(number)
                     file.write([*values[: len(names)], *[None] * (len(names) - len(values))])
     return relation_of_table(file.reader, flow, names, visible)
 

@@ -13,10 +13,13 @@ from typing import Any
 from attrs import frozen
 
 from lume_async._base.words import counted
-from lume_local._worker.sources.intake import APART
 
 LINE_END = rb"(?:\r\n?+|\n)"
 BROKEN_QUOTES = "broken quotes"
+APART = b"\x01"
+"""Separates an NDJSON line as it is read from the original line; strict JSON can't contain it."""
+_REACH = 256 * 1024
+"""Bytes after which a case without a cut is given up: it is hardly the real one."""
 _UNROLLED = 64
 """Columns up to which each has its own part of the pattern: a third faster than a repetition."""
 
@@ -208,6 +211,41 @@ class EvenLines:
             for n, byte in enumerate(self._line_end)
         )
         return (count, count) if ends and at_ends else None
+
+
+class Quotes:
+    """Counts the quotes of a dialect.
+
+    Args:
+        csv: a compiled flow's `csv`; None for lines without quotes.
+    """
+
+    def __init__(self, csv: dict[str, str] | None) -> None:
+        self.quote = csv["quote"].encode() if csv is not None else b""
+        escape = csv["escape"].encode() if csv is not None else b""
+        self.escape = escape if escape != self.quote else b""
+        # A separate escape character cancels the meaning of the next one.
+        pair = b"%b[%b%b]" % (re.escape(self.escape), re.escape(self.quote), re.escape(self.escape))
+        self._escaped = re.compile(pair) if self.escape else None
+
+    def bare(self, data: bytes) -> bytes:
+        """Return data of the same length, without escaped quotes."""
+        return self._escaped.sub(b"  ", data) if self._escaped is not None else data
+
+    def are_odd(self, data: bytes) -> bool:
+        return bool(self.quote) and self.bare(data).count(self.quote) % 2 == 1
+
+    def cuts(self, data: bytes) -> list[int | None]:
+        """Return the first cut of a piece that begins outside of quotes, and of one that begins within."""
+        found: list[int | None] = [None, None]
+        at, within = 0, 0
+        while at >= 0 and (found == [None, None] or (None in found and at < _REACH)):
+            quote = data.find(self.quote, at) if self.quote else -1
+            if found[within] is None:
+                end = data.find(b"\n", at, quote if quote >= 0 else len(data))
+                found[within] = end + 1 if end >= 0 else None
+            at, within = quote + 1 or -1, 1 - within
+        return found
 
 
 def grammar_of(flow: dict[str, Any]) -> Dialect | FixedWidth:
