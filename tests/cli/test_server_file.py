@@ -10,6 +10,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 from cli.shell import Shell, Started, environment
@@ -51,16 +52,27 @@ def without_link(text: str) -> str:
     return re.sub(r"#token=\S+", "", text)
 
 
+def opened_by(link: str) -> str:
+    """The name of the session that a link begins."""
+    url, _, token = link.partition("/#token=")
+    body, kind = json.dumps({"token": token}).encode(), {"Content-Type": "application/json"}
+    with urlopen(Request(f"{url}/console/session", body, kind)) as answer:
+        session = json.loads(answer.read())["session"]
+    with urlopen(Request(f"{url}/console/session", headers={"lume-console-session": session})) as answer:
+        return str(json.loads(answer.read())["name"])
+
+
 @pytest.mark.thorough
 def test_a_link_to_the_console_is_printed_at_the_start_and_when_asked_for(lone: Shell) -> None:
-    started = serving(lone)
+    started = serving(lone, LOGNAME="anna")
     first = re.search(r"Console: (\S+) \(works once\)", started.err)
-    second = lone.lume("console")
+    second = lone.lume("console", LOGNAME="anna")
     assert second.code == 0, second.err
     assert first is not None
     links = [first[1], second.out.strip()]
     assert all(re.fullmatch(re.escape(started.out.strip()) + r"/#token=[\w-]{43}", link) for link in links)
     assert len(set(links)) == 2
+    assert {opened_by(link) for link in links} == {"server:anna"}
     assert json.loads(lone.lume("console", "-o", "json").out)["url"].startswith(started.out.strip())
     wrong = lone.lume("console", LUME_BASE_URL=started.out.strip(), LUME_API_KEY="wrong")
     assert (wrong.code, "API key" in wrong.err) == (4, True), wrong.err
