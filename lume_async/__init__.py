@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from lume_async._api import aclose as aclose
     from lume_async._api import arrivals as arrivals
     from lume_async._api import as_completed as as_completed
+    from lume_async._api import assign_rejects as assign_rejects
     from lume_async._api import attach as attach
     from lume_async._api import audit as audit
     from lume_async._api import default_client as default_client

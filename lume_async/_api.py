@@ -378,6 +378,7 @@ def open_rejects(
     since: datetime | Duration | None = None,
     run: str | None = None,
     state: RowState = "open",
+    assignee: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
 ) -> Paged[dict[str, Any]]:
@@ -387,7 +388,34 @@ def open_rejects(
         >>> rows = [row async for row in lume_async.open_rejects(run=run.id)]
     """
     return default_client().open_rejects(
-        flow=flow, reason=reason, since=since, run=run, state=state, limit=limit, cursor=cursor
+        flow=flow,
+        reason=reason,
+        since=since,
+        run=run,
+        state=state,
+        assignee=assignee,
+        limit=limit,
+        cursor=cursor,
+    )
+
+
+async def assign_rejects(
+    assignee: str | None,
+    *,
+    comment: str | None = None,
+    flow: str | None = None,
+    reason: str | Sequence[str] | None = None,
+    since: datetime | Duration | None = None,
+    run: str | None = None,
+    rows: Sequence[int] | None = None,
+) -> int:
+    """Note who works on open rejected rows, and a comment; see `Client.assign_rejects`.
+
+    Examples:
+        >>> count = await lume_async.assign_rejects("ann", run=run.id, rows=[1])
+    """
+    return await default_client().assign_rejects(
+        assignee, comment=comment, flow=flow, reason=reason, since=since, run=run, rows=rows
     )
 
 

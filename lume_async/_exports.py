@@ -4,10 +4,10 @@
 
 NAMES = {
     "lume_async._api": (
-        "aclose arrivals as_completed attach audit default_client discard_rejects dry_run flow_version "
-        "forget inbox init list_flows list_runs monitor open_rejects progress propose register_flow replay "
-        "retry_arrivals run run_many run_status statistics table upload upload_file wait_all "
-        "wait_for_run_completion watch "
+        "aclose arrivals as_completed assign_rejects attach audit default_client discard_rejects dry_run "
+        "flow_version forget inbox init list_flows list_runs monitor open_rejects progress propose "
+        "register_flow replay retry_arrivals run run_many run_status statistics table upload upload_file "
+        "wait_all wait_for_run_completion watch "
     ),
     "lume_async._base.backoff": "Backoff PollInterval",
     "lume_async._base.batched": "Items",

@@ -73,7 +73,7 @@ _ID_LETTERS = f"{string.ascii_letters}{string.digits}_-"
 _LONGEST: dict[str, int] = dict.fromkeys(
     ("flow", "flow_version", "layout", "name", "submitted_by", "to"), 256
 )
-_LONGEST |= {"webhook_url": 2048, "why": 500}
+_LONGEST |= {"webhook_url": 2048, "why": 500, "assignee": 256, "comment": 500}
 _LONGEST |= {"by": 256, "what": 64} | dict.fromkeys(
     ("cursor", "source", "source_path", "seeds", "samples"), 4096
 )

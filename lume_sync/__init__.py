@@ -108,6 +108,7 @@ if TYPE_CHECKING:
     from lume_async import __version__ as __version__
     from lume_sync._api import arrivals as arrivals
     from lume_sync._api import as_completed as as_completed
+    from lume_sync._api import assign_rejects as assign_rejects
     from lume_sync._api import attach as attach
     from lume_sync._api import audit as audit
     from lume_sync._api import close as close

@@ -444,6 +444,7 @@ def open_rejects(
     since: datetime | Duration | None = None,
     run: str | None = None,
     state: RowState = "open",
+    assignee: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
 ) -> Paged[dict[str, Any]]:
@@ -455,10 +456,44 @@ def open_rejects(
     with adopted:
         return paged(
             default_client()._core.open_rejects(
-                flow=flow, reason=reason, since=since, run=run, state=state, limit=limit, cursor=cursor
+                flow=flow,
+                reason=reason,
+                since=since,
+                run=run,
+                state=state,
+                assignee=assignee,
+                limit=limit,
+                cursor=cursor,
             ),
             same,
         )
+
+
+def assign_rejects(
+    assignee: str | None,
+    *,
+    comment: str | None = None,
+    flow: str | None = None,
+    reason: str | Sequence[str] | None = None,
+    since: datetime | Duration | None = None,
+    run: str | None = None,
+    rows: Sequence[int] | None = None,
+) -> int:
+    """Note who works on open rejected rows, and a comment; see `Client.assign_rejects`.
+
+    Examples:
+        >>> count = lume_sync.assign_rejects("ann", run=run.id, rows=[1])
+    """
+    return call(
+        default_client()._core.assign_rejects,
+        assignee,
+        comment=comment,
+        flow=flow,
+        reason=reason,
+        since=since,
+        run=run,
+        rows=rows,
+    ).result()
 
 
 def discard_rejects(

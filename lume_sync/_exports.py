@@ -19,10 +19,10 @@ NAMES = {
         "ValueReading WebhookSignatureError __version__ "
     ),
     "lume_sync._api": (
-        "arrivals as_completed attach audit close default_client discard_rejects dry_run flow_version forget "
-        "inbox init list_flows list_runs monitor open_rejects progress propose register_flow replay "
-        "retry_arrivals run run_many run_status statistics table upload upload_file wait_all "
-        "wait_for_run_completion watch "
+        "arrivals as_completed assign_rejects attach audit close default_client discard_rejects dry_run "
+        "flow_version forget inbox init list_flows list_runs monitor open_rejects progress propose "
+        "register_flow replay retry_arrivals run run_many run_status statistics table upload upload_file "
+        "wait_all wait_for_run_completion watch "
     ),
     "lume_sync._client": "Client",
     "lume_sync._hops.iteration": "Items Paged",

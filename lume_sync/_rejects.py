@@ -47,6 +47,7 @@ class RejectedRows:
         since: datetime | Duration | None = None,
         run: str | None = None,
         state: "RowState" = "open",
+        assignee: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Paged[dict[str, Any]]:
@@ -64,6 +65,7 @@ class RejectedRows:
             run: only rows of the run with this ID.
             state: only rows in this state: "open" (nothing has been done about them), "replaying", "lost",
                 "mended", "replayed", "discarded" or "superseded".
+            assignee: only open rows that were assigned to this person.
             limit: the maximum number of rows.
             cursor: as in `list_runs`.
 
@@ -78,10 +80,57 @@ class RejectedRows:
         with adopted:
             return paged(
                 self._core.open_rejects(
-                    flow=flow, reason=reason, since=since, run=run, state=state, limit=limit, cursor=cursor
+                    flow=flow,
+                    reason=reason,
+                    since=since,
+                    run=run,
+                    state=state,
+                    assignee=assignee,
+                    limit=limit,
+                    cursor=cursor,
                 ),
                 same,
             )
+
+    def assign_rejects(
+        self,
+        assignee: str | None,
+        *,
+        comment: str | None = None,
+        flow: str | None = None,
+        reason: str | Sequence[str] | None = None,
+        since: datetime | Duration | None = None,
+        run: str | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> int:
+        """Note who works on open rejected rows, and a comment; return how many rows. Idempotent.
+
+        Both replace what was noted before, and end with the row. `open_rejects` shows them as `_lume_assignee` and
+        `_lume_comment`.
+
+        Args:
+            assignee: the name of a key or a person; None for nobody.
+            comment: one line for people who see the rows.
+            flow: as in `discard_rejects`, like the arguments that follow.
+
+        Raises:
+            ValueError: an argument is not valid; no request was sent.
+            NotSupportedError: the server does not assign rows.
+            ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> count = client.assign_rejects("ann", comment="asked the supplier", run=run.id)
+        """
+        return call(
+            self._core.assign_rejects,
+            assignee,
+            comment=comment,
+            flow=flow,
+            reason=reason,
+            since=since,
+            run=run,
+            rows=rows,
+        ).result()
 
     def discard_rejects(
         self,

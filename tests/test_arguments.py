@@ -42,7 +42,12 @@ EXAMPLES: dict[str, Any] = {
     **{"signature": hmac.new(b"s", b"{}", hashlib.sha256).hexdigest()},
     **{"on_event": print, "handler": print, "source": b"x", "output": "mapped", "to": "rows.csv"},
     **{"flow_or_schema": "f", "samples": "a.csv"},
-    **{"why": "nothing is left to do", "match": {"email": "ada@example.com"}, "name": "acme"},
+    **{
+        "why": "nothing is left to do",
+        "match": {"email": "ada@example.com"},
+        "name": "acme",
+        "assignee": "ann",
+    },
     **{"corrected": b"_lume_row,id\n1,2\n", "method": "GET"},
 }
 """A value for each parameter without a default."""
@@ -50,6 +55,7 @@ OF = {
     "replay": {"flow": "f"},
     "discard_rejects": {"flow": "f"},
     "table": {"flow": "f"},
+    "assign_rejects": {"flow": "f"},
     "request": {"path": "/v1/runs"},
 }
 """Of these functions: arguments that mean something else than elsewhere, or are needed though they have a default."""
@@ -180,8 +186,8 @@ def answer(request: FakeRequest) -> FakeAnswer:
             return FakeAnswer(200, golden("inbox"))
         case "POST", ["replays"]:
             return FakeAnswer(200, golden("replay"))
-        case "POST", ["rejects", "discard"]:
-            return FakeAnswer(200, golden("discarded"))
+        case "POST", ["rejects", "assign" | "discard" as what]:
+            return FakeAnswer(200, golden(f"{what}ed"))
         case "GET", ["rejects"]:
             return FakeAnswer(200, {"items": [], "next_cursor": None, "unreadable": []})
         case _, ["audit"]:

@@ -81,8 +81,8 @@ def answered(request: FakeRequest, status: str) -> FakeAnswer:
         return FakeAnswer(200, example("arrivals_retried"))
     if path == "/v1/replays":
         return FakeAnswer(200, example("replay"))
-    if path == "/v1/rejects/discard":
-        return FakeAnswer(200, example("discarded"))
+    if path in ("/v1/rejects/assign", "/v1/rejects/discard"):
+        return FakeAnswer(200, example(f"{path.rpartition('/')[2]}ed"))
     if path.endswith("/schema"):
         return FakeAnswer(200, example("target_schema"))
     if path.endswith("/proposals"):
@@ -147,8 +147,11 @@ CALLS: dict[str, Callable[[Client, LumeRun, Path], Awaitable[Any]]] = {
     "forget": lambda client, run, file: client.forget({"email": "ada@example.com"}),
     "inbox": lambda client, run, file: client.inbox(flow="f", since=60),
     "open_rejects": lambda client, run, file: read(
-        client.open_rejects(flow="f", reason=["a", "b"], since=60, run="run_1", state="mended")
+        client.open_rejects(
+            flow="f", reason=["a", "b"], since=60, run="run_1", state="mended", assignee="ann"
+        )
     ),
+    "assign_rejects": lambda client, run, file: client.assign_rejects("ann", comment="known", flow="f"),
     "discard_rejects": lambda client, run, file: client.discard_rejects("known", flow="f"),
     "replay": lambda client, run, file: client.replay("f"),
     "upload": lambda client, run, file: client.upload(b"id", flow_version="f:v1"),

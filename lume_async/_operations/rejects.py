@@ -61,6 +61,7 @@ class RejectedRows:
         since: datetime | Duration | None = None,
         run: str | None = None,
         state: "lume_async.RowState" = "open",
+        assignee: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Paged[dict[str, Any]]:
@@ -78,6 +79,7 @@ class RejectedRows:
             run: only rows of the run with this ID.
             state: only rows in this state: "open" (nothing has been done about them), "replaying", "lost",
                 "mended", "replayed", "discarded" or "superseded".
+            assignee: only open rows that were assigned to this person.
             limit: the maximum number of rows.
             cursor: as in `list_runs`.
 
@@ -99,8 +101,47 @@ class RejectedRows:
         )
         if run is not None:
             filters["run"] = check_run_id(run)
+        if assignee is not None:
+            filters["assignee"] = plain_text(assignee, "assignee")
         ask = partial(row_endpoints.rejected_rows, filters, _warn)
         return items(self._sender, ask, _PAGE, limit, "rejected rows")
+
+    async def assign_rejects(
+        self,
+        assignee: str | None,
+        *,
+        comment: str | None = None,
+        flow: str | None = None,
+        reason: str | Sequence[str] | None = None,
+        since: datetime | Duration | None = None,
+        run: str | None = None,
+        rows: Sequence[int] | None = None,
+    ) -> int:
+        """Note who works on open rejected rows, and a comment; return how many rows. Idempotent.
+
+        Both replace what was noted before, and end with the row. `open_rejects` shows them as `_lume_assignee` and
+        `_lume_comment`.
+
+        Args:
+            assignee: the name of a key or a person; None for nobody.
+            comment: one line for people who see the rows.
+            flow: as in `discard_rejects`, like the arguments that follow.
+
+        Raises:
+            ValueError: an argument is not valid; no request was sent.
+            NotSupportedError: the server does not assign rows.
+            ApiError: see the tree in `lume_async.errors`.
+
+        Examples:
+            >>> count = await client.assign_rejects("ann", comment="asked the supplier", run=run.id)
+        """
+        from lume_async._wire import row_endpoints
+
+        notes = {"assignee": assignee, "comment": comment}
+        body = {name: plain_text(text, name) for name, text in notes.items() if text is not None}
+        return await self._sender.send(
+            row_endpoints.act("assign", body | self._chosen(flow, reason, since, run, rows))
+        )
 
     async def discard_rejects(
         self,
@@ -136,17 +177,8 @@ class RejectedRows:
         """
         from lume_async._wire import row_endpoints
 
-        body: dict[str, Any] = {"why": plain_text(why, "why"), **self._filters(flow, reason, since)}
-        if (flow is None) == (run is None):
-            raise ValueError("pass either flow or run: the rows of which are to be discarded")
-        if run is not None:
-            body["run"] = check_run_id(run)
-        if rows is not None:
-            if run is None:
-                raise ValueError("rows are numbers of one run's rejects: also pass run")
-            numbers = arguments.several(rows, "rows", "numbers of rejects", Sequence)
-            body["rows"] = [arguments.whole(row, "rows") for row in numbers]
-        return await self._sender.send(row_endpoints.discard(body))
+        body = {"why": plain_text(why, "why"), **self._chosen(flow, reason, since, run, rows)}
+        return await self._sender.send(row_endpoints.act("discard", body))
 
     async def replay(
         self,
@@ -193,6 +225,27 @@ class RejectedRows:
             body["to"] = plain_text(to, "to")
         call = row_endpoints.replay(body, uuid.uuid4().hex, _FOREVER if seconds is None else seconds)
         return await self._sender.send(call, timeout=seconds)
+
+    def _chosen(
+        self,
+        flow: str | None,
+        reason: str | Sequence[str] | None,
+        since: datetime | Duration | None,
+        run: str | None,
+        rows: Sequence[int] | None,
+    ) -> dict[str, Any]:
+        """Return the fields of a request that choose rows."""
+        body: dict[str, Any] = {**self._filters(flow, reason, since)}
+        if (flow is None) == (run is None):
+            raise ValueError("pass either flow or run, to choose its rows")
+        if run is not None:
+            body["run"] = check_run_id(run)
+        if rows is not None:
+            if run is None:
+                raise ValueError("rows are numbers of one run's rejects: also pass run")
+            numbers = arguments.several(rows, "rows", "numbers of rejects", Sequence)
+            body["rows"] = [arguments.whole(row, "rows") for row in numbers]
+        return body
 
     def _filters(
         self, flow: str | None, reason: str | Sequence[str] | None, since: datetime | Duration | None

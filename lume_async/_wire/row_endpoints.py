@@ -188,14 +188,15 @@ def rejected_rows(
     )
 
 
-def discard(body: Mapping[str, Any]) -> Call[int]:
-    """Note that nothing is left to do about rows. Idempotent."""
+def act(what: Literal["assign", "discard"], body: Mapping[str, Any]) -> Call[int]:
+    """Assign rows, or note that nothing is left to do about them. Idempotent."""
+    done = f"{what}ed"
     return Call(
-        operation="POST /v1/rejects/discard",
-        path="/v1/rejects/discard",
+        operation=f"POST /v1/rejects/{what}",
+        path=f"/v1/rejects/{what}",
         headers=JSON_BODY,
         body=orjson.dumps(body),
-        decode=lambda answer: structure(decode_object(answer.body).get("discarded"), int, at="$.discarded"),
+        decode=lambda answer: structure(decode_object(answer.body).get(done), int, at=f"$.{done}"),
         optional=True,
     )
 

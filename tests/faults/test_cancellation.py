@@ -152,6 +152,7 @@ OPERATIONS: dict[str, Operation] = {
     "dry_run": lambda client, _: client.dry_run("f:v1", "s.csv"),
     "inbox": lambda client, _: client.inbox(),
     "open_rejects": lambda client, _: read(client.open_rejects()),
+    "assign_rejects": lambda client, _: client.assign_rejects("ann", flow="f"),
     "discard_rejects": lambda client, _: client.discard_rejects("they were sent by mistake", flow="f"),
     "replay": lambda client, _: client.replay("f"),
     "register_flow": lambda client, _: client.register_flow({"flow": "f", "version": "v1"}),
@@ -238,8 +239,8 @@ class WholeService(Service):
                 return FakeAnswer(200, golden("forgotten"))
             case ["inbox"] | ["replays"]:
                 return FakeAnswer(200, golden(place.path.removeprefix("/v1/").removesuffix("s")))
-            case ["rejects", "discard"]:
-                return FakeAnswer(200, {"discarded": 1})
+            case ["rejects", "assign" | "discard" as what]:
+                return FakeAnswer(200, {f"{what}ed": 1})
             case ["runs", _, "rejects" | "mapped"] if request.headers.get("Accept") == ARROW:
                 following = {} if "cursor" in place.query else {"Lume-Next-Cursor": "2"}
                 return FakeAnswer(200, ARROW_END, {"Content-Type": ARROW, **following})

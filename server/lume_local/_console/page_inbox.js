@@ -1,7 +1,7 @@
 // The inbox: rejected rows that need work, by flow and reason.
 
 import { askDiscard } from "./actions.js";
-import { get } from "./api.js";
+import { get, whoAmI } from "./api.js";
 import { bar, days } from "./charts.js";
 import { el, refill } from "./dom.js";
 import { number, since } from "./format.js";
@@ -21,6 +21,8 @@ const COLUMNS = [
 const ORDERS = { most: "Most rows first", oldest: "Oldest first" };
 
 export async function show({ query, signal }) {
+  const { name: me } = await whoAmI({ signal });
+  const assignee = query.get("assignee");
   const order = query.get("order") in ORDERS ? query.get("order") : "most";
   const node = el("div");
   let month = null;
@@ -42,12 +44,13 @@ export async function show({ query, signal }) {
       node,
       el("h1", { tabindex: -1 }, "Inbox"),
       el("p.lead", flows.some((flow) => flow.open) ? words(flows) : "No rejected row is open."),
-      flows.length > 0 && orders(order),
+      flows.length > 0 && el("div.tools", orders(order, query), assignees(flows, me, assignee, query)),
       flows.map((flow) =>
         ofFlow(
           flow,
-          now.items.filter((item) => item.flow === flow.flow).sort((a, b) => compare(order, a, b)),
+          itemsOf(flow, now.items, assignee).sort((a, b) => compare(order, a, b)),
           trends.get(flow.flow) ?? [],
+          assignee,
         ),
       ),
     );
@@ -64,15 +67,31 @@ function words(flows) {
   return `${number(sum("open"))} rejected rows are open; ${number(sum("new"))} are new since yesterday, and ${number(sum("closed"))} were closed.`;
 }
 
-function orders(order) {
+/** The reasons of a flow, or of the rows of one person. */
+function itemsOf({ flow, assigned }, items, assignee) {
+  const all = items.filter((item) => item.flow === flow);
+  if (assignee === null) return all;
+  const own = new Map(assigned.filter((one) => one.assignee === assignee).map((one) => [one.reason, one.open]));
+  return all.filter((item) => own.has(item.reason)).map((item) => ({ ...item, open: own.get(item.reason) }));
+}
+
+function assignees(flows, me, assignee, query) {
+  const names = new Set([me, ...flows.flatMap((flow) => flow.assigned.map((one) => one.assignee))]);
+  if (assignee) names.add(assignee);
+  const options = [["", "everybody"], ...[...names].map((name) => [name, name === me ? `me (${me})` : name])];
+  const choose = (value) => (location.hash = address(["inbox"], query, { assignee: value }));
+  return el("label.field.inline", "Assigned to", select({ name: "assignee" }, options, assignee ?? "", choose));
+}
+
+function orders(order, query) {
   const choose = (value) => {
-    location.hash = address(["inbox"], "", { order: value === "most" ? null : value });
+    location.hash = address(["inbox"], query, { order: value === "most" ? null : value });
   };
   return el("label.field.inline", "Order", select({ name: "order" }, Object.entries(ORDERS), order, choose));
 }
 
-function ofFlow(flow, items, trend) {
-  const here = (reason) => address(["inbox", flow.flow], "", { reason });
+function ofFlow(flow, items, trend, assignee) {
+  const here = (reason) => address(["inbox", flow.flow], "", { reason, assignee });
   const { lost } = flow.account;
   const most = Math.max(1, ...items.map((item) => item.open));
   const node = card(

@@ -18,25 +18,32 @@ const OF_OBJECTS = ["ndjson", "json"];
 
 export async function show({ parts: [, flow], query, signal }) {
   const reason = query.get("reason") || null;
+  const assignee = query.get("assignee") || null;
   const [who, inbox, version] = await Promise.all([
     whoAmI({ signal }),
     get("/v1/inbox", { flow }, { signal }),
     newest(flow, signal),
   ]);
   const isReadOnly = who.role === "read";
-  let top = head(flow, reason, inbox);
+  let top = head(flow, query, inbox);
   async function ended() {
-    const now = head(flow, reason, await get("/v1/inbox", { flow }, { signal }));
+    const now = head(flow, query, await get("/v1/inbox", { flow }, { signal }));
     top.replaceWith(now);
     top = now;
   }
-  const page = new Mending({ flow, reason, isReadOnly, version, signal, ended });
+  const page = new Mending({ flow, reason, assignee, isReadOnly, version, signal, ended });
   await page.open();
   const node = el(
     "div",
     el("h1", { tabindex: -1 }, `Rejected rows of ${flow}`),
     top,
     isReadOnly && el("p.tell", "You can only read these rows. Correcting them takes a key with the role submit."),
+    assignee &&
+      el(
+        "p.tell",
+        el("span.grow", `Only rows of ${assignee}. Submit also sends your edits of the others.`),
+        el("a", { href: address(["inbox", flow], query, { assignee: null }) }, "Show all"),
+      ),
     page.node,
   );
   return { title: `Inbox: ${flow}`, node, update: (ids) => page.update(ids) };
@@ -51,7 +58,8 @@ async function newest(flow, signal) {
 }
 
 /** A choice of the reason, with numbers of rows. */
-function head(flow, reason, inbox) {
+function head(flow, query, inbox) {
+  const reason = query.get("reason") || null;
   const all = inbox.flows.find((one) => one.flow === flow)?.open ?? 0;
   const options = [
     ["", `All reasons (${number(all)})`],
@@ -59,7 +67,7 @@ function head(flow, reason, inbox) {
   ];
   if (reason && !inbox.items.some((item) => item.reason === reason)) options.push([reason, `${reason} (0)`]);
   const choose = (value) => {
-    location.hash = address(["inbox", flow], "", { reason: value });
+    location.hash = address(["inbox", flow], query, { reason: value });
   };
   return el(
     "div.mend-head",
@@ -73,8 +81,8 @@ const rows = (count) => counted(count, "row");
 class Mending {
   #runs = new Set(); // submitted here and not yet ended
 
-  constructor({ flow, reason, isReadOnly, version, signal, ended }) {
-    Object.assign(this, { flow, reason, isReadOnly, signal, ended });
+  constructor({ flow, reason, assignee, isReadOnly, version, signal, ended }) {
+    Object.assign(this, { flow, reason, assignee, isReadOnly, signal, ended });
     this.sheet = new Sheet(version.isOfObjects, (rows) => this.#edited(rows));
     this.draft = new Draft(flow, reason, this.sheet, { isReadOnly, signal, on: () => this.#changed() });
     this.shown = new Shown(this.sheet, this.draft, version.readings, isReadOnly);
@@ -114,7 +122,7 @@ class Mending {
       for (const row of rows) this.draft.fit(this.sheet.row(row.id));
       this.#reset();
     };
-    loadRows(this.flow, this.reason, this.signal, got).catch(
+    loadRows(this.flow, this.reason, this.assignee, this.signal, got).catch(
       (error) => this.signal.aborted || notice(error.message, true),
     );
   }

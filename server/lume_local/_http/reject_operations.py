@@ -1,6 +1,8 @@
 """The operations on the rejected rows of all runs: inbox, rows, replays, discarding."""
 
 import re
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -16,7 +18,7 @@ from lume_local._runs.rejected.replays import Replays, UnreadRows
 from lume_local._runs.row_reader import RowReader, output_job
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.ledger import LOST, OPEN, STATES, RowFilter, RowsOfRun
+from lume_local._runs.store.ledger import LOST, OPEN, STATES, Assignment, RowFilter, RowsOfRun
 from lume_local._runs.times import ago_text
 from lume_local._shared.protocol import Unreadable
 from lume_local._shared.row_set import names_of, row_set, rows_in
@@ -28,6 +30,8 @@ _MOST, _MOST_RUNS = 1000, 50
 _RUNS_AT_ONCE = 100
 """The number of runs whose rows are discarded by one transaction."""
 _DAY = 86400.0
+_CHOICE = ("flow", "reason", "since", "run", "rows")
+"""The fields that choose rows."""
 
 
 class _Place(NamedTuple):
@@ -80,6 +84,11 @@ class RejectsApi:
                     "account": account._asdict() | {"closes": account.closes},
                     "days": [day._asdict() for day in await ledger.days(item.flow, None, since)],
                     "replays": await ledger.replays(item.flow),
+                    "assigned": [
+                        {"assignee": assignee, "reason": reason, "open": rows}
+                        for (assignee, reason), rows in (await ledger.assignees(item.flow)).items()
+                        if assignee
+                    ],
                 }
             )
         return Reply(200, {"since": since, "flows": flows, "items": items})
@@ -91,7 +100,10 @@ class RejectsApi:
         wanted = _row_filter(ask.query)
         query = dict(ask.query)
         limit = queries.limit_of(query, 100, _MOST)
-        owner = queries.owner_of(wanted.flow, wanted.reasons, wanted.since, wanted.run_id, wanted.state)
+        named = () if wanted.assignee is None else (wanted.assignee,)
+        owner = queries.owner_of(
+            wanted.flow, wanted.reasons, wanted.since, wanted.run_id, wanted.state, *named
+        )
         place = _Place()
         if "cursor" in query:
             match = queries.own_cursor(query["cursor"], _CURSOR, owner)
@@ -135,10 +147,16 @@ class RejectsApi:
         if job is None:
             return UnreadRows.removed(one)
         reasons = await self._store.ledger.reasons(one.seq)
+        assigned = await self._store.ledger.assignments(one.seq)
+
+        def notes(row: int) -> dict[str, str]:
+            to = next((to for to, rows in assigned.items() if rows >> row & 1), Assignment("", ""))
+            return {f"_lume_{name}": text for name, text in to._asdict().items() if text}
+
         job = evolve(
             job,
             run_id=run.run_id,
-            picked=[*names_of(numbers, reasons, one.count).items()],
+            picked=[(row, why, notes(row)) for row, why in names_of(numbers, reasons, one.count).items()],
             row=begin.row,
             position=begin.position,
             identity=begin.identity or job.identity,
@@ -157,10 +175,27 @@ class RejectsApi:
 
     # -- ends
 
+    async def assign(self, ask: Ask) -> Reply:
+        """Answer `POST /v1/rejects/assign`."""
+        fields = requests.known_fields(ask.body, ask.content_type, (*_CHOICE, "assignee", "comment"))
+        to = Assignment(*(requests.optional_line(fields, name) or "" for name in ("assignee", "comment")))
+        act = partial(self._store.ledger.assign, to=to, by=ask.holder)
+        return Reply(200, {"assigned": await self._act(fields, (OPEN,), act)})
+
     async def discard(self, ask: Ask) -> Reply:
         """Answer `POST /v1/rejects/discard`."""
-        names = ("flow", "reason", "since", "run", "rows", "why")
-        fields = requests.known_fields(ask.body, ask.content_type, names)
+        fields = requests.known_fields(ask.body, ask.content_type, (*_CHOICE, "why"))
+        act = partial(self._store.ledger.discard, by=ask.holder, why=requests.line(fields, "why"))
+        # Rows whose rejects were removed can be discarded, too, since nobody will see them again.
+        return Reply(200, {"discarded": await self._act(fields, (OPEN, LOST), act)})
+
+    async def _act(
+        self,
+        fields: dict[str, Any],
+        states: Iterable[str],
+        act: Callable[[Sequence[RowsOfRun]], Awaitable[int]],
+    ) -> int:
+        """Act on the rows in these states that a request chooses; return how many. Raises `Problem`."""
         run_id, numbers = fields.get("run"), fields.get("rows")
         if run_id is not None and not (isinstance(run_id, str) and requests.is_run_id(run_id)):
             raise requests.field_problem("run", "is not a run ID")
@@ -173,12 +208,10 @@ class RejectsApi:
             if not is_list or not all(type(row) is int and 0 < row < 2**40 for row in numbers):
                 words = f"must be 1 to {_MOST_ROWS:,} numbers of rejects, from 1 on"
                 raise requests.field_problem("rows", words)
-        why = requests.line(fields, "why")
         if run_id is not None:
             await require_run(self._store, run_id)
         count = 0
-        # Rows whose rejects were removed can be discarded, too, since nobody will see them again.
-        for state in ("open", LOST):
+        for state in states:
             after = 0
             while found := await self._store.ledger.rows(evolve(wanted, state=state), after, _RUNS_AT_ONCE):
                 after = found[-1].seq
@@ -186,10 +219,10 @@ class RejectsApi:
                     (one,) = found
                     named = row_set((number - 1 for number in numbers if number <= one.count), one.count)
                     found = [evolve(one, rows=one.rows & named)]
-                count += await self._store.ledger.discard(found, ask.holder, why)
+                count += await act(found)
         if flow is not None and not count:
             await newest_version(self._flows, flow)
-        return Reply(200, {"discarded": count})
+        return count
 
     async def replay(self, ask: Ask) -> Reply:
         """Answer `POST /v1/replays`."""
@@ -241,7 +274,9 @@ def _row_filter(pairs: queries.Pairs) -> RowFilter:
     if run_id is not None and not requests.is_run_id(run_id):
         raise queries.parameter_problem("run", "is not a run ID")
     reasons = tuple(value for name, value in pairs if name == "reason")
-    return RowFilter(query.get("flow"), reasons or None, queries.since_of(query), run_id, state)
+    return RowFilter(
+        query.get("flow"), reasons or None, queries.since_of(query), run_id, state, query.get("assignee")
+    )
 
 
 def _reasons(fields: dict[str, Any]) -> tuple[str, ...] | None:

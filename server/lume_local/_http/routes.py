@@ -24,7 +24,7 @@ Parameters = Sequence[str] | None
 
 ANYBODY, READ, SUBMIT, ADMIN = None, Role.READ, Role.SUBMIT, Role.ADMIN
 _OF_RUNS = ("flow_version", "flow", "source_path", "source", "status", "since", "attention", "submitted_by")
-_OF_REJECTS = ("flow", "reason", "since", "state", "run")
+_OF_REJECTS = ("flow", "reason", "since", "state", "run", "assignee")
 _OF_TABLE = ("version", "source_path", "as_of")
 _PAGE = ("limit", "cursor")
 
@@ -103,6 +103,7 @@ def routes(every: Operations) -> Sequence[Route]:
         Route("POST", "/v1/arrivals/{name}/retry", every.arrivals.retry, SUBMIT),
         Route("GET", "/v1/inbox", rejects.inbox, READ, ("flow", "since")),
         Route("GET", "/v1/rejects", rejects.rejects, READ, (*_OF_REJECTS, *_PAGE)),
+        Route("POST", "/v1/rejects/assign", rejects.assign, SUBMIT),
         Route("POST", "/v1/rejects/discard", rejects.discard, SUBMIT),
         Route("POST", "/v1/replays", rejects.replay, SUBMIT, is_submission=True),
         Route("GET", draft, drafts.get, READ, _PAGE),

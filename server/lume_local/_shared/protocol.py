@@ -131,7 +131,8 @@ class Read:
         types: with `arrow`, the SQL types of columns of a file that has no types.
         with_schema: with `arrow`, whether the schema comes before them.
         run_id: the run to show with each row, if rejects of several runs are shown together.
-        picked: for such rejects, the numbers of the page's rows, in order, each with its present reasons.
+        picked: for such rejects, the numbers of the page's rows, in order, each with its present reasons, and more
+            columns of Lume's own.
         table: if the rows of several runs are one table, its columns with their SQL types; a row has NULL in those
             that its file lacks.
         left_out: the set of rows that are not in that table, as text; empty for none.
@@ -154,7 +155,7 @@ class Read:
     types: dict[str, str] = field(factory=dict)
     with_schema: bool = True
     run_id: str = ""
-    picked: list[tuple[int, list[str]]] = field(factory=list)
+    picked: list[tuple[int, list[str], dict[str, str]]] = field(factory=list)
     table: dict[str, str] = field(factory=dict)
     left_out: str = ""
 

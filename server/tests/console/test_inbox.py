@@ -484,6 +484,45 @@ def test_edits_are_saved_as_a_rule_of_the_next_version(page: Any, site: Site) ->
     assert open_rows(site, "ruled") == {None: 5, NO_COUNTRY: 4, NO_ADDRESS: 1}
 
 
+def test_rows_are_assigned_and_found_by_their_assignee(page: Any, site: Site) -> None:
+    rejecting(site, "assigned")
+    opened(page, "assigned", reason=NO_COUNTRY)
+    cell(page, 2, "Country").click()
+    page.keyboard.press("Shift+ArrowDown")
+    page.get_by_role("button", name="Assign rows").click()
+    panel = page.get_by_role("form", name="Assign rows")
+    expect(panel.get_by_label("Assignee")).to_have_value("server")
+    panel.get_by_label("Assignee").fill("ann")
+    panel.get_by_label("Comment").fill("asked the supplier")
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    panel.get_by_role("button", name="Assign 2 rows").click()
+    expect(page.get_by_text("2 rows assigned to ann.")).to_be_visible()
+    expect(cell(page, 2, "Row")).to_have_text("2 @ann ✉")
+    page.set_viewport_size({"width": 1200, "height": 900})
+    page.evaluate("location.hash = '#/inbox?order=oldest'")
+    page.get_by_label("Assigned to").select_option("ann")
+    card = page.locator(".card", has=page.get_by_role("heading", name="assigned", exact=True))
+    expect(card.get_by_role("row")).to_have_count(2)
+    expect(page.get_by_label("Order")).to_have_value("oldest")
+    card.get_by_role("link", name=NO_COUNTRY).click()
+    expect(page.get_by_text("Only rows of ann")).to_be_visible()
+    expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "3")
+    expect(cell(page, 1, "Row")).to_have_attribute("title", re.compile("assigned to ann: asked the supplier"))
+    page.get_by_label("Reason").select_option("")
+    expect(page.get_by_text("Only rows of ann")).to_be_visible()
+    page.get_by_role("link", name="Show all").click()
+    expect(page.get_by_role("grid")).to_have_attribute("aria-rowcount", "10")
+    cell(page, 2, "Country").click()
+    page.get_by_role("button", name="Assign rows").click()
+    expect(panel.get_by_label("Comment")).to_have_value("asked the supplier")
+    panel.get_by_label("Assignee").fill("")
+    panel.get_by_label("Comment").fill("")
+    panel.get_by_label("Comment").press("Enter")
+    expect(page.get_by_text("1 row assigned.")).to_be_visible()
+    assert [row["id"] for row in site.ask("GET", "/v1/rejects?assignee=ann")["items"]] == ["3"]
+
+
 def test_rows_are_discarded_with_the_reason(page: Any, site: Site) -> None:
     rejecting(site, "discarding")
     grid = opened(page, "discarding")

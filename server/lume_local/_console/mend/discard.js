@@ -7,6 +7,14 @@ import { notice } from "../parts.js";
 
 const AT_ONCE = 10_000; // rows of a run
 
+/** Calls `act` with each choice of rows that one request may have. */
+export async function inParts(rows, act) {
+  for (const [run, ofRun] of Map.groupBy(rows, (row) => row.run)) {
+    const numbers = ofRun.map((row) => row.reject);
+    for (let at = 0; at < numbers.length; at += AT_ONCE) await act({ run, rows: numbers.slice(at, at + AT_ONCE) });
+  }
+}
+
 /** Discards the selected rows. */
 export function discarder({ sheet, shown, grid, draft, discarded }, close) {
   const [top, bottom] = grid.cursor.area;
@@ -20,13 +28,10 @@ export function discarder({ sheet, shown, grid, draft, discarded }, close) {
     yes.disabled = true;
     let count = 0;
     try {
-      for (const [run, ofRun] of Map.groupBy(rows, (row) => row.run)) {
-        const numbers = ofRun.map((row) => row.reject);
-        for (let at = 0; at < numbers.length; at += AT_ONCE) {
-          const body = { run, rows: numbers.slice(at, at + AT_ONCE), why: why.value };
-          count += (await post("/v1/rejects/discard", body, { signal: draft.signal })).discarded;
-        }
-      }
+      await inParts(rows, async (choice) => {
+        const body = { ...choice, why: why.value };
+        count += (await post("/v1/rejects/discard", body, { signal: draft.signal })).discarded;
+      });
       await draft.takeOut(rows.filter((row) => draft.known.has(row.id)).map((row) => draft.known.get(row.id)));
       sheet.remove(new Set(rows.map((row) => row.id)));
       notice(`${counted(count, "row")} ${count === 1 ? "was" : "were"} discarded.`);

@@ -6,12 +6,12 @@ export const MOST_ROWS = 50_000;
 const LIMIT = 1000;
 
 /** `got` receives each page and the `progress`: whether it is complete, and what is unreadable or left out. */
-export async function loadRows(flow, reason, signal, got) {
+export async function loadRows(flow, reason, assignee, signal, got) {
   const unreadable = [];
   let cursor;
   let count = 0;
   do {
-    const page = await get("/v1/rejects", { flow, reason, limit: LIMIT, cursor }, { signal });
+    const page = await get("/v1/rejects", { flow, reason, assignee, limit: LIMIT, cursor }, { signal });
     unreadable.push(...page.unreadable);
     cursor = page.next_cursor;
     count += page.items.length;

@@ -31,6 +31,8 @@ export function rowOf(item) {
     reject: item._lume_reject,
     place: placeOf(item),
     layout: item._lume_layout ?? "",
+    assignee: item._lume_assignee ?? "",
+    comment: item._lume_comment ?? "",
     reasons: item._lume_reasons,
     values,
     cells: {},

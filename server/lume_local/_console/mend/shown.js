@@ -69,8 +69,9 @@ export class Shown {
   indexOf = (name) => this.columns.findIndex((column) => column.name === name);
 
   label(row) {
-    const { place, run, layout } = this.rows[row];
-    return `${place} of run ${shortId(run)}${layout ? `, layout ${layout}` : ""}`;
+    const { place, run, layout, assignee, comment } = this.rows[row];
+    const of = `${place} of run ${shortId(run)}${layout ? `, layout ${layout}` : ""}`;
+    return `${of}${assignee && `, assigned to ${assignee}`}${comment && `: ${comment}`}`;
   }
 
   cell(number, column) {
@@ -93,7 +94,8 @@ export class Shown {
 
   #place(row, number) {
     const other = this.draft.elsewhere.get(row.id);
-    const text = `${row.place}${row.layout ? ` · ${row.layout}` : ""}${other ? " ✎" : ""}`;
+    const who = `${other ? " ✎" : ""}${row.assignee && ` @${row.assignee}`}${row.comment && " ✉"}`;
+    const text = `${row.place}${row.layout ? ` · ${row.layout}` : ""}${who}`;
     const also = other ? `, also edited by ${other.owner}` : "";
     return { text, value: text, canEdit: false, look: "fixed", title: `${this.label(number)}${also}` };
   }

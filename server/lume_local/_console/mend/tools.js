@@ -5,6 +5,7 @@ import { counted, cut } from "../format.js";
 import { saveAs } from "../api.js";
 import { notice, select } from "../parts.js";
 import { workbook } from "../xlsx.js";
+import { assigner } from "./assign.js";
 import { clusterer } from "./clusters.js";
 import { discarder } from "./discard.js";
 import { finder } from "./find.js";
@@ -51,6 +52,7 @@ export class Tools {
         button("Similar values …", () => this.#open(clusterer)),
         button("Suggest …", () => this.#open(suggester)),
         button("Save as a rule …", () => this.#open(ruler)),
+        button("Assign rows …", () => this.#open(assigner)),
         button("Discard rows …", () => this.#open(discarder)),
         button("Remove my edits …", () => this.#askDrop()),
         this.#export(),

@@ -10,7 +10,7 @@ from typing import Any
 
 from lume_async._base.elided import elided
 from lume_local._runs.sql.operation import Row, SqlPart, change_all, for_rows
-from lume_local._runs.store.ledger import Claim, Claimed, LedgerAccount
+from lume_local._runs.store.ledger import ASSIGNED, Assignment, Claim, Claimed, LedgerAccount
 from lume_local._runs.store.records import WITH_OUTPUT, StoredRun
 from lume_local._runs.times import now_text
 from lume_local._runs.unusual import mends_others
@@ -236,9 +236,31 @@ class LedgerEntries(SqlPart):
             [seq, state, count, packed(new), by, why, now_text()],
         )
         await self.sql.change("UPDATE rejected SET closed = ? WHERE seq = ?", [packed(before | new), seq])
+        await self.assign(seq, new, None)
         await self._account(row["flow"], row["source_key"], **{state: count})
         await self._recount(seq)
         return count
+
+    async def assigned(self, seq: int) -> dict[Assignment, int]:
+        """Return the assignments of a run's rows, each with its rows."""
+        query = "SELECT by, why, rows FROM closings WHERE seq = ? AND state = ? ORDER BY id"
+        found = await self.sql.rows(query, [seq, ASSIGNED])
+        return {Assignment(by, why): unpacked(rows) for by, why, rows in found}
+
+    async def assign(self, seq: int, rows: int, to: Assignment | None) -> None:
+        """Give rows of a run this assignment in place of another one; None leaves them without any."""
+        before = await self.assigned(seq)
+        found = {one: having & ~rows for one, having in before.items()}
+        if to is not None:
+            found[to] = found.get(to, 0) | rows
+        if found == before:
+            return
+        await self.sql.change("DELETE FROM closings WHERE seq = ? AND state = ?", [seq, ASSIGNED])
+        values = [
+            (seq, ASSIGNED, of.bit_count(), packed(of), *one, now_text()) for one, of in found.items() if of
+        ]
+        query = "INSERT INTO closings (seq, state, count, rows, by, why, at) VALUES {}"
+        await change_all(self.sql, query, values)
 
     async def set_lost(self, run_id: str, *, is_lost: bool) -> int:
         """Record whether the rejects of a run are unreadable; return how many open rows that has lost."""

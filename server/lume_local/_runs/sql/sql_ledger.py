@@ -1,6 +1,7 @@
 """The ledger of rejected rows in the state: see `_runs.store.ledger`."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 from lume_local._runs.sql.ledger_entries import LedgerEntries, open_rows
 from lume_local._runs.sql.operation import Row, Sql, marks, reading, statement, writing
 from lume_local._runs.sql.sql_audit import add_act
-from lume_local._runs.store.audit import DISCARD, Act
+from lume_local._runs.store.audit import ASSIGN, DISCARD, Act
 from lume_local._runs.store.ledger import (
+    ASSIGNED,
     LOST,
     OPEN,
     REPLAYING,
+    Assignment,
     Day,
     Ending,
     Fate,
@@ -79,6 +82,9 @@ class SqlLedger:
         async with aclosing(self._runs(wanted, after)) as runs:
             async for row in runs:
                 of_run = await self._state(row, wanted.state)
+                if wanted.assignee is not None:
+                    assigned = await self.entries.assigned(row["seq"])
+                    of_run &= sum(rows for to, rows in assigned.items() if to.assignee == wanted.assignee)
                 if wanted.reasons is not None:
                     having = 0
                     for reason, rows_of in (await self.entries.reasons_of(row["seq"], row["count"])).items():
@@ -115,6 +121,9 @@ class SqlLedger:
         """Return queries for the sequence numbers of runs, each with its values."""
         if wanted.run_id is not None:
             return [("SELECT seq FROM rejected WHERE run_id = ?", [wanted.run_id])]
+        if wanted.assignee is not None:
+            query = "SELECT DISTINCT seq FROM closings WHERE state = ? AND by = ?"
+            return [(query, [ASSIGNED, wanted.assignee])]
         if wanted.state == REPLAYING:
             return [("SELECT DISTINCT seq FROM claims WHERE true", [])]
         if wanted.state not in (OPEN, LOST):
@@ -145,6 +154,37 @@ class SqlLedger:
         """Return the present reasons of a run's rows; after a replay they differ from those in its rejects."""
         row = await self.sql.one("SELECT count FROM rejected WHERE seq = ?", [seq])
         return await self.entries.reasons_of(seq, row["count"])
+
+    @writing
+    async def assign(self, found: Sequence[RowsOfRun], to: Assignment, by: str) -> int:
+        """Give the open ones of these rows of one flow an assignment; return how many. That is an act."""
+        await self.sql.lock_ledger(None)
+        count = 0
+        for one in found:
+            rows = one.rows & open_rows(await self.sql.one("SELECT * FROM rejected WHERE seq = ?", [one.seq]))
+            await self.entries.assign(one.seq, rows, to if any(to) else None)
+            count += rows.bit_count()
+        if count:
+            flow, _ = await self.entries.source_of(found[0].seq)
+            await add_act(self.sql, Act(by, ASSIGN, flow, {"rows": count, **to._asdict()}))
+        self.sql.must_last()
+        return count
+
+    @reading
+    async def assignments(self, seq: int) -> Mapping[Assignment, int]:
+        """Return the assignments of a run's rows, each with its rows."""
+        return await self.entries.assigned(seq)
+
+    @reading
+    async def assignees(self, flow: str) -> Mapping[tuple[str, str], int]:
+        """Return how many open rows of a flow each person has, by person and reason."""
+        found = Counter[tuple[str, str]]()
+        runs = "SELECT DISTINCT seq, rejected.count FROM closings JOIN rejected USING (seq)"
+        for seq, count in await self.sql.rows(f"{runs} WHERE flow = ? AND state = ?", [flow, ASSIGNED]):
+            reasons = await self.entries.reasons_of(seq, count)
+            for to, rows in (await self.entries.assigned(seq)).items():
+                found.update({(to.assignee, why): (rows & of).bit_count() for why, of in reasons.items()})
+        return +found
 
     @writing
     async def discard(self, found: Sequence[RowsOfRun], by: str, why: str) -> int:
@@ -193,8 +233,8 @@ class SqlLedger:
         if row is None:
             return None
         left, claimed = open_rows(row), await self.entries.claimed(row["seq"])
-        query = "SELECT state, by, at, rows FROM closings WHERE seq = ? ORDER BY id"
-        closings = await self.sql.rows(query, [row["seq"]])
+        query = "SELECT state, by, at, rows FROM closings WHERE seq = ? AND state != ? ORDER BY id"
+        closings = await self.sql.rows(query, [row["seq"], ASSIGNED])
         endings = tuple(Ending(state, by, at, unpacked(rows)) for state, by, at, rows in closings)
         free = 0 if row["is_lost"] else left & ~claimed
         return Fate(row["seq"], row["count"], free, left & claimed, endings)

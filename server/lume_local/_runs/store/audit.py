@@ -12,11 +12,14 @@ from lume_async._base.elided import bounded
 
 KEPT_AT_LEAST = 90 * 86400.0
 """Seconds. The state itself refuses to delete a younger entry."""
-CANCEL, DISMISS, DISCARD = "cancel", "dismiss", "discard"
+CANCEL, DISMISS, DISCARD, ASSIGN = "cancel", "dismiss", "discard", "assign"
 REPLAY, MEND, FORCE = "replay", "mend", "force_rerun"
 REGISTER, MOVE, RELOAD, PURGE, RESTORE = "register_flow", "move_arrival", "reload", "purge", "restore"
 RETRY, FORGET = "retry_arrival", "forget"
-ACTS = (CANCEL, DISMISS, DISCARD, REPLAY, MEND, FORCE, REGISTER, MOVE, RETRY, RELOAD, PURGE, RESTORE, FORGET)
+ACTS = (
+    *(CANCEL, DISMISS, DISCARD, ASSIGN, REPLAY, MEND, FORCE),
+    *(REGISTER, MOVE, RETRY, RELOAD, PURGE, RESTORE, FORGET),
+)
 
 
 @frozen

@@ -17,6 +17,8 @@ from attrs import frozen
 from lume_local._shared.row_set import all_rows, placed
 
 OPEN, REPLAYING, LOST = "open", "replaying", "lost"
+ASSIGNED = "assigned"
+"""The mark of open rows that somebody works on, or has commented on: they are stored like rows with an end."""
 TAKEN = ("mended", "replayed")
 """The ends of accepted rows."""
 ENDS = (*TAKEN, "discarded", "superseded")
@@ -32,6 +34,7 @@ class RowFilter:
     Attributes:
         reasons: rows with one of these.
         since: rows of runs that ended at that time or later.
+        assignee: open rows of this person.
     """
 
     flow: str | None = None
@@ -39,6 +42,7 @@ class RowFilter:
     since: str | None = None
     run_id: str | None = None
     state: str = OPEN
+    assignee: str | None = None
 
 
 @frozen
@@ -176,6 +180,13 @@ class Fate:
     free: int
     claimed: int
     endings: tuple[Ending, ...]
+
+
+class Assignment(NamedTuple):
+    """Who works on rows, and a comment on them; either may be empty."""
+
+    assignee: str
+    comment: str
 
 
 class Claimed(Exception):

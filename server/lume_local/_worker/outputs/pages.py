@@ -220,15 +220,15 @@ def _picked(job: Read, rows: OutputRows, file: str) -> RowsPage:
     items: list[bytes] = []
     size = scanned = 0
     row, wanted = job.row, iter(job.picked)
-    number, reasons = next(wanted)
+    number, reasons, more = next(wanted)
     for one in rows:
         row += 1
         scanned += len(one.body)
         if row - 1 == number:
-            own: dict[str, str | int] = {"_lume_run": job.run_id, "_lume_reject": row}
+            own: dict[str, str | int] = {"_lume_run": job.run_id, "_lume_reject": row, **more}
             items.append(reject_json(one.row, one.line, reasons, one.body, own))
             size += len(items[-1])
-            number, reasons = next(wanted, (-1, []))
+            number, reasons, more = next(wanted, (-1, [], {}))
         if number < 0 or size >= MOST_BYTES or scanned >= MOST_SCANNED:
             return _page(items, str(rows.position()), row, file)
     return _page(items, None, row, file)

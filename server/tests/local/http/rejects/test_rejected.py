@@ -73,7 +73,10 @@ async def replayed(wire: Wire, **body: Any) -> dict[str, Any]:
 async def test_the_answers_are_as_the_golden_files_say(wire: Wire, home: Path) -> None:
     await registered(wire, WITHOUT_RULE)
     run = await dirty(wire, home)
-    found = {"inbox": (await wire.ask("GET", "/v1/inbox")).document}
+    body = golden("assign") | {"run": run["id"], "rows": [1]}
+    found = {"assigned": (await wire.ask("POST", "/v1/rejects/assign", json=body)).document}
+    found["inbox"] = (await wire.ask("GET", "/v1/inbox")).document
+    assert (await wire.ask("POST", "/v1/rejects/assign", json={"flow": "people"})).status == 200
     page = (await wire.ask("GET", "/v1/rejects")).document
     assert {one.pop("_lume_run") for one in page["items"]} == {run["id"]}
     expected = [{**one} for one in golden("rejected_rows_page")["items"]]

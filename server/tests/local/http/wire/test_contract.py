@@ -157,6 +157,7 @@ def test_only_requests_are_closed() -> None:
         "RunRequest",
         "Dismissal",
         "Discard",
+        "AssignRows",
         "ReplayRequest",
         "DraftChanges",
         "JudgeDraft",

@@ -21,7 +21,7 @@ from lume_local._runs.sqlite.sqlite_store import SolePublishing, SqliteStore
 from lume_local._runs.store.arrived import Arrived, Move, RefusedFile, place_of
 from lume_local._runs.store.audit import Act, ActFilter
 from lume_local._runs.store.drafts import Judgement, Reject, Room, RowChange
-from lume_local._runs.store.ledger import Claim, RowFilter, RowsOfRun
+from lume_local._runs.store.ledger import Assignment, Claim, RowFilter, RowsOfRun
 from lume_local._runs.store.records import (
     Cursor,
     Duplicate,
@@ -441,6 +441,11 @@ OPERATIONS: dict[str, Operation] = {
     "ledger.account": lambda aged: aged.store.ledger.account("f", "/s1"),
     "ledger.reasons": lambda aged: aged.store.ledger.reasons(1),
     "ledger.discard": lambda aged: aged.store.ledger.discard([RowsOfRun(2, "run_1", 1, 8)], "x", "y"),
+    "ledger.assign": lambda aged: aged.store.ledger.assign(
+        [RowsOfRun(5, "run_4", 1, 8)], Assignment("ann", ""), "x"
+    ),
+    "ledger.assignments": lambda aged: aged.store.ledger.assignments(5),
+    "ledger.assignees": lambda aged: aged.store.ledger.assignees("f"),
     "ledger.unended": lambda aged: aged.store.ledger.unended(0, 50),
     "ledger.set_lost": lambda aged: aged.store.ledger.set_lost("run_3", is_lost=True),
     "ledger.set_lost: found again": lambda aged: aged.store.ledger.set_lost("run_3", is_lost=False),

@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from attrs import evolve
 from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from local.stores import Stores
 
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
-from lume_local._runs.store.ledger import ENDS, STATES, Claim, Claimed, RowFilter
+from lume_local._runs.store.ledger import ENDS, STATES, Assignment, Claim, Claimed, RowFilter
 from lume_local._runs.store.records import NewRun, StoredRun
 from lume_local._shared.row_set import (
     all_rows,
@@ -31,6 +32,7 @@ from lume_local._shared.row_set import (
 
 REASONS = ("email: bad", "age: bad", "id: is missing")
 FLOWS = ("people", "orders")
+PEOPLE = ("", "ann", "bob")
 
 
 class Row:
@@ -38,6 +40,7 @@ class Row:
 
     def __init__(self, reasons: set[str]) -> None:
         self.reasons, self.state = reasons, "open"
+        self.assigned: Assignment | None = None
 
 
 class Rejects:
@@ -71,6 +74,7 @@ class Model:
             *(self.mend,) * 3,
             *(self.claim, self.settle) * 2,
             self.discard,
+            self.assign,
             self.remove,
         ]
         await self.dice.choice(choices)()
@@ -232,6 +236,18 @@ class Model:
             for row in rows_in(one.rows):
                 self.close(of, of.rows[row], "discarded")
 
+    async def assign(self) -> None:
+        """Somebody takes over some open rows, comments on them, or gives them back."""
+        found = await self.store.ledger.rows(RowFilter(self.dice.choice(FLOWS)), 0, 3)
+        found = [evolve(one, rows=one.rows & self.dice.getrandbits(one.count)) for one in found]
+        to = Assignment(self.dice.choice(PEOPLE), self.dice.choice(("", "asked")))
+        count = await self.store.ledger.assign(found, to, "server") if found else 0
+        assert count == sum(one.rows.bit_count() for one in found)
+        for one in found:
+            of = next(each for each in self.rejects if each.run.seq == one.seq)
+            for row in rows_in(one.rows):
+                of.rows[row].assigned = to if any(to) else None
+
     async def remove(self) -> None:
         """The rejects of a run are removed; or they are back, after somebody had put them away."""
         if not self.rejects:
@@ -256,7 +272,7 @@ class Model:
     def close(self, of: Rejects, row: Row, state: str) -> int:
         if row.state not in ("open", "replaying"):
             return 0
-        row.state = state
+        row.state, row.assigned = state, None
         self.count(of.source, **{state: 1})
         return 1
 
@@ -340,6 +356,28 @@ class Model:
             for reason in REASONS:
                 having = [n for n, row in enumerate(of.rows) if reason in row.reasons]
                 assert list(rows_in(reasons.get(reason, 0))) == having
+            assignments = await ledger.assignments(of.run.seq)
+            given = {row: to for to, rows in assignments.items() for row in rows_in(rows)}
+            assert given == {n: row.assigned for n, row in enumerate(of.rows) if row.assigned}
+        for person in PEOPLE[1:]:
+            wanted = RowFilter(assignee=person)
+            theirs = {one.seq: list(rows_in(one.rows)) for one in await ledger.rows(wanted, 0, 9999)}
+            rows_of = {
+                of.run.seq: [
+                    n for n in of.having("open") if (to := of.rows[n].assigned) and to.assignee == person
+                ]
+                for of in self.rejects
+            }
+            assert theirs == {seq: numbers for seq, numbers in rows_of.items() if numbers}
+        for flow in FLOWS:
+            counts = Counter(
+                (row.assigned.assignee, reason)
+                for of in self.rejects
+                for row in of.rows
+                for reason in row.reasons
+                if of.source[0] == flow and row.assigned
+            )
+            assert await ledger.assignees(flow) == counts
 
 
 @examples(80)
