@@ -40,12 +40,13 @@ export async function show({ query, signal }) {
   async function load() {
     const [now, trends] = await Promise.all([get("/v1/inbox", {}, { signal }), trend()]);
     const flows = [...now.flows].sort((a, b) => compare(order, a, b));
+    const shown = flows.filter((flow) => !assignee || itemsOf(flow, now.items, assignee).length > 0);
     refill(
       node,
       el("h1", { tabindex: -1 }, "Inbox"),
       el("p.lead", flows.some((flow) => flow.open) ? words(flows) : "No rejected row is open."),
       flows.length > 0 && el("div.tools", orders(order, query), assignees(flows, me, assignee, query)),
-      flows.map((flow) =>
+      shown.map((flow) =>
         ofFlow(
           flow,
           itemsOf(flow, now.items, assignee).sort((a, b) => compare(order, a, b)),
@@ -72,7 +73,8 @@ function itemsOf({ flow, assigned }, items, assignee) {
   const all = items.filter((item) => item.flow === flow);
   if (assignee === null) return all;
   const own = new Map(assigned.filter((one) => one.assignee === assignee).map((one) => [one.reason, one.open]));
-  return all.filter((item) => own.has(item.reason)).map((item) => ({ ...item, open: own.get(item.reason) }));
+  const ofOne = (item) => ({ ...item, open: own.get(item.reason), new: 0, closed: 0 });
+  return all.filter((item) => own.has(item.reason)).map(ofOne);
 }
 
 function assignees(flows, me, assignee, query) {

@@ -486,6 +486,7 @@ def test_edits_are_saved_as_a_rule_of_the_next_version(page: Any, site: Site) ->
 
 def test_rows_are_assigned_and_found_by_their_assignee(page: Any, site: Site) -> None:
     rejecting(site, "assigned")
+    rejecting(site, "nobodys")
     opened(page, "assigned", reason=NO_COUNTRY)
     cell(page, 2, "Country").click()
     page.keyboard.press("Shift+ArrowDown")
@@ -501,7 +502,10 @@ def test_rows_are_assigned_and_found_by_their_assignee(page: Any, site: Site) ->
     expect(cell(page, 2, "Row")).to_have_text("2 @ann ✉")
     page.set_viewport_size({"width": 1200, "height": 900})
     page.evaluate("location.hash = '#/inbox?order=oldest'")
+    others = page.get_by_role("heading", name="nobodys", exact=True)
+    expect(others).to_be_visible()
     page.get_by_label("Assigned to").select_option("ann")
+    expect(others).to_have_count(0)
     card = page.locator(".card", has=page.get_by_role("heading", name="assigned", exact=True))
     expect(card.get_by_role("row")).to_have_count(2)
     expect(page.get_by_label("Order")).to_have_value("oldest")
