@@ -83,7 +83,7 @@ def rows(of: RowsOf, *, limit: int, cursor: str | None) -> Call[Page[Row]]:
     """Get one page of rows."""
     return Call(
         operation=of.operation,
-        path=path_of(of.path, {**of.filters, "limit": str(limit)}, cursor=cursor),
+        path=path_of(of.path, {"limit": str(limit), **of.filters}, cursor=cursor),
         decode=lambda answer: rows_page(exact_object(answer.body)),
         run_id=of.run_id,
         optional=True,
