@@ -16,8 +16,8 @@ _MODES = ("fail", "tell")
 _AGE = re.compile(r"(\d{1,4})([mhdw])")
 _UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _NUMBERS, _DATES = r"\w*INT\w*|FLOAT|DOUBLE|DECIMAL.*", "DATE|TIMESTAMP.*"
-_KINDS = {"sum": _NUMBERS, "nulls": ".*", "distinct": ".*", "newest": _DATES}
-"""The checks of a column, each with the types that it needs."""
+_NEEDED_TYPES = {"sum": _NUMBERS, "nulls": ".*", "distinct": ".*", "newest": _DATES}
+_KEYS = {"sum": {"equals", "tolerance"}, "nulls": {"max"}, "newest": {"within"}}
 
 
 def read_checks(top: Table, types: Mapping[str, str], without: Sequence[str]) -> tuple[Check, ...]:
@@ -29,7 +29,7 @@ def read_checks(top: Table, types: Mapping[str, str], without: Sequence[str]) ->
     for name, holder in {"": table, **{name: columns.table(name) for name in columns.values}}.items():
         if name and name not in types:
             raise FlowError(holder.place, f"is not a column of the flow, which has {', '.join(types)}")
-        for kind, needed in (_KINDS if name else {"rows": ""}).items():
+        for kind, needed in (_NEEDED_TYPES if name else {"rows": ""}).items():
             if not holder.present(kind):
                 continue
             if not re.fullmatch(needed, type_ := types.get(name, "")):
@@ -37,8 +37,9 @@ def read_checks(top: Table, types: Mapping[str, str], without: Sequence[str]) ->
             own = holder.table(kind)
             about = {"kind": kind, "column": name, "type": type_}
             about["on_violation"] = own.choice("on_violation", _MODES, default=mode)
+            own.known |= _KEYS.get(kind, {"min", "max"})
+            own.refuse_unknown()  # before it is read: a misspelt key is missing under its name
             checks.append(about | (_sum(own, type_, without) if kind == "sum" else _bounds(own, kind)))
-            own.refuse_unknown()
         holder.refuse_unknown()
     if not checks:
         raise FlowError("checks", "has none: write rows = { min = 1 }, or [checks.columns.<name>]")

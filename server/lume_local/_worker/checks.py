@@ -63,7 +63,7 @@ class Checks:
 
     def _sums(self) -> Iterator[tuple[Any, ...]]:
         """Return each sum over the rows read, as text or None, and how many of them have no readable number."""
-        items, flow = list[str](), self.context.flow
+        items, flow = ["count(*)"], self.context.flow
         for check in flow["whole"]:
             if "total" in check:
                 at = [one["name"] for one in flow["columns"]].index(check["column"])
@@ -75,9 +75,8 @@ class Checks:
                 items.append(f"coalesce(sum({exact}), 0)::VARCHAR")
                 items.append(f"count(CASE WHEN {' OR '.join(lost)} THEN 1 END)")
         try:
-            query = f"SELECT {', '.join(items)} FROM {self.taken.staged}"
-            found = row_of(self.context.connection, query) if items else ()
-            return zip(found[::2], found[1::2], strict=True)
+            found = row_of(self.context.connection, f"SELECT {', '.join(items)} FROM {self.taken.staged}")
+            return zip(found[1::2], found[2::2], strict=True)
         except duckdb.DataError:
             return iter([(None, 0)] * len(items))
 

@@ -34,6 +34,11 @@ def of_amount(**check: Any) -> dict[str, Any]:
         ({"rows": 5}, "checks.rows: must be a table"),
         ({"rows": {}}, "checks.rows: needs min or max"),
         ({"rows": {"min": 2, "max": 1}}, "checks.rows: needs min or max, or both, with min at most max"),
+        ({"rows": {"mn": 1}}, "checks.rows.mn: is not a known key; did you mean 'min'?"),
+        (
+            of_amount(sum={"equal": 1}),
+            "checks.columns.amount.sum.equal: is not a known key; did you mean 'equals'?",
+        ),
         ({"rows": {"min": 1, "mx": 3}}, "checks.rows.mx: is not a known key; did you mean 'max'?"),
         ({"rows": {"min": 0.5}}, "checks.rows.min: must be a whole number"),
         (
