@@ -93,7 +93,7 @@ class ResultsApi:
             table = table or await current_table(self._store, self._flows, flow, version, source, at)
         except NoTable as refused:
             raise Problem(*refused.args) from None
-        if tag not in (None, table.tag):
+        if tag not in (None, table.tag) or number >= max(1, len(table.parts)):
             raise Problem("output-changed", "rows of this table were removed meanwhile: read it again")
         if (owner, table.tag) not in self._tables:
             self._tables = dict([*self._tables.items(), ((owner, table.tag), table)][-_TABLES:])

@@ -329,6 +329,9 @@ async def test_pages_are_of_one_state(wire: Wire, home: Path, monkeypatch: pytes
     monkeypatch.setattr(result_operations, "_TABLES", 0)  # as after a restart, or from another server
     other = (await wire.ask("GET", TABLE, params={"limit": "1"})).document
     assert await rest(other["next_cursor"], other["items"]) == whole
+    owner, tag, _, place = page["next_cursor"].split("-", 3)
+    for wrong in (f"{owner}-{'0' * 32}-0-{place}", f"{owner}-{tag}-7-{place}"):
+        assert (await refused(wire, 409, cursor=wrong)).kind == "output-changed"
     cursor = quote(page["next_cursor"])
     assert (await refused(wire, 400, version="v1", cursor=cursor)).kind == "invalid-cursor"
 
