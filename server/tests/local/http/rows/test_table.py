@@ -223,6 +223,7 @@ async def test_each_row_is_there_once(seed: int, each_state: str, wire: Wire, ho
     chance = random.Random(seed)
     await registered(wire, chance.choice([".parquet", ".csv", ".ndjson"]))
     model, past = Model(wire, home, chance), list[tuple[str, Counter[tuple[str, int]]]]()
+    found = list[dict[str, Any]]()
     for _ in range(12):
         if at := await model.step():
             past.append((at, model.rows()))
