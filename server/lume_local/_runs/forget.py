@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -259,22 +260,23 @@ class Forgetter:
         person, key, after = search.person, TEXTS[table][0].count(",") + 1, tuple[Any, ...]()
         while rows := await self._store.forgetting.texts(table, after, _AT_ONCE):
             for row in map(tuple, rows):
-                after, new = row[:key], [_without(person, text) for text in row[key:]]
+                after, new = row[:key], [without(person, text) for text in row[key:]]
                 search.counts["texts"] += new != [*row[key:]]
                 if new != [*row[key:]] and not search.dry_run:
                     await self._store.forgetting.replace(table, after, new)
             await anyio.lowlevel.checkpoint()
 
 
-def _without(person: Person, value: str | bytes | None) -> str | bytes | None:
+def without(person: Person, value: str | bytes | None) -> str | bytes | None:
     """Return a text, or JSON, of the state without the values."""
     text = value.decode() if isinstance(value, bytes) else value or ""
     if not person.is_in(text):
         return value
-    try:
-        text = orjson.dumps(person.without(orjson.loads(text))).decode()
-    except ValueError:
-        text = str(person.without(text))
+    plain: Any = text
+    with suppress(ValueError):
+        plain = orjson.loads(text) if text[0] in "{[" else text
+    left = person.without(plain)
+    text = left if isinstance(left, str) else orjson.dumps(left).decode()
     return text.encode() if isinstance(value, bytes) else text
 
 

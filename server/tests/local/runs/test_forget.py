@@ -14,18 +14,24 @@ import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import duckdb
 import moto_server
+import orjson
 import psycopg
 import pytest
 from local import servers, stores
 from local.flows import PEOPLE
 from local.table_run import ENV, Database
 from local.wire import Wire
+
+from lume_local._runs.forget import without
+from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._shared.person import Person
 
 ADA = "ada@example.com"
 SOURCE = f"id,Email,Age\n1,{ADA},36\n2,bob@example.org,40\nx,{ADA},7\n3,cy@example.org,x\n"
@@ -435,3 +441,39 @@ async def test_a_table_is_named_with_the_statement_for_its_rows(
     _, statement = left[f"table people of {ENV}"].split("run there: ")
     database.execute(statement)
     assert database.execute("SELECT name FROM people") == [("Bob",)]
+
+
+async def test_pages_of_texts_also_those_that_are_bytes(store: SqlStore) -> None:
+    person = Person([ADA])
+    bodies = [orjson.dumps({"n": n, "why": f"to <{ADA}>" if n == 2 else "other"}) for n in range(5)]
+    for body in bodies:
+        await store.sql.write(partial(store.messages.add, body))
+    after, found = (), list[bytes]()
+    while page := await store.forgetting.texts("notices", after, 2):
+        for seq, body in map(tuple, page):
+            after = (seq,)
+            found.append(body)
+            if (new := without(person, body)) != body:
+                await store.forgetting.replace("notices", after, [new])
+    assert found == bodies
+    left = [notice.body for notice in await store.messages.notices(10)]
+    assert left == [*bodies[:2], b'{"n":2,"why":"to <***>"}', *bodies[3:]]
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (f"{ADA} was rejected", "*** was rejected"),
+        (f"n{ADA} was rejected", None),
+        (f"{ADA}m", None),
+        (f'{{"why":"{ADA}: {ADA}","{ADA}":1}}', '{"why":"***: ***","***":1}'),
+        ('{"rows":4711}', None),
+        ("4711", None),
+    ],
+)
+def test_a_value_is_a_word_of_a_text(text: str, left: str | None) -> None:
+    assert without(Person([ADA]), text) == (left or text)
+    assert without(Person([ADA, "nobody"]), text) == text, "it has all of them"
+    assert without(Person(["ada"]), text) == text, "too short"
+    assert without(Person([ADA.upper()], ignore_case=True), text) == (left or text)
+    assert "4711" not in text or without(Person(["4711"]), text) == ("***" if text == "4711" else text)
