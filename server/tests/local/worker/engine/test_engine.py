@@ -228,7 +228,7 @@ def test_a_rule_may_fail_the_run(tmp_path: Path) -> None:
         execute(tmp_path / "two", "id\n1\n3\n4\n", rules=rules)
     assert caught.value.metrics is not None
     assert not (tmp_path / "two" / "mapped.parquet").exists()
-    with pytest.raises(RunFailed, match=r"1 row breaks .*: row 3\. Nothing was written"):
+    with pytest.raises(RunFailed, match=r"1 row breaks .*: line 4\. Nothing was written"):
         execute(tmp_path / "one", "id\n1\n2\n4\n", rules=rules)
 
 
