@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
-from attrs import frozen
 
 from lume_async._base.words import counted
 from lume_local._flow.checks import FOOTER, PATH, VIOLATED, Check
@@ -22,8 +21,7 @@ from lume_local._worker.statements import Relation, Statements, breaks, form_of
 from lume_local._worker.steps import Context, Metrics, TakenIn
 
 
-@frozen
-class Checks:
+class Checks(NamedTuple):
     """The checks of one run."""
 
     context: Context
