@@ -25,8 +25,8 @@ def test_columns_by_their_names_and_rows_in_their_order(tmp_path: Path) -> None:
     result = execute(tmp_path, ("a.csv", FIRST), ("b.csv.gz", gzip.compress(SECOND)))
     assert result.mapped == [(1, "Ann"), (4, "Dee")]
     wanted = [
-        ("2", "", "id: is not a valid integer", "a.csv", "x", "Bo", "", ""),
-        ("4", "", "id: repeats the value of an earlier row", "b.csv.gz", "1", "Eve", "?", ""),
+        ("2", "3", "id: is not a valid integer", "a.csv", "x", "Bo", "", ""),
+        ("4", "3", "id: repeats the value of an earlier row", "b.csv.gz", "1", "Eve", "?", ""),
         ("", "4", "malformed line: broken quotes", "a.csv", "", "", "", '3,"C'),
         ("", "4", "malformed line: too few columns", "b.csv.gz", "", "", "", "Fay,?"),
     ]

@@ -45,8 +45,8 @@ def test_members_are_files_of_the_source(tmp_path: Path) -> None:
     result = execute_files(tmp_path, ("in.zip", content), source=ALL)
     assert result.mapped == [(1, "Ann"), (4, "Dee")]
     assert [tuple(row.values())[:4] for row in result.rejects] == [
-        ("2", "", "id: is not a valid integer", "in.zip/north.csv"),
-        ("4", "", "id: repeats the value of an earlier row", "in.zip/south.csv"),
+        ("2", "3", "id: is not a valid integer", "in.zip/north.csv"),
+        ("4", "3", "id: repeats the value of an earlier row", "in.zip/south.csv"),
         ("", "4", "malformed line: too few columns", "in.zip/south.csv"),
     ]
     source = result.metrics["source"]
