@@ -13,12 +13,15 @@ import orjson
 from lume_local._runs.sources.paths import REPLAY, UPLOAD
 from lume_local._runs.sql.operation import Row, SqlPart, reading
 from lume_local._runs.sql.run_rows import flow_range
-from lume_local._runs.sql.tables import DONE
 from lume_local._runs.store.ledger import TAKEN, Claim
 from lume_local._runs.store.records import WITH_OUTPUT
 from lume_local._shared.row_set import of_text, ranked, unpacked
 
-_OF_FLOW = "JOIN rejected USING (seq) WHERE flow = ?"
+# SQLite keeps the order of a cross join, and uses no index for an expression: what other flows have costs nothing.
+_FLOW = "flow_version BETWEEN ? AND ?"
+_CLOSED = f"FROM runs CROSS JOIN closings AS c WHERE c.seq = runs.seq AND {_FLOW} AND state IN {TAKEN}"
+_REPLAYED = f"FROM runs CROSS JOIN replay_rejects AS r WHERE r.seq = runs.seq AND {_FLOW}"
+_DONE = f"coalesce(status, '') IN {WITH_OUTPUT}"
 # A mend outlasts the run that it names; what is no ID of a run is somebody's own metadata.
 _RUNS = f"""
 SELECT run_id, flow_version, finished_at, json_extract(target_locations, '$.mapped') AS location,
@@ -26,11 +29,13 @@ SELECT run_id, flow_version, finished_at, json_extract(target_locations, '$.mapp
     CAST(json_extract(metrics, '$.rows_mapped') AS INTEGER) AS rows,
     json_extract(metrics, '$.accepted_rejects') AS accepted, seq, source_path, source_key, parent
 FROM runs LEFT JOIN (SELECT run_id AS mend, parent FROM mends WHERE parent LIKE 'run_%') AS mends ON mend = run_id
-WHERE (flow_version BETWEEN ? AND ? OR run_id IN (
-    SELECT by FROM closings {_OF_FLOW} AND state IN {TAKEN}
-    UNION SELECT mends.run_id FROM mends JOIN rejected ON rejected.run_id = parent WHERE flow = ?
-    UNION SELECT mends.run_id FROM mends JOIN replay_rejects ON replay_rejects.run_id = parent {_OF_FLOW}
-)) AND {DONE} AND finished_at <= ? ORDER BY seq
+WHERE run_id IN (
+    SELECT run_id FROM runs WHERE {_FLOW}
+    UNION SELECT by {_CLOSED}
+    UNION SELECT run_id FROM mends WHERE parent IN (
+        SELECT run_id FROM runs WHERE {_FLOW} UNION SELECT r.run_id {_REPLAYED}
+    )
+) AND {_DONE} AND finished_at <= ? ORDER BY seq
 """
 _ALWAYS = "9999"
 Rejects = list[tuple[int, int]]
@@ -61,20 +66,21 @@ class SqlTable(SqlPart):
     @reading
     async def parts(self, flow: str, source: str | None, at: str | None) -> list[TablePart]:
         """Return the parts of a flow's table, now or at a time, perhaps of one source path. Raises `Mixed`."""
-        values = [*flow_range(flow), flow, flow, flow, at or _ALWAYS]
-        table = _Table({row["run_id"]: row for row in await self.sql.rows(_RUNS, values)})
-        query = f"SELECT by, seq, rows FROM closings {_OF_FLOW} AND state IN {TAKEN} ORDER BY seq, id"
-        for by, seq, rows in await self.sql.rows(query, [flow]):
+        of = flow_range(flow)
+        rows = await self.sql.rows(_RUNS, [*of, *of, *of, *of, at or _ALWAYS])
+        table = _Table({row["run_id"]: row for row in rows})
+        query = f"SELECT by, c.seq, rows {_CLOSED} ORDER BY c.seq, id"
+        for by, seq, rows in await self.sql.rows(query, [*of]):
             table.taken[by].append((seq, unpacked(rows)))
-        query = f"SELECT r.run_id, seq, start, rows FROM replay_rejects AS r {_OF_FLOW} ORDER BY start"
-        for run_id, seq, start, rows in await self.sql.rows(query, [flow]):
+        query = f"SELECT r.run_id, r.seq, start, rows {_REPLAYED} ORDER BY start"
+        for run_id, seq, start, rows in await self.sql.rows(query, [*of]):
             table.replayed[run_id].append(Claim(seq, start, unpacked(rows)))
         return table.parts(source)
 
     @reading
     async def is_purged(self, flow: str) -> bool:
         """Return whether runs with output were removed, so that earlier tables are unknown."""
-        which, values = f"flow_version BETWEEN ? AND ? AND status IN {WITH_OUTPUT}", [*flow_range(flow)] * 2
+        which, values = f"{_FLOW} AND {_DONE}", [*flow_range(flow)] * 2
         ended = f"SELECT coalesce(sum(runs), 0) FROM run_counts WHERE {which}"
         counts = await self.sql.one(f"SELECT ({ended}), (SELECT count(*) FROM runs WHERE {which})", values)
         return int(counts[0]) > int(counts[1])
