@@ -21,9 +21,8 @@ from lume_cli._output.stderr import Say
 from lume_cli._session import CommandSession
 from lume_cli._streams import drop_unwritten
 from lume_cli._work.flow_diff import read_flow
-from lume_local import FlowError, Server, check_messages, serve
+from lume_local import FlowError, Server, serve
 from lume_local._shared.saved import stamp
-from lume_local.commands.message import warn_of_links
 
 LogFormat = Literal["text", "json"]
 _EVERY = 1.0
@@ -72,6 +71,9 @@ async def until_stopped(
             )
         messages = wanted.get("messages") or wanted.get("arrivals")
         if messages and not wanted.get("public_url"):
+            from lume_local import check_messages
+            from lume_local.commands.message import warn_of_links
+
             with suppress(ConfigurationError, FlowError):  # its mistakes are reported by the server
                 how = "pass --public-url with the address by which people open the console"
                 warn_of_links(session, check_messages(messages), f"{server.base_url}: {how}")
