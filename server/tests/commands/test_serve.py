@@ -43,7 +43,7 @@ class Started:
 
     base_url, api_key = "http://127.0.0.1:8080", "k" * 20
 
-    def console_url(self) -> str:
+    def console_url(self, name: str = "") -> str:
         return self.base_url
 
 

@@ -63,7 +63,8 @@ def visible_columns(flow: dict[str, Any], names: list[str], shown: str) -> dict[
     visible: dict[str, int] = {}
     for name, found in fitting_columns(flow, names).items():
         if len(found) != 1:
-            raise SourceError(column_trouble(flow, shown, name, flow["sources"][name], names, found))
+            message = column_trouble(flow, shown, name, flow["sources"][name], names, found)
+            raise SourceError(message, told=_without_header(message, names, spellings(flow, name)))
         visible[name] = found[0]
     return visible
 
@@ -176,6 +177,15 @@ def column_trouble(
     )
 
 
+def _without_header(message: str, names: list[str], wanted: list[str]) -> str:
+    """Return the message without what the header has: if it is missing, its names are values of the first row."""
+    lower = [one.lower() for one in wanted]
+    quoted = sorted((repr(one) for one in names if one.lower() not in lower), key=len, reverse=True)
+    told = re.sub("|".join(map(re.escape, quoted)), "…", message) if quoted else message
+    told = re.sub("…(, …)+", "…", told)
+    return re.sub(r" Found: .*?…\.| Did you mean …\?", "", told)
+
+
 def lacking(flow: dict[str, Any], names: list[str], name: str, whose: str, how: str) -> str:
     """Return the message that rejects, with these columns and Lume's own, lack what the flow reads as `name`."""
     columns = [one for one in names if not one.lower().startswith(RESERVED)]
@@ -263,11 +273,12 @@ def _check_names(flow: dict[str, Any], relation: Relation) -> None:
         near = get_close_matches(wrong[0].lower(), spelled, 1, 0.7)
         hint = f" Did you mean {spelled[near[0]]!r}?" if near else ""
         how = said_of(version_for(flow, list(relation.members)), "Its objects are those")
-        raise SourceError(
+        message = (
             f"no object of the source has {wrong[0]!r}, which {flow['ref']} reads ({flow['sources'][wrong[0]]}). "
             f"Found: {listed([*spelled.values()], 30) or 'objects without members'}."
             + (f" {how}" if how else f"{hint} Fix the source or the flow{NEW}, then run it again")
         )
+        raise SourceError(message, told=_without_header(message, [*spelled.values()], wrong))
     if relation.unknown and flow["on_unknown_columns"] == "fail":
         raise SourceError(
             f"the source has columns that {flow['ref']} does not read: {listed(relation.unknown, 10)}. Register a "
