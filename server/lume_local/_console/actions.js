@@ -4,7 +4,7 @@ import { get, hex, newKey, path, post, upload } from "./api.js";
 import { el, newId } from "./dom.js";
 import { counted, shortId } from "./format.js";
 import { mapLink } from "./map_upload.js";
-import { actButton, notice, select } from "./parts.js";
+import { actButton, address, notice, select } from "./parts.js";
 import { isActive } from "./status.js";
 
 /** The buttons for a run. */
@@ -97,6 +97,13 @@ const askDismissal = (run) =>
       return "The run was dismissed.";
     },
   );
+
+/** Replays the open rows of a version's flow with it; null as the reason is all reasons. */
+export async function replayOpen(reference, reason = null) {
+  const [flow, to] = reference.split(":");
+  await post("/v1/replays", { flow, to, reason });
+  location.hash = address(["runs"], "", { flow: reference });
+}
 
 /** Discards the open and lost rows of a flow. */
 export const askDiscard = (flow) =>

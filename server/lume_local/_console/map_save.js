@@ -1,9 +1,11 @@
 // The end of a mapping: the version is registered and runs on the files, or its file is saved.
 
+import { replayOpen } from "./actions.js";
 import { get, newKey, path, post, request, saveAs } from "./api.js";
 import { el, fill } from "./dom.js";
 import { counted, fileName, shortId } from "./format.js";
 import { arrivalsOf } from "./map_arrivals.js";
+import { isOfInbox } from "./map_upload.js";
 import { address, card, notice } from "./parts.js";
 
 const UPLOADED = "upload://";
@@ -22,8 +24,13 @@ function effect({ proposal, changed }) {
   return [`Saving adds ${reference}.`, ...said, kept].filter(Boolean).join(" ");
 }
 
-/** `node` has the buttons; `draw` updates them. `failed` is the run whose file it is, if any. */
+/**
+ * `node` has the buttons; `draw` updates them. `failed` is the run whose file it is, if any. A sample of open rejected
+ * rows is never run: its rows would be accepted beside the originals, which would stay open.
+ */
 export function saving(mapping, failed) {
+  const files = mapping.files.filter((file) => !isOfInbox(file));
+  const isOfRejects = files.length < mapping.files.length;
   const problem = el("p.problem", { role: "alert" });
   const about = el("p");
   const buttons = el("div.buttons");
@@ -81,7 +88,7 @@ export function saving(mapping, failed) {
     const before = failed && (await get(path("runs", failed)).catch(() => null));
     const runs = [];
     const isOther = (file) => file.startsWith(UPLOADED) && file !== before.source_path;
-    const sources = before && !mapping.files.some(isOther) ? [before.source_path] : mapping.files;
+    const sources = before && !files.some(isOther) ? [before.source_path] : files;
     for (const source_path of sources) {
       const key = JSON.stringify([reference, source_path]);
       if (!keys.has(key)) keys.set(key, newKey());
@@ -89,9 +96,18 @@ export function saving(mapping, failed) {
       runs.push(await post("/v1/runs", body, { headers: { "Idempotency-Key": keys.get(key) } }));
     }
     mapping.decisions.clear();
+    if (isOfRejects) offerReplay(reference);
+    if (runs.length === 0) return;
     const were = runs.length === 1 ? `was submitted: ${shortId(runs[0].id)}` : "were submitted";
     notice(`${counted(runs.length, "run")} of ${reference} ${were}.`);
+    if (isOfRejects) return;
     location.hash = runs.length === 1 ? `#/runs/${runs[0].id}` : address(["runs"], "", { flow: reference });
+  }
+
+  function offerReplay(reference) {
+    const again = button(`Replay the open rows with ${reference}`, () => replayOpen(reference), "primary");
+    fill(buttons, el("p.muted", `${reference} is saved. The rejected rows are still open.`), again);
+    again.focus();
   }
 
   async function showText() {
@@ -125,12 +141,16 @@ export function saving(mapping, failed) {
     const state = JSON.stringify([reference, target, refusal, isNew]);
     if (drawn === state) return;
     drawn = state;
-    const files = mapping.files.length === 1 ? "the file" : "the files";
+    const running = files.length > 0 && `run ${files.length === 1 ? "the file" : "the files"}`;
+    const runNow = running && button(`R${running.slice(1)} with ${target}`, () => submit(target), "primary");
+    const replayNow = button(`Replay the open rows with ${target}`, () => replayOpen(target), "primary");
     arrivals.draw(version, isNew && !refusal);
     fill(
       buttons,
-      !isNew && button(`Run ${files} with ${target}`, () => submit(target), "primary"),
-      isNew && !refusal && button(`Save as ${version} and run ${files}`, save, "primary"),
+      !isNew && [runNow, isOfRejects && replayNow],
+      isNew &&
+        !refusal &&
+        button(`Save as ${version}${running ? ` and ${running}` : ""}`, save, "primary"),
       isNew &&
         refusal &&
         el("p.muted", `You can't save it as ${version}: ${refusal}. Send the flow file to somebody who can.`),

@@ -13,6 +13,12 @@ export function mapAddress(flow, files, run) {
   return address(["map", flow], new URLSearchParams(query), { run });
 }
 
+const OF_INBOX = "inbox-"; // no file of a person: those begin with a key
+
+/** Whether a file is a sample of open rejected rows, as `inboxName` names it. */
+export const isOfInbox = (file) => file.startsWith(`upload://${OF_INBOX}`);
+export const inboxName = () => `${OF_INBOX}${newKey().slice(0, 12)}.csv`;
+
 const COMMAND = /lume flow map \S+ (.+)$/; // in a message about one of several files
 
 /** The link from a run to its file; nothing if there is no reason to map it. */

@@ -409,6 +409,27 @@ def test_a_repair_is_suggested_looked_at_and_applied(page: Any, site: Site) -> N
     page.wait_for_url(re.compile(r"#/map/suggested\?file=upload%3A%2F%2Finbox-"))
 
 
+def test_rejected_rows_on_the_map_page_are_replayed_and_no_source_of_their_own(page: Any, site: Site) -> None:
+    rejecting(site, "sampled")
+    opened(page, "sampled", reason=NO_COUNTRY)
+    page.get_by_role("button", name="Suggest").click()
+    page.get_by_role("form", name="Suggest repairs").get_by_role("button", name="Put it into").click()
+    page.get_by_label("Source of country").wait_for(timeout=60_000)
+    # The version reads such rows already: they are replayed, not run.
+    expect(page.get_by_role("button", name="Replay the open rows with sampled:v1")).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("^Run |run the file"))).to_have_count(0)
+    page.get_by_label("Source of country").select_option("leave open")
+    page.get_by_role("button", name="Save as v2", exact=True).click(timeout=60_000)
+    again = page.get_by_role("button", name="Replay the open rows with sampled:v2")
+    expect(again).to_be_focused(timeout=60_000)
+    assert open_rows(site, "sampled")[None] == 9
+    again.press("Enter")
+    page.wait_for_url(re.compile(r"#/runs\?flow=sampled%3Av2"))
+    (run,) = site.ask("GET", "/v1/runs?flow_version=sampled:v2")["items"]
+    assert run["source_path"].startswith("upload://lume-replay-")
+    assert run["run_metadata"]["replay"]["rows"] == 9
+
+
 def test_all_spellings_of_a_value_are_changed_at_once(page: Any, site: Site) -> None:
     rejecting(
         site, "clusters", TYPOS + "12,x@b.org,GERMANY,a\n13,y@b.org,germany ,a\n14,z@b.org,fr-ance,A.\n"

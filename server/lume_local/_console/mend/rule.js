@@ -1,11 +1,12 @@
 // A rule: edits of a column that repeat every month become a part of the next version of the flow.
 
+import { replayOpen } from "../actions.js";
 import { get, path, post, request, saveAs } from "../api.js";
 import { changes as differences, described } from "../diff.js";
 import { el, fill } from "../dom.js";
 import { counted, number } from "../format.js";
 import { changed } from "../page_flow.js";
-import { actButton, address } from "../parts.js";
+import { actButton } from "../parts.js";
 import { RAW, textOf } from "./sheet.js";
 
 const SHOWN = 5;
@@ -66,10 +67,7 @@ export function ruler({ sheet, draft }, close) {
       result.lastChild.focus();
       draft.judge();
     }
-    async function replay() {
-      await post("/v1/replays", { flow: draft.flow, to: version, reason: draft.reason });
-      location.hash = address(["runs"], "", { flow: reference });
-    }
+    const replay = () => replayOpen(reference, draft.reason);
     return [
       el("p", `${reference} would accept ${number(passed)} of ${counted(rows, "open row")}, as they are.`),
       messages.map((message) => el("p.problem", message)),

@@ -1,9 +1,9 @@
 // Suggestions: repairs of a column's values that the flow accepts, each applied by one click after a preview.
 
-import { newKey, path, post, upload } from "../api.js";
+import { path, post, upload } from "../api.js";
 import { el, fill } from "../dom.js";
 import { counted, number } from "../format.js";
-import { mapAddress } from "../map_upload.js";
+import { inboxName, mapAddress } from "../map_upload.js";
 import { actButton, notice } from "../parts.js";
 import { textOf as textOfTable } from "./clipboard.js";
 import { reasonsOf, textOf } from "./sheet.js";
@@ -105,9 +105,8 @@ export function suggester({ sheet, shown, grid, draft }, close) {
     const rows = open()
       .filter((row) => reasonsOf(row).includes(reason.value))
       .slice(0, SAMPLE);
-    const name = `inbox-${newKey().slice(0, 12)}.csv`;
     const lines = [sheet.columns, ...rows.map((row) => sheet.columns.map((one) => textOf(row.values[one])))];
-    location.hash = mapAddress(draft.flow, await upload(name, new Blob([`${textOfTable(lines, ",")}\n`])));
+    location.hash = mapAddress(draft.flow, await upload(inboxName(), new Blob([`${textOfTable(lines, ",")}\n`])));
   }
 
   return el(
