@@ -28,7 +28,7 @@ NOT_CALLED = {
     **dict.fromkeys(
         (
             *("getDraft", "changeDraft", "removeDraft", "judgeDraft"),
-            *("suggestRepairs", "clusterValues", "tryRule", "submitDraft"),
+            *("suggestRepairs", "clusterValues", "tryRule", "submitDraft", "reviewDraft"),
         ),
         "for pages in which people edit rows; a program corrects the rejects of a run with `resubmit`",
     ),

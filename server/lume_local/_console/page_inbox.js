@@ -4,7 +4,8 @@ import { askDiscard } from "./actions.js";
 import { get, whoAmI } from "./api.js";
 import { bar, days } from "./charts.js";
 import { el, refill } from "./dom.js";
-import { number, since } from "./format.js";
+import { counted, number, since } from "./format.js";
+import { reviewAddress } from "./mend/review.js";
 import { actButton, address, card, figure, figures, rowHead, runLink, select, table } from "./parts.js";
 import { ageOf } from "./status.js";
 
@@ -52,6 +53,7 @@ export async function show({ query, signal }) {
           itemsOf(flow, now.items, assignee).sort((a, b) => compare(order, a, b)),
           trends.get(flow.flow) ?? [],
           assignee,
+          me,
         ),
       ),
     );
@@ -92,7 +94,7 @@ function orders(order, query) {
   return el("label.field.inline", "Order", select({ name: "order" }, Object.entries(ORDERS), order, choose));
 }
 
-function ofFlow(flow, items, trend, assignee) {
+function ofFlow(flow, items, trend, assignee, me) {
   const here = (reason) => address(["inbox", flow.flow], "", { reason, assignee });
   const { lost } = flow.account;
   const most = Math.max(1, ...items.map((item) => item.open));
@@ -118,6 +120,13 @@ function ofFlow(flow, items, trend, assignee) {
         "Being submitted or replayed: ",
         flow.replays.flatMap((id) => [runLink(id), " "]),
       ),
+    (flow.submissions ?? []).map((one) =>
+      el(
+        "p.tell",
+        el("span.grow", `${counted(one.rows, "row")} of ${one.owner} wait for approval.`),
+        el("a", { href: reviewAddress(flow.flow, one) }, one.owner === me ? "Show them" : "Look at them"),
+      ),
+    ),
     items.length > 0 && el("div.below", el("a", { href: here(null), class: "button" }, "Correct all reasons")),
     items.length > 0 &&
       table(

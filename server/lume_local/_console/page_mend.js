@@ -8,6 +8,7 @@ import { Draft } from "./mend/draft.js";
 import { Grid } from "./mend/grid.js";
 import { listen } from "./mend/keys.js";
 import { loadRows } from "./mend/load.js";
+import { reviewing } from "./mend/review.js";
 import { rowOf, Sheet } from "./mend/sheet.js";
 import { Shown } from "./mend/shown.js";
 import { told } from "./mend/told.js";
@@ -24,20 +25,21 @@ export async function show({ parts: [, flow], query, signal }) {
     get("/v1/inbox", { flow }, { signal }),
     newest(flow, signal),
   ]);
-  const isReadOnly = who.role === "read";
+  const owner = query.get("owner") === who.name ? null : query.get("owner");
+  const isReadOnly = who.role === "read" || owner !== null;
   let top = head(flow, query, inbox);
   async function ended() {
     const now = head(flow, query, await get("/v1/inbox", { flow }, { signal }));
     top.replaceWith(now);
     top = now;
   }
-  const page = new Mending({ flow, reason, assignee, isReadOnly, version, signal, ended });
+  const page = new Mending({ flow, reason, assignee, owner, who, isReadOnly, version, signal, ended });
   await page.open();
   const node = el(
     "div",
     el("h1", { tabindex: -1 }, `Rejected rows of ${flow}`),
     top,
-    isReadOnly && el("p.tell", "You can only read these rows. Correcting them takes a key with the role submit."),
+    who.role === "read" && el("p.tell", "You can only read these rows. Correcting them takes a key with the role submit."),
     assignee &&
       el(
         "p.tell",
@@ -81,11 +83,13 @@ const rows = (count) => counted(count, "row");
 class Mending {
   #runs = new Set(); // submitted here and not yet ended
 
-  constructor({ flow, reason, assignee, isReadOnly, version, signal, ended }) {
-    Object.assign(this, { flow, reason, assignee, isReadOnly, signal, ended });
+  constructor({ flow, reason, assignee, owner, who, isReadOnly, version, signal, ended }) {
+    Object.assign(this, { flow, reason, assignee, who, isReadOnly, signal, ended });
     this.sheet = new Sheet(version.isOfObjects, (rows) => this.#edited(rows));
-    this.draft = new Draft(flow, reason, this.sheet, { isReadOnly, signal, on: () => this.#changed() });
+    this.draft = new Draft(flow, reason, this.sheet, { owner, isReadOnly, signal, on: () => this.#changed() });
     this.shown = new Shown(this.sheet, this.draft, version.readings, isReadOnly);
+    this.review = owner === null ? null : reviewing(this);
+    if (this.review) this.shown.filter = "edited";
     this.grid = new Grid(`Rejected rows of ${flow}`, this.shown);
     this.tools = new Tools(this.sheet, this.shown, this.grid, this.draft, () => this.#fewer());
     listen(this.grid, this.tools);
@@ -96,6 +100,7 @@ class Mending {
     this.others = el("div.others");
     this.node = el(
       "div",
+      this.review?.node,
       this.tools.node,
       this.told,
       this.empty,
@@ -172,7 +177,8 @@ class Mending {
   #changed() {
     this.grid.draw();
     this.tools.changed();
-    told(this.told, this);
+    if (this.review) this.review.draw();
+    else told(this.told, this);
     const counts = this.draft.counts;
     const { passing } = counts.get(this.reason);
     const isFree = this.draft.isSettled && !this.isSubmitting;
@@ -223,7 +229,8 @@ class Mending {
       const { rows: count, runs } = await this.draft.submit(isAll);
       for (const run of runs) this.#runs.add(run.id);
       const as = runs.map((run) => `run ${shortId(run.id)}`).join(", ");
-      notice(count ? `${rows(count)} submitted as ${as}.` : "No row was submitted.");
+      const then = runs.length ? `submitted as ${as}` : "submitted: another person has to approve them";
+      notice(count ? `${rows(count)} ${then}.` : "No row was submitted.");
       await this.draft.open();
       await this.update(null);
     } catch (error) {

@@ -168,6 +168,7 @@ class Flow:
     """A checked flow version. `definition` is its JSON form.
 
     With `layouts`, `source` has only the settings that they share, and `columns` the sources that are their default.
+    With `approval`, edited rejects are processed once a second person has approved them.
     """
 
     name: str
@@ -185,6 +186,7 @@ class Flow:
     definition: dict[str, Any] = field(repr=False)
     layouts: tuple[FlowLayout, ...] = ()
     checks: tuple[Check, ...] = ()
+    approval: bool = False
 
     @property
     def ref(self) -> str:
@@ -240,14 +242,14 @@ def read_definition(definition: Any) -> Flow:
     )
     check_ever(mapped, [one.name for one in columns if one.ever])
     table = top.table("rejects")
-    ratio = table.number("max_ratio")
+    ratio, approval = table.number("max_ratio"), table.flag("approval")
     table.refuse_unknown()
     if ratio is not None and not 0 <= ratio <= 1:
         raise FlowError("rejects.max_ratio", "must lie between 0 and 1: 0.25 allows a quarter of the rows")
     read = [(f"[layouts.{one.name}.source]", one.source) for one in layouts] or [("[source]", source)]
     without = [place for place, one in read if one.footer is None]
     checks = read_checks(top, {one.name: one.sql_type for one in columns}, without)
-    of_rows = (ratio, columns, rules, expect, seeds, sharding, definition, layouts, checks)
+    of_rows = (ratio, columns, rules, expect, seeds, sharding, definition, layouts, checks, approval)
     flow = Flow(name, version, source, mapped, rejects, rejects_table, *of_rows)
     top.refuse_unknown()
     _no_twins("rules", [rule.name for rule in rules])

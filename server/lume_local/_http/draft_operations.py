@@ -1,24 +1,46 @@
 """The operations on drafts: rejected rows that a person edits, has judged by the flow, and submits as one run."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from anyio.to_thread import run_sync
 
+from lume_async._base.elided import elided
 from lume_local._flow.definition import RESERVED, Flow, read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._http import queries, requests
 from lume_local._http.documents import run_document
 from lume_local._http.exchange import Ask, Problem, Reply
-from lume_local._http.lookup import following_version, refusals, runnable_version, unknown_flow
+from lume_local._http.lookup import (
+    following_version,
+    needs_approval,
+    refusals,
+    runnable_version,
+    unknown_flow,
+)
 from lume_local._mapping.substitute import with_rule
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.rejected.clusters import allowed_values, clusters
-from lume_local._runs.rejected.mends import DraftChanged, Mends, RowStanding
+from lume_local._runs.rejected.mends import Mending, Mends, RowStanding
 from lume_local._runs.rejected.replays import Replays
 from lume_local._runs.rejected.suggestions import Example, Suggestions
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.drafts import Cells, DraftFull, DraftRow, Reject, Room, RowChange, RowDraft
+from lume_local._runs.store.drafts import (
+    APPROVED,
+    SENT_BACK,
+    WAITING,
+    Cells,
+    DraftChanged,
+    DraftFull,
+    DraftRow,
+    Reject,
+    Review,
+    Room,
+    RowChange,
+    RowDraft,
+    Submission,
+)
 from lume_local._runs.store.ledger import RowFilter
 
 ROOM = Room(4 * 1024 * 1024, 256 * 1024 * 1024)
@@ -34,6 +56,8 @@ _MOST_CLUSTERED, _LONGEST_CLUSTERED = 4000, 100
 _RAW = f"{RESERVED}raw"
 _CURSOR = re.compile(r"([0-9]{1,12})-([A-Za-z0-9_-]{1,128})")
 _MOST_ELSEWHERE = 1000
+MOST_SUBMISSIONS = 1000
+"""The maximum number of submissions of a flow that are shown."""
 
 
 class DraftsApi:
@@ -44,9 +68,10 @@ class DraftsApi:
         mends: Mends,
         suggestions: Suggestions,
         replays: Replays,
+        has_other: Callable[[str], bool],
     ) -> None:
         self._drafts, self._flows, self._mends, self._suggestions = store.drafts, flows, mends, suggestions
-        self._replays = replays
+        self._replays, self._has_other = replays, has_other
 
     async def get(self, ask: Ask) -> Reply:
         """Answer `GET /v1/drafts/{flow}`."""
@@ -58,8 +83,11 @@ class DraftsApi:
             if match is None:
                 raise queries.invalid_cursor("cursor", "one of this draft")
             after = Reject(match[2], int(match[1]))
-        rows, last = await self._mends.rows(flow, ask.holder, after, limit)
-        document = await self._document(flow, ask.holder, await self._drafts.draft(flow, ask.holder))
+        owner = query.get("owner", ask.holder)
+        if owner != ask.holder:
+            await self._waiting(flow, owner)
+        rows, last = await self._mends.rows(flow, owner, after, limit)
+        document = await self._document(flow, owner, await self._drafts.draft(flow, owner))
         document["items"] = [_row(row, standing) for row, standing in rows]
         document["next_cursor"] = None if last is None else f"{last.row}-{last.run_id}"
         return Reply(200, document)
@@ -159,15 +187,70 @@ class DraftsApi:
         if type(rev) is not int or not 0 < rev < 2**53:
             raise requests.field_problem("rev", "must be the revision of the draft, as GET and PATCH give it")
         reason, to = _reason(fields), await self._version(ask, fields)
+        newest = await needs_approval(self._flows, to.name)
+        if newest is not None and newest != to.ref:
+            raise requests.field_problem("to", f"must be {newest}, which asks for a second person's approval")
         try:
             with refusals(to, "the rows could not be gathered"):
+                if newest is not None:
+                    return await self._propose(ask.holder, rev, to, reason)
                 done = await self._mends.submit(to.name, ask.holder, rev, to, reason)
         except DraftChanged:
             raise Problem(
                 "draft-changed", "the draft has been changed since: look at it, then submit it again"
             ) from None
-        document = {"flow": to.name, "to": to.ref, "rows": done.rows, "runs": [*map(run_document, done.runs)]}
-        return Reply(201 if done.runs else 200, document)
+        return _submitted(to, done)
+
+    async def _propose(self, owner: str, rev: int, to: Flow, reason: str | None) -> Reply:
+        if not self._has_other(owner):
+            raise Problem(
+                "not-supported",
+                f"{to.ref} asks for a second person's approval, and nobody else may give it here: `lume key new` "
+                "makes a key with the role submit for them, or `lume console --name` a link",
+            )
+        rows = await self._mends.propose(to.name, owner, rev, to, reason)
+        document = {"flow": to.name, "to": to.ref, "rows": rows, "runs": []}
+        return Reply(202 if rows else 200, document)
+
+    async def review(self, ask: Ask) -> Reply:
+        """Answer `POST /v1/drafts/{flow}/review`."""
+        fields = requests.known_fields(ask.body, ask.content_type, ("owner", "rev", "approve", "comment"))
+        flow, owner, rev = self._flow(ask), requests.line(fields, "owner"), fields.get("rev")
+        is_approved, comment = requests.flag(fields, "approve"), requests.optional_line(fields, "comment")
+        if not is_approved and comment is None:
+            raise requests.field_problem("comment", f"is missing: say what {owner} should change")
+        if owner == ask.holder:
+            words = "these edits are your own: another person approves them, or sends them back"
+            raise Problem("forbidden", words)
+        to, one = await runnable_version(self._flows, flow, None), await self._waiting(flow, owner)
+        review = Review(owner, one.rev, ask.holder, APPROVED if is_approved else SENT_BACK, comment or "")
+        done = Mending([], 0)
+        try:
+            # The transaction checks it again, and that `owner` is another person.
+            if one.rev != rev or (is_approved and one.to != to.ref):
+                raise DraftChanged
+            if not is_approved:
+                await self._drafts.send_back(flow, review)
+                return _submitted(to, done)
+            with refusals(to, "the rows could not be gathered"):
+                done = await self._mends.submit(flow, owner, one.rev, to, one.reason, review)
+            if not done.runs:
+                raise DraftChanged
+        except DraftChanged:
+            raise Problem(
+                "draft-changed",
+                f"the edits of {owner} were changed since, the rows have ended, or {to.ref} is newer: {owner} has to "
+                "look at them and submit them again",
+            ) from None
+        return _submitted(to, done)
+
+    async def _waiting(self, flow: str, owner: str) -> Submission:
+        """Return the submission of another person. Raises `Problem`."""
+        for one in await self._drafts.submissions(flow, MOST_SUBMISSIONS):
+            if one.owner == owner and one.state != SENT_BACK:
+                return one
+        words = f"no rows of {elided(repr(owner), 128)} in {flow} wait for approval, or they have been changed since"
+        raise Problem("not-found", words)
 
     async def _version(self, ask: Ask, fields: dict[str, Any]) -> Flow:
         """Return the version that judges, by default the newest. Raises `Problem`."""
@@ -190,8 +273,18 @@ class DraftsApi:
             "bytes": 0 if draft is None else draft.bytes,
             "most_bytes": ROOM.of_owner,
             "changed_at": None if draft is None else draft.changed_at,
+            "submissions": [
+                one._asdict()
+                for one in await self._drafts.submissions(flow, MOST_SUBMISSIONS)
+                if one.state == WAITING or one.owner == owner
+            ],
             "elsewhere": [{**_named(one.reject), "owner": one.owner, "at": one.at} for one in elsewhere],
         }
+
+
+def _submitted(to: Flow, done: Mending) -> Reply:
+    document = {"flow": to.name, "to": to.ref, "rows": done.rows, "runs": [*map(run_document, done.runs)]}
+    return Reply(201 if done.runs else 200, document)
 
 
 def _named(reject: Reject) -> dict[str, Any]:

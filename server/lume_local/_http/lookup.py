@@ -93,6 +93,12 @@ async def runnable_version(flows: FlowRegistry, flow: str, version: str | None) 
     return found
 
 
+async def needs_approval(flows: FlowRegistry, flow: str) -> str | None:
+    """Return the newest version of a flow if it asks for a second person's approval of mends. Raises `Problem`."""
+    newest = await newest_version(flows, flow)
+    return newest if flows.parsed(newest).approval else None
+
+
 def following_version(flows: FlowRegistry, flow: str) -> str:
     """Return the name for the next version of a flow that has some."""
     from lume_local._mapping.target import next_version  # few servers propose

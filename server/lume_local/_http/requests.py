@@ -23,8 +23,8 @@ _HIGHEST = 9
 """The highest priority of a run; the default, and the lowest, is 0."""
 _DEEPEST, _MOST_SEEDS, _LONGEST_WAIT = 32, 100, 60
 _LONGEST: dict[str, int] = dict.fromkeys(("source_path", "seeds"), 4096)
-_LONGEST |= dict.fromkeys(("flow", "flow_version", "to", "layout"), 256)
-_LONGEST |= {"webhook_url": 2048, "why": 500, "version": 64, "name": 64, "assignee": 256, "comment": 500}
+_LONGEST |= dict.fromkeys(("flow", "flow_version", "to", "layout", "assignee", "owner"), 256)
+_LONGEST |= {"webhook_url": 2048, "why": 500, "version": 64, "name": 64, "comment": 500}
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _WAIT = re.compile(r"\s*wait\s*=\s*(?:\"(\d{1,9})\"|(\d{1,9}))\s*(?:;.*)?", re.IGNORECASE)

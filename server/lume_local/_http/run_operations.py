@@ -13,7 +13,7 @@ from lume_async.models import RunStatus
 from lume_local._http import queries, requests
 from lume_local._http.documents import change_document, dry_run_document, etag, run_document
 from lume_local._http.exchange import Ask, Problem, Reply
-from lume_local._http.lookup import require_run
+from lume_local._http.lookup import needs_approval, require_run
 from lume_local._runs.deliveries.webhooks import (
     NotAWebhook,
     WebhookRefused,
@@ -22,7 +22,7 @@ from lume_local._runs.deliveries.webhooks import (
     parse_webhook,
 )
 from lume_local._runs.dry_run import DryRuns
-from lume_local._runs.flow_registry import UnknownFlow
+from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.resolver import CantTell, LayoutRefused, SeedRefused, SourceResolver
@@ -57,6 +57,7 @@ class RunsApi:
     _webhooks: WebhookRules
     _dry_runs: DryRuns
     _resolver: SourceResolver
+    _flows: FlowRegistry
 
     async def settled(self) -> None:
         """Wait until the current state survives a power cut, so that replies may show it."""
@@ -98,6 +99,12 @@ class RunsApi:
                 by=ask.holder,
             )
             return Reply(200, dry_run_document(done, beside.notes))
+        if mends_others(wanted.run_metadata) and (by := await needs_approval(self._flows, found.flow.name)):
+            raise Problem(
+                "not-supported",
+                f"{by} asks for a second person's approval of corrected rejects: correct the rows on the server's "
+                "page, under Inbox, where somebody else approves them",
+            )
         new = NewRun(
             flow_version=wanted.flow_version,
             source_path=wanted.source_path,

@@ -194,13 +194,13 @@ async def _running(
     hosts = (settings.host, *settings.console_hosts, *([public] if public else []))
     console = Console(Sessions(), keys, hosts, SignIn(tokens, keys))
     operations = Operations(
-        RunsApi(store, runner, hub, settings.webhooks, dry_runs, resolver),
+        RunsApi(store, runner, hub, settings.webhooks, dry_runs, resolver, flows),
         ServerApi(store, runner, health),
         FlowsApi(store, flows),
         ProposalsApi(store, flows, Proposals(places, reader.pool), dry_runs),
         ResultsApi(store, flows, reader, places),
         RejectsApi(store, flows, reader, places, replays),
-        DraftsApi(store, flows, mends, Suggestions(mends, reader), replays),
+        DraftsApi(store, flows, mends, Suggestions(mends, reader), replays, keys.has_other),
         UploadsApi(flows, uploads),
         ArrivalsApi(arrivals, store, flows),
         ForgetApi(forgetter, store),

@@ -19,6 +19,7 @@ export class Draft {
   to = null; // the flow version that judges
   known = new Map(); // all rows of the draft, including those not on the page
   elsewhere = new Map();
+  submissions = []; // that wait for approval, or were answered
   conflicts = new Map();
   problem = "";
   isJudging = false;
@@ -28,8 +29,9 @@ export class Draft {
   #sending = null;
   #saves = 0;
 
-  constructor(flow, reason, sheet, { isReadOnly, signal, on }) {
-    Object.assign(this, { flow, reason, sheet, isReadOnly, signal, on });
+  /** `owner`: another person, whose draft waits for approval. */
+  constructor(flow, reason, sheet, { owner, isReadOnly, signal, on }) {
+    Object.assign(this, { flow, reason, sheet, owner, isReadOnly, signal, on });
     this.place = path("drafts", flow);
   }
 
@@ -39,7 +41,7 @@ export class Draft {
     const saves = this.#saves;
     let first, cursor;
     do {
-      const page = await get(this.place, { limit: 1000, cursor }, { signal: this.signal });
+      const page = await get(this.place, { owner: this.owner, limit: 1000, cursor }, { signal: this.signal });
       for (const item of page.items) known.set(idOf(item.run, item.row), item);
       first ??= page; // its revision holds: the other pages may lack later changes
       cursor = page.next_cursor;
@@ -173,6 +175,7 @@ export class Draft {
 
   #told(answer) {
     this.rev = answer.rev;
+    this.submissions = answer.submissions;
     this.elsewhere = new Map(answer.elsewhere.map((one) => [idOf(one.run, one.row), one]));
   }
 

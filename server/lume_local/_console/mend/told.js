@@ -3,11 +3,14 @@
 import { el, fill } from "../dom.js";
 import { counted, number } from "../format.js";
 import { MOST_ROWS } from "./load.js";
+import { waiting } from "./review.js";
 import { idOf } from "./sheet.js";
 
 /** Shows a notice, unless it was shown before. */
-export function told(node, { draft, sheet, progress, isReadOnly }) {
+export function told(node, mending) {
+  const { draft, sheet, progress, isReadOnly } = mending;
   const found = [
+    ...waiting(mending),
     conflicts(draft),
     ended(draft),
     others(draft, sheet),

@@ -64,7 +64,7 @@ export class Tools {
   }
 
   #show() {
-    return select({ "aria-label": "Rows that are shown" }, FILTERS, "", (filter) => {
+    return select({ "aria-label": "Rows that are shown" }, FILTERS, this.shown.filter, (filter) => {
       this.shown.filter = filter;
       this.shown.choose();
       this.grid.reset();

@@ -155,6 +155,12 @@ class ApiKeys:
                 found += names
         return found
 
+    def has_other(self, name: str) -> bool:
+        """Return whether somebody else may submit: with another key or token, or a link of this key with a name."""
+        holders, grants = self._now()
+        others = {OWN.name, *(one.name for one in holders.values() if one.role >= Role.SUBMIT)} - {name}
+        return ":" in name or bool(others) or any(one.holder.role >= Role.SUBMIT for one in grants)
+
     @property
     def grants(self) -> tuple[Grant, ...]:
         """The rules that give roles to tokens, as they are now."""

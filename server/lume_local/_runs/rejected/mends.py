@@ -23,17 +23,14 @@ from lume_local._runs.rejected.replays import (
     records_in,
 )
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.drafts import DraftRow, Judgement, Reject
+from lume_local._runs.store.drafts import DraftChanged, DraftRow, Judgement, Reject, Review, Submission
 from lume_local._runs.store.ledger import LOST, OPEN, REPLAYING, Claim, Claimed, Fate, RowsOfRun
 from lume_local._runs.store.records import StoredRun
+from lume_local._runs.times import now_text
 from lume_local._shared.row_set import names_of, of_text, row_set, rows_in
 
 NOT_OPEN = "the row is no longer open"
 _ATTEMPTS = 3
-
-
-class DraftChanged(Exception):
-    """The draft is not the one that was to be submitted."""
 
 
 class Mending(NamedTuple):
@@ -148,7 +145,28 @@ class Mends:
 
     # -- submitting
 
-    async def submit(self, flow: str, owner: str, rev: int, to: Flow, reason: str | None = None) -> Mending:
+    async def propose(self, flow: str, owner: str, rev: int, to: Flow, reason: str | None) -> int:
+        """Let the rows that `submit` would submit wait for approval; return how many.
+
+        Raises `DraftChanged`, `ReplayRefused`.
+        """
+        check_version(to)
+        judged = await self._store.drafts.judged_by(flow, owner, to.ref)
+        free, _ = await self._free((row for row in judged if not row.reasons and row.rev <= rev), reason)
+        rows = sum(one.rows.bit_count() for one in free)
+        if rows:
+            await self._store.drafts.submit(flow, Submission(owner, rev, to.ref, reason, rows, now_text()))
+        return rows
+
+    async def submit(
+        self,
+        flow: str,
+        owner: str,
+        rev: int,
+        to: Flow,
+        reason: str | None = None,
+        approval: Review | None = None,
+    ) -> Mending:
         """Submit the rows that a version would accept, once for each revision of the draft.
 
         Given a reason, rows that were not rejected for it stay in the draft.
@@ -183,7 +201,7 @@ class Mends:
                         described = {"mend": described_rows(to, claims, [reason] if reason else None)}
                         runs.append(
                             await self._replays.submitted(
-                                path, claims, to, described, numbered(key, len(runs)), owner
+                                path, claims, to, described, numbered(key, len(runs)), owner, approval
                             )
                         )
                         rows += records_in(claims)

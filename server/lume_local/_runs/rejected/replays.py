@@ -24,6 +24,7 @@ from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, Roots
 from lume_local._runs.sources.resolver import SourceResolver
 from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.store.drafts import DraftChanged, Review
 from lume_local._runs.store.ledger import Claim, Claimed, RowFilter, RowsOfRun
 from lume_local._runs.store.records import Duplicate, KeyReused, NewRun, StoredRun
 from lume_local._shared import no_links
@@ -285,9 +286,18 @@ class Replays:
         return runs
 
     async def submitted(
-        self, draft: Path, claims: list[Claim], to: Flow, metadata: Json, key: str | None, by: str
+        self,
+        draft: Path,
+        claims: list[Claim],
+        to: Flow,
+        metadata: Json,
+        key: str | None,
+        by: str,
+        approval: Review | None = None,
     ) -> StoredRun:
         """Submit a run on a gathered file. Raises `Claimed`, `KeyReused`, `CantTell`, `Duplicate`.
+
+        With an approval, also raises `DraftChanged`.
 
         The file stays if a run has it or may have it; see `clear`.
         """
@@ -296,12 +306,14 @@ class Replays:
         try:
             found = await self._resolver.resolved(to, source_path)
             new = NewRun(
-                to.ref, source_path, found.source_key, metadata, False, key, "replay", submitted_by=by
+                *(to.ref, source_path, found.source_key, metadata, False, key, "replay"),
+                submitted_by=by,
+                approval=approval,
             )
             is_used = True
             try:
                 run, is_used = await self._runner.submit(new, claims)
-            except (Claimed, KeyReused, Duplicate):
+            except (Claimed, KeyReused, Duplicate, DraftChanged):
                 is_used = False
                 raise
             return run

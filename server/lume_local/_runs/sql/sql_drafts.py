@@ -7,18 +7,26 @@ from collections.abc import Sequence
 import orjson
 
 from lume_local._runs.sql.operation import SqlPart, reading, writing
+from lume_local._runs.sql.sql_audit import add_act
+from lume_local._runs.store.audit import APPROVE, SEND_BACK, Act
 from lume_local._runs.store.drafts import (
+    APPROVED,
     ROW_BYTES,
+    SENT_BACK,
+    WAITING,
     Cells,
+    DraftChanged,
     DraftFull,
     DraftRow,
     Elsewhere,
     Judgement,
     Reject,
+    Review,
     Room,
     RowChange,
     RowDraft,
     Saved,
+    Submission,
 )
 from lume_local._runs.times import now_text
 
@@ -54,6 +62,7 @@ _COLUMNS = "run_id, number, cells, rev, judged_by, reasons"
 _OF = "draft_id = (SELECT draft_id FROM drafts WHERE flow = ? AND owner = ?)"
 _ROW = "draft_id = ? AND run_id = ? AND number = ?"
 """Conditions: the rows of the draft that an owner has for a flow, and one row of a draft."""
+ACTS_OF = {APPROVED: APPROVE, SENT_BACK: SEND_BACK}
 
 
 class SqlDrafts(SqlPart):
@@ -181,7 +190,7 @@ class SqlDrafts(SqlPart):
         if draft is None:
             return
         if rejects is None:
-            await self._remove(draft.draft_id)
+            await self._remove(flow, draft.draft_id)
             return
         await self._take_out(draft.draft_id, rejects)
 
@@ -201,9 +210,65 @@ class SqlDrafts(SqlPart):
             [len(gone), sum(_size(row.cells) for row in gone), draft_id],
         )
 
-    async def _remove(self, draft_id: str) -> None:
+    async def _remove(self, flow: str, draft_id: str) -> None:
+        submitted = [f"submitted/{flow}", draft_id]
+        await self.sql.change("DELETE FROM draft_rows WHERE draft_id = ? AND run_id = ?", submitted)
         await self.sql.change("DELETE FROM draft_rows WHERE draft_id = ?", [draft_id])
         await self.sql.change("DELETE FROM drafts WHERE draft_id = ?", [draft_id])
+
+    # -- approval: a submission is a row of `submitted/` and the flow, with the draft in place of a run
+
+    @writing
+    async def submit(self, flow: str, one: Submission) -> None:
+        """Let a submission wait for approval, in place of an earlier one of its owner. Raises `DraftChanged`."""
+        await self.sql.lock("drafts", flow, one.owner)
+        draft = await self._draft(flow, one.owner)
+        if draft is None or draft.rev != one.rev:
+            raise DraftChanged
+        await self._note(flow, draft.draft_id, one)
+        self.sql.must_last()
+
+    @reading
+    async def submissions(self, flow: str, limit: int) -> list[Submission]:
+        """Return the submissions of a flow whose drafts are unchanged since."""
+        query = "SELECT rev, cells FROM draft_rows WHERE draft_id = ? ORDER BY run_id LIMIT ?"
+        found = list[Submission]()
+        for rev, cells in await self.sql.rows(query, [f"submitted/{flow}", limit]):
+            one = Submission(**orjson.loads(cells))
+            draft = await self._draft(flow, one.owner)
+            found += [one] if draft is not None and draft.rev == rev else []
+        return found
+
+    @writing
+    async def send_back(self, flow: str, review: Review) -> None:
+        """Send a submission back; the edits stay in the draft. Raises `DraftChanged`."""
+        await self.review(flow, review)
+        self.sql.must_last()
+
+    async def review(self, flow: str, review: Review) -> None:
+        """Record a review, as part of a transaction, which creates a run if it is approved. Raises `DraftChanged`."""
+        await self.sql.lock("drafts", flow, review.owner)
+        draft = await self._draft(flow, review.owner)
+        query = "SELECT cells FROM draft_rows WHERE draft_id = ? AND run_id = ?"
+        found = await self.sql.row(query, [f"submitted/{flow}", "" if draft is None else draft.draft_id])
+        one = None if found is None else Submission(**orjson.loads(found[0]))
+        # What was approved may be approved again: its run may have failed, or several are needed.
+        if one is None or draft is None or not draft.rev == one.rev == review.rev or review.by == one.owner:
+            raise DraftChanged
+        if one.state not in {WAITING, review.state}:
+            raise DraftChanged
+        one = one._replace(state=review.state, reviewer=review.by, comment=review.comment)
+        await self._note(flow, draft.draft_id, one)
+        detail = {"edited_by": one.owner, "rows": one.rows, "to": one.to, "comment": one.comment}
+        await add_act(self.sql, Act(review.by, ACTS_OF[review.state], flow, detail))
+
+    async def _note(self, flow: str, draft_id: str, one: Submission) -> None:
+        await self.sql.change(
+            "INSERT INTO draft_rows (draft_id, run_id, number, rev, cells, at) VALUES (?, ?, 0, ?, ?, ?) "
+            "ON CONFLICT (draft_id, run_id, number) DO UPDATE SET rev = excluded.rev, cells = excluded.cells, "
+            "at = excluded.at",
+            [f"submitted/{flow}", draft_id, one.rev, orjson.dumps(one._asdict()).decode(), one.at],
+        )
 
     @writing
     async def expire(self, before: str, limit: int) -> int:
@@ -218,7 +283,7 @@ class SqlDrafts(SqlPart):
             draft = await self._draft(flow, owner)
             # Checked again: it may have been saved before the lock.
             if draft is not None and draft.changed_at < before:
-                await self._remove(draft.draft_id)
+                await self._remove(flow, draft.draft_id)
         return len(old)
 
 

@@ -142,7 +142,7 @@ class SqlStore:
         """Claim the source for a new run, or find the idempotency key's run; return whether it is new.
 
         Of any number of requests for one source, one gets it. A replay and a forced rerun are acts.
-        Raises `Duplicate`, `KeyReused`, `TooLong`.
+        Raises `Duplicate`, `KeyReused`, `TooLong`; with an approval, `DraftChanged`.
 
         Args:
             claims: the rows of other runs that it replays; `Claimed` is raised unless all are available.
@@ -162,6 +162,8 @@ class SqlStore:
         has_unread = await self._refuse_duplicate(new)
         run_id = f"run_{uuid.uuid4().hex}"
         now = now_text()
+        if new.approval is not None:
+            await self.drafts.review(new.flow_version.partition(":")[0], new.approval)
         if claims or new.force_rerun:
             await add_act(self.sql, _act(new, run_id, claims))
         run = await self._insert(new, run_id, now)

@@ -14,10 +14,11 @@ KEPT_AT_LEAST = 90 * 86400.0
 """Seconds. The state itself refuses to delete a younger entry."""
 CANCEL, DISMISS, DISCARD, ASSIGN = "cancel", "dismiss", "discard", "assign"
 REPLAY, MEND, FORCE = "replay", "mend", "force_rerun"
+APPROVE, SEND_BACK = "approve", "send_back"
 REGISTER, MOVE, RELOAD, PURGE, RESTORE = "register_flow", "move_arrival", "reload", "purge", "restore"
 RETRY, FORGET = "retry_arrival", "forget"
 ACTS = (
-    *(CANCEL, DISMISS, DISCARD, ASSIGN, REPLAY, MEND, FORCE),
+    *(CANCEL, DISMISS, DISCARD, ASSIGN, REPLAY, MEND, APPROVE, SEND_BACK, FORCE),
     *(REGISTER, MOVE, RETRY, RELOAD, PURGE, RESTORE, FORGET),
 )
 

@@ -85,6 +85,46 @@ class Saved(NamedTuple):
     refused: dict[Reject, DraftRow | None]
 
 
+WAITING, APPROVED, SENT_BACK = "waiting", "approved", "sent_back"
+
+
+class Submission(NamedTuple):
+    """The submitted rows of a draft in a flow that asks for a second person's approval.
+
+    Attributes:
+        rev: the revision of the draft; a later change makes it void.
+        to: the flow version that accepts the rows.
+        reason: only rows that were rejected for it; None: for any reason.
+        rows: how many rows it had.
+        state: `WAITING`, `APPROVED` or `SENT_BACK`.
+        reviewer: who has approved it or sent it back.
+    """
+
+    owner: str
+    rev: int
+    to: str
+    reason: str | None
+    rows: int
+    at: str
+    state: str = WAITING
+    reviewer: str = ""
+    comment: str = ""
+
+
+class Review(NamedTuple):
+    """Another person's answer to the submission that a draft's owner has made of this revision."""
+
+    owner: str
+    rev: int
+    by: str
+    state: str
+    comment: str
+
+
+class DraftChanged(Exception):
+    """The draft is not the one that was to be submitted or approved."""
+
+
 class Elsewhere(NamedTuple):
     """A row that is also in somebody else's draft."""
 

@@ -9,6 +9,7 @@ from attrs.converters import optional
 
 from lume_async._base.elided import elided
 from lume_local._runs.store.arrived import Arrived
+from lume_local._runs.store.drafts import Review
 
 ACTIVE = ("CREATED", "SYNCING_SOURCE", "TRANSFORMING", "SYNCING_TARGET")
 """The statuses of runs that have not ended."""
@@ -72,6 +73,7 @@ class NewRun:
 
     Attributes:
         alike: the versions of which none processes a source again, see `FlowRegistry.alike`.
+        approval: of the rows of a draft, if their flow asks for one.
     """
 
     flow_version: str
@@ -90,6 +92,7 @@ class NewRun:
     layout: str | None = None
     arrived: Arrived | None = None
     alike: tuple[str, ...] = ()
+    approval: Review | None = None
 
 
 @frozen

@@ -173,6 +173,8 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"target": {"mapped": "/a/x y.csv", "rejects": "file:///a/x%20y.csv"}}, "target.rejects", "same file"),
     ({"rejects": {"max_ratio": 2}}, "rejects.max_ratio", "between 0 and 1"),
     ({"rejects": {"max_ratio": float("nan")}}, "rejects.max_ratio", "finite"),
+    ({"rejects": {"approval": "bob"}}, "rejects.approval", "true or false"),
+    ({"approval": True}, "approval", "is a key of rejects"),
     ({"rejects": {"max_rate": 0.2}}, "rejects.max_rate", "did you mean 'max_ratio'"),
     ({"rules": {}}, "rules", "[[rules]]"),
     ({"rules": [{"sql": "true"}]}, "rules[0].name", "is missing"),

@@ -165,6 +165,7 @@ def test_only_requests_are_closed() -> None:
         "TryRule",
         "SuggestRepairs",
         "SubmitDraft",
+        "ReviewDraft",
         "ArrivalMove",
         "ArrivalRetry",
         "ColumnChoice",

@@ -20,7 +20,7 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SolePublishing, SqliteStore
 from lume_local._runs.store.arrived import Arrived, Move, RefusedFile, place_of
 from lume_local._runs.store.audit import Act, ActFilter
-from lume_local._runs.store.drafts import Judgement, Reject, Room, RowChange
+from lume_local._runs.store.drafts import SENT_BACK, Judgement, Reject, Review, Room, RowChange, Submission
 from lume_local._runs.store.ledger import Assignment, Claim, RowFilter, RowsOfRun
 from lume_local._runs.store.records import (
     Cursor,
@@ -272,6 +272,11 @@ async def drafting(aged: Aged, owner: str) -> Any:
     return saved
 
 
+async def sent_back(aged: Aged) -> Any:
+    await aged.store.drafts.submit("f", SUBMISSION)
+    return await aged.store.drafts.send_back("f", Review("ann", 1, "bob", SENT_BACK, "why"))
+
+
 async def decided(aged: Aged) -> Any:
     """About the oldest notice, and something that is remembered already."""
     messages = aged.store.messages
@@ -311,6 +316,7 @@ AFTER = {
     **{"arrival_refusals": (b"",), "draft_rows": ("", "", 0), "runs": ("run_500",)},
 }
 """Keys in the tables of texts; the first pages are scans, which end after as many rows."""
+SUBMISSION = Submission("ann", 1, "f:v1", None, 1, "2026")
 FLOW = StoredFlow("f:v1", "hash", {}, {}, "engine", "2026")
 
 
@@ -460,6 +466,9 @@ OPERATIONS: dict[str, Operation] = {
         "f", "ann", "f:v1", [Judgement(Reject("run_1", 0), 1, ())]
     ),
     "drafts.elsewhere": lambda aged: aged.store.drafts.elsewhere("f", "bob", 10),
+    "drafts.submit": lambda aged: aged.store.drafts.submit("f", SUBMISSION),
+    "drafts.submissions": lambda aged: aged.store.drafts.submissions("f", 10),
+    "drafts.send_back": lambda aged: sent_back(aged),
     "drafts.drop": lambda aged: aged.store.drafts.drop("f", "ann", [Reject("run_2", 0)]),
     "drafts.expire": lambda aged: aged.store.drafts.expire("2025", 10),
     "forgetting.runs": lambda aged: aged.store.forgetting.runs(aged.runs // 2, 50),
