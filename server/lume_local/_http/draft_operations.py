@@ -29,7 +29,6 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.drafts import (
     APPROVED,
     SENT_BACK,
-    WAITING,
     Cells,
     DraftChanged,
     DraftFull,
@@ -56,8 +55,6 @@ _MOST_CLUSTERED, _LONGEST_CLUSTERED = 4000, 100
 _RAW = f"{RESERVED}raw"
 _CURSOR = re.compile(r"([0-9]{1,12})-([A-Za-z0-9_-]{1,128})")
 _MOST_ELSEWHERE = 1000
-MOST_SUBMISSIONS = 1000
-"""The maximum number of submissions of a flow that are shown."""
 
 
 class DraftsApi:
@@ -220,8 +217,7 @@ class DraftsApi:
         if not is_approved and comment is None:
             raise requests.field_problem("comment", f"is missing: say what {owner} should change")
         if owner == ask.holder:
-            words = "these edits are your own: another person approves them, or sends them back"
-            raise Problem("forbidden", words)
+            raise Problem("forbidden", "these edits are your own: another person answers")
         to, one = await runnable_version(self._flows, flow, None), await self._waiting(flow, owner)
         review = Review(owner, one.rev, ask.holder, APPROVED if is_approved else SENT_BACK, comment or "")
         done = Mending([], 0)
@@ -246,7 +242,7 @@ class DraftsApi:
 
     async def _waiting(self, flow: str, owner: str) -> Submission:
         """Return the submission of another person. Raises `Problem`."""
-        for one in await self._drafts.submissions(flow, MOST_SUBMISSIONS):
+        for one in await self._drafts.submissions(flow, owner):
             if one.owner == owner and one.state != SENT_BACK:
                 return one
         words = f"no rows of {elided(repr(owner), 128)} in {flow} wait for approval, or they have been changed since"
@@ -273,11 +269,7 @@ class DraftsApi:
             "bytes": 0 if draft is None else draft.bytes,
             "most_bytes": ROOM.of_owner,
             "changed_at": None if draft is None else draft.changed_at,
-            "submissions": [
-                one._asdict()
-                for one in await self._drafts.submissions(flow, MOST_SUBMISSIONS)
-                if one.state == WAITING or one.owner == owner
-            ],
+            "submissions": [one._asdict() for one in await self._drafts.submissions(flow, owner)],
             "elsewhere": [{**_named(one.reject), "owner": one.owner, "at": one.at} for one in elsewhere],
         }
 

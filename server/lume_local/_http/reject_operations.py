@@ -11,7 +11,6 @@ from attrs import asdict, evolve, frozen
 
 from lume_local._http import queries, requests
 from lume_local._http.documents import run_document
-from lume_local._http.draft_operations import MOST_SUBMISSIONS
 from lume_local._http.exchange import Ask, Reply
 from lume_local._http.lookup import newest_version, reading, refusals, require_run, runnable_version
 from lume_local._runs.flow_registry import FlowRegistry
@@ -19,7 +18,6 @@ from lume_local._runs.rejected.replays import Replays, UnreadRows
 from lume_local._runs.row_reader import RowReader, output_job
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.drafts import WAITING
 from lume_local._runs.store.ledger import LOST, OPEN, STATES, Assignment, RowFilter, RowsOfRun
 from lume_local._runs.times import ago_text
 from lume_local._shared.protocol import Unreadable
@@ -86,11 +84,7 @@ class RejectsApi:
                     "account": account._asdict() | {"closes": account.closes},
                     "days": [day._asdict() for day in await ledger.days(item.flow, None, since)],
                     "replays": await ledger.replays(item.flow),
-                    "submissions": [
-                        one._asdict()
-                        for one in await self._store.drafts.submissions(item.flow, MOST_SUBMISSIONS)
-                        if one.state == WAITING
-                    ],
+                    "submissions": [one._asdict() for one in await self._store.drafts.submissions(item.flow)],
                     "assigned": [
                         {"assignee": assignee, "reason": reason, "open": rows}
                         for (assignee, reason), rows in (await ledger.assignees(item.flow)).items()

@@ -62,7 +62,8 @@ _COLUMNS = "run_id, number, cells, rev, judged_by, reasons"
 _OF = "draft_id = (SELECT draft_id FROM drafts WHERE flow = ? AND owner = ?)"
 _ROW = "draft_id = ? AND run_id = ? AND number = ?"
 """Conditions: the rows of the draft that an owner has for a flow, and one row of a draft."""
-ACTS_OF = {APPROVED: APPROVE, SENT_BACK: SEND_BACK}
+_ACTS = {APPROVED: APPROVE, SENT_BACK: SEND_BACK}
+_MOST_SUBMISSIONS = 1000
 
 
 class SqlDrafts(SqlPart):
@@ -229,14 +230,14 @@ class SqlDrafts(SqlPart):
         self.sql.must_last()
 
     @reading
-    async def submissions(self, flow: str, limit: int) -> list[Submission]:
-        """Return the submissions of a flow whose drafts are unchanged since."""
-        query = "SELECT rev, cells FROM draft_rows WHERE draft_id = ? ORDER BY run_id LIMIT ?"
-        found = list[Submission]()
-        for rev, cells in await self.sql.rows(query, [f"submitted/{flow}", limit]):
+    async def submissions(self, flow: str, owner: str = "") -> list[Submission]:
+        """Return the submissions that wait, and an owner's in any state, whose drafts are unchanged since."""
+        found, query = list[Submission](), "SELECT cells FROM draft_rows WHERE draft_id = ? LIMIT ?"
+        for (cells,) in await self.sql.rows(query, [f"submitted/{flow}", _MOST_SUBMISSIONS]):
             one = Submission(**orjson.loads(cells))
             draft = await self._draft(flow, one.owner)
-            found += [one] if draft is not None and draft.rev == rev else []
+            is_same = draft is not None and draft.rev == one.rev
+            found += [one] if is_same and (one.state == WAITING or one.owner == owner) else []
         return found
 
     @writing
@@ -260,7 +261,7 @@ class SqlDrafts(SqlPart):
         one = one._replace(state=review.state, reviewer=review.by, comment=review.comment)
         await self._note(flow, draft.draft_id, one)
         detail = {"edited_by": one.owner, "rows": one.rows, "to": one.to, "comment": one.comment}
-        await add_act(self.sql, Act(review.by, ACTS_OF[review.state], flow, detail))
+        await add_act(self.sql, Act(review.by, _ACTS[review.state], flow, detail))
 
     async def _note(self, flow: str, draft_id: str, one: Submission) -> None:
         await self.sql.change(

@@ -467,7 +467,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "drafts.elsewhere": lambda aged: aged.store.drafts.elsewhere("f", "bob", 10),
     "drafts.submit": lambda aged: aged.store.drafts.submit("f", SUBMISSION),
-    "drafts.submissions": lambda aged: aged.store.drafts.submissions("f", 10),
+    "drafts.submissions": lambda aged: aged.store.drafts.submissions("f", "ann"),
     "drafts.send_back": lambda aged: sent_back(aged),
     "drafts.drop": lambda aged: aged.store.drafts.drop("f", "ann", [Reject("run_2", 0)]),
     "drafts.expire": lambda aged: aged.store.drafts.expire("2025", 10),
