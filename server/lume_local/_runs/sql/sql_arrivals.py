@@ -57,7 +57,7 @@ source, submitted by a person or for new content, takes them over.
 _AT_ONCE = 500
 """Files per lookup statement."""
 _IS_ASIDE = f"substr(seen, 1, {len(ASIDE)}) = '{ASIDE}'"
-_OF_RUN = "runs.seq, status, run_id, source_path, source_key, force_rerun, run_metadata"
+_OF_RUN = "runs.seq, status, run_id, source_path, source_key, force_rerun, run_metadata, submitted_by"
 _ENDED = f"runs.status NOT IN {ACTIVE}"
 
 

@@ -99,13 +99,13 @@ class Move(NamedTuple):
     source_key: str = ""
     force_rerun: bool = False
     run_metadata: str = "null"
+    submitted_by: str | None = None
 
     @property
     def retries(self) -> int:
-        """How often its run has been repeated by the server."""
-        metadata = orjson.loads(self.run_metadata)
-        found = metadata.get("retry") if isinstance(metadata, dict) else 0
-        return found if isinstance(found, int) else 0
+        """How often its run has been repeated by the server; a person's run, whose metadata may be a copy, begins anew."""
+        is_ours = self.submitted_by == f"arrival:{self.arrival}"
+        return orjson.loads(self.run_metadata).get("retry", 0) if is_ours else 0
 
     @property
     def is_due(self) -> bool:

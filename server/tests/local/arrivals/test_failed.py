@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from local.arrivals.site import Site, arrival_of
 from local.arrivals.test_reruns import ended, new_run
 from local.arrivals.test_states import settled, site_on
@@ -266,6 +267,26 @@ async def test_a_run_that_did_not_crash_is_not_repeated(tmp_path: Path, status: 
         await inbox.site.after(10_000)
         await settled(inbox.site)
         assert len(await inbox.site.runs()) == 2
+
+
+async def test_a_copied_count_is_no_count(tmp_path: Path) -> None:
+    """`lume rerun` copies the metadata; a run that the server didn't submit begins the count anew."""
+    async with crashing(tmp_path) as inbox:
+        site = inbox.site
+        for again in (False, True):
+            last = await inbox.ends("CRASHED")
+            if again:
+                copied = {"retry": 2, "arrival": last.run_metadata["arrival"]}
+                by_hand = evolve(
+                    new_run(path="in/a.csv"), flow_version=last.flow_version, run_metadata=copied
+                )
+                by_hand = evolve(by_hand, source_path=last.source_path, source_key=last.source_key)
+                await site.store.create(evolve(by_hand, arrived=None, submitted_by="ann"))
+                await inbox.ends("CRASHED")
+            await site.compare()
+            await site.after(10.0)
+            await site.compare()
+        assert [run.run_metadata.get("retry", 0) for run in await site.runs()] == [0, 1, 2, 1]
 
 
 async def test_a_person_is_faster(tmp_path: Path) -> None:
