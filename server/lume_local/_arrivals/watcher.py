@@ -18,7 +18,7 @@ from attrs import define, frozen
 from lume_async._base.elided import elided
 from lume_async._base.tasks import task_group
 from lume_local._arrivals.local_place import open_folder
-from lume_local._arrivals.place import PAGE, ArrivalEntry, ArrivalPlace, PlaceTrouble
+from lume_local._arrivals.place import PAGE, ArrivalEntry, ArrivalPlace, PlaceTrouble, numbered
 from lume_local._arrivals.settings import Arrival
 from lume_local._arrivals.sftp_place import open_site
 from lume_local._arrivals.store_place import open_bucket
@@ -299,7 +299,10 @@ class Watcher:
         for one, written in zip(
             put_aside, await place.exist([aside_of(one.seen) for one in put_aside]), strict=True
         ):
-            if written is None:  # a person has taken it out of the folder for failed files
+            if (
+                written is None
+            ):  # a person has taken it out of the folder, or a kill came while it was moved back
+                await self._back(place, one)
                 await self._store.arrivals.forget_refusals(name, [one.path], with_aside=True)
         async with aclosing(place.pages()) as pages:
             async for page in pages:
@@ -478,8 +481,8 @@ class Watcher:
                     to = self.arrival.beside(move.path, folder)
                     aside = await place.move(ArrivalEntry(move.path, move.seen, 0, 0.0), to) or ""
                     is_gone = bool(aside) or await place.look([move.path]) == [None]
-                    if is_gone and not aside and await place.exist([to]) != [None]:
-                        aside = to  # a kill came between the move and its record
+                    if is_gone and not aside:  # a kill may have come between the move and its record
+                        aside = await _last_of(place, to)
             except PlaceTrouble as trouble:
                 reason = elided(str(trouble))
                 is_told = move.path in self._unmoved or len(self._unmoved) < MOST_NAMED
@@ -532,7 +535,7 @@ class Watcher:
         if lies := aside_of(one.seen):
             if await place.exist([one.path]) != [None]:
                 return Waits(f"another file is at its path by now: move it away to take {lies}")
-            if await place.move(ArrivalEntry(lies, "", 0, 0.0), one.path) is None and isinstance(one, Move):
+            if await self._back(place, one) is None and isinstance(one, Move):
                 return Waits(f"there is no file {lies}: put it there, or at its path")
         elif isinstance(one, Move):
             return await self._submissions.settle(self.arrival, self._arrived(one), one)
@@ -540,6 +543,19 @@ class Watcher:
             await self._store.arrivals.forget_refusals(self.arrival.name, [one.path], with_aside=True)
         await self.found(place, [one.path])
         return Waits("it is taken again once it is ready")
+
+    async def _back(self, place: ArrivalPlace, one: Move | RefusedFile) -> str | None:
+        """Move a file out of the folder for failed files to its path, or finish that."""
+        async with self._one_at_a_time:
+            return await place.move(ArrivalEntry(aside_of(one.seen), "", 0, 0.0), one.path)
+
+
+async def _last_of(place: ArrivalPlace, to: str) -> str:
+    """Return the last path that moves to this one have given; empty if there is none."""
+    number = 1
+    while await place.exist([numbered(to, number)]) != [None]:
+        number += 1
+    return numbered(to, number - 1) if number > 1 else ""
 
 
 def _batches(entries: Sequence[ArrivalEntry]) -> Iterable[list[ArrivalEntry]]:

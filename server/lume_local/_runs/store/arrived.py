@@ -103,7 +103,7 @@ class Move(NamedTuple):
 
     @property
     def retries(self) -> int:
-        """How often its run has been repeated by the server; a person's run, whose metadata may be a copy, begins anew."""
+        """How often the server has repeated its run; a person's run begins anew, as its metadata may be a copy."""
         is_ours = self.submitted_by == f"arrival:{self.arrival}"
         return orjson.loads(self.run_metadata).get("retry", 0) if is_ours else 0
 

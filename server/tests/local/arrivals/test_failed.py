@@ -15,7 +15,7 @@ from on_posix import posix_only
 from sftp_server import SftpSite
 
 from lume_local._arrivals import watcher
-from lume_local._arrivals.local_place import LocalPlace
+from lume_local._arrivals.local_place import LocalMoves, LocalPlace
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.arrived import ASIDE
 from lume_local._runs.store.records import StoredRun
@@ -339,6 +339,54 @@ async def test_a_kill_between_the_move_and_its_record(
         assert "quarantine/a.csv" in inbox.files()
         assert len(await inbox.again()) == 1
         assert "a.csv" in inbox.files()
+
+
+async def interrupted(*_: Any) -> bool:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_kill_while_a_file_is_moved_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    """The next server finishes that, or the next call, if a run knows the file; nothing stays under a hidden name."""
+    async with site_on(tmp_path, **FOLDERS) as site:
+        inbox = Inbox(site, lambda *_: None, lambda: in_folder(tmp_path / "in"))
+        (tmp_path / "in/a.csv").write_text(FIRST)
+        await settled(site)
+        await inbox.ends("SUCCEEDED" if refused else "FAILED")
+        if refused:
+            (tmp_path / "in/a.csv").write_text(OTHER)
+            await settled(site)
+        assert "quarantine/a.csv" in inbox.files()
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalMoves, "name", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                await inbox.again()
+        await site.restart()
+        await site.compare()
+        await inbox.again()
+        assert set(inbox.files()) == ({"a.csv", "done/a.csv"} if refused else {"a.csv"})
+
+
+async def test_a_kill_after_a_move_to_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that is taken again is the last one, not the earlier one with its name."""
+    async with site_on(tmp_path, **FOLDERS) as site:
+        inbox = Inbox(site, lambda *_: None, lambda: in_folder(tmp_path / "in"))
+        (tmp_path / "in/a.csv").write_text(FIRST)
+        await settled(site)
+        await inbox.ends("FAILED")
+        (tmp_path / "in/a.csv").write_text(OTHER)
+        await settled(site)
+        await site.end((await site.runs())[-1], "FAILED")
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalPlace, "move", killed)
+            with pytest.raises(KeyboardInterrupt):
+                await site.watcher.move(site.place)
+        await site.restart()
+        await site.compare()
+        await inbox.again()
+        assert inbox.files() == {"quarantine/a.csv": FIRST, "a.csv": OTHER}
 
 
 async def test_only_failed_files_of_the_arrival(store: SqlStore) -> None:
