@@ -28,7 +28,7 @@ from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
 from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.row_reader import output_job
-from lume_local._runs.sources.paths import UPLOAD, Roots
+from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots
 from lume_local._runs.sources.run_paths import values_of
 from lume_local._runs.sql.sql_forget import TEXTS
 from lume_local._runs.sql.sql_store import SqlStore
@@ -222,8 +222,12 @@ class Forgetter:
         """Remove the uploads that have the values, read by a run or not, and replace the values in texts."""
         for run in await self._store.unfinished():
             search.left[run.run_id] = "has not ended, and was not searched: repeat it afterwards"
+        for stored in self._flows.all():
+            if search.person.is_in(orjson.dumps(stored.definition).decode()):
+                search.left[stored.ref] = "has the values in its definition, which stays"
         if search.person.is_in(" ".join(search.values)):  # else they are too short
-            files = [*self._roots.uploads.iterdir(), *await self._strange()]
+            unread = await self._unread()
+            files = [*self._roots.uploads.iterdir(), *await self._strange(), *unread]
             for start in range(0, len(files), _AT_ONCE):
                 some = files[start : start + _AT_ONCE]
                 answer = await self._pool.forget(
@@ -233,6 +237,10 @@ class Forgetter:
                 for path in (some[number] for number in rows_in(of_text(answer.which))):
                     if path.parent == self._roots.uploads:
                         await self._upload(search, path)
+                    elif path in unread:
+                        search.left[str(path)] = (
+                            "has the values, and was not processed: remove the rows there"
+                        )
                     else:
                         search.left[str(path)] = "has the values, and is of runs that were removed: remove it"
             for table in TEXTS:
@@ -255,6 +263,14 @@ class Forgetter:
             if run_id and path.is_file() and not any(folder in path.parents for folder in own):
                 files += [] if await self._store.get(run_id[0]) else [path]
         return files
+
+    async def _unread(self) -> set[Path]:
+        """Return the files that runs without output should have read, and those in folders for failed files."""
+        found = set[Path]()
+        for source in await self._store.forgetting.unread():
+            with suppress(PathRefused):  # it is in a store, or the roots are other ones now
+                found.add(self._roots.source(source))
+        return {path for path in found if path.parent != self._roots.uploads}
 
     async def _texts(self, search: Search, table: str) -> None:
         person, key, after = search.person, TEXTS[table][0].count(",") + 1, tuple[Any, ...]()

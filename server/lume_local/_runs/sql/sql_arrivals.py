@@ -56,7 +56,7 @@ source, submitted by a person or for new content, takes them over.
 """
 _AT_ONCE = 500
 """Files per lookup statement."""
-_IS_ASIDE = f"substr(seen, 1, {len(ASIDE)}) = '{ASIDE}'"
+IS_ASIDE = f"substr(seen, 1, {len(ASIDE)}) = '{ASIDE}'"
 _OF_RUN = "runs.seq, status, run_id, source_path, source_key, force_rerun, run_metadata, submitted_by"
 _ENDED = f"runs.status NOT IN {ACTIVE}"
 
@@ -95,7 +95,7 @@ class SqlArrivals:
     async def known(self, arrived: Arrived) -> KnownPath | None:
         """Return the record of the path; None if nothing of it was ever submitted."""
         row = await self.sql.row(
-            f"SELECT same.content IS NOT NULL, latest.run, runs.run_id, runs.status, (SELECT {_IS_ASIDE} "
+            f"SELECT same.content IS NOT NULL, latest.run, runs.run_id, runs.status, (SELECT {IS_ASIDE} "
             "FROM arrival_moves AS moves WHERE moves.run = same.run AND moves.place = same.place) "
             "FROM arrived_paths AS latest "
             "LEFT JOIN arrived AS same ON same.place = latest.place AND same.content = ? "
@@ -209,7 +209,7 @@ class SqlArrivals:
         self, arrival: str, paths: Collection[str] | None = None, *, with_aside: bool = False
     ) -> None:
         """Forget refusals so that these files, or all of the arrival, are decided anew; others were put aside."""
-        where = "" if with_aside else f" AND NOT {_IS_ASIDE}"
+        where = "" if with_aside else f" AND NOT {IS_ASIDE}"
         if paths is None:
             await self.sql.change(f"DELETE FROM arrival_refusals WHERE arrival = ?{where}", [arrival])
         for path in paths or ():

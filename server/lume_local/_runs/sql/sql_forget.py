@@ -11,11 +11,13 @@ from lume_local._runs.sql.beside_runs import SqlOutputs
 from lume_local._runs.sql.ledger_entries import LedgerEntries
 from lume_local._runs.sql.operation import Row, Sql, statement, writing
 from lume_local._runs.sql.run_rows import RUN_COLUMNS, stored_run
+from lume_local._runs.sql.sql_arrivals import IS_ASIDE
 from lume_local._runs.sql.sql_audit import add_act
 from lume_local._runs.sql.sql_drafts import SqlDrafts
+from lume_local._runs.store.arrived import ASIDE
 from lume_local._runs.store.audit import FORGET, Act
 from lume_local._runs.store.drafts import Reject
-from lume_local._runs.store.records import ACTIVE, StoredRun
+from lume_local._runs.store.records import ACTIVE, WITH_OUTPUT, StoredRun
 from lume_local._shared.protocol import Json
 from lume_local._shared.row_set import of_text, rows_in
 
@@ -48,6 +50,14 @@ class SqlForget:
             f"SELECT {RUN_COLUMNS} FROM runs WHERE seq > ? AND status NOT IN {ACTIVE} ORDER BY seq LIMIT ?"
         )
         return [stored_run(row) for row in await self.sql.rows(query, [after, limit])]
+
+    @statement
+    async def unread(self) -> list[str]:
+        """Return the sources of runs that have ended without output, and the arrived files that were put aside."""
+        tables = "arrival_moves", "arrival_refusals"
+        aside = (f"SELECT substr(seen, {len(ASIDE) + 1}) FROM {one} WHERE {IS_ASIDE}" for one in tables)
+        query = f"SELECT source_path FROM runs WHERE status NOT IN {ACTIVE} AND status NOT IN {WITH_OUTPUT}"
+        return [path for (path,) in await self.sql.rows(" UNION ".join((query, *aside)), [])]
 
     @writing
     async def note(self, done: Json) -> None:

@@ -24,13 +24,17 @@ import moto_server
 import orjson
 import psycopg
 import pytest
+from attrs import evolve
 from local import servers, stores
 from local.flows import PEOPLE
+from local.states import moved
 from local.table_run import ENV, Database
 from local.wire import Wire
 
 from lume_local._runs.forget import without
 from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.store.arrived import ASIDE, Arrived, RefusedFile
+from lume_local._runs.store.records import NewRun
 from lume_local._shared.person import Person
 
 ADA = "ada@example.com"
@@ -392,6 +396,39 @@ async def test_places_that_stay_are_named(home: Path, wire: Wire) -> None:
     assert "runs that were removed" in left[str(removed)]
     again = await wire.run("people:v1", "ada.csv", force_rerun=True)
     assert len(await rows(wire, again, "mapped")) == 2, "as it was said"
+
+
+async def test_a_file_that_no_run_has_processed_is_named(home: Path, wire: Wire) -> None:
+    (home / "wrong.csv").write_text(SOURCE.replace("Email", "Mail"))
+    (home / "other.csv").write_text(SOURCE.replace("Email", "Mail").replace(ADA, "dan@example.org"))
+    for name in ("wrong.csv", "other.csv"):
+        run = await wire.run("people:v1", name)
+        assert run["status"] == "FAILED", run
+    _, _, left = await forget(wire)
+    assert left == {str(home / "wrong.csv"): "has the values, and was not processed: remove the rows there"}
+
+
+async def test_arrived_files_that_were_put_aside_are_searched(store: SqlStore) -> None:
+    """Whether their run has failed or they were refused; and the path of the first as long as the run is known."""
+    new = NewRun("people:v1", "in/failed.csv", "key", None, False, None, "x")
+    new = evolve(new, arrived=Arrived("acme", "in/failed.csv", "seen", b"content", move=True))
+    await moved(store, (await store.create(new))[0].run_id, "FAILED")
+    (move,) = await store.arrivals.moves("acme")
+    await store.arrivals.moved(move, is_gone=True, aside="aside/failed.csv")
+    for name, seen in (("refused", f"{ASIDE}aside/refused.csv"), ("stays", "seen")):
+        await store.arrivals.refuse(RefusedFile("acme", f"in/{name}.csv", seen, "why", "now"))
+    found = await store.forgetting.unread()
+    assert sorted(found) == ["aside/failed.csv", "aside/refused.csv", "in/failed.csv"]
+
+
+async def test_a_rule_with_the_value_is_named(wire: Wire) -> None:
+    document = tomllib.loads(PEOPLE.replace('"people"', '"rule"'))
+    document["columns"]["email"]["sql"] = f'(CASE "Email" WHEN \'{ADA}\' THEN NULL ELSE "Email" END)'
+    document["columns"]["email"].pop("from", None)
+    answer = await wire.ask("PUT", "/v1/flows/rule/versions/v1", json=document)
+    assert answer.status == 201, answer.document
+    _, _, left = await forget(wire)
+    assert left == {"rule:v1": "has the values in its definition, which stays"}
 
 
 async def test_a_value_that_was_forgotten_is_no_repetition(wire: Wire, home: Path) -> None:
