@@ -60,14 +60,17 @@ class Person:
         return [self.without(value) for value in plain] if isinstance(plain, list) else plain
 
     @cached_property
-    def _needles(self) -> list[set[bytes]]:
-        found = list[set[bytes]]()
+    def _needles(self) -> list[set[bytes | re.Pattern[bytes]]]:
+        found = list[set[bytes | re.Pattern[bytes]]]()
         for value in (value.strip() for value in self.values):
             found.append(set())
             for encoding in {self.encoding, "utf-8", "cp1252", "utf-16-le", "utf-16-be"}:
                 for one in {value, value.lower(), value.upper()} if self.ignore_case else {value}:
                     with suppress(UnicodeError):
-                        found[-1] |= {self._lower(text.encode(encoding)) for text in _spellings(one)}
+                        for text in _spellings(one):
+                            is_exact = text.isascii() or not self.ignore_case
+                            needle = self._lower(text.encode(encoding)) if is_exact else _any(text, encoding)
+                            found[-1].add(needle)
         return found
 
     def _lower(self, block: bytes) -> bytes:
@@ -76,7 +79,7 @@ class Person:
     def are_in(self, line: bytes) -> bool:
         """Return whether a line has all values; most have not, and to parse one takes ten times as long."""
         line = self._lower(line)
-        return all(any(one in line for one in some) for some in self._needles)
+        return all(any(_has(one, line) for one in some) for some in self._needles)
 
     def in_bytes(self, block: bytes) -> set[int]:
         """Return which values, by number, are in a part of a file."""
@@ -90,6 +93,18 @@ def _spellings(value: str) -> set[str]:
     return {*texts, escape(value), value.replace('"', '""')}
 
 
-def _is_word(needle: bytes, block: bytes) -> bool:
+def _any(text: str, encoding: str) -> re.Pattern[bytes]:
+    """Return a pattern for a text whose ASCII letters were made lower; the other ones may have any case."""
+    cases = ({letter, letter.lower(), letter.upper()} for letter in text)
+    letters = ({re.escape(one.encode(encoding).lower()) for one in some} for some in cases)
+    return re.compile(b"".join(b"(?:%s)" % b"|".join(sorted(some)) for some in letters))
+
+
+def _has(needle: bytes | re.Pattern[bytes], block: bytes) -> bool:
+    return needle in block if isinstance(needle, bytes) else needle.search(block) is not None
+
+
+def _is_word(needle: bytes | re.Pattern[bytes], block: bytes) -> bool:
     # The pattern alone takes 20 times as long.
-    return needle in block and re.search(_ALONE.encode() % re.escape(needle), block) is not None
+    inner = re.escape(needle) if isinstance(needle, bytes) else needle.pattern
+    return _has(needle, block) and re.search(_ALONE.encode() % inner, block) is not None

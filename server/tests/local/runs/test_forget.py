@@ -514,3 +514,16 @@ def test_a_value_is_a_word_of_a_text(text: str, left: str | None) -> None:
     assert without(Person(["ada"]), text) == text, "too short"
     assert without(Person([ADA.upper()], ignore_case=True), text) == (left or text)
     assert "4711" not in text or without(Person(["4711"]), text) == ("***" if text == "4711" else text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16-le"])
+@pytest.mark.parametrize("value", ["özgür béart", "ÖZGÜR BÉART", "Özgür Béart"])
+def test_case_does_not_matter_beyond_ascii(value: str, encoding: str) -> None:
+    person = Person([value], ignore_case=True, encoding=encoding)
+    for spelling in ("Özgür Béart", "özgür béart", "ÖZGÜR BÉART", "özgÜr BÉart"):
+        block = f"7;{spelling};x".encode(encoding)
+        assert person.are_in(block)
+        assert person.in_bytes(block) == {0}
+        assert person.is_in(spelling)
+        assert not Person(["özgür béarts"], ignore_case=True, encoding=encoding).are_in(block)
+    assert person.in_bytes(f"n{value}".encode()) == set(), "it is no word"
