@@ -14,6 +14,8 @@ from attrs import field, frozen
 LEAST = 4
 """Minimum characters of a value that texts and files are searched for: a shorter one is found in those of anybody."""
 _ALONE = "(?<![0-9A-Za-z_])(?:%s)(?![0-9A-Za-z_])"
+_ADDRESS = f"(?<![0-9A-Za-z_][.+-]){_ALONE}(?![.-][0-9A-Za-z])"
+"""An address is no part of a longer one, which is another person's: `mary-ann@example.com`, `ann@example.com.au`."""
 
 
 @frozen(slots=False)
@@ -44,7 +46,7 @@ class Person:
     def _patterns(self) -> list[re.Pattern[str]]:
         how = re.IGNORECASE if self.ignore_case else re.NOFLAG
         words = ("|".join(map(re.escape, _spellings(value.strip()))) for value in self.values)
-        return [re.compile(_ALONE % word, how) for word in words]
+        return [re.compile(_alone(word), how) for word in words]
 
     def is_in(self, text: str) -> bool:
         """Return whether a text, which has no columns, has all values, each as a word."""
@@ -87,6 +89,10 @@ class Person:
         return {n for n, some in enumerate(self._needles) if any(_is_word(one, block) for one in some)}
 
 
+def _alone(pattern: str) -> str:
+    return (_ADDRESS if "@" in pattern else _ALONE) % pattern
+
+
 def _spellings(value: str) -> set[str]:
     """Return a value as texts, JSON, XML and CSV have it."""
     texts = value, json.dumps(value)[1:-1], orjson.dumps(value).decode()[1:-1]
@@ -107,4 +113,6 @@ def _has(needle: bytes | re.Pattern[bytes], block: bytes) -> bool:
 def _is_word(needle: bytes | re.Pattern[bytes], block: bytes) -> bool:
     # The pattern alone takes 20 times as long.
     inner = re.escape(needle) if isinstance(needle, bytes) else needle.pattern
-    return _has(needle, block) and re.search(_ALONE.encode() % inner, block) is not None
+    return (
+        _has(needle, block) and re.search(_alone(inner.decode("latin1")).encode("latin1"), block) is not None
+    )

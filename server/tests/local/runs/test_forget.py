@@ -516,6 +516,19 @@ def test_a_value_is_a_word_of_a_text(text: str, left: str | None) -> None:
     assert "4711" not in text or without(Person(["4711"]), text) == ("***" if text == "4711" else text)
 
 
+@pytest.mark.parametrize("other", [f"mary-{ADA}", f"mary.{ADA}", f"x+{ADA}", f"{ADA}.au", f"{ADA}-x.org"])
+async def test_a_longer_address_is_somebody_else(wire: Wire, other: str) -> None:
+    """An upload that only has this one stays, and so does a line that is malformed."""
+    run = await wire.run(
+        "people:v1", await upload(wire, "other.csv", f"id,Email,Age\n1,{other},1,2\n2,b@c.de,3\n".encode())
+    )
+    assert await forget(wire) == ([0, 0, 0], set(), {})
+    assert (await rows(wire, run, "rejects"))[-1]["_lume_raw"] == f"1,{other},1,2"
+    for text in (f"-{ADA}.", f"{ADA}; {other}", f"to:{ADA}-"):
+        assert Person([ADA]).is_in(text)
+        assert Person([ADA]).in_bytes(text.encode()) == {0}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16-le"])
 @pytest.mark.parametrize("value", ["özgür béart", "ÖZGÜR BÉART", "Özgür Béart"])
 def test_case_does_not_matter_beyond_ascii(value: str, encoding: str) -> None:
