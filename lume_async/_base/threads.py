@@ -45,8 +45,10 @@ def outcome_of(work: Callable[[], object]) -> tuple[str, object]:
     """Do the work; return the method of a future that takes its result or its error, and that."""
     try:
         return "set_result", work()
-    except StopIteration as error:  # a future does not accept it
-        return "set_exception", _as_runtime_error(error)
+    except StopIteration as error:  # a future does not accept it; coroutines convert it, too (PEP 479)
+        raised = RuntimeError("the function raised StopIteration")
+        raised.__cause__ = error
+        return "set_exception", raised
     except BaseException as error:  # raised in the waiting task
         return "set_exception", error
 
@@ -55,13 +57,6 @@ def settle(future: "Future[Any] | asyncio.Future[Any]", how: str, value: object)
     """Give the future its result or its error."""
     if not future.done():  # it may have been cancelled
         getattr(future, how)(value)
-
-
-def _as_runtime_error(error: StopIteration) -> RuntimeError:
-    """Convert the error as coroutines and generators do (PEP 479)."""
-    raised = RuntimeError("the function raised StopIteration")
-    raised.__cause__ = error
-    return raised
 
 
 _Job: TypeAlias = tuple[asyncio.Future[Any] | None, Callable[[], object]]

@@ -297,9 +297,8 @@ class Submitter:
         step, has_twin = await self._next_step(request, entry, state, found)
         match step:
             case Next.FOLLOW if found.run is not None:
-                self._sender.recent_runs.add(
-                    found.run.id
-                )  # it is in the list, and may not be found by its ID yet
+                # It is in the list, and may not be found by its ID yet.
+                self._sender.recent_runs.add(found.run.id)
                 await self._record(Journal.submitted, item, found.run.id, reused=False)
                 return self._run(found.run.id, entry, found.run)
             case Next.ASK_BY_KEY:
