@@ -5,13 +5,14 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from local import servers
 from local.flows import PEOPLE
 from local.http.access.test_keys import entry
 from local.http.rejects.test_drafts import EMAIL, draft, judged, mend, saved
 from local.http.rejects.test_rejected import DIRTY, inbox, registered
 from local.http.wire.test_contract import golden, shape
-from local.servers import process, serve
 from local.wire import Answer, Wire
 
 import lume_async
@@ -191,7 +192,7 @@ async def test_other_doors_are_closed_and_unchanged_rows_pass(people: People, ho
 
 async def test_nobody_else_could_approve(home: Path) -> None:
     (home / "dirty.csv").write_text(DIRTY)
-    async with serve(home) as wire:
+    async with servers.serve(home) as wire:
         run = await wire.run("people:v1", "dirty.csv")
         await registered(wire, APPROVED)
         rev = (await saved(wire, mend(run, 1, Email="two@b.org")))["rev"]
@@ -217,28 +218,57 @@ async def test_a_failure_between_approval_and_run_leaves_neither(
     assert len(await people.mends()) == 1
 
 
-async def test_a_killed_server_starts_exactly_one_run(home: Path) -> None:
+KILLED = """
+import os, signal
+from lume_local._runs.sql.sql_store import SqlStore
+
+insert = SqlStore._insert
+
+async def killed(store, new, *given):
+    if new.approval is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return await insert(store, new, *given)
+
+SqlStore._insert = killed
+"""
+"""Kills the server once the approval is written, before its run is."""
+
+
+@pytest.mark.parametrize("between", [True, False])
+async def test_a_killed_server_starts_exactly_one_run(
+    home: Path, monkeypatch: pytest.MonkeyPatch, between: bool
+) -> None:
     keys = home / "keys.toml"
     keys.write_text(entry("ann", "submit"))
     (home / "dirty.csv").write_text(DIRTY)
     body = {"owner": "ann", "rev": 1, "approve": True}
-    async with process(home, keys=str(keys)) as (server, own):
+    if between:
+        monkeypatch.setattr(servers, "SCRIPT", KILLED + servers.SCRIPT)
+    first: dict[str, Any] = {}
+    async with servers.process(home, keys=str(keys)) as (server, own):
         run = await own.run("people:v1", "dirty.csv")
         await registered(own, APPROVED)
         as_ann = {"lume-api-key": "ann"}
         await saved(own, mend(run, 1, Email="two@b.org"), **as_ann)
         await own.ask("POST", "/v1/drafts/people/judge", json={}, headers=as_ann)
         assert (await own.ask("POST", SUBMIT, json={"rev": 1}, headers=as_ann)).status == 202
-        (first,) = (await own.ask("POST", REVIEW, json=body)).document["runs"]
-        await own.until(first["id"])
-        server.kill()
+        if between:
+            with pytest.raises(aiohttp.ClientError):
+                await own.ask("POST", REVIEW, json=body)
+        else:
+            (first,) = (await own.ask("POST", REVIEW, json=body)).document["runs"]
+            await own.until(first["id"])
+            server.kill()
         await server.wait()
-    async with serve(home, keys=keys) as own:
+    async with servers.serve(home, keys=keys) as own:
+        assert len((await draft(own))["submissions"]) == between, "it still waits, or it was approved"
         (again,) = (await own.ask("POST", REVIEW, json=body)).document["runs"]
-        assert again["id"] == first["id"]
-        await own.until(first["id"])
+        assert again["id"] == first.get("id", again["id"])
+        assert (await own.until(again["id"]))["status"] == "SUCCEEDED"
         items = (await own.ask("GET", "/v1/runs", params={"flow": "people"})).document["items"]
         assert len(items) == 2
+        acts = (await own.ask("GET", "/v1/audit", params={"what": "approve"})).document["items"]
+        assert len(acts) == 1
 
 
 async def test_a_comment_is_forgotten(people: People) -> None:
