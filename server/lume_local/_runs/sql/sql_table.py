@@ -46,6 +46,10 @@ class Mixed(Exception):
     """The rows of this run, which took rejects of others, can't be told apart."""
 
 
+class Purged(Exception):
+    """This run, which accepted rows of the table, is not known any more."""
+
+
 class TablePart(NamedTuple):
     """The rows of a run but those `left_out`, a set; `identity` is empty once its output was removed."""
 
@@ -65,7 +69,10 @@ class TablePart(NamedTuple):
 class SqlTable(SqlPart):
     @reading
     async def parts(self, flow: str, source: str | None, at: str | None) -> list[TablePart]:
-        """Return the parts of a flow's table, now or at a time, perhaps of one source path. Raises `Mixed`."""
+        """Return the parts of a flow's table, now or at a time, perhaps of one source path.
+
+        Raises `Mixed`, `Purged`.
+        """
         of = flow_range(flow)
         rows = await self.sql.rows(_RUNS, [*of, *of, *of, *of, at or _ALWAYS])
         table = _Table({row["run_id"]: row for row in rows})
@@ -75,7 +82,7 @@ class SqlTable(SqlPart):
         query = f"SELECT r.run_id, r.seq, start, rows {_REPLAYED} ORDER BY start"
         for run_id, seq, start, rows in await self.sql.rows(query, [*of]):
             table.replayed[run_id].append(Claim(seq, start, unpacked(rows)))
-        return table.parts(source)
+        return table.parts(source, is_now=at is None)
 
     @reading
     async def is_purged(self, flow: str) -> bool:
@@ -93,7 +100,7 @@ class _Table:
         self.runs = runs
         self.taken, self.replayed = defaultdict[str, Rejects](list), defaultdict[str, list[Claim]](list)
 
-    def parts(self, source: str | None) -> list[TablePart]:
+    def parts(self, source: str | None, *, is_now: bool) -> list[TablePart]:
         newest = {row["source_key"]: row["seq"] for row in self.runs.values() if _is_whole(row)}
         current, kept = set[int](), list[Row]()
         for row in self.runs.values():
@@ -104,7 +111,10 @@ class _Table:
             if is_current:
                 current.add(row["seq"])
                 kept.append(row)
-        left_out = self._left_out(kept, current)
+        left_out, accepted = self._left_out(kept, current)
+        for by in self.taken.keys() - self.runs.keys() if is_now else ():
+            if any(seq in current and rows & ~accepted[seq] for seq, rows in self.taken[by]):
+                raise Purged(by)
         parts = (TablePart._make((*tuple(row)[:6], left_out.get(row["seq"], 0))) for row in kept)
         return [part for part in parts if part.kept]
 
@@ -120,12 +130,16 @@ class _Table:
         accepted = orjson.loads(row["accepted"])
         rows = of_text(accepted["rows"])
         own = [(claim.seq, claim.own(rows)) for claim in again] or [(parent["seq"], rows)] if parent else []
-        return own, accepted["placed"]
+        # A row of a person who was forgotten is in the set, but not in the output.
+        return own, accepted["placed"] and rows.bit_count() == row["rows"]
 
-    def _left_out(self, kept: list[Row], current: set[int]) -> dict[int, int]:
-        """Return which rows of runs on rejects are not in the table: those replaced, or accepted again later."""
+    def _left_out(self, kept: list[Row], current: set[int]) -> tuple[dict[int, int], dict[int, int]]:
+        """Return which rows of runs on rejects are not in the table: those replaced, or accepted again later.
+
+        And which rejects of each run these runs took.
+        """
         found = defaultdict[int, int](int)
-        seen, unplaced = defaultdict[int, int](int), defaultdict[int, int](int)
+        seen, unplaced, accepted = (defaultdict[int, int](int) for _ in range(3))
         for row in (one for one in reversed(kept) if not _is_whole(one)):
             rejects, placed = self._rejects(row)
             start = 0
@@ -136,7 +150,8 @@ class _Table:
                 found[row["seq"]] |= ranked(gone, rows) << start
                 start += rows.bit_count()
                 (seen if placed else unplaced)[seq] |= rows
-        return found
+                accepted[seq] |= rows
+        return found, accepted
 
 
 def _is_whole(row: Row) -> bool:

@@ -426,6 +426,40 @@ async def test_rows_that_cannot_be_told_apart(wire: Wire, home: Path) -> None:
     assert counted(await table(wire)) == {("a", 1): 1}
 
 
+async def test_a_person_is_forgotten_among_mended_rows(wire: Wire, home: Path) -> None:
+    """The other rows of that run have another place in its output than among the rejects."""
+    await registered(wire)
+    (home / "a.csv").write_text("k,n\nadam,x\nbert,x\ncarl,x\ndora,1\n")
+    run = await wire.run("parts:v1", "a.csv")
+    head = "_lume_row,_lume_reasons,k,n\n"
+    first = await mended(wire, run["id"], "parts:v1", f"{head}1,,adam,1\n2,,bert,2\n3,,carl,3\n")
+    body = {"match": {"k": "adam"}, "dry_run": False}
+    assert (await wire.ask("POST", "/v1/forget", json=body)).document["outputs"] == 1
+    assert counted(await table(wire)) == {("bert", 2): 1, ("carl", 3): 1, ("dora", 1): 1}
+    await mended(wire, run["id"], "parts:v1", f"{head}2,,bert,5\n")
+
+    assert first["id"] in (await refused(wire, 422)).document["detail"]
+
+
+async def test_a_run_on_rejects_that_was_purged(wire: Wire, home: Path) -> None:
+    """As one is, in time, after whose upload another one with the same name was run."""
+    await registered(wire)
+    (home / "a.csv").write_text("k,n\na,1\nb,x\nc,x\n")
+    run = await wire.run("parts:v1", "a.csv")
+    head = "_lume_row,_lume_reasons,k,n\n"
+    first = await mended(wire, run["id"], "parts:v1", f"{head}2,,b,2\n")
+    await mended(wire, run["id"], "parts:v1", f"{head}3,,c,3\n")
+    with closing(sqlite3.connect(home / ".lume/state/runs.sqlite")) as db, db:
+        for name in ("runs", "mends"):
+            db.execute(f"DELETE FROM {name} WHERE run_id = ?", [first["id"]])
+    answer = await refused(wire, 410)
+    assert (answer.kind, first["id"] in answer.document["detail"]) == ("output-gone", True)
+    assert await table(wire, source_path="b.csv") == []
+
+    await mended(wire, run["id"], "parts:v1", f"{head}2,,b,5\n")
+    assert counted(await table(wire)) == {("a", 1): 1, ("b", 5): 1, ("c", 3): 1}, "nothing is missing"
+
+
 async def test_wrong_questions(wire: Wire) -> None:
     assert (await wire.ask("GET", "/v1/flows/part/table")).status == 404
     await registered(wire)
