@@ -112,16 +112,10 @@ class ForgetApi:
         """Answer `POST /v1/forget`: a part of the work, which goes on with the next cursor."""
         names = ("match", "ignore_case", "dry_run", "cursor")
         fields = {"dry_run": True} | requests.known_fields(ask.body, ask.content_type, names)
-        ignores, match, cursor = (
-            requests.flag(fields, "ignore_case"),
-            fields.get("match"),
-            fields.get("cursor"),
-        )
-        if not (
-            isinstance(match, dict)
-            and 0 < len(match) <= _MOST_COLUMNS
-            and all(map(_is_value, match.values()))
-        ):
+        ignores, cursor = requests.flag(fields, "ignore_case"), fields.get("cursor")
+        match = fields.get("match")
+        values = match.values() if isinstance(match, dict) else ()
+        if not 0 < len(values) <= _MOST_COLUMNS or not all(map(_is_value, values)):
             words = f"must be 1 to {_MOST_COLUMNS} columns, each with a text of up to {_LONGEST:,} characters"
             raise requests.field_problem("match", words)
         search = Search(match, ignores, requests.flag(fields, "dry_run"), ask.holder)
@@ -197,10 +191,8 @@ class ArrivalsApi:
 
     async def retry(self, ask: Ask) -> Reply:
         """Answer `POST /v1/arrivals/{name}/retry`: take its failed files again, all or those of some paths."""
-        name, fields = (
-            ask.path["name"],
-            requests.known_fields(ask.body, ask.content_type, ("paths", "cursor")),
-        )
+        fields = requests.known_fields(ask.body, ask.content_type, ("paths", "cursor"))
+        name = ask.path["name"]
         paths, after = fields.get("paths") or [], fields.get("cursor") or ""
         is_list = isinstance(paths, list) and all(isinstance(one, str) for one in paths)
         if not is_list or len(paths) > 1000 or not isinstance(after, str):

@@ -134,11 +134,6 @@ def in_table(load: Load, name: str) -> str:
     return f"{name}: is in {load.table} already"
 
 
-def repeated(name: str) -> str:
-    """Return the reason for a row whose value the table considers equal to an earlier row's."""
-    return f"{name}: repeats the value of an earlier row"
-
-
 def by_constraint(load: Load, message: str) -> str:
     """Return the reason for a row that violates a constraint, without a value: each would be another reason."""
     words = message.partition(": ")[0] if message.startswith("invalid input") else message

@@ -40,10 +40,10 @@ from lume_local._worker.databases.database import (
     check_all,
     in_table,
     on_conflict,
-    repeated,
     taken_meanwhile,
 )
 from lume_local._worker.sql import text
+from lume_local._worker.statements import twin_reason
 
 if TYPE_CHECKING:
     import psycopg
@@ -269,7 +269,9 @@ class StagedRows:
             if self._numbered:
                 nth = f"row_number() OVER (PARTITION BY {value} ORDER BY {NUMBER}) AS nth"
                 numbered = f"SELECT {NUMBER}, {nth} FROM _lume_new AS n WHERE {column} IS NOT NULL"
-                self._note(refused, f"SELECT {NUMBER} FROM ({numbered}) AS x WHERE nth > 1", repeated(name))
+                self._note(
+                    refused, f"SELECT {NUMBER} FROM ({numbered}) AS x WHERE nth > 1", twin_reason(name)
+                )
         return refused
 
     def _note(self, refused: Refused, query: str, reason: str) -> None:

@@ -40,11 +40,11 @@ from lume_local._worker.databases.database import (
     check_all,
     in_table,
     on_conflict,
-    repeated,
     shown,
     taken_meanwhile,
 )
 from lume_local._worker.sql import text
+from lume_local._worker.statements import twin_reason
 
 Batch = list[tuple[Any, ...]]
 
@@ -382,7 +382,7 @@ class SqliteLoader:
             nth = "row_number() OVER (PARTITION BY v ORDER BY n) AS nth"
             twins = f"SELECT n FROM (SELECT v, n, {nth} FROM ({union})) WHERE nth > 1 AND v IS NOT NULL"
             for (number,) in connection.execute(twins) if numbered else ():
-                refused.setdefault(number, []).append(repeated(name))
+                refused.setdefault(number, []).append(twin_reason(name))
             connection.execute("DROP TABLE temp._lume_new")
         return refused
 
