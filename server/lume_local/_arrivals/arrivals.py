@@ -54,9 +54,6 @@ class _Task:
 class Arrivals:
     """The arrivals of one server.
 
-    Attributes:
-        on_reload: called after a reload.
-
     Raises:
         ConfigurationError: the file can't be read, or has a mistake.
     """

@@ -100,12 +100,7 @@ class HeaderSettings:
 
 @frozen
 class FooterSettings:
-    """The last lines that are no records; set one of the two.
-
-    Attributes:
-        rows: their number.
-        starts_with: the beginning of each of them.
-    """
+    """The last lines that are no records: their number, or the beginning of each; set one of the two."""
 
     rows: int = 0
     starts_with: tuple[str, ...] = ()

@@ -153,7 +153,6 @@ class Console:
     Args:
         keys: give a session the role of the key that created its link, as long as that key is valid.
         names: host names, besides addresses and `localhost`, under which the page may be opened.
-        at_issuers: signs people in at issuers.
     """
 
     def __init__(self, sessions: Sessions, keys: ApiKeys, names: Collection[str], at_issuers: SignIn) -> None:

@@ -145,9 +145,7 @@ class Problem(Exception):
     Args:
         kind: the last part of its `type`.
         detail: what exactly is wrong and what to do.
-        headers: more headers of the reply.
         retry_after: seconds after which the same request may succeed; by default as for others of its status.
-        extra: more members of the document.
     """
 
     def __init__(

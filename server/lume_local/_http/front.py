@@ -34,7 +34,6 @@ class Front:
     """Handles requests by calling the operations.
 
     Args:
-        tokens: checks the tokens of issuers.
         keep: how many seconds an idempotency key is kept; None for ever.
     """
 

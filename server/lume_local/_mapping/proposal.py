@@ -98,7 +98,7 @@ class SampleSeen:
         doubts: what to check about that.
         layout: the name of the layout that reads it; empty if the version has none.
         footer: the beginnings of its last lines, if these may be no records.
-        sheets: the visible sheets of a workbook.
+        sheets: the visible ones of a workbook.
         members: the files in an archive.
         skipped: the number of lines (of a workbook: rows) outside of header and records, by kind: `preamble`,
             `comments`, `blank`, `footer`.
@@ -123,9 +123,7 @@ class LayoutProposal:
     Attributes:
         name: empty if the version has no layouts.
         is_new: whether the version before lacks it.
-        samples: their names.
         source: the `[source]` to read them.
-        columns: the target's columns.
         unmapped: the target columns without a source.
         unused: the columns of the samples that no target column reads.
         doubts: the decisions left to a person, apart from those about single columns and samples.
@@ -151,8 +149,6 @@ class ProposedFlow:
     """The proposal of a flow version.
 
     Attributes:
-        flow_version: the proposed version.
-        target: the target that it is for.
         layouts: the layouts that read the samples, whether new or not.
         doubts: the decisions left to a person about the version as a whole.
         definition: the flow version in its JSON form.

@@ -54,7 +54,6 @@ class Decision:
         states: the remembered states, by key.
         unsettled: the flows of which something waits for a person: they have not recovered.
         changed: the keys of the changed states.
-        deliveries: the resulting messages.
     """
 
     rules: Sequence[MessageRule]

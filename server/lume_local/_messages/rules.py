@@ -189,9 +189,6 @@ def _rate(table: Table) -> Rate:
 class RulesFile:
     """The rules of a server, and the addresses that they name.
 
-    Attributes:
-        on_reload: called after a reload.
-
     Raises:
         ConfigurationError: the file can't be read or has a mistake, or a variable that it names is not set.
     """

@@ -179,7 +179,6 @@ def open_sample(path: str | PathLike[str], *, name: str | None = None) -> Iterat
     """Read and try the first rows of a file, in a process of its own, as a run would.
 
     Args:
-        path: the file.
         name: its name in messages; default: its own.
     """
     shown = name or Path(path).name

@@ -100,7 +100,6 @@ class ApiKeys:
 
     Args:
         path: the path of `keys.toml`; None if there are no other keys.
-        on_reload: called after the file was reread.
 
     Raises:
         ConfigurationError: the file can't be read, or has a mistake.

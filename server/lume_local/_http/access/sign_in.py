@@ -40,7 +40,6 @@ class SignIn:
     """Signs people in at the issuers of `keys.toml`.
 
     Args:
-        tokens: checks ID tokens.
         keys: gives roles to ID tokens, by the entries with a `client_id`.
     """
 

@@ -370,11 +370,8 @@ class SqlStore:
             seen: the run as it was read; compared by `rev`.
             event: the body for the run's webhook, if it has one; added to the outbox in the same transaction.
             outputs: the identities of the files it has written.
-            lineage: the OpenLineage event for this change.
-            notice: the notice for messages about it.
             read: the identity of its source's content.
             ledger: the worker's report on the rejects.
-            act: the act that caused this change.
             values: further fields of `StoredRun`.
         """
         assignments, arguments = ["status = ?", "rev = rev + 1"], [status]

@@ -558,9 +558,7 @@ def unpack_member(
     """Write one member of a ZIP archive to a file, also decompressed if it is a compressed file.
 
     Args:
-        path: the archive.
         member: its name, as returned by `sample_parts`.
-        target: the file to write.
         name: the archive's name in messages; default: its file name.
 
     Raises:

@@ -89,7 +89,6 @@ class FirstLines:
     """The beginning of a file in one grammar; each line is read as a header only once, for however many flows.
 
     Attributes:
-        start: the bytes.
         comment: what a comment begins with, if there are any.
         count: the number of lines of a header.
     """
