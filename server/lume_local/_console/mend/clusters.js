@@ -3,7 +3,7 @@
 import { path, post } from "../api.js";
 import { el, fill } from "../dom.js";
 import { counted, number } from "../format.js";
-import { notice } from "../parts.js";
+import { notice, select } from "../parts.js";
 import { choice } from "./suggest.js";
 
 const MOST_VALUES = 4000; // the most frequent ones
@@ -12,8 +12,8 @@ const SHOWN = 12; // spellings of a cluster
 
 export function clusterer({ sheet, shown, grid, draft }, close) {
   const { column: at } = choice(draft, shown, grid, sheet.rows);
-  const options = sheet.columns.map((name) => el("option", { value: name, selected: name === at }, name));
-  const column = el("select", { name: "column", on: { change: look } }, options);
+  const options = sheet.columns.map((name) => [name, name]);
+  const column = select({ name: "column" }, options, at, look);
   const results = el("div.suggestions");
   const said = el("p.grow", { role: "status" });
   let groups = new Map(); // the rows by value, of all that are loaded, whatever the filter shows

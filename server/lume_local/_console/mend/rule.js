@@ -6,18 +6,15 @@ import { changes as differences, described } from "../diff.js";
 import { el, fill } from "../dom.js";
 import { counted, number } from "../format.js";
 import { changed } from "../page_flow.js";
-import { actButton } from "../parts.js";
+import { actButton, select } from "../parts.js";
 import { RAW, textOf } from "./sheet.js";
 
 const SHOWN = 5;
 
 export function ruler({ sheet, draft }, close) {
   const names = sheet.columns.filter((name) => name !== RAW && pairsOf(sheet, name).size > 0);
-  const column = el(
-    "select",
-    { name: "column", on: { change: list } },
-    names.map((name) => el("option", { value: name }, name)),
-  );
+  const options = names.map((name) => [name, name]);
+  const column = select({ name: "column" }, options, names[0], list);
   const found = el("div.suggestions", { role: "status" });
   const result = el("div.suggestions", { "aria-live": "polite" });
   const ask = el("button", { type: "submit" }, "Try the rule");
