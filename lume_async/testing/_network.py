@@ -128,8 +128,7 @@ class SimulatedNetwork:
         arrived: asyncio.Future[FakeAnswer] = loop.create_future()
         # The request travels on, whatever becomes of who sent it.
         loop.call_later(self._delay(), self._arrive, request, arrived)
-        # A gateway repeats no submission without a key: nobody could make good the second one.
-        if fault == "twice" and (request.method == "GET" or "idempotency" in self.server.offers):
+        if fault == "twice" and self._may_come_twice(request):
             loop.call_later(self._delay() + 0.5, self._arrive, request, loop.create_future())
         answer = await arrived
         if fault == "lost after":
@@ -173,6 +172,10 @@ class SimulatedNetwork:
     def _somewhere(self, content: bytes) -> int:
         """Return the number of bytes before a cut."""
         return self.chance.random.randrange(len(content)) if content else 0
+
+    def _may_come_twice(self, request: FakeRequest) -> bool:
+        """Return whether a gateway may repeat it: without keys, nobody could make good a second submission."""
+        return request.method == "GET" or "idempotency" in self.server.offers
 
     def _delay(self) -> float:
         return self.chance.random.choice(self.delays)
