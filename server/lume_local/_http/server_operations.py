@@ -113,7 +113,8 @@ class ForgetApi:
         names = ("match", "ignore_case", "dry_run", "cursor")
         fields = {"dry_run": True} | requests.known_fields(ask.body, ask.content_type, names)
         ignores, cursor = requests.flag(fields, "ignore_case"), fields.get("cursor")
-        match: Json = fields["match"] if isinstance(fields.get("match"), dict) else {}
+        given = fields.get("match")
+        match: Json = given if isinstance(given, dict) else {}
         if not 0 < len(match) <= _MOST_COLUMNS or not all(map(_is_value, match.values())):
             words = f"must be 1 to {_MOST_COLUMNS} columns, each with a text of up to {_LONGEST:,} characters"
             raise requests.field_problem("match", words)
