@@ -10,6 +10,7 @@ import errno
 import logging
 import math
 import os
+import re
 from bisect import bisect_left, bisect_right, insort
 from functools import cache
 from importlib import metadata
@@ -24,6 +25,7 @@ from lume_local._flow.definition import Flow, read_definition, read_toml
 from lume_local._flow.fields import FlowError
 from lume_local._flow.mistakes import with_line
 from lume_local._flow.same_reading import includes
+from lume_local._runs.sources.source_files import batch_of
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import REGISTER, Act
 from lume_local._runs.store.records import StoredFlow
@@ -37,6 +39,7 @@ COMPILER = 9
 """Increase it when the compiled form or its meaning changes; forms stored under other numbers are recompiled."""
 _MOST_SIBLING_COLUMNS = 500
 """The maximum number of columns of other versions that a run receives."""
+_DEVELOPED_KEY = re.compile("#[0-9a-f]{64}$")
 _log = logging.getLogger("lume_local")
 _version = cache(metadata.version)
 """Returns a package's version; the lookup takes a large part of a server's startup time."""
@@ -168,6 +171,10 @@ class FlowRegistry:
     def source_key(self, flow: Flow, located: str) -> str:
         """Return the key of a source for this version; on a development server each content has its own keys."""
         return f"{located}#{flow.content_hash}" if self._dev else located
+
+    def place_of(self, key: str) -> str:
+        """Return a `source_key` without the flow's content, and without seeds and layout."""
+        return batch_of(_DEVELOPED_KEY.sub("", key) if self._dev else key)
 
     def alike(self, ref: str) -> tuple[str, ...]:
         """Return the versions that share sources with a version, itself included; none if there is no other.

@@ -54,7 +54,7 @@ async def current_table(
 ) -> FlowTable:
     """Return the table of a flow or of one version, of all sources or one, now or at a time. Raises `NoTable`."""
     try:
-        found = await store.table.parts(flow, source, at)
+        found = await store.table.parts(flow, source, at, flows.place_of)
     except Mixed as run:
         words = "took rejects that were read or accepted again later, and its rows can't be told apart"
         raise NoTable("not-supported", f"run {run} {words}: run their sources again as a whole") from None

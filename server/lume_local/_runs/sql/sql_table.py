@@ -6,6 +6,7 @@ of a run on rejects are told apart by their position: they are in the order of t
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from collections import defaultdict
+from collections.abc import Callable
 from typing import NamedTuple
 
 import orjson
@@ -68,10 +69,12 @@ class TablePart(NamedTuple):
 
 class SqlTable(SqlPart):
     @reading
-    async def parts(self, flow: str, source: str | None, at: str | None) -> list[TablePart]:
+    async def parts(
+        self, flow: str, source: str | None, at: str | None, place_of: Callable[[str], str]
+    ) -> list[TablePart]:
         """Return the parts of a flow's table, now or at a time, perhaps of one source path.
 
-        Raises `Mixed`, `Purged`.
+        `place_of` makes one key of those of a source, however a run reads it. Raises `Mixed`, `Purged`.
         """
         of = flow_range(flow)
         rows = await self.sql.rows(_RUNS, [*of, *of, *of, *of, at or _ALWAYS])
@@ -82,7 +85,7 @@ class SqlTable(SqlPart):
         query = f"SELECT r.run_id, r.seq, start, rows {_REPLAYED} ORDER BY start"
         for run_id, seq, start, rows in await self.sql.rows(query, [*of]):
             table.replayed[run_id].append(Claim(seq, start, unpacked(rows)))
-        return table.parts(source, is_now=at is None)
+        return table.parts(source, place_of, is_now=at is None)
 
     @reading
     async def is_purged(self, flow: str) -> bool:
@@ -100,12 +103,15 @@ class _Table:
         self.runs = runs
         self.taken, self.replayed = defaultdict[str, Rejects](list), defaultdict[str, list[Claim]](list)
 
-    def parts(self, source: str | None, *, is_now: bool) -> list[TablePart]:
-        newest = {row["source_key"]: row["seq"] for row in self.runs.values() if _is_whole(row)}
+    def parts(self, source: str | None, place_of: Callable[[str], str], *, is_now: bool) -> list[TablePart]:
+        newest = {place_of(row["source_key"]): row["seq"] for row in self.runs.values() if _is_whole(row)}
         current, kept = set[int](), list[Row]()
         for row in self.runs.values():
             if _is_whole(row):
-                is_current = newest[row["source_key"]] == row["seq"] and source in (None, row["source_path"])
+                is_current = newest[place_of(row["source_key"])] == row["seq"] and source in (
+                    None,
+                    row["source_path"],
+                )
             else:
                 is_current = any(seq in current for seq, _ in self._rejects(row)[0])
             if is_current:

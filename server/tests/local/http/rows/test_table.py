@@ -15,6 +15,7 @@ import pyarrow
 import pytest
 from attrs import define, field
 from depth import seeds
+from local.servers import serve
 from local.wire import ARROW, Answer, Wire
 
 from lume_local._http import result_operations
@@ -254,6 +255,30 @@ async def test_the_rows_are_those_of_the_account(wire: Wire, home: Path) -> None
 
     (flow,) = (await wire.ask("GET", "/v1/inbox")).document["flows"]
     assert (len(await table(wire)), flow["account"]["accepted"], flow["open"]) == (5, 5, 1)
+
+
+@pytest.mark.parametrize("dev", [False, True])
+async def test_however_a_source_is_read_its_last_run_replaces_the_others(home: Path, *, dev: bool) -> None:
+    """With other seeds, or by a version that has changed, it is another source for the ledger."""
+    flow = (
+        'flow = "parts"\nversion = "v1"\n[seeds.words]\npath = "words.csv"\nkey = "k"\nper_run = true\n'
+        "[columns.k]\n[columns.n]\nsql = \"seed('words', k, 'n')\"\n"
+    )
+    (home / "flows/parts.v1.toml").write_text(flow)
+    (home / "words.csv").write_text("k,n\na,1\nc,9\n")
+    (home / "a#b.csv").write_text("k\na\n")
+    (home / "a#c.csv").write_text("k\nc\n")
+    async with serve(home, dev=dev) as wire:
+        await wire.run("parts:v1", "a#c.csv")
+        await wire.run("parts:v1", "a#b.csv")
+        for n in ("2", "3"):
+            await wire.ask("PUT", f"/v1/uploads/{n}.csv", data=f"k,n\na,{n}\n".encode())
+            await wire.run("parts:v1", "a#b.csv", seeds={"words": f"upload://{n}.csv"})
+        assert await table(wire) == [{"k": "c", "n": "9"}, {"k": "a", "n": "3"}]
+        if dev:
+            (home / "flows/parts.v1.toml").write_text(flow.replace("'n')", "'n') || '!'"))
+            await wire.run("parts:v1", "a#b.csv")
+            assert await table(wire) == [{"k": "c", "n": "9"}, {"k": "a", "n": "1!"}]
 
 
 # -- its form

@@ -486,7 +486,7 @@ OPERATIONS: dict[str, Operation] = {
         "audit", (1,), ["run_1", "{}"]
     ),
     "ledger.replays": lambda aged: aged.store.ledger.replays("f"),
-    "table.parts": lambda aged: aged.store.table.parts("old", None, None),
+    "table.parts": lambda aged: aged.store.table.parts("old", None, None, str),
     "table.is_purged": lambda aged: aged.store.table.is_purged("old"),
     **{
         f"ledger.rows: {name}{', deep' * deep}": rows(wanted, deep=deep)
