@@ -52,6 +52,7 @@ class ArrivalFile:
         why: the reason of its wait, its refusal or its run's failure.
         run_id: its run, or the one that it waits for.
         status: the status of its run.
+        lies_at: where it lies now, if it was put aside into the folder for failed files.
     """
 
     arrival: str
@@ -61,6 +62,7 @@ class ArrivalFile:
     why: str | None = None
     run_id: str | None = None
     status: RunStatus | None = None
+    lies_at: str | None = None
 
 
 @public

@@ -184,6 +184,7 @@ def page(run: LumeRun) -> list[tuple[str, str]]:
         ("status", status_word(run)),
         ("flow", run.flow_version or ""),
         ("source", run.source_path or ""),
+        ("it lies at", (run.metadata.get("arrival") or {}).get("lies_at") or ""),
         ("created", moment(run.created_at)),
         ("started", moment(run.started_at)),
         ("finished", moment(run.finished_at) + (f" ({took(run)})" if took(run) else "")),

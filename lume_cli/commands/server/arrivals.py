@@ -29,7 +29,8 @@ def _rows(files: "Iterable[ArrivalFile]") -> Iterator[tuple[str, ...]]:
 
     for one in files:
         run = one.run_id or "", one.status or ""
-        yield one.arrival, one.state, moment(one.at), one.path, *run, one.why or ""
+        lies = f"it lies at {one.lies_at}" if one.lies_at else ""
+        yield one.arrival, one.state, moment(one.at), one.path, *run, ": ".join(filter(None, (lies, one.why)))
 
 
 @click.command("list", short_help="List what arrives at a server.")

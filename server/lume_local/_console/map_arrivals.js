@@ -3,17 +3,18 @@
 import { get, path, request } from "./api.js";
 import { el, fill } from "./dom.js";
 
-/** `node` asks about each arrival; `keep` is called before the version is registered, `move` afterwards. */
+/** The arrival whose file a failed run has read; nothing if it is no arrival's. */
+export const arrivalOf = (run) =>
+  run?.metadata.arrival?.name ?? /^arrival:(.+)/.exec(run?.submitted_by ?? "")?.[1];
+
+/** `node` asks about each arrival; `keep` is called before the version is registered, `move` afterwards. `failed` is the one whose file it is. */
 export function arrivalsOf(flow, failed, signal) {
   const node = el("div");
   let choices = []; // {name, pinned, wanted} each
   let draw = () => {};
 
   async function load() {
-    const [{ arrivals }, run] = await Promise.all([
-      get("/v1/arrivals", { limit: 1 }, { signal }),
-      failed && get(path("runs", failed), {}, { signal }),
-    ]);
+    const { arrivals } = await get("/v1/arrivals", { limit: 1 }, { signal });
     choices = arrivals
       .map(({ name, flow: used }) => ({ name, used: used.split(":") }))
       .filter(({ used: [name] }) => name === flow)
@@ -21,7 +22,7 @@ export function arrivalsOf(flow, failed, signal) {
       .map(({ name, used: [, pinned] }) => ({
         name,
         pinned,
-        wanted: !pinned || run?.submitted_by === `arrival:${name}`,
+        wanted: !pinned || name === failed,
       }));
     draw();
   }

@@ -4,11 +4,9 @@ import { replayOpen } from "./actions.js";
 import { get, newKey, path, post, request, saveAs } from "./api.js";
 import { el, fill } from "./dom.js";
 import { counted, fileName, shortId } from "./format.js";
-import { arrivalsOf } from "./map_arrivals.js";
-import { isOfInbox } from "./map_upload.js";
+import { arrivalOf, arrivalsOf } from "./map_arrivals.js";
+import { isOfInbox, isUpload } from "./map_upload.js";
 import { address, card, notice } from "./parts.js";
-
-const UPLOADED = "upload://";
 
 /** What saving does: a layout beside those of the version before, or a change of one of them. */
 function effect({ proposal, changed }) {
@@ -41,7 +39,8 @@ export function saving(mapping, failed) {
     el("summary", "Show the flow file"),
     text,
   );
-  const arrivals = arrivalsOf(mapping.flow, failed, mapping.signal);
+  const arrival = arrivalOf(failed);
+  const arrivals = arrivalsOf(mapping.flow, arrival, mapping.signal);
   const node = card("Save it", about, problem, arrivals.node, buttons, file);
   const keys = new Map(); // idempotency keys by version, the same for all attempts
   let refusal = null; // why this session may not save; requested once
@@ -83,16 +82,25 @@ export function saving(mapping, failed) {
     await submit(reference);
   }
 
+  /** The arrival takes its file again: a run of a copy would leave it to be processed a second time. */
+  async function takeAgain(reference) {
+    const { items } = await post(`${path("arrivals", arrival)}/retry`, { paths: [failed.source_path] });
+    mapping.decisions.clear();
+    const [{ run_id: run, why }] = items.length ? items : [{ why: "it has not failed any more" }];
+    notice(`${reference}: ${run ? "the file has a new run" : why}.`);
+    location.hash = run ? `#/runs/${run}` : address(["arrivals"], "", { name: arrival });
+  }
+
   /** Runs a version on the source of the failed run, unless files were uploaded in its place; else on each file. */
   async function submit(reference) {
-    const before = failed && (await get(path("runs", failed)).catch(() => null));
+    if (arrival) return takeAgain(reference);
     const runs = [];
-    const isOther = (file) => file.startsWith(UPLOADED) && file !== before.source_path;
-    const sources = before && !files.some(isOther) ? [before.source_path] : files;
+    const isOther = (file) => isUpload(file) && file !== failed.source_path;
+    const sources = failed && !files.some(isOther) ? [failed.source_path] : files;
     for (const source_path of sources) {
       const key = JSON.stringify([reference, source_path]);
       if (!keys.has(key)) keys.set(key, newKey());
-      const body = { flow_version: reference, source_path, run_metadata: before?.run_metadata ?? null };
+      const body = { flow_version: reference, source_path, run_metadata: failed?.run_metadata ?? null };
       runs.push(await post("/v1/runs", body, { headers: { "Idempotency-Key": keys.get(key) } }));
     }
     mapping.decisions.clear();
@@ -141,8 +149,10 @@ export function saving(mapping, failed) {
     const state = JSON.stringify([reference, target, refusal, isNew]);
     if (drawn === state) return;
     drawn = state;
-    const running = files.length > 0 && `run ${files.length === 1 ? "the file" : "the files"}`;
-    const runNow = running && button(`R${running.slice(1)} with ${target}`, () => submit(target), "primary");
+    const run = files.length === 1 ? "run the file" : "run the files";
+    const running = files.length > 0 && (arrival ? "take the file again" : run);
+    const title = arrival ? "Take the file again" : `R${run.slice(1)} with ${target}`;
+    const runNow = running && button(title, () => submit(target), "primary");
     const replayNow = button(`Replay the open rows with ${target}`, () => replayOpen(target), "primary");
     arrivals.draw(version, isNew && !refusal);
     fill(

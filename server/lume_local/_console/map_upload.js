@@ -21,10 +21,11 @@ export const inboxName = () => `${OF_INBOX}${newKey().slice(0, 12)}.csv`;
 
 const COMMAND = /lume flow map \S+ (.+)$/; // in a message about one of several files
 
+export const isUpload = (file) => file.startsWith("upload://");
+
 /** The link from a run to its file; nothing if there is no reason to map it. */
 export function mapLink(run) {
-  const isUpload = run.source_path.startsWith("upload://");
-  if (run.status !== "FAILED" && !isUpload) return null;
+  if (run.status !== "FAILED" && !isUpload(run.source_path)) return null;
   const [flow] = run.flow_version.split(":");
   const [, file] = COMMAND.exec(run.metadata.error_message ?? "") ?? [];
   return el("a.button", { href: mapAddress(flow, file ?? run.source_path, run.id) }, "Map this file");

@@ -5,6 +5,7 @@ import { el, refill } from "./dom.js";
 import { number, shortId } from "./format.js";
 import { actButton, address, notice, table } from "./parts.js";
 import { ageOf, nameOf } from "./status.js";
+import { inControls } from "./words.js";
 
 const LIMIT = 200;
 const EVERY = 5000;
@@ -70,5 +71,6 @@ function place(one) {
 function file(one) {
   const words = () => (one.status ? nameOf(one.status) : shortId(one.run_id));
   const run = one.run_id && el("a", { href: `#/runs/${one.run_id}` }, words());
-  return [one.arrival, one.path, one.state, ageOf(one.at), one.why ?? "", run];
+  const why = [one.lies_at && `it lies at ${one.lies_at}`, one.why && inControls(one.why)];
+  return [one.arrival, one.path, one.state, ageOf(one.at), why.filter(Boolean).join(": "), run];
 }

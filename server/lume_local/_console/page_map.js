@@ -1,5 +1,6 @@
 // Files in layouts that a flow lacks: a proposal, a person's decisions, a trial, and the flow's next version.
 
+import { get, path } from "./api.js";
 import { el, fill } from "./dom.js";
 import { counted, fileName } from "./format.js";
 import { doubtList, layoutCards } from "./map_layouts.js";
@@ -7,14 +8,17 @@ import { decisionsOf, Mapping } from "./map_proposal.js";
 import { footerAnswers, readingOf } from "./map_reading.js";
 import { saving } from "./map_save.js";
 import { trialOf } from "./map_trial.js";
-import { fileForm, mapAddress } from "./map_upload.js";
+import { fileForm, isUpload, mapAddress } from "./map_upload.js";
 import { address, card, pageHead } from "./parts.js";
 
 export async function show({ parts, query, signal }) {
-  const [flow, files, run] = [parts[1] ?? "", query.getAll("file"), query.get("run")];
+  const [flow, id] = [parts[1] ?? "", query.get("run")];
+  const run = id && (await get(path("runs", id), {}, { signal }).catch(() => null));
+  const lies = run?.metadata.arrival?.lies_at; // a failed file may have been put aside since the link was made
+  const files = query.getAll("file").map((file) => (lies && !isUpload(file) ? lies : file));
   const title = files.length ? `Map ${files.map(fileName).join(", ")}` : "Map a file";
   const head = header(flow, title);
-  if (!files.length) return { title, node: el("article", head, choice(flow, run)) };
+  if (!files.length) return { title, node: el("article", head, choice(flow, id)) };
   const mapping = new Mapping(flow, files, decisionsOf(flow, files[0]), signal);
   try {
     await mapping.load();
@@ -22,7 +26,7 @@ export async function show({ parts, query, signal }) {
     if (error.status !== 422) throw error;
     // The server can't read a file, or not from that place, or not so.
     const again = () => window.dispatchEvent(new HashChangeEvent("hashchange"));
-    return { title, node: el("article", head, choice(flow, run, error.message), unread(mapping, again)) };
+    return { title, node: el("article", head, choice(flow, id, error.message), unread(mapping, again)) };
   }
   return { title, node: page(mapping, head, run) };
 }
@@ -52,7 +56,7 @@ function unread({ files, decisions }, again) {
 function page(mapping, head, run) {
   const about = el("p.muted.below", { role: "status" });
   const doubts = el("div");
-  const samples = filesCard(mapping, run);
+  const samples = filesCard(mapping, run?.id);
   const layouts = layoutCards(mapping);
   const trial = trialOf(mapping);
   const save = saving(mapping, run);

@@ -217,13 +217,14 @@ function details(run) {
       ),
       el("code.path", places[which]),
     );
-  const { mends, mended_by: menders = [], dismissed } = run.metadata;
+  const { mends, mended_by: menders = [], dismissed, arrival } = run.metadata;
   return card(
     "Details",
     el(
       "dl.details",
       entry("Run", el("code", run.id)),
       entry("Source", el("code.path", run.source_path)),
+      arrival?.lies_at && entry("It lies at", el("code.path", arrival.lies_at)),
       output("Mapped rows", "mapped"),
       output("Rejected rows", "rejects"),
       entry("Created", moment(run.created_at)),

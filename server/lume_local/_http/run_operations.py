@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import orjson
 from anyio.to_thread import run_sync
-from attrs import frozen
+from attrs import evolve, frozen
 
 from lume_async.models import RunStatus
 from lume_local._http import queries, requests
@@ -28,6 +28,8 @@ from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.resolver import CantTell, LayoutRefused, SeedRefused, SourceResolver
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import (
+    ACTIVE,
+    WITH_OUTPUT,
     Cursor,
     CursorForgotten,
     Duplicate,
@@ -154,7 +156,11 @@ class RunsApi:
         return self._answer(run, await self._beside(run), status, headers or {})
 
     async def _beside(self, run: StoredRun) -> FollowUp | None:
-        return None if run.is_plain else await self._store.attention.of(run.run_id)
+        beside = None if run.is_plain else await self._store.attention.of(run.run_id)
+        if run.arrival is None or run.status in (*ACTIVE, *WITH_OUTPUT):
+            return beside
+        lies_at = (await self._store.arrivals.put_aside([run.run_id])).get(run.run_id)
+        return evolve(beside or FollowUp(), arrival={"name": run.arrival, "lies_at": lies_at})
 
     def _answer(self, run: StoredRun, beside: FollowUp | None, status: int, headers: dict[str, str]) -> Reply:
         document = run_document(run, self._runner.progress(run.run_id), beside)

@@ -19,6 +19,7 @@ from lume_local._runs.forget import Forgetter, Search
 from lume_local._runs.health import Health
 from lume_local._runs.runner import Runner
 from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.store.arrived import aside_of
 from lume_local._runs.store.audit import ACTS, MOVE, RETRY, Act, ActFilter
 from lume_local._runs.store.records import WaitingServer
 from lume_local._runs.times import ago_text, now_text
@@ -243,18 +244,23 @@ class ArrivalsApi:
             one for view in views for one in await self._store.arrivals.refused(view.arrival.name, limit)
         ]
         found.sort(key=lambda one: one.at, reverse=True)
-        return [_file(one.arrival, one.path, "refused", one.at, one.why) for one in found[:limit]]
+        return [
+            _file(one.arrival, one.path, "refused", one.at, one.why) | {"lies_at": aside_of(one.seen) or None}
+            for one in found[:limit]
+        ]
 
     async def _submitted(self, views: "Sequence[View]", limit: int) -> list[Json]:
         """Return the submitted files, newest runs first."""
         names = [view.arrival.name for view in views]
+        runs = await self._store.newest_arrived(names, limit)
+        lies_at = await self._store.arrivals.put_aside([run.run_id for run in runs])
         return [
             _file(
                 *(str(run.arrival), run.source_path, "submitted", run.created_at),
                 *(run.error_message, run.run_id),
             )
-            | {"status": run.status}
-            for run in await self._store.newest_arrived(names, limit)
+            | {"status": run.status, "lies_at": lies_at.get(run.run_id)}
+            for run in runs
         ]
 
 
@@ -267,4 +273,5 @@ def _file(arrival: str, path: str, state: str, at: str, why: str | None, run_id:
         "why": why or None,
         "run_id": run_id,
         "status": None,
+        "lies_at": None,
     }

@@ -525,3 +525,47 @@ def test_text_of_the_file_is_only_text(page: Any, site: Site, orders: str) -> No
     expect(page.get_by_role("table", name="First rejected rows")).to_contain_text(evil)
     assert page.evaluate("typeof pwned") == "undefined"
     assert page.locator("main img").count() == 0
+
+
+@pytest.mark.parametrize("is_uploaded", [False, True])
+def test_a_file_that_was_put_aside_is_mapped_and_taken_again(
+    page: Any, site: Site, tmp_path: Path, is_uploaded: bool
+) -> None:
+    """Its rows are read once, even if a person has uploaded a copy."""
+    name = f"aside{int(is_uploaded)}"
+    definition = tomllib.loads(ORDERS.replace('"orders"', f'"{name}"'))
+    site.ask("PUT", f"/v1/flows/{name}/versions/v3", definition)
+    (site.home / name).mkdir()
+    (site.home / "arrivals.toml").write_text(
+        f'[[arrival]]\nname = "{name}"\nflow = "{name}"\nfrom = "{name}/*.csv"\nready = {{ quiet = "100ms" }}\n'
+        'failed = "quarantine/"\nafter = { move = "done/" }\n'
+    )
+    text = "Order-ID,ordered,amount,Size,note\n1,2024-04-13,1.5,s,a\n"
+    site.write(f"{name}/odd.csv", text)
+    aside = f"{name}/quarantine/odd.csv"
+    while [one["lies_at"] for one in site.ask("GET", "/v1/arrivals?state=submitted")["files"]] != [aside]:
+        pass
+    page.get_by_role("link", name="Arrivals").click()
+    files = page.get_by_role("region", name="Files").get_by_role("row")
+    expect(files.filter(has_text="Failed")).to_contain_text(f"it lies at {aside}: ")
+    files.get_by_role("link", name="Failed").click()
+    expect(page.locator(".details")).to_contain_text(f"It lies at{aside}")
+    page.get_by_role("link", name="Map this file").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Map odd.csv")
+    page.get_by_role("table", name="Columns").first.wait_for()
+    if is_uploaded:
+        own = tmp_path / "own.csv"
+        own.write_text(text)
+        page.get_by_text("Add files").click()
+        page.get_by_label("Files on this computer").set_input_files(own)
+        page.get_by_role("button", name="Upload and map").click()
+        page.get_by_role("link", name="Leave odd.csv out").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Map own.csv")
+    page.get_by_role("button", name="Save as v4 and take the file again").click()
+    expect(files.filter(has_text="Succeeded")).to_contain_text(f"{name}/odd.csv")
+    assert (site.home / name / "done/odd.csv").exists()
+    runs = site.ask("GET", f"/v1/runs?flow={name}")["items"]
+    assert [(one["flow_version"], one["status"], one["source_path"]) for one in runs] == [
+        (f"{name}:v4", "SUCCEEDED", f"{name}/odd.csv"),
+        (f"{name}:v3", "FAILED", f"{name}/odd.csv"),
+    ]

@@ -237,6 +237,18 @@ class SqlArrivals:
         return [Move(arrival, *row) for row in await self.sql.rows(query, values)]
 
     @statement
+    async def put_aside(self, run_ids: Collection[str]) -> dict[str, str]:
+        """Return where the files of these runs lie, by run, if they were put aside."""
+        if not run_ids:
+            return {}
+        rows = await self.sql.rows(
+            "SELECT run_id, seen FROM runs JOIN arrival_moves ON run = runs.seq "
+            f"WHERE run_id IN ({marks(run_ids)}) AND {IS_ASIDE}",
+            [*run_ids],
+        )
+        return {run_id: seen.removeprefix(ASIDE) for run_id, seen in rows}
+
+    @statement
     async def failed(
         self, arrival: str, flow: str, paths: Collection[str], after: str, limit: int
     ) -> list[Move]:

@@ -162,12 +162,14 @@ class FollowUp:
         mends: the run whose rejects it processes.
         mended_by: the runs that process its rejects, newest first.
         dismissed: why, and when (`at`), a person decided that nothing is left to do.
+        arrival: whose file waits to be taken again (`name`), and where it lies if it was put aside (`lies_at`).
     """
 
     notes: tuple[str, ...] = ()
     mends: str | None = None
     mended_by: tuple[str, ...] = ()
     dismissed: dict[str, str] | None = None
+    arrival: dict[str, str | None] | None = None
 
 
 class StatusChange(NamedTuple):

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 from local.arrivals.site import arrival_of
+from local.states import moved
 
 from lume_local._arrivals.place import ArrivalEntry
 from lume_local._arrivals.watcher import View, WaitingFile
 from lume_local._http.server_operations import ArrivalsApi
 from lume_local._runs.sql import sql_store
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.store.arrived import Arrived
+from lume_local._runs.store.arrived import Arrived, Move
 from lume_local._runs.store.records import NewRun
 
 NAMES = ("a", "b", "c")
@@ -61,3 +62,18 @@ async def test_a_page_has_the_first_of_all_arrivals(store: SqlStore, monkeypatch
     assert await page(store, state="submitted", name="b", limit="2") == ["in/b29", "in/b28"]
     assert await page(store, state="waiting", limit="4") == ["in/c29", "in/b29", "in/a29", "in/c28"]
     assert await page(store, state="waiting", name="a", limit="2") == ["in/a29", "in/a28"]
+
+
+async def test_where_files_lie_that_were_put_aside(store: SqlStore) -> None:
+    assert await store.arrivals.put_aside([]) == {}
+    ids = []
+    for name in ("x", "y"):
+        arrived = Arrived("a", f"in/{name}", "s", name.encode(), move=True)
+        new = NewRun("f:v1", f"in/{name}", f"/in/{name}", None, False, None, "", arrived=arrived)
+        run, _ = await store.create(new)
+        await moved(store, run.run_id, "FAILED")
+        (move,) = await store.arrivals.moves("a", run.run_id)
+        assert isinstance(move, Move)
+        await store.arrivals.moved(move, is_gone=name == "x", aside="in/q/x" if name == "x" else "")
+        ids.append(run.run_id)
+    assert await store.arrivals.put_aside(ids) == {ids[0]: "in/q/x"}

@@ -275,6 +275,15 @@ async def test_failed_files_are_taken_again_with_a_corrected_flow(home: Path, fi
         async with asyncio.timeout(60):
             while not all((home / f"in/quarantine/{name}.csv").exists() for name in ("a", "b")):
                 await asyncio.sleep(0.02)
+        lie = {f"in/{name}.csv": f"in/quarantine/{name}.csv" for name in ("a", "b")}
+        found = (await until(wire, lambda found: all(one["lies_at"] for one in found["files"])))["files"]
+        assert {one["path"]: one["lies_at"] for one in found} == lie
+        ids = {one["path"]: one["run_id"] for one in found}
+
+        async def waits(name: str) -> Any:
+            return (await wire.ask("GET", f"/v1/runs/{ids[name]}")).document["metadata"].get("arrival")
+
+        assert await waits("in/a.csv") == {"name": "acme", "lies_at": lie["in/a.csv"]}
         flow = tomllib.loads((home / "flows/people.v1.toml").read_text()) | {"version": "v2"}
         flow["columns"]["email"]["sql"] = '"Mail"'
         assert (await wire.ask("PUT", "/v1/flows/people/versions/v2", json=flow)).status == 201
@@ -288,6 +297,8 @@ async def test_failed_files_are_taken_again_with_a_corrected_flow(home: Path, fi
             while not (home / "in/done/a.csv").exists():
                 await asyncio.sleep(0.02)
         assert (home / "in/quarantine/b.csv").exists()
+        assert await waits("in/a.csv") is None, "it has another run"
+        assert await waits("in/b.csv") == {"name": "acme", "lies_at": lie["in/b.csv"]}
         (left,) = (await wire.ask("POST", place, json={})).document["items"]
         assert left["path"] == "in/b.csv"
         async with asyncio.timeout(60):
@@ -298,6 +309,7 @@ async def test_failed_files_are_taken_again_with_a_corrected_flow(home: Path, fi
             ("in/b.csv", "SUCCEEDED"),
             ("in/a.csv", "SUCCEEDED"),
         ]
+        assert [one["lies_at"] for one in found] == [None, None]
         (act, *_) = (await wire.ask("GET", "/v1/audit?what=retry_arrival")).document["items"]
         assert (act["subject"], act["detail"]) == ("acme", {"files": 1})
         assert (await wire.ask("POST", place, json={})).document["items"] == []
@@ -310,3 +322,25 @@ async def test_failed_files_are_taken_again_with_a_corrected_flow(home: Path, fi
             refused = await wire.ask("POST", path, json=body)
             assert refused.status == 422, refused.document
             assert said in refused.document["detail"]
+
+
+@pytest.mark.parametrize("is_refused", [True, False])
+async def test_another_file_under_the_name_of_one_that_was_put_aside(
+    home: Path, file: Path, is_refused: bool
+) -> None:
+    """It takes the other's place in the list; that one stays in the folder."""
+    text = ARRIVALS.replace('"rerun"', '"refuse"' if is_refused else '"rerun"')
+    file.write_text(text + 'after = { move = "done/" }\nfailed = "quarantine/"\n')
+    async with serve(home, arrivals=file) as wire:
+        if is_refused:
+            (home / "in/a.csv").write_text(ROWS)
+            await until(wire, lambda _: (home / "in/done/a.csv").exists())
+        (home / "in/a.csv").write_text("id,Mail,Age\n1,a@example.org,5\n")
+        aside = lambda found: [one for one in found["files"] if one["lies_at"] is not None]  # noqa: E731
+        (one,) = aside(await until(wire, aside))
+        assert (one["path"], one["lies_at"]) == ("in/a.csv", "in/quarantine/a.csv")
+        assert one["state"] == ("refused" if is_refused else "submitted")
+        (home / "in/a.csv").write_text(ROWS if is_refused else ROWS.replace("5", "6"))
+        found = await until(wire, lambda found: not aside(found))
+        assert {one["path"] for one in found["files"]} == {"in/a.csv"}
+        assert (home / "in/quarantine/a.csv").exists()
