@@ -9,6 +9,7 @@ from attrs import evolve, fields
 
 from lume_async.models import RunStatus
 from lume_local._runs.sql.operation import Row, Sql, given, marks
+from lume_local._runs.sql.tables import FLOW
 from lume_local._runs.store.records import RunFilter, StoredRun
 
 _COMPUTED = {
@@ -35,6 +36,21 @@ _JSON, _FLAGS = (
 IN_ORDER = "seq DESC"
 """The order of pages other than search results."""
 _LATEST = "created_at DESC, seq DESC"
+_BATCH = "substr(source_key, 1, instr(source_key || '#seeds:', '#seeds:') - 1)"
+
+
+def _same(expression: str, column: str) -> str:
+    """Return the condition that an expression over a column has the same value for `newer` as for `runs`."""
+    ours, theirs = (expression.replace(column, f"{table}.{column}") for table in ("runs", "newer"))
+    return f"{theirs} = {ours}"
+
+
+# The path is the key's part that has an index; the trigger that compares keys knows no other version.
+IS_LAST = f"""NOT EXISTS (
+    SELECT 1 FROM runs AS newer WHERE newer.source_path = runs.source_path AND newer.seq > runs.seq
+    AND {_same(FLOW, "flow_version")} AND {_same(_BATCH, "source_key")}
+)"""
+"""The runs whose source has no newer run of the same flow, in any version, and with any seeds or layout."""
 
 
 def stored_run(row: Row) -> StoredRun:
@@ -141,7 +157,7 @@ def _conditions(wanted: RunFilter) -> tuple[list[str], list[Any]]:
         ("submitted_by = ?", wanted.submitted_by),
         ("instr(source_path, ?) > 0", wanted.source),
         ("created_at >= ?", wanted.since),
-        ("seq IN (SELECT seq FROM attention WHERE ratio > ?)", wanted.attention),
+        (f"seq IN (SELECT seq FROM attention WHERE ratio > ?) AND {IS_LAST}", wanted.attention),
     )
     if wanted.flow is not None:
         where.append("flow_version BETWEEN ? AND ?")

@@ -97,6 +97,24 @@ async def test_what_waits_for_a_person(store: SqlStore) -> None:
     assert await waiting(store) == ["failed", "crashed"]
 
 
+async def test_a_newer_run_of_any_version_removes_the_source(store: SqlStore) -> None:
+    """Whatever seeds or layout it brings; not a run of another flow, or of another content of the file."""
+    for source in ("a", "b", "c"):
+        await ended(store, await created(store, source), "FAILED")
+    late = await created(store, "d")
+    newer = [await created(store, source, "people:v2") for source in ("a", "d")]
+    await ended(store, late, "FAILED")
+    assert await waiting(store) == ["c", "b"], "a newer run is under way"
+    await created(store, "b", "people-b:v2")
+    await store.create(NewRun("people:v2", "c", f"/c#{64 * '0'}", None, False, None, "x"))
+    assert await waiting(store) == ["c", "b"]
+    await ended(store, newer[0], "FAILED")
+    await ended(store, newer[1], "SUCCEEDED")
+    assert await waiting(store) == ["a", "c", "b"], "the last run of a has failed again"
+    await store.create(NewRun("people:v3", "a", f"/a#seeds:{64 * '0'}", None, False, None, "x"))
+    assert await waiting(store) == ["c", "b"]
+
+
 async def test_triggers_count_what_a_query_would(store: SqlStore) -> None:
     source = random.Random(7)
     active = [await created(store, f"s{number}", f"f{number % 3}:v1") for number in range(40)]
