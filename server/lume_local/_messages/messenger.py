@@ -43,7 +43,7 @@ def keys_of(rules: Sequence[MessageRule], notices: Sequence[Notice]) -> set[str]
 
 
 MOST_CAUSES = 100
-"""Causes of a flow's trouble to remember, the newest; of arrived files, the state knows all."""
+"""Arrivals with refused files of a flow in trouble to remember, the newest; of runs, the state knows all."""
 
 
 @define
@@ -96,9 +96,10 @@ class Decision:
         is_in_trouble = known is not None and bool(known.state)
         if is_trouble:
             before = orjson.loads(known.state) if known and known.state else {"since": notice.at}
-            cause = notice.run_id or notice.arrival
-            causes = [*(one for one in before.get("causes", ()) if one != cause), cause][-MOST_CAUSES:]
-            self._remember(key, orjson.dumps(before | {"causes": causes}).decode())
+            if cause := notice.arrival:
+                causes = [*(one for one in before.get("causes", ()) if one != cause), cause]
+                before |= {"causes": causes[-MOST_CAUSES:]}
+            self._remember(key, orjson.dumps(before).decode())
         is_over = is_in_trouble and not is_trouble and notice.kind in WITH_OUTPUT
         if is_over and notice.flow not in self.unsettled:
             self._remember(key, "")
@@ -229,7 +230,7 @@ class Messenger:
                 causes.setdefault(key.rpartition(":")[2], []).extend(found)
         for notice in notices:
             if notice.kind in TROUBLES:
-                causes.setdefault(notice.flow, []).append(notice.run_id or notice.arrival)
+                causes.setdefault(notice.flow, []).append(notice.arrival)
         done = {one.flow for one in notices if one.kind in WITH_OUTPUT} & causes.keys()
         return {flow for flow in done if await self._messages.waits(flow, causes[flow])}
 

@@ -207,6 +207,8 @@ class LedgerEntries(SqlPart):
                     origins.append((run.run_id, start, claim.seq, packed(rows)))
                     start += rows.bit_count()
         await change_all(self.sql, "INSERT INTO replay_rejects VALUES {}", origins)
+        # Its rejects wait among those of the runs that it has replayed.
+        await self.sql.change("DELETE FROM attention WHERE seq = ?", [run.seq])
         figures = run.metrics
         if accepted != figures.get("rows_mapped", 0) + figures.get("rows_filtered", 0):
             _log.error(

@@ -6,7 +6,8 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 
 from lume_local._runs.sql.operation import Sql, SqlPart, change_all, marks, statement, writing
-from lume_local._runs.sql.tables import FLOW, RECEIVER, UNREAD
+from lume_local._runs.sql.run_rows import IS_LAST, flow_range
+from lume_local._runs.sql.tables import RECEIVER
 from lume_local._runs.store.records import (
     KINDS,
     VARIABLE,
@@ -32,12 +33,8 @@ WITH RECURSIVE receivers (receiver) AS (
 )
 """
 """A query that steps from receiver to receiver in the index, so that a long queue of one does not slow the others."""
-
-_NOT_DISMISSED = "NOT EXISTS (SELECT 1 FROM dismissals WHERE dismissals.run_id = runs.run_id)"
-_NEWER = f"""
-SELECT 1 FROM runs AS newer WHERE newer.source_path = runs.source_path AND newer.seq > runs.seq
-AND {FLOW.replace("flow_version", "newer.flow_version")} = {FLOW.replace("flow_version", "runs.flow_version")}
-"""
+LISTED_ABOVE = 0.05
+"""The console lists runs that have rejected a larger share of their rows."""
 
 
 class SqlDeliveries(SqlPart):
@@ -135,20 +132,19 @@ class SqlMessages:
         return {one.key: one for one in await self._found(f"key IN ({marks(keys)})", *keys)}
 
     @statement
-    async def waits(self, flow: str, causes: Collection[str]) -> bool:
-        """Return whether something of a flow waits for a person: a file that arrived, or one of these causes.
+    async def waits(self, flow: str, arrivals: Collection[str]) -> bool:
+        """Return whether something of a flow waits for a person: a run that the console lists, or a refused file.
 
-        A cause is a run, which waits until it is dismissed or its source has another run; or an arrival that has
-        refused a file.
+        Args:
+            arrivals: those that have refused a file of the flow.
         """
-        lost = f"status IN ('FAILED', 'CRASHED') AND {_NOT_DISMISSED}"
-        found = [
-            f"SELECT 1 FROM runs WHERE {UNREAD} AND {FLOW} = ? AND {lost}",
-            f"SELECT 1 FROM arrival_refusals WHERE arrival IN ({marks(causes)})",
-            f"SELECT 1 FROM runs WHERE run_id IN ({marks(causes)}) AND {lost} AND NOT EXISTS ({_NEWER})",
-        ]
-        exist = " OR ".join(f"EXISTS ({one})" for one in found)
-        return bool((await self.sql.one(f"SELECT {exist}", [flow, *causes, *causes]))[0])
+        listed = (
+            "SELECT 1 FROM attention JOIN runs USING (seq) "
+            f"WHERE attention.flow_version BETWEEN ? AND ? AND ratio > {LISTED_ABOVE} AND {IS_LAST}"
+        )
+        refused = f"SELECT 1 FROM arrival_refusals WHERE arrival IN ({marks(arrivals)})"
+        query = f"SELECT EXISTS ({listed}) OR EXISTS ({refused})"
+        return bool((await self.sql.one(query, [*flow_range(flow), *arrivals]))[0])
 
     @statement
     async def due(self, now: float, limit: int) -> list[MessageState]:

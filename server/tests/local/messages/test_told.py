@@ -133,6 +133,23 @@ async def test_a_flow_is_fine_again_once_nothing_waits(home: Path, ops: Inbox[di
     assert "people.csv" not in said[-1]["message"]
 
 
+async def test_a_flow_is_not_fine_while_rejected_rows_wait(home: Path, ops: Inbox[dict[str, Any]]) -> None:
+    """Whatever other files succeed, also on another server."""
+    good = (home / "people.csv").read_text()
+    (home / "bad.csv").write_text(good.replace("\n1,", "\nx,").replace("\n2,", "\ny,"))
+    (home / "other.csv").write_text(good)
+    async with telling(home) as wire:
+        await wire.run("people:v1", "bad.csv")
+        await wire.run("people:v1", "people.csv")
+    async with telling(home) as wire:
+        await wire.run("people:v1", "other.csv")
+        (home / "bad.csv").write_text(good)
+        await wire.run("people:v1", "bad.csv", force_rerun=True)
+        said = await ops.until(2)
+    assert [one["title"] for one in said] == ["people: 2 of 3 rows rejected (66.7%)", "people is fine again"]
+    assert "bad.csv" in said[-1]["message"]
+
+
 @pytest.mark.thorough
 async def test_what_nobody_accepts_is_given_up_and_says_why_without_the_address(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
