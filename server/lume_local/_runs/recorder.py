@@ -147,6 +147,8 @@ class RunRecorder:
         written = metrics["rows_read"] if metrics and locations else None
         words = None if message is None else elided(message)
         figures: Json = bounded(metrics or {})
+        if "accepted_rejects" in figures:  # a set of rows, of which no part may be left out
+            figures["accepted_rejects"] = (metrics or {})["accepted_rejects"]
         oddities: list[str] | None = None if status.has_output else []
 
         def ending(run: StoredRun) -> dict[str, Any]:

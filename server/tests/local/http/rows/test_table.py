@@ -451,6 +451,22 @@ async def test_rows_that_cannot_be_told_apart(wire: Wire, home: Path) -> None:
     assert counted(await table(wire)) == {("a", 1): 1}
 
 
+async def test_many_rejects_here_and_there(wire: Wire, home: Path) -> None:
+    """The set of those that a run has taken is longer than any text for people may be."""
+    await registered(wire)
+    (home / "a.csv").write_text("k,n\na,1\n" + "b,x\n" * 6000)
+    run = await wire.run("parts:v1", "a.csv")
+    chosen = sorted(random.Random(1).sample(range(2, 6002), 3000))
+    lines = "".join(f"{row},,b,{row}\n" for row in chosen)
+    first = await mended(wire, run["id"], "parts:v1", f"_lume_row,_lume_reasons,k,n\n{lines}")
+    assert len(first["metadata"]["metrics"]["accepted_rejects"]["rows"]) > 500
+    again = f"_lume_row,_lume_reasons,k,n\n{chosen[7]},,b,0\n"
+    await mended(wire, run["id"], "parts:v1", again)
+
+    numbers = [1, *(row for row in chosen if row != chosen[7]), 0]
+    assert [row["n"] for row in await table(wire)] == numbers
+
+
 async def test_a_person_is_forgotten_among_mended_rows(wire: Wire, home: Path) -> None:
     """The other rows of that run have another place in its output than among the rejects."""
     await registered(wire)
