@@ -299,9 +299,7 @@ class Watcher:
         for one, written in zip(
             put_aside, await place.exist([aside_of(one.seen) for one in put_aside]), strict=True
         ):
-            if (
-                written is None
-            ):  # a person has taken it out of the folder, or a kill came while it was moved back
+            if written is None:  # a person has taken it away, or a kill came while it was moved back
                 await self._back(place, one)
                 await self._store.arrivals.forget_refusals(name, [one.path], with_aside=True)
         async with aclosing(place.pages()) as pages:

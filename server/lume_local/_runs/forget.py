@@ -30,7 +30,7 @@ from lume_local._runs.recovery.settle import Settler
 from lume_local._runs.row_reader import output_job
 from lume_local._runs.sources.paths import UPLOAD, PathRefused, Roots
 from lume_local._runs.sources.run_paths import values_of
-from lume_local._runs.sql.sql_forget import TEXTS
+from lume_local._runs.sql.sql_forget import FILES, TEXTS
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import FORGET, Act
 from lume_local._runs.store.records import StoredRun, StoreFailed, StoreUnavailable
@@ -238,9 +238,7 @@ class Forgetter:
                     if path.parent == self._roots.uploads:
                         await self._upload(search, path)
                     elif path in unread:
-                        search.left[str(path)] = (
-                            "has the values, and was not processed: remove the rows there"
-                        )
+                        search.left[str(path)] = "has the values, and has no output: remove the rows there"
                     else:
                         search.left[str(path)] = "has the values, and is of runs that were removed: remove it"
             for table in TEXTS:
@@ -267,10 +265,14 @@ class Forgetter:
     async def _unread(self) -> set[Path]:
         """Return the files that runs without output should have read, and those in folders for failed files."""
         found = set[Path]()
-        for source in await self._store.forgetting.unread():
-            with suppress(PathRefused):  # it is in a store, or the roots are other ones now
-                found.add(self._roots.source(source))
-        return {path for path in found if path.parent != self._roots.uploads}
+        for table in FILES:
+            after = tuple[Any, ...]()
+            while rows := await self._store.forgetting.texts(table, after, _AT_ONCE, FILES):
+                after = tuple(rows[-1])[:-1]
+                for source in (row[-1] for row in rows if not (row[-1] or UPLOAD).startswith(UPLOAD)):
+                    with suppress(PathRefused):  # it is in a store, or the roots are other ones now
+                        found.add(self._roots.source(source))
+        return found
 
     async def _texts(self, search: Search, table: str) -> None:
         person, key, after = search.person, TEXTS[table][0].count(",") + 1, tuple[Any, ...]()

@@ -71,8 +71,9 @@ class Person:
                     with suppress(UnicodeError):
                         for text in _spellings(one):
                             is_exact = text.isascii() or not self.ignore_case
-                            needle = self._lower(text.encode(encoding)) if is_exact else _any(text, encoding)
-                            found[-1].add(needle)
+                            found[-1].add(
+                                self._lower(text.encode(encoding)) if is_exact else _any(text, encoding)
+                            )
         return found
 
     def _lower(self, block: bytes) -> bytes:
@@ -112,7 +113,5 @@ def _has(needle: bytes | re.Pattern[bytes], block: bytes) -> bool:
 
 def _is_word(needle: bytes | re.Pattern[bytes], block: bytes) -> bool:
     # The pattern alone takes 20 times as long.
-    inner = re.escape(needle) if isinstance(needle, bytes) else needle.pattern
-    return (
-        _has(needle, block) and re.search(_alone(inner.decode("latin1")).encode("latin1"), block) is not None
-    )
+    inner = (re.escape(needle) if isinstance(needle, bytes) else needle.pattern).decode("latin1")
+    return _has(needle, block) and re.search(_alone(inner).encode("latin1"), block) is not None

@@ -1,7 +1,7 @@
 """A person's values in the state: the record of a run whose outputs were rewritten, and texts."""
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -17,7 +17,7 @@ from lume_local._runs.sql.sql_drafts import SqlDrafts
 from lume_local._runs.store.arrived import ASIDE
 from lume_local._runs.store.audit import FORGET, Act
 from lume_local._runs.store.drafts import Reject
-from lume_local._runs.store.records import ACTIVE, WITH_OUTPUT, StoredRun
+from lume_local._runs.store.records import ACTIVE, StoredRun
 from lume_local._shared.protocol import Json
 from lume_local._shared.row_set import of_text, rows_in
 
@@ -34,6 +34,13 @@ TEXTS = {
     "audit": ("seq", "subject", "detail"),
 }
 """The tables with texts that may quote a value: the key of each, and its columns of texts."""
+_ASIDE = f"CASE WHEN {IS_ASIDE} THEN substr(seen, {len(ASIDE) + 1}) END"
+FILES = {
+    "runs": ("run_id", "CASE WHEN status IN ('FAILED', 'CRASHED', 'CANCELLED') THEN source_path END"),
+    "arrival_moves": ("run, place", _ASIDE),
+    "arrival_refusals": ("place", _ASIDE),
+}
+"""The tables with files that no run has processed, or that were put aside: the key of each, and the file or NULL."""
 WHY = "forgotten on a person's request"
 
 
@@ -50,14 +57,6 @@ class SqlForget:
             f"SELECT {RUN_COLUMNS} FROM runs WHERE seq > ? AND status NOT IN {ACTIVE} ORDER BY seq LIMIT ?"
         )
         return [stored_run(row) for row in await self.sql.rows(query, [after, limit])]
-
-    @statement
-    async def unread(self) -> list[str]:
-        """Return the sources of runs that have ended without output, and the arrived files that were put aside."""
-        tables = "arrival_moves", "arrival_refusals"
-        aside = (f"SELECT substr(seen, {len(ASIDE) + 1}) FROM {one} WHERE {IS_ASIDE}" for one in tables)
-        query = f"SELECT source_path FROM runs WHERE status NOT IN {ACTIVE} AND status NOT IN {WITH_OUTPUT}"
-        return [path for (path,) in await self.sql.rows(" UNION ".join((query, *aside)), [])]
 
     @writing
     async def note(self, done: Json) -> None:
@@ -85,9 +84,11 @@ class SqlForget:
         self.sql.must_last()
 
     @statement
-    async def texts(self, table: str, after: Sequence[Any], limit: int) -> list[Row]:
-        """Return rows of one of `TEXTS` after one with this key, each as its key and its texts."""
-        key, *columns = TEXTS[table]
+    async def texts(
+        self, table: str, after: Sequence[Any], limit: int, what: Mapping[str, tuple[str, ...]] = TEXTS
+    ) -> list[Row]:
+        """Return rows of one of `TEXTS`, or `FILES`, after one with this key, each as its key and its texts."""
+        key, *columns = what[table]
         where = f"({key}) > ({', '.join('?' * len(after))})" if after else "true"
         query = f"SELECT {key}, {', '.join(columns)} FROM {table} WHERE {where} ORDER BY {key} LIMIT ?"
         return await self.sql.rows(query, [*after, limit])

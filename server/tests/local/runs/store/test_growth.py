@@ -15,7 +15,7 @@ import pytest
 from attrs import evolve, frozen
 from local.states import PARTS, moved
 
-from lume_local._runs.sql.sql_forget import TEXTS
+from lume_local._runs.sql.sql_forget import FILES, TEXTS
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SolePublishing, SqliteStore
 from lume_local._runs.store.arrived import Arrived, Move, RefusedFile, place_of
@@ -313,7 +313,8 @@ FORGOTTEN = {
 }
 AFTER = {
     **dict.fromkeys(("notices", "closings", "audit"), (10,)),
-    **{"arrival_refusals": (b"",), "draft_rows": ("", "", 0), "runs": ("run_500",)},
+    **{"arrival_refusals": (b"",), "arrival_moves": (0, b"")},
+    **{"draft_rows": ("", "", 0), "runs": ("run_500",)},
 }
 """Keys in the tables of texts; the first pages are scans, which end after as many rows."""
 SUBMISSION = Submission("ann", 1, "f:v1", None, 1, "2026")
@@ -477,6 +478,12 @@ OPERATIONS: dict[str, Operation] = {
             table, AFTER.get(table, ("",)), 50
         )
         for table in TEXTS
+    },
+    **{
+        f"forgetting.texts: files of {table}": lambda aged, table=table: aged.store.forgetting.texts(
+            table, AFTER.get(table, ("",)), 50, FILES
+        )
+        for table in FILES
     },
     "forgetting.note": lambda aged: aged.store.forgetting.note(FORGOTTEN),
     "forgetting.replace": lambda aged: aged.store.forgetting.replace(
