@@ -242,6 +242,7 @@ class Watcher:
         self._to_move: set[str | None] = {None}
         """Ended runs whose files may have to be moved; None alone stands for all, as after each listing."""
         self._wake, self._again, self._may_move = anyio.Event(), anyio.Event(), anyio.Event()
+        self._opened = anyio.Event()
         self.submitted = 0
         """Runs submitted since the server started."""
 
@@ -261,6 +262,7 @@ class Watcher:
             try:
                 async with opened(self.arrival, self._roots) as place:
                     self._place = place
+                    self._opened.set()
                     async with task_group() as tasks:
                         tasks.start_soon(place.hints, partial(self.found, place))
                         tasks.start_soon(self._ripen, place)
@@ -280,7 +282,7 @@ class Watcher:
             except Exception as error:  # in one arrival: it must not end the others, nor the server
                 self._in_trouble(f"an unexpected error, which the log describes: {why(error)}", error)
             finally:
-                self._place, self._to_move = None, {None}
+                self._place, self._to_move, self._opened = None, {None}, anyio.Event()
             await anyio.sleep(RETRY)
 
     def _in_trouble(self, trouble: str, error: Exception | None = None) -> None:
@@ -514,6 +516,9 @@ class Watcher:
 
     async def retry(self, paths: Collection[str], after: str = "") -> tuple[list[TakenAgain], str | None]:
         """Take failed and refused files again, all or those of these paths; return where to go on."""
+        if self._place is None and not self._trouble:  # the version of its flow has just been changed
+            with anyio.move_on_after(RETRY):
+                await self._opened.wait()
         name, flow, stays = self.arrival.name, self.arrival.flow, self._trouble or "its place is not open yet"
         failed = await self._store.arrivals.failed(name, flow, paths, after, MOST_TAKEN)
         refused = [] if after else await self._store.arrivals.refused(name, MOST_TAKEN, paths)

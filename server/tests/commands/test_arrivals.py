@@ -68,6 +68,21 @@ def test_retry(home: Path, server: lume_local.ThreadedServer, shell: Shell) -> N
     assert "there is no arrival 'nobody'" in shell.lume("arrivals", "retry", "nobody").err
 
 
+def test_where_a_file_lies_that_was_put_aside(
+    home: Path, server: lume_local.ThreadedServer, shell: Shell
+) -> None:
+    (home / "arrivals.toml").write_text(ARRIVALS.replace('"acme"', '"shop"') + 'failed = "quarantine/"\n')
+    with server.client() as client:
+        while [one.name for one in client.arrivals().arrivals] != ["shop"]:
+            time.sleep(0.02)
+        (home / "in/a.csv").write_text("other\n1\n")
+        while [one.lies_at for one in client.arrivals().files] != ["in/quarantine/a.csv"]:
+            time.sleep(0.02)
+        (one,) = client.arrivals().files
+    assert "  it lies at in/quarantine/a.csv: " in shell.lume("arrivals", "list").out
+    assert "in/quarantine/a.csv" in shell.lume("show", str(one.run_id)).out
+
+
 def test_check(home: Path, shell: Shell) -> None:
     done = shell.lume("arrivals", "check", str(home / "arrivals.toml"), "-o", "json")
     assert json.loads(done.out) == [{"name": "acme", "flow": "members", "from": "in/*.csv"}]

@@ -536,8 +536,9 @@ def test_a_file_that_was_put_aside_is_mapped_and_taken_again(
     definition = tomllib.loads(ORDERS.replace('"orders"', f'"{name}"'))
     site.ask("PUT", f"/v1/flows/{name}/versions/v3", definition)
     (site.home / name).mkdir()
+    used = f"{name}:v3" if is_uploaded else name
     (site.home / "arrivals.toml").write_text(
-        f'[[arrival]]\nname = "{name}"\nflow = "{name}"\nfrom = "{name}/*.csv"\nready = {{ quiet = "100ms" }}\n'
+        f'[[arrival]]\nname = "{name}"\nflow = "{used}"\nfrom = "{name}/*.csv"\nready = {{ quiet = "100ms" }}\n'
         'failed = "quarantine/"\nafter = { move = "done/" }\n'
     )
     text = "Order-ID,ordered,amount,Size,note\n1,2024-04-13,1.5,s,a\n"

@@ -268,7 +268,8 @@ async def test_a_folder_that_is_made_anew_is_watched(
 
 async def test_failed_files_are_taken_again_with_a_corrected_flow(home: Path, file: Path) -> None:
     place = "/v1/arrivals/acme/retry"
-    file.write_text(ARRIVALS + 'after = { move = "done/" }\nfailed = "quarantine/"\nretry = 3\n')
+    text = ARRIVALS.replace('"people"', '"people:v1"')
+    file.write_text(text + 'after = { move = "done/" }\nfailed = "quarantine/"\nretry = 3\n')
     async with serve(home, arrivals=file) as wire:
         for name in ("a", "b"):
             (home / f"in/{name}.csv").write_text("id,Mail,Age\n1,a@example.org,5\n")
@@ -287,6 +288,7 @@ async def test_failed_files_are_taken_again_with_a_corrected_flow(home: Path, fi
         flow = tomllib.loads((home / "flows/people.v1.toml").read_text()) | {"version": "v2"}
         flow["columns"]["email"]["sql"] = '"Mail"'
         assert (await wire.ask("PUT", "/v1/flows/people/versions/v2", json=flow)).status == 201
+        await wire.ask("PATCH", "/v1/arrivals/acme", json={"version": "v2"})  # whose watcher begins anew
         taken = await wire.ask("POST", place, json={"paths": ["in/a.csv"]})
         ((one,), cursor) = taken.document["items"], taken.document["next_cursor"]
         assert (taken.status, one["path"], one["state"], one["why"], cursor) == (
