@@ -177,6 +177,20 @@ def test_what_is_exported_has_texts_and_no_formulas(page: Any, site: Site) -> No
     assert b"<f>" not in content
 
 
+def test_what_is_exported_and_corrected_closes_its_rows(page: Any, site: Site) -> None:
+    run_id = rejecting(site, "returned")
+    opened(page, "returned")
+    write(page, 1, "Country", "Germany")
+    judged(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="As .xlsx").click()
+    download.value.save_as(site.home / "returned.xlsx")
+    mended = site.ended(site.run("returned:v1", "returned.xlsx", run_metadata={"resubmit_of": run_id}))
+    assert mended["metadata"]["metrics"]["rows_mapped"] == 1, mended
+    (flow,) = [one for one in site.ask("GET", "/v1/inbox")["flows"] if one["flow"] == "returned"]
+    assert flow["open"] == 8, "a row was counted as an additional one"
+
+
 def test_a_tab_that_was_closed_loses_nothing(page: Any, signed: Any, site: Site) -> None:
     rejecting(site, "closed")
     opened(page, "closed")

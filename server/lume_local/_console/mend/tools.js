@@ -76,6 +76,7 @@ export class Tools {
       try {
         const { sheet } = this;
         const rows = this.shown.rows.map((row) => ({
+          ...row.identity, // by which the run takes them back
           _lume_run: row.run,
           _lume_reject: row.reject,
           ...(row.layout && { _lume_layout: row.layout }),

@@ -196,7 +196,7 @@ class RunPaths:
         if flow is None:
             return None
         job = await output_job(self._runs, self._roots, parent, flow, "rejects")
-        return None if job is None else asdict(job)
+        return None if job is None else asdict(evolve(job, run_id=parent.run_id))
 
     def _flow_of(self, run: StoredRun) -> Flow | None:
         return self._flows.parsed(run.flow_version) if self._flows.is_known(run.flow_version) else None

@@ -304,10 +304,19 @@ class CorrectedRows:
         rows: the identities of the rejects, in order; unknown ones are empty.
         lacking: names that the flow reads from objects, but that a table made of them lacks, with their possible
             spellings.
+        runs: the runs that the rows name as theirs.
+        is_placeless: whether a row has a number among the rejects, but no place in its file.
     """
 
     rows: list[Identity] = field(factory=list, repr=False)
     lacking: dict[str, list[str]] = field(factory=dict)
+    runs: set[str] = field(factory=set)
+    is_placeless: bool = False
+
+    def note(self, file: str, row: str, line: str, run: str, reject: str) -> None:
+        self.rows.append((file, row, line))
+        self.runs |= {run} - {""}
+        self.is_placeless |= bool(reject and not row + line)
 
 
 @frozen

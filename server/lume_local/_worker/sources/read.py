@@ -32,7 +32,7 @@ from lume_local._worker.sources.intake import (
 from lume_local._worker.sources.mending.by_layout import rows_by_layout
 from lume_local._worker.sources.mending.door import in_book_of_rejects, reader_of_rejects
 from lume_local._worker.sources.mending.line_forms import LineForm
-from lume_local._worker.sources.mending.mended_rows import note_others
+from lume_local._worker.sources.mending.mended_rows import note_others, refuse_as_source
 from lume_local._worker.sources.places.query_source import read_rows
 from lume_local._worker.sources.places.unpack import compression_of
 from lume_local._worker.sources.source import File, Pause, SourceError, check_number
@@ -118,7 +118,9 @@ def read_source(
                 places = reading.malformed.places
                 places.rows, places.is_hidden = rows, reading.shown == REJECTED_ROWS
                 read.append(ReadFile(relation, reading.shown, rows, file.layout))
-                if is_mended and len(corrected.rows) == noted:
+                if not is_mended:
+                    refuse_as_source(relation.raw)
+                elif len(corrected.rows) == noted:
                     note_others(reading, relation)
     all_malformed = AllMalformed([(one.shown, one.malformed) for one in readings], folder / "malformed.csv")
     account = readings[0].account

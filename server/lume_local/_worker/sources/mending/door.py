@@ -51,8 +51,8 @@ from lume_local._worker.sources.intake import NOT_JSON, Account, CorrectedRows, 
 from lume_local._worker.sources.mending.by_layout import PUT_BACK, check_known, layout_by_columns
 from lume_local._worker.sources.mending.line_forms import LineForm, entry_of, form_in_cell
 from lume_local._worker.sources.mending.line_forms import form_of as form_of_entry
-from lume_local._worker.sources.mending.lost_letters import INVALID, KEPT, STILL_LOST, Identity, as_counted
-from lume_local._worker.sources.mending.mended_rows import is_noted
+from lume_local._worker.sources.mending.lost_letters import INVALID, KEPT, NOTED, STILL_LOST, as_counted
+from lume_local._worker.sources.mending.mended_rows import is_noted, refuse_as_source
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.sql import RowsFile
 from lume_local._worker.statements import LAYOUT, Relation, form_of
@@ -109,11 +109,12 @@ class OwnColumns:
 
     def __init__(self, names: Sequence[str], corrected: CorrectedRows | None) -> None:
         lower = [name.lower() for name in names]
-        self._at = {
-            name: lower.index(name) for name in (FILE, LAYOUT, ROW, LINE, REASONS, RAW, FORM) if name in lower
-        }
-        self._identity = [self._at.get(name) for name in (FILE, ROW, LINE)]
-        self._noted = None if corrected is None else corrected.rows
+        known = (LAYOUT, REASONS, RAW, FORM, *NOTED)
+        self._at = {name: lower.index(name) for name in known if name in lower}
+        self._identity = [self._at.get(name) for name in NOTED]
+        self._noted = corrected
+        if corrected is None:
+            refuse_as_source(names)
         self.others = [n for n, name in enumerate(lower) if not name.startswith(RESERVED)]
         self.texts = [
             n for n in range(len(names)) if n not in map(self._at.get, (FILE, LAYOUT, ROW, LINE, REASONS))
@@ -127,10 +128,10 @@ class OwnColumns:
     def at(self, name: str) -> int | None:
         return self._at.get(name)
 
-    def note(self, cells: Cells) -> Identity:
-        file, row, line = ["" if at is None else (cells[at] or "").strip() for at in self._identity]
+    def note(self, cells: Cells) -> tuple[str, str, str]:
+        file, row, line, *more = ["" if at is None else (cells[at] or "").strip() for at in self._identity]
         if self._noted is not None:
-            self._noted.append((file, row, line))
+            self._noted.note(file, row, line, *more)
         return file, row, line
 
 

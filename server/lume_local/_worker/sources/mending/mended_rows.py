@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import duckdb
 import orjson
 
+from lume_async._base.elided import elided
 from lume_local._flow.definition import RESERVED
 from lume_local._shared.protocol import Read
 from lume_local._worker.object_stores import StoreTrouble
@@ -22,15 +23,20 @@ from lume_local._worker.sources.mending.lost_letters import (
     KEPT,
     MARK,
     NOT_UTF8,
+    NOTED,
+    REJECT,
+    RUN,
     Identity,
     LostLetters,
     as_counted,
     genuine_words,
     identity_of,
+    noted_of,
 )
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Relation
 
+_HOW = "Submit the rejects file of each run for that run, with the corrections, or paste them into the inbox"
 _UNREADABLE = (Broken, StoreTrouble, TooLarge, OSError, duckdb.Error)
 
 
@@ -55,21 +61,29 @@ def is_noted(reading: Reading, names: Sequence[str]) -> bool:
 
 
 def has_identity(names: Sequence[str]) -> bool:
-    return not {ROW, LINE}.isdisjoint(map(str.lower, names))
+    return not set(NOTED[1:]).isdisjoint(map(str.lower, names))
+
+
+def refuse_as_source(names: Sequence[str]) -> None:
+    """Refuse rejects from the inbox as a source, whose rows would all be additional ones. Raises `SourceError`."""
+    if {RUN, REJECT}.issubset(map(str.lower, names)):
+        raise SourceError(f"the source has {RUN} and {REJECT}: its rows are rejects of other runs. {_HOW}")
 
 
 def note_others(reading: Reading, relation: Relation) -> None:
     """Note the identities of rows that were not read as CSV records."""
     assert reading.corrected is not None
-    found = reading.corrected.rows
+    corrected = reading.corrected
     if relation.json_lines:
         with reading.path.open(encoding="utf-8-sig", errors="replace") as file:
-            found.extend(identity_of(value) for value in _values(file))
+            for value in _values(file):
+                corrected.note(*noted_of(value))
     elif has_identity(relation.raw):
         lower = [name.lower() for name in relation.raw]
-        items = [f"_lume_s{lower.index(one)}" if one in lower else "''" for one in (FILE, ROW, LINE)]
+        items = [f"_lume_s{lower.index(one)}" if one in lower else "''" for one in NOTED]
         rows = reading.connection.execute(f"SELECT {', '.join(items)} FROM ({relation.reader})").fetchall()
-        found.extend((file or "", row or "", line or "") for file, row, line in rows)
+        for row in rows:
+            corrected.note(*(one or "" for one in row))
 
 
 def _values(file: TextIO) -> Iterator[Any]:
@@ -110,6 +124,12 @@ def rows_of_rejects(job: Read, corrected: CorrectedRows) -> list[int | None]:
         SourceError: a reject has a value for which the corrected ones have no column, so it would be lost; or a
             corrected row matches no reject, so it is another run's, whose rejects would stay open instead of these.
     """
+    if others := corrected.runs - {job.run_id}:
+        raise SourceError(
+            f"the corrected rejects have {RUN} {elided(min(others), 50)}, but are submitted for {job.run_id}. {_HOW}"
+        )
+    if corrected.is_placeless:
+        raise SourceError(f"the corrected rejects have {REJECT}, but neither {ROW} nor {LINE}. {_HOW}")
     left = {as_counted(one) for one in corrected.rows if any(one[1:])}
     rows = dict[Identity, int]()
     try:

@@ -1,9 +1,13 @@
 """Corrected rejects, by requests to a running server: what they lack, and what was corrected before."""
 
+import csv
+import io
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
+from local import corrected as corrected_rows
 from local.flows import PEOPLE
 from local.wire import Wire
 
@@ -19,7 +23,9 @@ async def run_of(wire: Wire, home: Path, text: str, flow: str = "people:v1") -> 
     return run
 
 
-async def corrected(wire: Wire, run: dict[str, Any], text: str, name: str = "mended.csv") -> dict[str, Any]:
+async def corrected(
+    wire: Wire, run: dict[str, Any], text: str | bytes, name: str = "mended.csv"
+) -> dict[str, Any]:
     assert (await wire.ask("PUT", f"/v1/uploads/{name}", data=text)).status in (200, 201)
     return await wire.run(
         run["flow_version"],
@@ -67,6 +73,55 @@ async def test_the_rejects_of_another_run_are_refused(wire: Wire, home: Path) ->
     fine = await corrected(wire, other, text, "all.csv")
     assert (fine["status"], fine["metadata"]["metrics"]["warnings"]) == ("SUCCEEDED", {})
     assert (await wire.ask("GET", "/v1/inbox")).document["flows"][0]["open"] == 2
+
+
+async def test_rows_from_the_inbox_are_matched_or_refused(wire: Wire, home: Path) -> None:
+    """They may be of several runs; without the place of a row, all of them would be additional ones."""
+    run = await run_of(wire, home, "id,Email,Age\n1,a@b.org,5\n2,no,6\n3,x,7\n")
+    start = f"{run['id']},2,,3"
+    for text, why in {
+        f"_lume_run,_lume_reject,_lume_reasons,id,Email,Age\n{start},c@b.org,7\n": (
+            "the corrected rejects have _lume_reject, but neither _lume_row nor _lume_line. Submit the rejects file"
+        ),
+        f"_lume_row,_lume_run,_lume_reject,_lume_reasons,id,Email,Age\n,{start},c@b.org,7\n": "neither _lume_row",
+        "_lume_row,_lume_run,_lume_reasons,id,Email,Age\n3,run_other,,3,c@b.org,7\n": (
+            f"the corrected rejects have _lume_run run_other, but are submitted for {run['id']}. Submit the"
+        ),
+    }.items():
+        for as_workbook in (False, True):
+            content: Any = text
+            if as_workbook:
+                content = corrected_rows.as_workbook(list(csv.DictReader(io.StringIO(text))))
+            found = await corrected(wire, run, content)
+            assert found["status"] == "FAILED"
+            assert why in found["metadata"]["error_message"]
+            await wire.ask("PUT", "/v1/uploads/alone.csv", data=content)
+            alone = await wire.run("people:v1", "upload://alone.csv", force_rerun=True)
+            assert alone["status"] == "FAILED" or "_lume_reject" not in text
+    assert (await wire.ask("GET", "/v1/inbox")).document["flows"][0]["open"] == 2
+    text = f"_lume_row,_lume_run,_lume_reject,_lume_reasons,id,Email,Age\n3,{start},c@b.org,7\n"
+    assert (await corrected(wire, run, text))["status"] == "SUCCEEDED"
+    assert (await wire.ask("GET", "/v1/inbox")).document["flows"][0]["open"] == 1
+
+
+async def test_the_inbox_as_objects_is_matched_or_refused(wire: Wire, home: Path) -> None:
+    flow = tomllib.loads(OBJECTS.replace('"v1"', '"v3"'))
+    assert (await wire.ask("PUT", "/v1/flows/people/versions/v3", json=flow)).status == 201
+    run = await run_of(
+        wire,
+        home,
+        '{"id": 1, "Email": "a@b.org"}\n{"id": 2, "Email": "no", "Age": 6}\n{"id": 3, "Email": "x"}\n',
+        "people:v3",
+    )
+    (row, *_) = (await wire.ask("GET", "/v1/rejects", params={"flow": "people"})).document["items"]
+    row["Email"] = "b@b.org"
+    for changed, status in (
+        ({"_lume_row": None, "_lume_line": None}, "FAILED"),
+        ({"_lume_run": "run_other"}, "FAILED"),
+        ({}, "SUCCEEDED"),
+    ):
+        assert (await corrected(wire, run, json.dumps(row | changed)))["status"] == status
+    assert (await wire.ask("GET", "/v1/inbox")).document["flows"][0]["open"] == 1
 
 
 async def test_rows_that_were_rejected_once_more_are_not_called_accepted(wire: Wire, home: Path) -> None:
