@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -335,13 +336,12 @@ def _write_manifest(manifest: Path, draft: Path, rows: Mapping[str, tuple[int, P
 
 def _columns(flow: Flow, name: str) -> set[str]:
     """Return the columns, in lower case, that may have a value: of this name, filled from it, or filling it."""
-    definition, filled = flow.definition, dict[str, set[str]]()
-    for table in (definition, *definition.get("layouts", {}).values()):
-        for target, given in table.get("columns", {}).items():
-            names = [*given.get("from", ()), *map("".join, _WORD.findall(given.get("sql", "")))]
-            # A member of an object is found by its own name.
-            read = {part.lower() for one in names or [target] for part in (one, re.split("[/.]", one)[-1])}
-            filled.setdefault(target.lower(), {target.lower()}).update(read)
+    filled = dict[str, set[str]]()
+    for column in chain(flow.columns, *(layout.columns for layout in flow.layouts)):
+        names = [*(column.aliases.names if column.aliases else ()), *map("".join, _WORD.findall(column.sql))]
+        # A member of an object is found by its own name.
+        read = {part.lower() for one in names for part in (one, re.split("[/.]", one)[-1])}
+        filled.setdefault(column.name.lower(), {column.name.lower()}).update(read)
     return {name.lower()}.union(*(names for names in filled.values() if name.lower() in names))
 
 

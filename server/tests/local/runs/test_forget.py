@@ -348,6 +348,27 @@ async def test_a_row_has_all_values(wire: Wire) -> None:
     assert [row["id"] for row in await rows(wire, run, "mapped")] == [2, 3]
 
 
+async def test_columns_of_layouts_whatever_their_form(wire: Wire) -> None:
+    layouts = {
+        "text": {"source": {"header": {"contains": ["Mail"]}}, "columns": {"email": '"Mail"'}},
+        "first": {
+            "source": {"header": {"contains": ["Post"]}},
+            "columns": {"email": {"from": {"first": ["Post", "Address"]}}},
+        },
+    }
+    columns = {"id": {"type": "integer", "sql": '"id"'}, "email": {"type": "string"}}
+    flow = {"flow": "several", "version": "v1", "columns": columns, "layouts": layouts}
+    answer = await wire.ask("PUT", "/v1/flows/several/versions/v1", json=flow)
+    assert answer.status == 201, answer.document
+    for name in ("Mail", "Post"):
+        content = f"id,{name}\n1,{ADA}\n".encode()
+        run = await wire.run("several:v1", await upload(wire, f"{name}.csv", content))
+        assert run["status"] == "SUCCEEDED", run
+    for name in ("Mail", "Post", "Address", "email"):
+        counts, _, _ = await forget(wire, {name: ADA}, dry_run=True)
+        assert counts[0] == 2, name
+
+
 @pytest.mark.parametrize(
     "body",
     [
