@@ -21,7 +21,7 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import Act
 from lume_local._runs.store.records import StoredRun, StoreFailed, StoreUnavailable
 from lume_local._runs.times import now_text
-from lume_local._runs.unusual import RUNS, is_replay, mends_others, unusual
+from lume_local._runs.unusual import RUNS, has_rejects, is_replay, unusual
 from lume_local._runs.upkeep import until_it_works
 from lume_local._runs.waiters import Hub
 from lume_local._shared.identity import SourceContent
@@ -204,11 +204,11 @@ class RunRecorder:
     async def _unusual(self, run_id: str, figures: Json) -> list[str]:
         """Return a run's violated checks, and how it deviates from its flow's last runs. Raises `StoreFailed`."""
         run = self._seen.get(run_id) or await self._store.require(run_id)
-        if mends_others(run.run_metadata):
-            return []
+        told = [words for words in figures.get("warnings", {}) if words.startswith(VIOLATED)]
+        if has_rejects(run.run_metadata):
+            return told
         flow = run.flow_version.partition(":")[0]
         before = await self._store.statistics.last_figures(flow, RUNS)
-        told = [words for words in figures.get("warnings", {}) if words.startswith(VIOLATED)]
         return told + unusual((figures.get("rows_read", 0), figures.get("rows_rejected", 0)), before)
 
     def _event(self, run_id: str, make: Callable[[LineageEvents], bytes]) -> bytes | None:

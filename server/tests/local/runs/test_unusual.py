@@ -85,5 +85,6 @@ async def test_a_run_with_unusual_figures_has_a_warning(home: Path) -> None:
             f"warn.unusual: {read} rows were read": 1,
         }
         (home / "mended.csv").write_text("\n".join([*rows, *rows[1:] * 40]))
-        run = await wire.run("people:v2", "mended.csv", run_metadata={"resubmit_of": run["id"]})
-        assert run["metadata"]["metrics"]["warnings"] == {}
+        for metadata in ({"resubmit_of": run["id"]}, {"mend": {}}):  # the latter from the grid
+            run = await wire.run("people:v2", "mended.csv", run_metadata=metadata, force_rerun=True)
+            assert run["metadata"]["metrics"]["warnings"] == {}

@@ -324,6 +324,7 @@ async def test_the_last_figures_of_a_flow_are_those_of_whole_sources(store: SqlS
             ("g:v1", {}),
             ("f:v1", {"resubmit_of": "run_1"}),
             ("f:v1", {"replay": {}}),
+            ("f:v1", {"mend": {}}),
         ]
     ):
         new = evolve(NEW, flow_version=flow, source_key=f"/{n}", run_metadata=metadata)
