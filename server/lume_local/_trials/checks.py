@@ -324,6 +324,8 @@ async def open_trial(sample: str | PathLike[str]) -> AsyncIterator[Trial]:
         sample: the file that is the source.
     """
     path = Path(sample).absolute()  # noqa: ASYNC240 - no file is read
+    if ".." in path.parts:  # the roots of a server take no such path
+        path = path.parent.resolve() / path.name
     with TemporaryDirectory(prefix="lume-try-") as data:
         async with WorkerPool().running() as pool:
             pool.warm()

@@ -59,6 +59,14 @@ async def test_a_changed_flow_and_sample_are_tried_as_they_are(folder: Path) -> 
     assert "there is no file" in str(gone.message)
 
 
+async def test_a_sample_is_named_from_the_folder_above(folder: Path) -> None:
+    (folder / "below").mkdir()
+    async with lume_local.open_trial("below/../a.csv") as trial:
+        tried = await trial.try_flow("orders.toml")
+    assert tried.message is None
+    assert tried.metrics["rows_read"] > 0
+
+
 async def test_mistakes_have_their_lines(folder: Path) -> None:
     (folder / "orders.toml").write_text(ORDERS + "colour = 1\n[columns.x]\nsql = 'nope('\n")
     async with lume_local.open_trial("a.csv") as trial:
