@@ -38,6 +38,8 @@ from lume_local._mapping.target import Json, MappingTarget, TargetColumn, as_rea
 
 _OF_SAMPLE = (*FINDING, "null", "footer")
 """Settings that may differ between samples of one layout."""
+_FOOTER = "if they are no records, they are its footer"
+"""The end of the question that a footer of the version answers."""
 _COULD = "{} is not read, and {!r} may be it: a layout of their own would read it in such files"
 Recognise = Callable[[Json], list[str | None]]
 """Returns the layout of a version that each sample has; None if it has none, or several.
@@ -81,6 +83,14 @@ def propose(
     _check_choices(decided, target, profiles)
     base = None if target.base is None else with_layouts(target.base)
     held: list[str | None] = [None] * len(profiles) if base is None or layout else recognise(base)
+    flow = None if base is None else read_definition(base)
+    answered = {one.name for one in flow.layouts if one.source.footer} if flow else set()
+    profiles = [
+        evolve(one, footer=[], doubts=[doubt for doubt in one.doubts if not doubt.endswith(_FOOTER)])
+        if name in answered
+        else one
+        for name, one in zip(held, profiles, strict=True)
+    ]
     samples = [
         SampleProposal(
             _fresh(target, profile) if name is None else as_read(target, name),

@@ -233,3 +233,9 @@ def test_a_footer_is_a_question_and_no_evidence(folder: Path) -> None:
     Path("flows/orders.v1.toml").write_text(text.replace("# footer = ", "footer = "))
     tried = CliRunner().invoke(app, ["flow", "try", "flows/orders.v1.toml", "in/mueller.csv"])
     assert (tried.exit_code, "100 rows read, 100 clean" in tried.output) == (0, True), tried.output
+    again = mapped(
+        "flows/orders.v1.toml", os.path.join("in", "mueller.csv"), os.path.join("in", "webshop.csv")
+    )
+    assert "footer" not in again.stderr, "it is answered"
+    version = Path("flows/orders.v2.toml").read_text()
+    assert (version.count("footer = "), version.count("# footer = ")) == (1, 0)
