@@ -30,6 +30,7 @@ _OF_SEVERAL, _SUGGESTED, _ELSE = 0.8, 0.35, 0.1
 _PASSES = 0.98
 """Share of rows that must pass if nothing else supports a suggestion."""
 _PASSED = "{:.1%} of the rows pass the target's checks"
+_UNLIKE = "no layout of the flow reads it in this way: its values may be written differently"
 _MOST = 3
 
 
@@ -125,6 +126,9 @@ class SampleProposal:
                     f"{lookups.share(entries):.1%} of its values have a counterpart in the lookup"
                 )
             plain = reading.way.plain
+            if _is_unlike(column, plain):
+                found = worse(found, Grade.MEDIUM)
+                evidence.append(_UNLIKE)
             is_own = column.sql is not None and plain == over_column(column.sql)
             if not is_own:  # a flow's own expression is kept as written
                 sql = None if plain == AS_IT_IS else filled_in(plain, "value")
@@ -268,6 +272,13 @@ class SampleProposal:
         self.chosen[name] = made
         rest = [one for one in self.candidates[name] if one.sources != wanted]
         self.candidates[name] = [made, *rest][:_MOST]
+
+
+def _is_unlike(column: TargetColumn, way: str) -> bool:
+    """Return whether the flow's layouts change the texts of a column in several ways, none of them this one."""
+    own = [over_column(one) for one in column.ways]
+    is_changed = column.sql is None and bool(own) and all(own) and AS_IT_IS not in own
+    return is_changed and way not in own and column.kind == "string" and "enum" not in column.definition
 
 
 def _is_settled(column: TargetColumn, made: Choice | None, decision: ColumnDecision) -> bool:

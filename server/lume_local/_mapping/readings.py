@@ -200,14 +200,16 @@ class Readings:
         decision: ColumnDecision,
     ) -> None:
         """Decide how the column is read; if the tried rows don't settle it, try all rows."""
-        own = tried[0][0] if column.sql is not None and over_column(column.sql) else None
-        if own is not None and not self._is_next:
+        is_unchanged = column.sql is None and "value" in column.ways and tried[0][0].entries is None
+        own = tried[0][0] if is_unchanged or (column.sql is not None and over_column(column.sql)) else None
+        if own is not None and (is_unchanged or not self._is_next):
             # Other senders' expression: it gives way to one that reads more.
             fresh = ways(column, source)
             others = [result.misfits for way, result in tried if way in fresh]
             is_best = tried[0][1].misfits <= min(others, default=tried[0][1].misfits)
             mine = [own, *own_ways(over_column(column.sql or ""))] if is_best else fresh
-            own, tried = own if is_best else None, [one for one in tried if one[0] in mine]
+            tried = tried if is_unchanged else [one for one in tried if one[0] in mine]
+            own = own if is_best else None
         ordered = sorted(tried, key=lambda one: (one[1].misfits, preferred(one[0], column)))
         reading = _decided(
             column, [TriedWay(way, one.misfits) for way, one in ordered], source, own, decision

@@ -35,6 +35,7 @@ class TargetColumn:
         examples: known values, if any.
         aliases: names that sources have used for it.
         sql: its expression in the flow, if any; None for `NULL`, which stands for a column without a source.
+        ways: all its expressions in the flow's layouts, over `value`, which alone reads it unchanged.
         notes: requirements of the target that a flow does not check.
     """
 
@@ -44,6 +45,7 @@ class TargetColumn:
     examples: list[str] = field(factory=list, repr=False)
     aliases: list[str] = field(factory=list)
     sql: str | None = None
+    ways: list[str] = field(factory=list)
     notes: list[str] = field(factory=list)
 
     @property
@@ -256,14 +258,15 @@ def _read_column(flow: Flow, readings: Sequence[Column]) -> TargetColumn:
         if len(names) < 2 or one.aliases
         for name in names
     ]
-    ways = {over_value(one.sql, "value") for one in readings if not is_null(one.sql)}
-    sql = ways.pop() if len(ways) == 1 else None
+    ways = list(dict.fromkeys(over_value(one.sql, "value") for one in readings if not is_null(one.sql)))
+    sql = ways[0] if len(ways) == 1 else None
     return TargetColumn(
         column.name,
         {key: written[key] for key in (*_WORDS, *CHECKS) if key in written} | {"type": column.type},
         about=" ".join(str(written[key]) for key in _WORDS if key in written),
         aliases=list(dict.fromkeys(names)),
         sql=None if sql == "value" else sql,
+        ways=ways,
     )
 
 

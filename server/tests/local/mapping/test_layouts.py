@@ -247,3 +247,40 @@ def test_a_layout_gains_lookups_and_keeps_its_names(tmp_path: Path, is_layout: b
     assert written["day"]["sql"] == f"parse_date_any(value, '{'mdy' if choices else 'dmy'}')"
     assert {"Size", "Talla"} <= {*written["size"]["from"]["first"]}
     assert written["size"]["sql"].startswith("CASE trim(value) WHEN 'Small' THEN 'S'")
+
+
+@pytest.mark.parametrize(
+    ("ways", "expected", "grade"),
+    [
+        (["value"], None, "certain"),
+        (["lower(value)"], "lower(value)", "certain"),
+        (["parse_phone(value)", "value"], None, "certain"),
+        (["parse_phone(value)", "upper(value)"], "parse_phone(value)", "certain"),
+        (["lower(value)", "upper(value)"], "parse_phone(value)", "medium"),
+        (["NULL"], "parse_phone(value)", "certain"),
+    ],
+)
+def test_a_new_layout_gives_the_values_of_the_others(
+    tmp_path: Path, ways: list[str], expected: str | None, grade: str
+) -> None:
+    """A cleaner that the flow does not need would give the same phone another form."""
+    read = {
+        f"l{n}": {"columns": {"id": f'"k{n}"', "phone": way.replace("value", f'"p{n}"')}}
+        for n, way in enumerate(ways)
+    }
+    columns: Json = {"id": {"type": "integer"}, "phone": {"type": "string"}}
+    base = of_flow(read_definition(people(columns=columns, layouts=read)))
+    found = proposed(base, write(tmp_path, "odd.csv", "id,phone\n1,+49 30 100000\n2,+49 30 100001\n"))
+    phone = chosen(found)["phone"]
+    assert (phone["sql"], phone["grade"]) == (expected, grade)
+    assert any("may be written differently" in one for one in phone["evidence"]) == (grade == "medium")
+
+
+@pytest.mark.parametrize("name", ["known.csv", "odd.csv"])
+def test_a_cleaner_is_for_what_the_flow_could_not_read(tmp_path: Path, name: str) -> None:
+    phone = {"from": ["Tel"], "type": "string", "pattern": r"^\+[0-9]+$"}
+    columns: Json = {"id": {"type": "integer", "from": ["nr"]}, "phone": phone}
+    base = of_flow(read_definition(people(columns=columns)))
+    known = "+4930100000" if name == "known.csv" else "+49 30 100000"
+    found = proposed(base, write(tmp_path, name, f"id,phone\n1,{known}\n"))
+    assert chosen(found)["phone"]["sql"] == (None if name == "known.csv" else "parse_phone(value)")
