@@ -431,6 +431,7 @@ OPERATIONS: dict[str, Operation] = {
     "arrivals.forget_refusals": lambda aged: aged.store.arrivals.forget_refusals("a", ["r2"]),
     "arrivals.counts": lambda aged: aged.store.arrivals.counts("a"),
     "arrivals.moves: of all": lambda aged: aged.store.arrivals.moves("a"),
+    "arrivals.put_aside": lambda aged: aged.store.arrivals.put_aside(["run_1", "run_5"]),
     "arrivals.failed": lambda aged: aged.store.arrivals.failed("a", "f", (), "", 20),
     "arrivals.failed: of some paths": lambda aged: aged.store.arrivals.failed(
         "a", "f:v1", ("/s1", "x"), "/s1", 20
