@@ -282,7 +282,8 @@ class Watcher:
             except Exception as error:  # in one arrival: it must not end the others, nor the server
                 self._in_trouble(f"an unexpected error, which the log describes: {why(error)}", error)
             finally:
-                self._place, self._to_move, self._opened = None, {None}, anyio.Event()
+                self._place, self._opened = None, anyio.Event()
+                self._to_move = {None}
             await anyio.sleep(RETRY)
 
     def _in_trouble(self, trouble: str, error: Exception | None = None) -> None:
