@@ -214,6 +214,7 @@ def read_ndjson(reading: Reading) -> Relation:
         original = "coalesce(_lume_as_it_was, _lume_line_text) AS _lume_line_text"
     places, rows = reading.malformed.places, reading.account.records - reading.malformed.total + refused
     places.path, places.blank = str(reading.path), " \t"
+    places.csv, places.comment = None, ""  # no longer those of corrected rejects in CSV, made objects
     places.mark(0, 1, 0)
     places.mark(rows, reading.account.lines + 1, sys.maxsize, is_last=True)
     members = _members(reading, scan, first, spelled)

@@ -200,6 +200,16 @@ def mended(first: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("format", ["ndjson", "json"])
+def test_the_lines_of_rejects_of_objects_in_csv(tmp_path: Path, format: str) -> None:
+    """They become objects, whose quotes are other ones."""
+    rows = '2,,"a ""b"\n3,,1\n\n4,,"""c\nd"\n5,,e\n'
+    changes = {**NDJSON, "source": {"format": format}}
+    again = execute(tmp_path, f"_lume_row,_lume_reasons,v\n{rows}", **changes)
+    assert again.mapped == [(1,)]
+    assert [row["_lume_line"] for row in again.rejects] == ["2", "5", "7"]
+
+
+@pytest.mark.parametrize("format", ["ndjson", "json"])
 def test_rejects_of_objects_in_csv(tmp_path: Path, format: str) -> None:
     """Every value is to the flow what it was in the object."""
     source = {"format": format}
