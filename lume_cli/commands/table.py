@@ -7,19 +7,31 @@ from typing import Any
 
 import click
 
-from lume_cli._options import GlobalOptions, Utf8, file_name, rows_options
+from lume_cli._options import GlobalOptions, Type, Utf8, file_name, rows_options
 
 _SHOWN = 100
 """The most rows of a table for people."""
-_MOMENT = click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"])
 FILES = (".parquet", ".arrow", ".csv", ".ndjson")
+
+
+class _Moment(Type):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        try:
+            return datetime.fromisoformat(str(value)).astimezone()  # local, if it has no zone
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not a time: write 2026-01-31T08:00:00Z, or the local one", param, ctx)
 
 
 @click.command("table")
 @click.argument("flow", type=Utf8(), metavar="FLOW")
 @click.option("--to", metavar="FILE", callback=file_name, help=f"Write a file: {', '.join(FILES)}.")
 @click.option(
-    "--as-of", type=_MOMENT, metavar="TIME", help="The rows as they were then: 2026-01-31T08:00:00Z."
+    "--as-of",
+    type=_Moment(),
+    metavar="TIME",
+    help="The rows as they were then: 2026-01-31T08:00:00Z, or '2026-01-31 08:00' in local time.",
 )
 @click.option("--source", type=Utf8(), metavar="PATH", help="Only rows of this source path.")
 @rows_options
