@@ -85,7 +85,10 @@ class Checks(NamedTuple):
             raise SourceError(f"more than 38 digits to compare with {wanted}")
         if lost := lost + self.taken.intake.malformed.total:
             raise SourceError(f"{counted(lost, 'row has', 'rows have')} no readable value, {wanted} expected")
-        return Decimal(found), wanted - tolerance, wanted + tolerance
+        total = Decimal(found)
+        if check["is_binary"]:  # without the zeros of its exact type
+            total = Decimal(f"{total.normalize():f}")
+        return total, wanted - tolerance, wanted + tolerance
 
     def _control_total(self, check: Check) -> Decimal:
         """Return the sum of the control totals of all files. Raises `SourceError`."""

@@ -157,6 +157,10 @@ def test_binary_numbers_are_summed_by_their_decimal_form(tmp_path: Path) -> None
     content = "amount\n" + "0.1\n" * 1000
     checks = {"columns": {"amount": {"sum": {"equals": 100}}}}
     assert violations(tmp_path / "a", content, checks, columns=columns, source={}) == ""
+    told = violations(tmp_path / "c", f"{content}20.23\n", checks, columns=columns, source={})
+    assert told == "the check of sum of amount failed, 120.23 found, 100 expected"
+    told = violations(tmp_path / "d", f"{content}20\n", checks, columns=columns, source={})
+    assert told == "the check of sum of amount failed, 120 found, 100 expected"
     # One that is too large for that is told.
     told = violations(tmp_path / "b", "amount\n1e300\n", checks, columns=columns, source={})
     assert told == "the check of sum of amount failed, more than 38 digits to compare with 100"
