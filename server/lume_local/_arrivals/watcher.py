@@ -241,8 +241,7 @@ class Watcher:
         """When crashed runs are repeated. A restart begins the pause anew."""
         self._to_move: set[str | None] = {None}
         """Ended runs whose files may have to be moved; None alone stands for all, as after each listing."""
-        self._wake, self._again, self._may_move = anyio.Event(), anyio.Event(), anyio.Event()
-        self._opened = anyio.Event()
+        self._wake, self._again, self._may_move, self._opened = (anyio.Event() for _ in range(4))
         self.submitted = 0
         """Runs submitted since the server started."""
 

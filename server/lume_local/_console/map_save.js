@@ -6,6 +6,7 @@ import { el, fill } from "./dom.js";
 import { counted, fileName, shortId } from "./format.js";
 import { arrivalOf, arrivalsOf } from "./map_arrivals.js";
 import { isOfInbox, isUpload } from "./map_upload.js";
+import { again } from "./page_arrivals.js";
 import { address, card, notice } from "./parts.js";
 
 /** What saving does: a layout beside those of the version before, or a change of one of them. */
@@ -82,18 +83,16 @@ export function saving(mapping, failed) {
     await submit(reference);
   }
 
-  /** The arrival takes its file again: a run of a copy would leave it to be processed a second time. */
-  async function takeAgain(reference) {
-    const { items } = await post(`${path("arrivals", arrival)}/retry`, { paths: [failed.source_path] });
+  /** A run of a copy of an arrival's file would leave the file to be processed a second time. */
+  async function takeAgain() {
+    const file = await again({ arrival, path: failed.source_path });
     mapping.decisions.clear();
-    const [{ run_id: run, why }] = items.length ? items : [{ why: "it has not failed any more" }];
-    notice(`${reference}: ${run ? "the file has a new run" : why}.`);
-    location.hash = run ? `#/runs/${run}` : address(["arrivals"], "", { name: arrival });
+    location.hash = file?.run_id ? `#/runs/${file.run_id}` : address(["arrivals"], "", { name: arrival });
   }
 
   /** Runs a version on the source of the failed run, unless files were uploaded in its place; else on each file. */
   async function submit(reference) {
-    if (arrival) return takeAgain(reference);
+    if (arrival) return takeAgain();
     const runs = [];
     const isOther = (file) => isUpload(file) && file !== failed.source_path;
     const sources = failed && !files.some(isOther) ? [failed.source_path] : files;
@@ -113,9 +112,9 @@ export function saving(mapping, failed) {
   }
 
   function offerReplay(reference) {
-    const again = button(`Replay the open rows with ${reference}`, () => replayOpen(reference), "primary");
-    fill(buttons, el("p.muted", `${reference} is saved. The rejected rows are still open.`), again);
-    again.focus();
+    const replay = button(`Replay the open rows with ${reference}`, () => replayOpen(reference), "primary");
+    fill(buttons, el("p.muted", `${reference} is saved. The rejected rows are still open.`), replay);
+    replay.focus();
   }
 
   async function showText() {

@@ -53,9 +53,11 @@ export async function show({ query, signal }) {
   return { title: "Arrivals", node, update: load };
 }
 
-async function again({ arrival, path: one }) {
+/** An arrival takes a failed file again, which is said; returns how it is listed then, if it is. */
+export async function again({ arrival, path: one }) {
   const { items } = await post(`${path("arrivals", arrival)}/retry`, { paths: [one] });
   notice(items[0]?.why ?? (items.length ? "It has a new run." : "It has not failed any more."));
+  return items[0];
 }
 
 function section(title, columns, rows) {

@@ -28,8 +28,6 @@ from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.resolver import CantTell, LayoutRefused, SeedRefused, SourceResolver
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import (
-    ACTIVE,
-    WITH_OUTPUT,
     Cursor,
     CursorForgotten,
     Duplicate,
@@ -157,7 +155,7 @@ class RunsApi:
 
     async def _beside(self, run: StoredRun) -> FollowUp | None:
         beside = None if run.is_plain else await self._store.attention.of(run.run_id)
-        if run.arrival is None or run.status in (*ACTIVE, *WITH_OUTPUT):
+        if run.arrival is None or run.finished_at is None or RunStatus(run.status).has_output:
             return beside
         lies_at = (await self._store.arrivals.put_aside([run.run_id])).get(run.run_id)
         return evolve(beside or FollowUp(), arrival={"name": run.arrival, "lies_at": lies_at})
