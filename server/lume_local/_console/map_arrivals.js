@@ -7,7 +7,10 @@ import { el, fill } from "./dom.js";
 export const arrivalOf = (run) =>
   run?.metadata.arrival?.name ?? /^arrival:(.+)/.exec(run?.submitted_by ?? "")?.[1];
 
-/** `node` asks about each arrival; `keep` is called before the version is registered, `move` afterwards. `failed` is the one whose file it is. */
+/**
+ * `node` asks about each arrival; `keep` is called before the version is registered, `move` afterwards. `failed` is the
+ * one whose file it is.
+ */
 export function arrivalsOf(flow, failed, signal) {
   const node = el("div");
   let choices = []; // {name, pinned, wanted} each
