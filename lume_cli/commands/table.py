@@ -7,32 +7,24 @@ from typing import Any
 
 import click
 
-from lume_cli._options import GlobalOptions, Type, Utf8, file_name, rows_options
+from lume_cli._options import GlobalOptions, Utf8, file_name, rows_options
 
 _SHOWN = 100
 """The most rows of a table for people."""
 FILES = (".parquet", ".arrow", ".csv", ".ndjson")
 
 
-class _Moment(Type):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        try:
-            return datetime.fromisoformat(str(value)).astimezone()  # local, if it has no zone
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is not a time: write 2026-01-31T08:00:00Z, or the local one", param, ctx)
+def _moment(_context: click.Context, _option: click.Parameter, value: str | None) -> datetime | None:
+    try:
+        return None if value is None else datetime.fromisoformat(value).astimezone()  # local without a zone
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"{value!r} is not a time: write 2026-01-31T08:00Z") from None
 
 
 @click.command("table")
 @click.argument("flow", type=Utf8(), metavar="FLOW")
 @click.option("--to", metavar="FILE", callback=file_name, help=f"Write a file: {', '.join(FILES)}.")
-@click.option(
-    "--as-of",
-    type=_Moment(),
-    metavar="TIME",
-    help="The rows as they were then: 2026-01-31T08:00:00Z, or '2026-01-31 08:00' in local time.",
-)
+@click.option("--as-of", metavar="TIME", callback=_moment, help="The rows then: 2026-01-31T08:00Z, or local.")
 @click.option("--source", type=Utf8(), metavar="PATH", help="Only rows of this source path.")
 @rows_options
 @click.pass_obj

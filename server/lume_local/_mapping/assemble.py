@@ -38,8 +38,6 @@ from lume_local._mapping.target import Json, MappingTarget, TargetColumn, as_rea
 
 _OF_SAMPLE = (*FINDING, "null", "footer")
 """Settings that may differ between samples of one layout."""
-_FOOTER = "if they are no records, they are its footer"
-"""The end of the question that a footer of the version answers."""
 _COULD = "{} is not read, and {!r} may be it: a layout of their own would read it in such files"
 Recognise = Callable[[Json], list[str | None]]
 """Returns the layout of a version that each sample has; None if it has none, or several.
@@ -83,10 +81,9 @@ def propose(
     _check_choices(decided, target, profiles)
     base = None if target.base is None else with_layouts(target.base)
     held: list[str | None] = [None] * len(profiles) if base is None or layout else recognise(base)
-    flow = None if base is None else read_definition(base)
-    answered = {one.name for one in flow.layouts if one.source.footer} if flow else set()
+    answered = {one.name for one in (read_definition(base).layouts if base else ()) if one.source.footer}
     profiles = [
-        evolve(one, footer=[], doubts=[doubt for doubt in one.doubts if not doubt.endswith(_FOOTER)])
+        evolve(one, footer=[], doubts=[said for said in one.doubts if not said.endswith("its footer")])
         if name in answered
         else one
         for name, one in zip(held, profiles, strict=True)

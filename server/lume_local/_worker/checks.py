@@ -85,9 +85,8 @@ class Checks(NamedTuple):
             raise SourceError(f"more than 38 digits to compare with {wanted}")
         if lost := lost + self.taken.intake.malformed.total:
             raise SourceError(f"{counted(lost, 'row has', 'rows have')} no readable value, {wanted} expected")
-        total = Decimal(found)
-        if check["is_binary"]:  # without the zeros of its exact type
-            total = Decimal(f"{total.normalize():f}")
+        # Of a binary number without the zeros of its exact type.
+        total = Decimal(f"{Decimal(found).normalize():f}" if check["is_binary"] else found)
         return total, wanted - tolerance, wanted + tolerance
 
     def _control_total(self, check: Check) -> Decimal:

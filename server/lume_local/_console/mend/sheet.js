@@ -2,7 +2,6 @@
 
 const OWN = "_lume_";
 export const RAW = `${OWN}raw`;
-const IDENTITY = ["row", "line", "file"].map((name) => OWN + name); // as in a run's file of rejects
 const MOST_UNDONE = 100; // steps
 
 /** A value as text for people. */
@@ -31,7 +30,7 @@ export function rowOf(item) {
     run: item._lume_run,
     reject: item._lume_reject,
     place: placeOf(item),
-    identity: Object.fromEntries(IDENTITY.filter((name) => name in item).map((name) => [name, item[name]])),
+    identity: Object.fromEntries(Object.entries(item).filter(([name]) => /^_lume_(row|line|file)$/.test(name))),
     layout: item._lume_layout ?? "",
     assignee: item._lume_assignee ?? "",
     comment: item._lume_comment ?? "",

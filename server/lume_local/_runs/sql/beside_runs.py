@@ -225,8 +225,6 @@ class SqlStatistics(SqlPart):
         read, rejected = (
             f"coalesce(json_extract(metrics, '$.{name}'), '0')" for name in ("rows_read", "rows_rejected")
         )
-        usual = (
-            f"{USUAL} AND coalesce(json_type(run_metadata, '$.mend'), '') != 'object'"  # no index has this
-        )
+        usual = f"{USUAL} AND coalesce(json_type(run_metadata, '$.mend'), '') != 'object'"
         query = f"SELECT {read}, {rejected} FROM runs WHERE {FLOW} = ? AND {usual} ORDER BY seq DESC LIMIT ?"
         return [(int(row[0]), int(row[1])) for row in await self.sql.rows(query, [flow, limit])]

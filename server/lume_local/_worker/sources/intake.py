@@ -313,9 +313,9 @@ class CorrectedRows:
     runs: set[str] = field(factory=set)
     is_placeless: bool = False
 
-    def note(self, file: str, row: str, line: str, run: str, reject: str) -> None:
+    def note(self, file: str, row: str, line: str, run: Any, reject: Any) -> None:
         self.rows.append((file, row, line))
-        self.runs |= {run} - {""}
+        self.runs |= {str(run)} if run else set()
         self.is_placeless |= bool(reject and not row + line)
 
 

@@ -109,8 +109,7 @@ class OwnColumns:
 
     def __init__(self, names: Sequence[str], corrected: CorrectedRows | None) -> None:
         lower = [name.lower() for name in names]
-        known = (LAYOUT, REASONS, RAW, FORM, *NOTED)
-        self._at = {name: lower.index(name) for name in known if name in lower}
+        self._at = {name: lower.index(name) for name in (LAYOUT, REASONS, RAW, FORM, *NOTED) if name in lower}
         self._identity = [self._at.get(name) for name in NOTED]
         self._noted = corrected
         if corrected is None:

@@ -47,20 +47,15 @@ _BYTES = re.compile("[\udc80-\udcff]")
 Identity = tuple[str, str, str]
 """The file of a reject (if there are several), and its row and line number as text, one of them empty."""
 RUN, REJECT = f"{RESERVED}run", f"{RESERVED}reject"
-"""In rejects of several runs, the run of a row, and its number among the rejects."""
 NOTED = (f"{RESERVED}file", f"{RESERVED}row", f"{RESERVED}line", RUN, REJECT)
-"""What rejects can be identified by."""
+"""What a reject can be identified by; the last two, its run and its number there, if there are several runs."""
 
 
 def identity_of(value: Any) -> Identity:
     """Return the identity of a row given as an object."""
-    file, row, line, *_ = noted_of(value)
-    return as_counted((file, row, line))
-
-
-def noted_of(value: Any) -> list[str]:
     found = value if isinstance(value, dict) else {}
-    return ["" if (one := found.get(name)) is None else str(one) for name in NOTED]
+    file, row, line = ("" if (one := found.get(name)) is None else str(one) for name in NOTED[:3])
+    return as_counted((file, row, line))
 
 
 def as_counted(identity: Identity) -> Identity:

@@ -10,7 +10,6 @@ from typing import Any, TextIO
 import duckdb
 import orjson
 
-from lume_async._base.elided import elided
 from lume_local._flow.definition import RESERVED
 from lume_local._shared.protocol import Read
 from lume_local._worker.object_stores import StoreTrouble
@@ -31,7 +30,6 @@ from lume_local._worker.sources.mending.lost_letters import (
     as_counted,
     genuine_words,
     identity_of,
-    noted_of,
 )
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.statements import Relation
@@ -77,13 +75,14 @@ def note_others(reading: Reading, relation: Relation) -> None:
     if relation.json_lines:
         with reading.path.open(encoding="utf-8-sig", errors="replace") as file:
             for value in _values(file):
-                corrected.note(*noted_of(value))
+                own = value if isinstance(value, dict) else {}
+                corrected.note(*identity_of(value), own.get(RUN), own.get(REJECT))
     elif has_identity(relation.raw):
         lower = [name.lower() for name in relation.raw]
         items = [f"_lume_s{lower.index(one)}" if one in lower else "''" for one in NOTED]
         rows = reading.connection.execute(f"SELECT {', '.join(items)} FROM ({relation.reader})").fetchall()
-        for row in rows:
-            corrected.note(*(one or "" for one in row))
+        for file_, row, line, run, reject in rows:
+            corrected.note(file_ or "", row or "", line or "", run, reject)
 
 
 def _values(file: TextIO) -> Iterator[Any]:
@@ -126,7 +125,7 @@ def rows_of_rejects(job: Read, corrected: CorrectedRows) -> list[int | None]:
     """
     if others := corrected.runs - {job.run_id}:
         raise SourceError(
-            f"the corrected rejects have {RUN} {elided(min(others), 50)}, but are submitted for {job.run_id}. {_HOW}"
+            f"the rejects have {RUN} {min(others)[:50]!r}, but are sent for {job.run_id}. {_HOW}"
         )
     if corrected.is_placeless:
         raise SourceError(f"the corrected rejects have {REJECT}, but neither {ROW} nor {LINE}. {_HOW}")

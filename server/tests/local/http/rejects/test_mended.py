@@ -85,7 +85,7 @@ async def test_rows_from_the_inbox_are_matched_or_refused(wire: Wire, home: Path
         ),
         f"_lume_row,_lume_run,_lume_reject,_lume_reasons,id,Email,Age\n,{start},c@b.org,7\n": "neither _lume_row",
         "_lume_row,_lume_run,_lume_reasons,id,Email,Age\n3,run_other,,3,c@b.org,7\n": (
-            f"the corrected rejects have _lume_run run_other, but are submitted for {run['id']}. Submit the"
+            f"the rejects have _lume_run 'run_other', but are sent for {run['id']}. Submit the"
         ),
     }.items():
         for as_workbook in (False, True):
