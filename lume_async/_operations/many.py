@@ -176,7 +176,7 @@ class ManyRuns:
             status: only runs with this status, or with one of several. A status that this version doesn't know is
                 asked for all the same.
             since: only runs created since then: an aware `datetime`, or seconds (or a `timedelta`) ago.
-            attention: only runs that wait for a person: the last run of a flow version on a source, if it FAILED,
+            attention: only runs that wait for a person: the last run of a flow (any version) on a source, if FAILED,
                 CRASHED, or PARTIAL_FAILED with more than this share (0 to 1) of its rows rejected.
             submitted_by: only runs submitted with the key of this name.
             limit: the maximum number of runs.
