@@ -134,4 +134,4 @@ def _outside(found: Any, least: Any, most: Any) -> str:
     if found is not None and (least is None or found >= least) and (most is None or found <= most):
         return ""
     bounds = [f"at {how} {end}" for how, end in (("least", least), ("most", most)) if end is not None]
-    return f"{found or 'nothing'} found, {least if least == most else ' and '.join(bounds)} expected"
+    return f"{'nothing' if found is None else found} found, {least if least == most else ' and '.join(bounds)} expected"
