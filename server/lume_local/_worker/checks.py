@@ -134,4 +134,5 @@ def _outside(found: Any, least: Any, most: Any) -> str:
     if found is not None and (least is None or found >= least) and (most is None or found <= most):
         return ""
     bounds = [f"at {how} {end}" for how, end in (("least", least), ("most", most)) if end is not None]
-    return f"{'nothing' if found is None else found} found, {least if least == most else ' and '.join(bounds)} expected"
+    expected = least if least == most else " and ".join(bounds)
+    return f"{'nothing' if found is None else found} found, {expected} expected"
