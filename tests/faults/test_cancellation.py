@@ -299,9 +299,9 @@ class World:
         # A thread that was opening the file when the cancellation came closes it: nobody waits for it.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(20):
-                while open_files() != self.files:
+                while open_files() - self.files:
                     await asyncio.sleep(0.001)
-        assert open_files() == self.files
+        assert open_files() <= self.files  # what an earlier test has left may be closed meanwhile
 
 
 CAPABILITIES = "", "wait idempotency", "changes wait idempotency"

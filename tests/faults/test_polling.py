@@ -126,12 +126,12 @@ async def test_an_outage_past_the_deadline_is_a_timeout_caused_by_the_last_error
 
 @pytest.mark.parametrize("retry_after", [None, "soon"])
 async def test_a_pause_past_the_deadline_is_named_in_the_timeout(retry_after: str | None) -> None:
-    """Refused again and again, all requests pause for longer and longer."""
+    """Refused again and again, all requests pause for longer and longer; the last one has only what is left."""
     async with Loopback([run_reply("TRANSFORMING"), forever(throttled(retry_after))]) as server:
         client, _ = leaping_client(server)
         async with client:
             run = await client.run_status("run_1")
-            with pytest.raises(RunTimeoutError, match="429") as caught:
+            with pytest.raises(RunTimeoutError, match=r"429|no answer within") as caught:
                 await run.wait(timeout=60)
 
     assert isinstance(caught.value.__cause__, ApiError)

@@ -18,7 +18,7 @@ const PLACES = [
   ["Submitted", "num"],
   ["Refused", "num"],
 ];
-const FILES = [["Arrival"], ["Path", "text"], ["State"], ["Since", "num"], ["Why", "text"], ["Run"], [""]];
+const FILES = [["Arrival"], ["Path", "text"], ["State"], ["Since", "num"], ["Why", "text"], ["Run"], ["Again"]];
 const FAILED = ["FAILED", "CRASHED", "CANCELLED"];
 
 export async function show({ query, signal }) {

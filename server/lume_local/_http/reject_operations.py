@@ -274,6 +274,8 @@ def _row_filter(pairs: queries.Pairs) -> RowFilter:
         raise queries.parameter_problem("state", f"must be one of {', '.join(STATES)}")
     if run_id is not None and not requests.is_run_id(run_id):
         raise queries.parameter_problem("run", "is not a run ID")
+    if query.get("assignee") == "":
+        raise queries.parameter_problem("assignee", "must name somebody")
     reasons = tuple(value for name, value in pairs if name == "reason")
     return RowFilter(
         query.get("flow"), reasons or None, queries.since_of(query), run_id, state, query.get("assignee")

@@ -11,7 +11,7 @@ from lume_local._flow.definition import Flow
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.row_reader import PLAIN, read_mapped
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.sql.sql_table import Mixed, Purged, TablePart
+from lume_local._runs.sql.sql_table import MendPurged, Mixed, TablePart
 from lume_local._shared.protocol import Read
 from lume_local._shared.row_set import as_text
 
@@ -58,7 +58,7 @@ async def current_table(
     except Mixed as run:
         words = "took rejects that were read or accepted again later, and its rows can't be told apart"
         raise NoTable("not-supported", f"run {run} {words}: run their sources again as a whole") from None
-    except Purged as run:
+    except MendPurged as run:
         words = "which accepted corrected rejects, was purged, and its rows can't be read"
         raise NoTable("output-gone", f"run {run}, {words}: run their sources again as a whole") from None
     parts = [part for part in found if version is None or part.flow_version == f"{flow}:{version}"]

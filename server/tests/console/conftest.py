@@ -60,7 +60,7 @@ def page(signed: Any, site: Site) -> Iterator[Any]:
 
 @contextmanager
 def profile(browser: Any) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1200, "height": 900}, accept_downloads=True)
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     context.set_default_timeout(10_000)
     yield context
     context.close()

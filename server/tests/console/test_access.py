@@ -88,13 +88,13 @@ def fits(page: Any, name: str, width: int = 390) -> None:
 # Of its rules, nearly all say the same at both widths: the pages are looked at wide, what they open narrow.
 def test_axe_finds_nothing(page: Any, places: dict[str, str]) -> None:
     for name in PAGES:
-        page.set_viewport_size({"width": 1200, "height": 900})
+        page.set_viewport_size({"width": 1280, "height": 900})
         opened(page, places, name)
         assert violations(page) == [], name
         page.emulate_media(color_scheme="dark")
         assert violations(page, "color-contrast", "link-in-text-block") == [], name
         page.emulate_media(color_scheme="light")
-        fits(page, name, 1200)
+        fits(page, name, 1280)
         fits(page, name)
     settled(page, places["run"])
     page.get_by_role("button", name="Run again, forced").click()

@@ -535,7 +535,7 @@ def test_rows_are_assigned_and_found_by_their_assignee(page: Any, site: Site) ->
     panel.get_by_role("button", name="Assign 2 rows").click()
     expect(page.get_by_text("2 rows assigned to ann.")).to_be_visible()
     expect(cell(page, 2, "Row")).to_have_text("line 3 @ann ✉")
-    page.set_viewport_size({"width": 1200, "height": 900})
+    page.set_viewport_size({"width": 1280, "height": 900})
     page.evaluate("location.hash = '#/inbox?order=oldest'")
     others = page.get_by_role("heading", name="nobodys", exact=True)
     expect(others).to_be_visible()

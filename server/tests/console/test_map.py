@@ -483,7 +483,7 @@ def test_for_everybody(page: Any, site: Site, orders: str) -> None:
     page.emulate_media(color_scheme="dark")
     assert violations(page, "color-contrast", "link-in-text-block") == []
     fits(page, "the mapping")
-    fits(page, "the mapping", 1200)
+    fits(page, "the mapping", 1280)
     assert violations(page) == []
 
 

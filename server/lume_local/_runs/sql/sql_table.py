@@ -47,7 +47,7 @@ class Mixed(Exception):
     """The rows of this run, which took rejects of others, can't be told apart."""
 
 
-class Purged(Exception):
+class MendPurged(Exception):
     """This run, which accepted rows of the table, is not known any more."""
 
 
@@ -74,7 +74,7 @@ class SqlTable(SqlPart):
     ) -> list[TablePart]:
         """Return the parts of a flow's table, now or at a time, perhaps of one source path.
 
-        `place_of` makes one key of those of a source, however a run reads it. Raises `Mixed`, `Purged`.
+        `place_of` makes one key of those of a source, however a run reads it. Raises `Mixed`, `MendPurged`.
         """
         of = flow_range(flow)
         rows = await self.sql.rows(_RUNS, [*of, *of, *of, *of, at or _ALWAYS])
@@ -120,7 +120,7 @@ class _Table:
         left_out, accepted = self._left_out(kept, current)
         for by in self.taken.keys() - self.runs.keys() if is_now else ():
             if any(seq in current and rows & ~accepted[seq] for seq, rows in self.taken[by]):
-                raise Purged(by)
+                raise MendPurged(by)
         parts = (TablePart._make((*tuple(row)[:6], left_out.get(row["seq"], 0))) for row in kept)
         return [part for part in parts if part.kept]
 

@@ -126,7 +126,8 @@ def test_a_failure_is_that_of_one_worker(tmp_path: Path, content: bytes, flow: A
 def test_what_is_read_twice_is_removed_once_all_is_staged(tmp_path: Path) -> None:
     run(tmp_path, [("a.csv", CSV + b"bad\n")], THREE, columns=COLUMNS)
     left = {path.name for path in (tmp_path / "sharded/run").glob("shard-*/*") if path.is_file()}
-    assert left == {"malformed.0"}
+    assert left == {"malformed.0", "shard"}, "the last one, which shows on which lines rows are"
+    assert len(list((tmp_path / "sharded/run").glob("shard-*/shard"))) == 1
 
 
 class Losing(Here):
