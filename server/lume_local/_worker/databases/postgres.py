@@ -374,10 +374,7 @@ class PostgresLoader:
         name = f"{quoted(schema)}._lume_loads"
         if connection.execute("SELECT to_regclass(%s)", [name]).fetchone() != (None,):
             return
-        import psycopg
-
-        # Another run may create it at this moment.
-        with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
+        with _created_at_once():
             connection.execute(sent(_LOADS.format(name)))
 
     def _found(self, connection: "psycopg.Connection[Any]") -> Any:
@@ -433,12 +430,9 @@ class PostgresLoader:
         load = self._load
         self._connection = connection = connect(self._url)
         if load.create:
-            import psycopg
-
-            # Before the load, as another run may create the table at this moment.
-            connection.autocommit = True
+            connection.autocommit = True  # before the load: others need the table at once
             if self._found(connection) is None:
-                with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
+                with _created_at_once():
                     connection.execute(sent(create_table(self._load, _TYPES)))
             self._check_table(connection)
             connection.autocommit = False
@@ -494,3 +488,10 @@ class PostgresLoader:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _created_at_once() -> suppress:
+    """Suppress the errors of a table, or of its type, that another run creates at this moment."""
+    from psycopg.errors import DuplicateObject, DuplicateTable, UniqueViolation
+
+    return suppress(UniqueViolation, DuplicateTable, DuplicateObject)
