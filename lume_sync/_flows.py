@@ -60,8 +60,8 @@ class Flows:
         needed, all of the same state.
 
         Args:
-            flow: the name of the flow, for rows with the columns of all its versions (None in those that the row's
-                version lacks); or one version (`customers:v3`), for the rows that it has accepted.
+            flow: the name of the flow: rows have the columns of all its versions, and None where their own version
+                lacks one. Or one version (`customers:v3`): the rows that it has accepted.
             as_of: an aware `datetime`: the rows as they were then.
             source: only rows of this source path.
 

@@ -145,7 +145,7 @@ class Reports:
             InvalidRequestError: there is no column, more than 10, or one has no text.
             PermissionDeniedError: the key doesn't have the role.
             NotSupportedError: the server can't forget a person.
-            ApiError: see the tree in `lume_async.errors`. What was removed before stays removed; call it again.
+            ApiError: see the tree in `lume_async.errors`. Rows that were removed stay removed; call it again.
 
         Examples:
             >>> report = client.forget({"email": "ada@example.com"})

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def command(options: GlobalOptions, *, name: str | None) -> None:
     """Print a link to the console of a server that `lume serve` runs. It works once, within 10 minutes.
 
-    What is done there counts as server:NAME; a link made with a key of `lume key` has the name of that key.
+    The audit and runs name its user as server:NAME, or by the key if that was made with `lume key`.
 
     \b
     xdg-open "$(lume console)"

@@ -23,8 +23,8 @@ from lume_cli._options import GlobalOptions, Utf8, server_options
 def command(options: GlobalOptions, *, matches: tuple[str, ...], ignore_case: bool, yes: bool) -> None:
     """Remove the rows of a person from everything that a server keeps; needs a key with the role admin.
 
-    Without --yes they are only counted. Sources, tables and backups stay as they are: those that the server knows of
-    are named, and the exit code is 5.
+    Without --yes they are only counted. Sources, tables and backups stay as they are; the command names those that
+    the server knows, and exits with 5.
 
     \b
     lume forget --match email=ada@example.com

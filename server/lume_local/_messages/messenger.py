@@ -52,7 +52,7 @@ class Decision:
 
     Attributes:
         states: the remembered states, by key.
-        unsettled: the flows of which something waits for a person: they have not recovered.
+        unsettled: the flows that have not recovered, since something of them waits for a person.
         changed: the keys of the changed states.
     """
 
@@ -222,7 +222,7 @@ class Messenger:
         return LOOK if following is None else min(LOOK, max(0.0, following - self._clock()))
 
     async def _unsettled(self, notices: Sequence[Notice], states: Mapping[str, MessageState]) -> set[str]:
-        """Return the flows in trouble with a run that has output, of which something still waits."""
+        """Return the flows in trouble that have output again, while something of them still waits."""
         causes: dict[str, list[str]] = {}
         for key, state in states.items():
             if key.startswith(_TROUBLE) and state.state:

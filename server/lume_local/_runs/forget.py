@@ -46,7 +46,7 @@ from lume_local._shared.row_set import as_text, of_text, rows_in
 _log = logging.getLogger("lume_local")
 
 TURN = 5.0
-"""Seconds after which a request is answered with what was found so far."""
+"""Seconds after which a request is answered, and its cursor goes on."""
 _AT_ONCE = 50
 _RUN = re.compile("run_[0-9a-f]{32}")
 _WORD = re.compile(r'"([^"]+)"|([^\W\d]\w*)')

@@ -12,15 +12,15 @@ import orjson
 from attrs import field, frozen
 
 LEAST = 4
-"""Minimum characters of a value that texts and files are searched for: a shorter one is found in those of anybody."""
+"""The minimum length of a value to search texts and files for: everybody's have shorter ones."""
 _ALONE = "(?<![0-9A-Za-z_])(?:%s)(?![0-9A-Za-z_])"
 _ADDRESS = f"(?<![0-9A-Za-z_][.+-]){_ALONE}(?![.-][0-9A-Za-z])"
-"""An address is no part of a longer one, which is another person's: `mary-ann@example.com`, `ann@example.com.au`."""
+"""A longer address is another person's: `mary-ann@example.com`, `ann@example.com.au`."""
 
 
 @frozen(slots=False)
 class Person:
-    """Values, all of which a row or a text has. Unless its `encoding` is given, a file may have any usual one."""
+    """The values that a person's rows and texts all have; `encoding` is that of a file, beside the usual ones."""
 
     values: Sequence[str] = field(repr=False)
     ignore_case: bool = False

@@ -130,7 +130,7 @@ def _beside(name: str, file: Any) -> str:
 
 
 def _outside(found: Any, least: Any, most: Any) -> str:
-    """Return what was found and expected, if a figure is not within the bounds."""
+    """Return the words for a figure that is not within the bounds; empty if it is."""
     if found is not None and (least is None or found >= least) and (most is None or found <= most):
         return ""
     bounds = [f"at {how} {end}" for how, end in (("least", least), ("most", most)) if end is not None]

@@ -1,7 +1,7 @@
 """Finds the current rows of a flow: each row once, in its newest version.
 
-The last run submitted on a whole source replaces what earlier runs on it, and on their rejects, have accepted. Rows
-of a run on rejects are told apart by their position: they are in the order of these rejects.
+The last run on a whole source replaces the rows of earlier runs on it, and on their rejects. A run on rejects has its
+rows in the order of the rejects, so that their position tells them apart.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
@@ -74,7 +74,8 @@ class SqlTable(SqlPart):
     ) -> list[TablePart]:
         """Return the parts of a flow's table, now or at a time, perhaps of one source path.
 
-        `place_of` makes one key of those of a source, however a run reads it. Raises `Mixed`, `MendPurged`.
+        `place_of` turns the source key of a run into one that all readings of the source share. Raises `Mixed`,
+        `MendPurged`.
         """
         of = flow_range(flow)
         rows = await self.sql.rows(_RUNS, [*of, *of, *of, *of, at or _ALWAYS])
