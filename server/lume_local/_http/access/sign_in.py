@@ -10,7 +10,8 @@ issuer as a trickle, and leaves other addresses their share.
 
 import ipaddress
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -43,8 +44,8 @@ class SignIn:
         keys: gives roles to ID tokens, by the entries with a `client_id`.
     """
 
-    def __init__(self, tokens: Tokens, keys: ApiKeys) -> None:
-        self._tokens, self._keys, self._quotas = tokens, keys, Quotas()
+    def __init__(self, tokens: Tokens, keys: ApiKeys, clock: Callable[[], float] = time.monotonic) -> None:
+        self._tokens, self._keys, self._quotas = tokens, keys, Quotas(clock)
 
     async def issuers(self) -> list[dict[str, str]]:
         """Return each issuer that is reachable now, with its client ID and the address for browsers."""

@@ -15,7 +15,6 @@ from local.wire import Wire
 from multidict import CIMultiDict
 
 import lume_local
-from lume_local._http.access import sign_in
 from lume_local._http.access.keys import ApiKeys
 from lume_local._http.access.sign_in import OF_ALL, OF_CLIENT, OF_PEER, SignIn
 from lume_local._http.access.tokens import Tokens
@@ -54,7 +53,8 @@ async def at(fake: Issuer, tmp_path: Path) -> AsyncIterator[SignIn]:
 
     task = asyncio.create_task(running())
     await asyncio.sleep(0)
-    yield SignIn(tokens, ApiKeys("own key", tmp_path / "keys.toml"))
+    # While the clock stands, no share is refilled, however slow the machine.
+    yield SignIn(tokens, ApiKeys("own key", tmp_path / "keys.toml"), clock=lambda: 0.0)
     over.set()
     await task
 
@@ -167,15 +167,12 @@ async def test_a_sign_in_without_a_subject_is_refused(fake: Issuer, at: SignIn) 
     assert (refused.status, "its subject (sub)" in refused.document["detail"]) == (401, True)
 
 
-async def test_shares_come_back_in_a_minute(
-    fake: Issuer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_shares_come_back_in_a_minute(fake: Issuer, tmp_path: Path) -> None:
     now = 100.0
-    monkeypatch.setattr(sign_in, "Quotas", lambda made=sign_in.Quotas: made(lambda: now))
     (tmp_path / "keys.toml").write_text(entry("staff", "read", fake.url, None, None, CLIENT))
     tokens = Tokens()
     async with tokens.running():
-        at = SignIn(tokens, ApiKeys("own key", tmp_path / "keys.toml"))
+        at = SignIn(tokens, ApiKeys("own key", tmp_path / "keys.toml"), clock=lambda: now)
         assert (await flood(at, fake, *[("192.0.2.1", "")] * 50)).count(401) == OF_CLIENT
         now += 60
         assert (await flood(at, fake, *[("192.0.2.1", "")] * 50)).count(401) == OF_CLIENT
