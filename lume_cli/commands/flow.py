@@ -25,6 +25,7 @@ command = CommandTable(
         "list": ("flow:list_", "List the flow versions of a server."),
         "diff": ("flow:diff", "Compare two flow versions or files."),
         "model": ("flow:model", "Write a Python class for the rows of a flow version."),
+        "contract": ("", "Write the data contract of a flow."),
         "ddl": ("", "Print the table of a flow."),
     },
     help="Write, check and register flow files, and list and compare what a server has.",

@@ -37,6 +37,7 @@ USES = [
     ("flow map gone.toml empty", 2, "gone.toml can't be read: No such file or directory"),
     ("flow map gone.yml:people empty", 2, "gone.yml can't be read: No such file or directory"),
     ("flow ddl gone.toml --for sqlite", 2, "gone.toml can't be read: No such file or directory"),
+    ("flow contract gone.toml", 2, "gone.toml can't be read: No such file or directory"),
     ("backfill people:v1 --from-file gone.txt", 2, "gone.txt can't be read: No such file or directory"),
     ("backup copy --data gone", 2, "'--data': Directory 'gone' does not exist"),
     ("backup copy --data folder --state gone", 2, "'--state': Directory 'gone' does not exist"),
@@ -168,9 +169,16 @@ OTHERWISE = {
         "run --seed",
         "backfill --from-file",
         "flow ddl flow",
+        "flow contract flow",
     ),  # read later, `-` or a reference: they are in `USES`
     "table --to",  # replaced as a whole
-    *("backfill --journal", "key new --keys", "flow init --output", "flow map --output"),  # made if missing
+    *(
+        "backfill --journal",
+        "key new --keys",
+        "flow init --output",
+        "flow map --output",
+        "flow contract --output",
+    ),  # made if missing
 }
 
 

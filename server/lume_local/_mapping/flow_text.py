@@ -108,6 +108,7 @@ def definition_of(
         found["version"] = target.version
     else:
         found = {"flow": target.name, "version": target.version, "source": {}, "columns": _contract(layouts)}
+        found |= target.tables
     known, exact = [*found.get("seeds", {})], set[str]()
     if has_layouts and target.base is not None:
         columns = chain(*(one.columns for one in read_definition(found).layouts))

@@ -73,6 +73,7 @@ class MappingTarget:
         base: the definition of the flow version before the one to write; None for a new flow.
         notes: requirements of the target that a flow does not check.
         place: for a table, where it is; its columns are read there.
+        tables: further contents of a new flow, such as `rules`.
     """
 
     name: str
@@ -83,6 +84,7 @@ class MappingTarget:
     base: Json | None = field(default=None, repr=False)
     notes: list[str] = field(factory=list)
     place: Json | None = None
+    tables: Json = field(factory=dict, repr=False)
 
     def to_json(self) -> Json:
         found: Json = cattrs.unstructure(self)
@@ -126,7 +128,7 @@ def of_schema(schema: Any, name: str, version: str, shown: str) -> MappingTarget
     )
     columns, notes = [], []
     for key, part in properties.items():
-        column = _of_property(key, _followed(schema, part), key in required)
+        column = of_property(key, _followed(schema, part), key in required)
         if column is None:
             notes.append(f"{key} is an object or a list, which a column can't be: left out")
         else:
@@ -152,7 +154,7 @@ def _followed(schema: dict[str, Any], part: Any) -> dict[str, Any]:
     raise FlowError("target", "has references that lead nowhere")
 
 
-def _of_property(name: str, part: dict[str, Any], required: bool) -> TargetColumn | None:
+def of_property(name: str, part: dict[str, Any], required: bool) -> TargetColumn | None:
     """Return the column of a JSON Schema property; None for an object or array."""
     enum = [part["const"]] if "const" in part else part.get("enum")
     enum = [one for one in enum if one is not None] if isinstance(enum, list) else []
@@ -191,18 +193,18 @@ def _of_property(name: str, part: dict[str, Any], required: bool) -> TargetColum
 def _limits(part: dict[str, Any], kind: str | None, form: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if kind in ("integer", "number"):
-        found |= {key: part[key] for key in BOUNDS if _is_number(part.get(key))}
+        found |= {key: part[key] for key in BOUNDS if is_number(part.get(key))}
     if form in ("date", "date-time", "time"):
         dated = {key: part.get(f"format{key[0].upper()}{key[1:]}") for key in BOUNDS}
         found |= {key: value for key, value in dated.items() if isinstance(value, str)}
-    elif kind == "string" and form is None:
+    elif kind == "string":
         found |= {key: part[key] for key in LENGTHS if isinstance(part.get(key), int)}
         if isinstance(part.get("pattern"), str):
             found["pattern"] = part["pattern"]
     return found
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -213,7 +215,7 @@ def _kind_of(enum: list[Any]) -> str | None:
         return "boolean"
     if all(isinstance(one, str) for one in enum):
         return "string"
-    return "number" if all(map(_is_number, enum)) else None
+    return "number" if all(map(is_number, enum)) else None
 
 
 # -- a flow version
@@ -287,34 +289,51 @@ _REF = re.compile(r"(?:ref|source)\(\s*(?:['\"][^'\"]+['\"]\s*,\s*)?['\"]([^'\"]
 _JINJA = re.compile(r"\{\{.*?\}\}")
 
 
-def of_dbt(text: str, model: str, name: str, version: str, shown: str, url_env: str = "") -> MappingTarget:
+def of_yaml(text: str, shown: str) -> Any:
+    """Return the content of a YAML file, with dates as they are written. Raises `FlowError`."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Also for a date that no calendar has."""
+
+    Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
+    try:
+        return yaml.load(text, Loader)  # noqa: S506 - a safe one
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # also a number with too many digits
+        problem = "its values are nested too deeply" if isinstance(error, RecursionError) else error
+        raise FlowError("target", f"{shown} is not YAML: {problem}") from None
+
+
+def chosen_of(known: dict[str, Json], wanted: str, shown: str, what: str) -> tuple[str, Json]:
+    """Return the wanted part of a file, or its only one, with its name. Raises `FlowError`."""
+    if not known or (wanted and wanted not in known) or (not wanted and len(known) > 1):
+        names = ", ".join(list(known)[:20]) or "none"
+        raise FlowError("target", f"name one of the {what} of {shown} behind a colon: {names}")
+    name = wanted or next(iter(known))
+    return name, known[name]
+
+
+def of_dbt(
+    document: Any, model: str, name: str, version: str, shown: str, url_env: str = ""
+) -> MappingTarget:
     """Return the target that a model describes. Raises `FlowError`.
 
     Args:
         model: its name; empty if the file has only one.
         url_env: the variable with the database of its `relationships`, which become notes without it.
     """
-    import yaml
-
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise FlowError("target", f"{shown} is not YAML: {error}") from None
     models: dict[str, dict[str, Any]] = {}
     for key in ("models", "sources", "seeds", "snapshots"):
-        for entry in _entries(document, key):
-            tables = _entries(entry, "tables") if key == "sources" else [entry]
+        for entry in entries(document, key):
+            tables = entries(entry, "tables") if key == "sources" else [entry]
             models |= {str(one["name"]): one for one in tables if "name" in one}
-    if not models or (model and model not in models) or (not model and len(models) > 1):
-        listed = ", ".join(list(models)[:20]) or "none"
-        raise FlowError("target", f"name one of the models of {shown} behind a colon: {listed}")
-    chosen = model or next(iter(models))
-    columns = [_of_dbt_column(one, url_env) for one in _entries(models[chosen], "columns") if "name" in one]
+    chosen, entry = chosen_of(models, model, shown, "models")
+    columns = [_of_dbt_column(one, url_env) for one in entries(entry, "columns") if "name" in one]
     table = re.sub(r"^(stg|dim|fct|int)_(?:\w+?__)?", "", chosen)
     return require_columns(MappingTarget(name or chosen, version, f"{shown}:{chosen}", table, columns))
 
 
-def _entries(value: Any, key: str) -> list[dict[str, Any]]:
+def entries(value: Any, key: str) -> list[dict[str, Any]]:
     found = value.get(key) if isinstance(value, dict) else None
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
@@ -342,11 +361,8 @@ def _of_dbt_column(entry: dict[str, Any], url_env: str) -> TargetColumn:
                 found.setdefault("type", _type_of(found["enum"]))
             case "relationships":
                 to = _REF.search(str(details.get("to", "")))
-                table, column = to[1] if to else str(details.get("to")), str(details.get("field", "id"))
-                if url_env:
-                    found["references"] = {"url_env": url_env, "table": table, "column": column}
-                else:
-                    notes.append(f"references = {{ url_env = …, table = {table!r}, column = {column!r} }}")
+                table = to[1] if to else str(details.get("to"))
+                notes += refer(table, str(details.get("field", "id")), found, url_env)
             case other:
                 notes.append(f"the test {other} is not checked")
     if (
@@ -356,6 +372,14 @@ def _of_dbt_column(entry: dict[str, Any], url_env: str) -> TargetColumn:
     ):
         found["enum"] = [str(one) for one in found["enum"]]
     return TargetColumn(str(entry["name"]), found, about=words, notes=notes)
+
+
+def refer(table: str, column: str, definition: Json, url_env: str) -> list[str]:
+    """Add a reference to a column's definition; without the variable of a database, return it as a note."""
+    if not url_env:
+        return [f"references = {{ url_env = …, table = {table!r}, column = {column!r} }}"]
+    definition["references"] = {"url_env": url_env, "table": table, "column": column}
+    return []
 
 
 def _type_of(values: list[Any]) -> str:
@@ -381,7 +405,8 @@ _PLAIN: dict[str, dict[str, str]] = {
     "string": {"type": "string"},
 }
 _NAMES = {
-    "integer": "int int2 int4 int8 integer bigint smallint tinyint mediumint serial bigserial int64 int32 hugeint",
+    "integer": "int int2 int4 int8 integer bigint smallint tinyint mediumint serial bigserial int64 int32 hugeint "
+    "uint8 uint16 uint32 uint64 utinyint usmallint uinteger ubigint",
     "number": "float float4 float8 float64 real double",
     "decimal": "numeric decimal number bignumeric money",
     "boolean": "bool boolean bit",

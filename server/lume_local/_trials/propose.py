@@ -33,7 +33,7 @@ from lume_local._shared.protocol import Propose
 from lume_local._shared.saved import text_of
 
 _TABLE = re.compile(r"env:([A-Z][A-Z0-9_]*):(.+)")
-_DBT = re.compile(r"(.+\.ya?ml)(?::([\w.]+))?")
+_YAML = re.compile(r"(.+\.ya?ml)(?::(.+))?")
 SECONDS = 60.0
 MOST_BYTES = 1024 * 1024
 """The maximum size of the program's input and output."""
@@ -65,13 +65,15 @@ async def propose(
 
     Args:
         target: a JSON Schema (a dict, or the path of a `.json` file); a flow version (its definition, or the path of
-            its `.toml` file), whose next version has one more layout; a model of a dbt file, `schema.yml:model`; or
-            a table, `env:WAREHOUSE_URL:public.customers`, of the database whose URL is in that variable.
+            its `.toml` file), whose next version has one more layout; an object of a data contract,
+            `customers.odcs.yaml:customers`, or a model of a dbt file, `schema.yml:model`; or a table,
+            `env:WAREHOUSE_URL:public.customers`, of the database whose URL is in that variable.
         samples: one or more files, in any format that flows read.
         flow: the name of the flow; default: the target's.
-        version: its version; default: the next one of a flow version, else `v1`.
+        version: its version; default: the next one of a flow version, that of a contract, else `v1`.
         source: how the files are read, as `[source]` of a flow; detected by default.
-        references: the environment variable with the database of a dbt model's `relationships`, which become checks.
+        references: the environment variable with the database of a contract's or a dbt model's `relationships`, which
+            become checks.
         encoding: the encoding of CSV samples if `source` is not given; detected by default. `delim` likewise.
         layout: the name of the new layout, which is added even if the version reads the samples; default: that of a
             sample.
@@ -122,8 +124,9 @@ def _sample(path: Place, source: JsonObject | None) -> dict[str, Any]:
 def _target(
     given: Place | JsonObject, flow: str | None, version: str | None, references: str
 ) -> MappingTarget:
-    """Return the target of a mapping: a flow, a JSON Schema, a dbt model, or a table."""
-    from lume_local._mapping.target import of_dbt, of_flow, of_schema
+    """Return the target of a mapping: a flow, a JSON Schema, a contract, a dbt model, or a table."""
+    from lume_local._mapping.contract import is_contract, of_contract
+    from lume_local._mapping.target import of_dbt, of_flow, of_schema, of_yaml
 
     if isinstance(given, Mapping):
         if "columns" in given and "flow" in given:
@@ -136,10 +139,12 @@ def _target(
         name = flow or _name(found[2].rpartition(".")[2])
         place = {"url_env": found[1], "table": found[2]}
         return MappingTarget(name, version or "v1", found[2], found[2].rpartition(".")[2], [], place=place)
-    if found := _DBT.fullmatch(text):
-        require("yaml", "dbt", "a dbt model as target")
-        content = text_of(Path(found[1]), "")
-        return of_dbt(content, found[2] or "", flow or "", version or "v1", found[1], references)
+    if found := _YAML.fullmatch(text):
+        require("yaml", "contracts", "a data contract or a dbt model as target")
+        document, part = of_yaml(text_of(Path(found[1]), ""), found[1]), found[2] or ""
+        if is_contract(document):
+            return of_contract(document, part, flow or "", version, found[1], references)
+        return of_dbt(document, part, flow or "", version or "v1", found[1], references)
     path = Path(text)
     if path.suffix == ".toml":
         return of_flow(_named(read_toml(text_of(path, "")), flow), version)

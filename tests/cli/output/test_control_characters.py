@@ -70,6 +70,7 @@ NAMING = (
     "flow list @",
     "flow diff @ @",
     "flow ddl @ --for sqlite",
+    "flow contract @",
     "flow model @",
     "flow map people:v1 here.csv",
     "flow map @ @",

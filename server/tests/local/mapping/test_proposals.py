@@ -17,7 +17,7 @@ from local.table_run import ENV, Database
 
 from lume_async._base.controls import control_in
 from lume_local._flow.definition import read_definition
-from lume_local._mapping.target import MappingTarget, of_dbt, of_flow, of_schema
+from lume_local._mapping.target import MappingTarget, of_dbt, of_flow, of_schema, of_yaml
 from lume_local._shared.protocol import Propose, Refused
 from lume_local._worker.samples import proposing
 from lume_local._worker.samples.proposing import make_proposal
@@ -498,7 +498,7 @@ def test_a_dbt_model_without_types_has_those_of_the_source(tmp_path: Path) -> No
     path = tmp_path / "a.csv"
     path.write_text("Order ID,ordered on\n1,2024-01-31\n2,2024-02-01\n")
     model = "models: [{name: orders, columns: [{name: order_id, tests: [unique]}, {name: ordered_on}]}]"
-    found = proposed(of_dbt(model, "", "", "v1", "schema.yml"), path)
+    found = proposed(of_dbt(of_yaml(model, "schema.yml"), "", "", "v1", "schema.yml"), path)
     assert found["definition"]["columns"]["order_id"] == {
         **{"from": ["Order ID"], "unique": True, "type": "integer"},
     }

@@ -16,6 +16,7 @@ from lume_local._mapping.target import (
     of_dbt,
     of_flow,
     of_schema,
+    of_yaml,
 )
 
 
@@ -108,7 +109,7 @@ models:
 
 
 def test_the_tests_of_a_dbt_model_become_checks() -> None:
-    target = of_dbt(DBT, "stg_shop__orders", "", "v1", "schema.yml", "WAREHOUSE_URL")
+    target = of_dbt(of_yaml(DBT, "schema.yml"), "stg_shop__orders", "", "v1", "schema.yml", "WAREHOUSE_URL")
     columns = {one.name: one for one in target.columns}
     assert (target.name, target.table) == ("stg_shop__orders", "orders")
     assert columns["order_id"].definition == {
@@ -133,7 +134,7 @@ def test_the_tests_of_a_dbt_model_become_checks() -> None:
 )
 def test_a_dbt_file_that_describes_no_target_is_refused(text: str, model: str, words: str) -> None:
     with pytest.raises(FlowError, match=words):
-        of_dbt(text, model, "f", "v1", "schema.yml")
+        of_dbt(of_yaml(text, "schema.yml"), model, "f", "v1", "schema.yml")
 
 
 @pytest.mark.parametrize(

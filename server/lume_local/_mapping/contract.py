@@ -1,0 +1,458 @@
+"""Data contracts (Open Data Contract Standard, version 3): read as a target, and written from a flow. Pure.
+
+What the standard has no metric for is a quality rule of the engine `lume`, in the terms of a flow.
+"""
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from lume_async._base.elided import elided
+from lume_local._flow.databases import TableTarget
+from lume_local._flow.definition import BOUNDS, NAME, VERSION, Column, Flow, Rule, quoted, read_definition
+from lume_local._flow.fields import FlowError
+from lume_local._mapping import target
+from lume_local._mapping.target import Json, MappingTarget, TargetColumn, entries, is_number
+
+KIND, API, ENGINE = "DataContract", "v3.1.0", "lume"
+_FORMATS = {"date": "date", "timestamp": "date-time", "time": "time"}
+_WIDTHS = {"i8": "TINYINT", "i16": "SMALLINT", "i32": "INTEGER", "i64": "BIGINT", "i128": "HUGEINT"} | {
+    **{"u8": "UTINYINT", "u16": "USMALLINT", "u32": "UINTEGER", "u64": "UBIGINT"},
+    **{"f32": "FLOAT", "f64": "DOUBLE"},
+}
+"""The `format` of numbers. A `physicalType` says less: INTEGER and FLOAT differ from one database to the next."""
+_OPERATORS = {"mustBe": "=", "mustNotBe": "<>", "mustBeGreaterThan": ">", "mustBeGreaterOrEqualTo": ">="} | {
+    **{"mustBeLessThan": "<", "mustBeLessOrEqualTo": "<="},
+    **{"mustBeBetween": "BETWEEN", "mustNotBeBetween": "NOT BETWEEN"},
+}
+_BROKEN = re.compile(r"SELECT count\(\*\) FROM \{object\} WHERE NOT \((.*)\)", re.IGNORECASE | re.DOTALL)
+"""The query for the rows that break a rule. Other queries are in the SQL of a server, and may not run here."""
+_OBJECT = [
+    "id",
+    "name",
+    "description",
+    "physicalName",
+    "physicalType",
+    "logicalType",
+    "quality",
+    "properties",
+]
+_PROPERTY = [
+    *(*_OBJECT[:-1], "logicalTypeOptions", "businessName", "required", "unique", "primaryKey"),
+    *("primaryKeyPosition", "examples", "relationships"),
+]
+_QUALITY = [
+    *("id", "name", "description", "type", "metric", "arguments", "unit", "query", "engine"),
+    *("implementation", "severity", "customProperties", *_OPERATORS),
+]
+_DOCUMENT = ["apiVersion", "kind", "id", "name", "version", "status", "description", "schema", "servers"]
+_NOT_RE2 = re.compile(r"\(\?<?[=!]|\\[1-9]")
+"""What RE2 lacks of the patterns of the standard: looking around, and back at a group."""
+
+
+def is_contract(document: Any) -> bool:
+    return isinstance(document, dict) and document.get("kind") == KIND
+
+
+# -- a contract as a target
+
+
+@frozen
+class _Reading:
+    """The parts of a flow as they are read; `own` is the definition of one column, `notes` what a flow has not."""
+
+    tables: Json = field(factory=dict)
+    own: Json = field(factory=dict)
+    notes: list[str] = field(factory=list)
+
+    def add(self, kind: str, rule: Json, default: str, how: Json) -> None:
+        """Add one of `rules` or `expect`, with the name of a quality rule, or else the default."""
+        taken = {one["name"].lower() for key in ("rules", "expect") for one in self.tables.get(key, ())}
+        name = _name(rule) or default
+        several = (name, *(f"{name}_{n}" for n in range(2, len(taken) + 3)))
+        found = {"name": next(one for one in several if one.lower() not in taken)} | how
+        if words := rule.get("description"):
+            found["message"] = elided(str(words), 400)
+        self.tables.setdefault(kind, []).append({key: one for key, one in found.items() if one})
+
+    def check(self, column: str, checks: Json) -> None:
+        holder = self.tables.setdefault("checks", {})
+        (holder.setdefault("columns", {}).setdefault(column, {}) if column else holder).update(checks)
+
+    def lacks(self, entry: Json, known: Sequence[str], place: str = "") -> None:
+        """Note the keys with a value that a flow has not."""
+        keys = (key for key in entry if key not in known and entry[key] not in (None, False, -1, "", [], {}))
+        self.notes.extend(f"{place}{key}, which a flow does not have" for key in keys)
+
+
+def _name(rule: Json) -> str:
+    return elided(str(rule.get("name") or rule.get("id") or ""), 100)
+
+
+def of_contract(
+    document: Json, part: str, name: str, version: str | None, shown: str, url_env: str = ""
+) -> MappingTarget:
+    """Return the target that an object of the contract's `schema` describes. Raises `FlowError`.
+
+    Args:
+        part: the name of the object; empty if the contract has only one.
+        url_env: the variable with the database of its relationships, which become notes without it.
+    """
+    if not str(document.get("apiVersion")).startswith("v3."):
+        given = elided(str(document.get("apiVersion")), 40)
+        raise FlowError(
+            "target", f"{shown} has the apiVersion {given}: it must be of version 3, such as {API}"
+        )
+    chosen, entry = target.chosen_of(_by_name(document, "schema", shown), part, shown, "objects")
+    shown, reading, columns = f"{shown}:{chosen}", _Reading(), list[TargetColumn]()
+    properties = _by_name(entry, "properties", shown)
+    keys = [key for key, one in properties.items() if one.get("primaryKey") is True]
+    for key, one in properties.items():
+        column = _column(key, one, evolve(reading, own={"unique": keys == [key]}, notes=[]), url_env)
+        if column is None:
+            reading.notes.append(f"{key}, an object or an array, which a column can't be")
+        else:
+            columns.append(column)
+    if len(keys) > 1:
+        row = ", ".join(map(quoted, keys))
+        reading.add("expect", {}, "primary_key", {"sql": f"count(*) = count(DISTINCT ({row}))"})
+    _read_quality(entry, "", {}, reading)
+    for server in entries(document, "servers"):
+        called = elided(f"{server.get('server')} ({server.get('type')})", 100)
+        reading.notes.append(f"the server {called}: write [target] if the rows belong there")
+    reading.lacks(document, _DOCUMENT)
+    reading.lacks(entry, _OBJECT, f"{chosen}.")
+    tables, words = reading.tables, str(entry.get("description") or "")
+    flow = re.sub(r"[^A-Za-z0-9_-]+", "_", chosen).strip("_-")[:64]
+    own = str(document.get("version"))
+    found = MappingTarget(
+        name or (flow if NAME.fullmatch(flow) else "proposal"),
+        version or (own if VERSION.fullmatch(own) else "v1"),
+        shown,
+        str(entry.get("physicalName") or chosen),
+        columns,
+        notes=[f"left out: {one}" for one in reading.notes],
+        tables=({"description": words} if words else {}) | tables,
+    )
+    definitions = {one.name: one.definition for one in target.require_columns(found).columns}
+    try:
+        read_definition({"flow": found.name, "version": found.version, "columns": definitions, **tables})
+    except FlowError as error:
+        raise FlowError("target", f"{shown}: {error}") from None
+    return found
+
+
+def _by_name(entry: Json, key: str, shown: str) -> dict[str, Json]:
+    found = dict[str, Json]()
+    for one in entries(entry, key):
+        if (name := str(one.get("name"))) in found:
+            raise FlowError("target", f"{shown}: {key} has two elements called {name!r}: rename one of them")
+        found[name] = one
+    return found
+
+
+def _column(name: str, entry: Json, reading: _Reading, url_env: str) -> TargetColumn | None:
+    """Return the column of a property, with its quality rules; None for an object or array."""
+    declared, logical = str(entry.get("physicalType") or ""), str(entry.get("logicalType"))
+    physical = target.definition_of(declared)
+    if physical.get("format") == "uuid":
+        physical = {"type": "string", "sql_type": "UUID"}
+    if logical == "array" or (logical == "object" and ("properties" in entry or not physical)):
+        return None
+    kind: Json = {} if logical in ("None", "object") else {"type": logical}
+    if logical in _FORMATS:
+        kind = {"type": "string", "format": _FORMATS[logical]}
+    if not kind or _fits(kind, physical):
+        kind |= physical
+    elif declared:
+        reading.notes.append(f"the physicalType {elided(declared, 100)}")
+    given = entry.get("logicalTypeOptions")
+    options = dict(given) if isinstance(given, dict) else {}
+    form, zone, temporal = options.get("format"), options.pop("timezone", None), kind.get("format")
+    if temporal == "date-time" and isinstance(zone, bool):
+        kind["sql_type"] = "TIMESTAMPTZ" if zone else "TIMESTAMP"
+    elif zone:
+        reading.notes.append("its timezone")
+    if form in _WIDTHS and kind["type"] != "string":
+        kind.setdefault("sql_type", _WIDTHS[form])
+    elif form and (
+        kind.get("type") in ("integer", "number") or (temporal and not re.match("yyyy-MM-dd|HH", form))
+    ):
+        reading.notes.append(f"the format {elided(str(form), 100)}")
+    part = {
+        f"format{key[0].upper()}{key[1:]}" if temporal and key in BOUNDS else key: options[key]
+        for key in options
+    }
+    if _NOT_RE2.search(str(part.get("pattern"))):
+        reading.notes.append(f"the pattern {elided(str(part.pop('pattern')), 200)}")
+    part |= {"title": entry.get("businessName"), "description": entry.get("description"), **kind}
+    reading.own["unique"] |= entry.get("unique") is True
+    reading.own["sql_type"] = kind.get("sql_type")
+    required = entry.get("required") is True or entry.get("primaryKey") is True
+    for one in entries(entry, "relationships"):
+        table, _, field_name = str(one.get("to")).rpartition(".")
+        reading.notes.extend(target.refer(table, field_name, reading.own, url_env))
+    _read_quality(entry, name, part, reading)
+    column = target.of_property(
+        name, part | {"examples": entry.get("examples")}, required or "required" in part
+    )
+    assert column is not None
+    physical_name = str(entry.get("physicalName") or name)
+    if physical_name != name:
+        reading.notes.append(
+            f"its physicalName {elided(physical_name, 100)}, which counts as one of its names"
+        )
+    options["enum"] = part.get("enum")
+    reading.lacks(options, ["format", "multipleOf", "pattern", *column.definition], "logicalTypeOptions.")
+    reading.lacks(entry, _PROPERTY)
+    for one in entries(entry, "quality"):
+        reading.lacks(one, _QUALITY, "quality.")
+    return evolve(
+        column,
+        definition=column.definition | {key: one for key, one in reading.own.items() if one},
+        aliases=[] if physical_name == name else [physical_name],
+        notes=[*column.notes, *reading.notes],
+    )
+
+
+def _fits(kind: Json, physical: Json) -> bool:
+    """Return whether the type of a database is a closer description of a logical one."""
+    if kind["type"] == "number":
+        return physical.get("type") in ("number", "integer")
+    form = physical.get("format")
+    if kind.get("format") == "date":  # before version 3.1, also a date with a time
+        return form in ("date", "date-time")
+    return (physical.get("type"), form) == (kind["type"], kind.get("format"))
+
+
+def _read_quality(entry: Json, column: str, part: Json, reading: _Reading) -> None:
+    """Read the quality rules of a property, or of an object, whose `column` is empty.
+
+    Args:
+        part: the property of a JSON Schema, which receives what a column checks itself.
+    """
+    for rule in entries(entry, "quality"):
+        query, own = _BROKEN.fullmatch(str(rule.get("query")).strip()), _own_of(rule)
+        kind, is_warning = rule.get("type") or "library", rule.get("severity") in ("warning", "info")
+        if own:
+            reading.own.update(own.get("column", {}))
+            if "checks" in own:
+                reading.check(column, own["checks"])
+            if "expect" in own:
+                reading.add("expect", rule, "expectation", own["expect"])
+        elif kind == "sql" and query and rule.get("mustBe") == 0:
+            custom = [one.get("value") for one in entries(rule, "customProperties")]
+            on_fail = "fail" if custom == ["fail"] else "warn" if is_warning else ""
+            reading.add("rules", rule, f"{column}_rule".strip("_"), {"sql": query[1], "on_fail": on_fail})
+        elif kind != "library" or not _read_metric(rule, column, part, reading, is_warning=is_warning):
+            shown = _name(rule) or rule.get("metric") or rule.get("rule") or rule.get("description")
+            how = elided(f"{kind} {rule.get('engine') or ''}".strip(), 100)
+            reading.notes.append(f"the quality rule {elided(str(shown), 200)!r} ({how})")
+
+
+def _own_of(rule: Json) -> dict[str, Json]:
+    """Return the implementation of a quality rule that `contract_of` writes; empty for another one."""
+    given = rule.get("implementation")
+    if (rule.get("type"), rule.get("engine")) != ("custom", ENGINE) or not isinstance(given, dict):
+        return {}
+    is_known = given.keys() <= {"column", "checks", "expect"} and all(
+        isinstance(one, dict) for one in given.values()
+    )
+    return given if is_known and given.get("column", {}).keys() <= {"unique", "references"} else {}
+
+
+def _read_metric(rule: Json, column: str, part: Json, reading: _Reading, *, is_warning: bool) -> bool:
+    """Read a rule of the library; return False if a flow can't say it.
+
+    No bad value at all is a check of each row; another number of them is an expectation of the run.
+    """
+    arguments = rule.get("arguments")
+    arguments, metric = arguments if isinstance(arguments, dict) else {}, rule.get("metric")
+    bad, x = _bad_value(metric, arguments, quoted(column)) if column else "", quoted(column)
+    names = arguments.get("properties") if isinstance(arguments.get("properties"), list) else []
+    counted = f"count_if({bad})" if bad else ""
+    if metric == "rowCount" and not column:
+        counted = "count(*)"
+    elif metric == "duplicateValues" and (column or names):
+        row = f"({', '.join(quoted(str(one)) for one in names or ())})"
+        counted = f"count({x}) - count(DISTINCT {x})" if column else f"count(*) - count(DISTINCT {row})"
+    operator = [key for key in _OPERATORS if key in rule]
+    numbers = rule[operator[0]] if len(operator) == 1 else None
+    numbers, is_share = numbers if isinstance(numbers, list) else [numbers], rule.get("unit") == "percent"
+    is_pair, is_count = "Between" in "".join(operator), is_share or rule.get("unit") in (None, "rows")
+    if not counted or len(numbers) != 1 + is_pair or not all(map(is_number, numbers)) or not is_count:
+        return False
+    default, on_fail = f"{column}_{metric}".strip("_"), "warn" if is_warning else ""
+    none, most = rule.get("mustBe") == 0, rule.get("mustBeLessOrEqualTo")
+    own: Json = {"nullValues": {"required": True}}
+    if "pattern" not in arguments and "enum" not in part:
+        own["invalidValues"] = {"enum": arguments.get("validValues")}
+    if none and not is_warning and metric == "duplicateValues" and column:
+        reading.own["unique"] = reading.own["unique"] or True
+    elif none and not is_warning and metric in own:
+        part |= own[metric]
+    elif none and bad:
+        reading.add("rules", rule, default, {"sql": f"NOT ({bad})", "on_fail": on_fail})
+    elif metric == "nullValues" and is_share and most is not None:
+        mode = {"on_violation": "tell"} if is_warning else {}
+        reading.check(column, {"nulls": {"max": float(Decimal(repr(most)) / 100)} | mode})
+    else:
+        bounds = " AND ".join(
+            f"{one!r} * greatest(count(*), 1)" if is_share else repr(one) for one in numbers
+        )
+        sql = f"{'100 * ' * is_share}({counted}) {_OPERATORS[operator[0]]} {bounds}"
+        reading.add("expect", rule, default, {"sql": sql, "on_fail": on_fail})
+    return True
+
+
+def _bad_value(metric: Any, arguments: Json, value: str) -> str:
+    """Return the condition for a value that a metric counts; empty if there is none."""
+    missing, valid, pattern = (arguments.get(key) for key in ("missingValues", "validValues", "pattern"))
+    found = [f"{value} IS NULL"] if metric == "nullValues" else []
+    if metric == "missingValues" and isinstance(missing, list):
+        found = [_among(value, missing)] + ([f"{value} IS NULL"] if None in missing else [])
+    elif metric == "invalidValues" and not _NOT_RE2.search(str(pattern)):
+        found = [f"NOT ({_among(value, valid)})"] if isinstance(valid, list) else []
+        if isinstance(pattern, str):
+            found.append(f"NOT regexp_matches({value}::VARCHAR, {_literal(pattern)})")
+    return " OR ".join(found)
+
+
+def _among(value: str, members: Sequence[Any]) -> str:
+    given = [one for one in members if isinstance(one, str | int | float)]
+    if any(
+        isinstance(one, str) for one in given
+    ):  # no number equals "N/A", and comparing them would be an error
+        value, given = f"{value}::VARCHAR", [str(one) for one in given]
+    return f"{value} IN ({', '.join(map(_literal, given))})" if given else "false"
+
+
+def _literal(value: str | float) -> str:
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
+
+
+# -- a flow as a contract
+
+
+def contract_of(definition: Mapping[str, Any]) -> Json:
+    """Return the contract for the mapped rows of a flow version. Raises `FlowError` if the flow has a mistake."""
+    flow = read_definition(dict(definition))
+    table = flow.mapped if isinstance(flow.mapped, TableTarget) else None
+    nature = f"The rows are those of a source in the format {flow.source.format}, read by the flow {flow.ref}. A row "
+    nature += "that breaks a check is rejected, and kept with its reasons apart from the others."
+    if flow.max_ratio is not None:
+        nature += f" No rows are published if more than {_percent(flow.max_ratio):g} % are rejected."
+    content = {
+        "name": flow.name,
+        "logicalType": "object",
+        "physicalName": table.table if table else None,
+        "physicalType": "table" if table else "file",
+        "description": flow.definition.get("description"),
+        "properties": [_property(flow, one, table.key if table else ()) for one in flow.columns],
+        "quality": [*map(_of_rule, flow.rules), *map(_of_expectation, flow.expect), *_of_checks(flow, "")],
+    }
+    return {
+        "apiVersion": API,
+        "kind": KIND,
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"urn:lume:flow:{flow.name}")),
+        "name": flow.name,
+        "version": flow.version,
+        "status": "active",
+        "description": {"limitations": nature},
+        "schema": [_filled(content)],
+    }
+
+
+def contract_text(document: Json) -> str:
+    """Return a contract as YAML."""
+    import yaml
+
+    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
+    return text
+
+
+def _filled(entry: Json) -> Json:
+    return {key: one for key, one in entry.items() if one is not None and one not in ("", [], {})}
+
+
+def _property(flow: Flow, column: Column, key: Sequence[str]) -> Json:
+    written, plain = flow.definition["columns"][column.name], column.sql_type.partition("(")[0]
+    logical = {"DATE": "date", "TIME": "time", "TIMESTAMP": "timestamp", "TIMESTAMPTZ": "timestamp"}.get(
+        plain, "integer" if plain.endswith(("INT", "INTEGER")) else column.type
+    )
+    width = next((one for one, name in _WIDTHS.items() if name == plain), None)
+    zone = {"timezone": plain == "TIMESTAMPTZ"} if logical == "timestamp" else {}
+    form = column.format if logical == "string" else width
+    options = {"format": form, **column.lengths, **column.bounds, "pattern": column.pattern, **zone}
+    own = {"unique": "ever"} if column.ever else {}
+    own |= {"references": written["references"]} if column.references else {}
+    values = {
+        "metric": "invalidValues",
+        "arguments": {"validValues": [*column.enum]},
+        "mustBe": 0,
+        "unit": "rows",
+    }
+    found = {
+        "name": column.name,
+        "businessName": written.get("title"),
+        "description": written.get("description"),
+        "logicalType": logical,
+        "logicalTypeOptions": _filled(options),
+        "physicalType": column.sql_type,
+        "required": column.required or None,
+        "unique": column.unique or None,
+        "primaryKey": column.name in key or None,
+        "primaryKeyPosition": key.index(column.name) + 1 if column.name in key else None,
+        "quality": [
+            *([values] if column.enum else []),
+            *([_own({"column": own})] if own else []),
+            *_of_checks(flow, column.name),
+        ],
+    }
+    return _filled(found)
+
+
+def _own(implementation: Json, **more: Any) -> Json:
+    return _filled({**more, "type": "custom", "engine": ENGINE, "implementation": implementation})
+
+
+def _of_rule(rule: Rule) -> Json:
+    on_fail = [{"property": "onFail", "value": "fail"}] if rule.on_fail == "fail" else []
+    found: Json = {"name": rule.name, "description": rule.message, "type": "sql", "customProperties": on_fail}
+    found |= {"mustBe": 0, "query": f"SELECT count(*) FROM {{object}} WHERE NOT ({rule.sql})"}  # noqa: S608
+    return _filled(found | {"severity": "warning" if rule.on_fail == "warn" else "error"})
+
+
+def _of_expectation(rule: Rule) -> Json:
+    how = {"sql": rule.sql} | ({"on_fail": "warn"} if rule.on_fail == "warn" else {})
+    return _own({"expect": how}, name=rule.name, description=rule.message)
+
+
+def _of_checks(flow: Flow, column: str) -> list[Json]:
+    """Return the checks of a column, or of all rows: sums in words, as they are those of a file."""
+    found = list[Json]()
+    for check in flow.checks:
+        kind, is_told, holder = check["kind"], check["on_violation"] == "tell", flow.definition["checks"]
+        if check["column"] != column:
+            continue
+        if kind == "sum":
+            found.append(
+                {"type": "text", "description": f"The sum of {column} is the control total of its source."}
+            )
+        elif kind == "nulls":
+            most = {"mustBeLessOrEqualTo": _percent(check["most"]), "unit": "percent"}
+            found.append({"metric": "nullValues", **most, "severity": "warning" if is_told else "error"})
+        else:
+            own = (holder["columns"][column] if column else holder)[kind] | {
+                "on_violation": check["on_violation"]
+            }
+            found.append(_own({"checks": {kind: own}}))
+    return found
+
+
+def _percent(share: float) -> float:
+    return float(Decimal(repr(share)) * 100)

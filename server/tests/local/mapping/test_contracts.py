@@ -1,0 +1,492 @@
+"""Data contracts: a document of the standard as a target, a flow as such a document, and the way there and back."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft201909Validator
+from local.flows import PEOPLE
+
+from lume_local._flow.definition import Flow, read_definition, read_toml
+from lume_local._flow.fields import FlowError
+from lume_local._mapping.contract import contract_of, contract_text, is_contract, of_contract
+from lume_local._mapping.target import MappingTarget, of_yaml
+from lume_local._worker.compiler.compile import compile_flow
+from lume_local._worker.connection import connect
+
+Json = dict[str, Any]
+HERE = Path(__file__).parent / "odcs"
+SCHEMA = Draft201909Validator(json.loads((HERE / "odcs-json-schema-v3.1.0.json").read_text()))
+
+
+def contract(*properties: Json, **more: Any) -> Json:
+    head = {"apiVersion": "v3.1.0", "kind": "DataContract", "id": "x", "version": "1.0.0", "status": "active"}
+    return head | {"schema": [{"name": "orders", "properties": list(properties), **more}]}
+
+
+def read(document: Json, **more: Any) -> MappingTarget:
+    SCHEMA.validate(document)
+    return of_contract(document, "", "", None, "a.odcs.yaml", **more)
+
+
+def flow_of(target: MappingTarget) -> Flow:
+    """The flow of a target, with columns of the same names as its sources. DuckDB takes it."""
+    columns = {one.name: one.definition for one in target.columns}
+    flow = read_definition(
+        {"flow": target.name, "version": target.version, "columns": columns, **target.tables}
+    )
+    with connect() as connection:
+        compile_flow(connection, flow)
+    return flow
+
+
+# -- a contract as a target
+
+TYPES: list[tuple[Json, Json]] = [
+    ({"logicalType": "integer"}, {"type": "integer"}),
+    ({"logicalType": "integer", "logicalTypeOptions": {"format": "i16", "minimum": 1}},
+     {"type": "integer", "sql_type": "SMALLINT", "minimum": 1}),
+    ({"logicalType": "number", "physicalType": "numeric(12,2)"}, {"type": "number", "sql_type": "DECIMAL(12,2)"}),
+    ({"logicalType": "number", "physicalType": "int4"}, {"type": "integer"}),
+    ({"logicalType": "string", "physicalType": "varchar(18)"}, {"type": "string", "maxLength": 18}),
+    ({"logicalType": "string", "logicalTypeOptions": {"format": "email", "maxLength": 9, "pattern": "^a"}},
+     {"type": "string", "format": "email", "maxLength": 9, "pattern": "^a"}),
+    ({"logicalType": "string", "physicalType": "UUID"}, {"type": "string", "sql_type": "UUID"}),
+    ({"logicalType": "date", "logicalTypeOptions": {"format": "yyyy-MM-dd", "minimum": "2020-01-01"}},
+     {"type": "string", "format": "date", "minimum": "2020-01-01"}),
+    ({"logicalType": "date", "physicalType": "timestamp"},
+     {"type": "string", "format": "date-time", "sql_type": "TIMESTAMP"}),
+    ({"logicalType": "timestamp", "logicalTypeOptions": {"timezone": False}},
+     {"type": "string", "format": "date-time", "sql_type": "TIMESTAMP"}),
+    ({"logicalType": "timestamp"}, {"type": "string", "format": "date-time"}),
+    ({"logicalType": "time"}, {"type": "string", "format": "time"}),
+    ({"logicalType": "boolean", "physicalType": "bit"}, {"type": "boolean"}),
+    ({"logicalType": "object", "physicalType": "Name"}, {"type": "string"}),
+    ({"physicalType": "bigint"}, {"type": "integer"}),
+    ({"physicalType": "hstore"}, {}),
+    ({"primaryKey": True, "logicalType": "string"}, {"type": "string", "required": True, "unique": True}),
+    ({"unique": True, "required": True, "businessName": "A", "description": "B"},
+     {"title": "A", "description": "B", "required": True, "unique": True}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("part", "definition"), TYPES, ids=lambda one: json.dumps(one)[:60])
+def test_a_property_is_a_column(part: Json, definition: Json) -> None:
+    found = read(contract({"name": "x", **part}))
+    assert found.columns[0].definition == definition
+    flow_of(found)
+
+
+X = {"name": "x", "logicalType": "integer"}
+QUALITY: list[tuple[Json, Json, Json]] = [
+    ({"metric": "nullValues", "mustBe": 0}, {"required": True}, {}),
+    ({"metric": "duplicateValues", "mustBe": 0}, {"unique": True}, {}),
+    ({"metric": "invalidValues", "arguments": {"validValues": [1, 2, None]}, "mustBe": 0}, {"enum": [1, 2]}, {}),
+    ({"metric": "nullValues", "mustBeLessOrEqualTo": 7, "unit": "percent"}, {},
+     {"checks": {"columns": {"x": {"nulls": {"max": 0.07}}}}}),
+    ({"metric": "nullValues", "mustBeLessThan": 10, "description": "few"}, {},
+     {"expect": [{"name": "x_nullValues", "sql": '(count_if("x" IS NULL)) < 10', "message": "few"}]}),
+    ({"metric": "nullValues", "mustBe": 0, "severity": "warning", "name": "n"}, {},
+     {"rules": [{"name": "n", "sql": 'NOT ("x" IS NULL)', "on_fail": "warn"}]}),
+    ({"metric": "missingValues", "arguments": {"missingValues": [None, "", "N/A"]}, "mustBe": 0}, {},
+     {"rules": [{"name": "x_missingValues", "sql": """NOT ("x"::VARCHAR IN ('', 'N/A') OR "x" IS NULL)"""}]}),
+    ({"metric": "invalidValues", "arguments": {"pattern": "^'1"}, "mustBeLessThan": 1, "unit": "percent"}, {},
+     {"expect": [{"name": "x_invalidValues", "sql": "100 * (count_if(NOT regexp_matches(\"x\"::VARCHAR, '^''1'))) "
+                  "< 1 * greatest(count(*), 1)"}]}),
+    ({"metric": "duplicateValues", "mustBeBetween": [0, 9]}, {},
+     {"expect": [{"name": "x_duplicateValues",
+                  "sql": '(count("x") - count(DISTINCT "x")) BETWEEN 0 AND 9'}]}),
+    ({"type": "sql", "query": "SELECT count(*) FROM {object} WHERE NOT (x > 1)", "mustBe": 0}, {},
+     {"rules": [{"name": "x_rule", "sql": "x > 1"}]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "definition", "tables"), QUALITY, ids=lambda one: json.dumps(one)[:60])
+def test_a_quality_rule_is_a_check(rule: Json, definition: Json, tables: Json) -> None:
+    found = read(contract(X | {"quality": [rule]}))
+    assert found.columns[0].definition == {"type": "integer", **definition}
+    assert (found.tables, found.columns[0].notes, found.notes) == (tables, [], [])
+    flow_of(found)
+
+
+def test_quality_rules_of_an_object_are_expectations_whose_names_differ() -> None:
+    several = [
+        {"metric": "rowCount", "mustBeGreaterThan": 5},
+        {"metric": "rowCount", "mustNotBe": 7},
+        {"metric": "duplicateValues", "mustBe": 0, "arguments": {"properties": ["x", "y"]}},
+    ]
+    keys = [X | {"primaryKey": True}, {"name": "y", "primaryKey": True}]
+    found = read(contract(*keys, quality=several))
+    assert [(one["name"], one["sql"]) for one in found.tables["expect"]] == [
+        ("primary_key", 'count(*) = count(DISTINCT ("x", "y"))'),
+        ("rowCount", "(count(*)) > 5"),
+        ("rowCount_2", "(count(*)) <> 7"),
+        ("duplicateValues", '(count(*) - count(DISTINCT ("x", "y"))) = 0'),
+    ]
+    flow_of(found)
+
+
+NOTES: list[tuple[Json, list[str]]] = [
+    ({"quality": [{"type": "text", "description": "by eye"}]}, ["the quality rule 'by eye' (text)"]),
+    ({"quality": [{"type": "sql", "name": "q", "query": "SELECT 1 FROM t", "mustBe": 0}]},
+     ["the quality rule 'q' (sql)"]),
+    ({"quality": [{"type": "custom", "name": "c", "engine": "soda", "implementation": "a"}]},
+     ["the quality rule 'c' (custom soda)"]),
+    ({"quality": [{"metric": "nullValues", "mustBe": "no"}]}, ["the quality rule 'nullValues' (library)"]),
+    ({"quality": [{"metric": "nullValues", "mustBe": 0, "unit": "cells", "dimension": "accuracy"}]},
+     ["the quality rule 'nullValues' (library)", "quality.dimension, which a flow does not have"]),
+    ({"classification": "secret", "partitioned": False, "partitionKeyPosition": -1},
+     ["classification, which a flow does not have"]),
+    ({"logicalTypeOptions": {"multipleOf": 5}}, ["multipleOf is not checked"]),
+    ({"physicalType": "text"}, ["the physicalType text"]),
+    ({"logicalType": "date", "logicalTypeOptions": {"format": "dd.MM.yyyy"}}, ["the format dd.MM.yyyy"]),
+    ({"logicalType": "time", "logicalTypeOptions": {"timezone": True, "defaultTimezone": "UTC"}},
+     ["its timezone", "logicalTypeOptions.defaultTimezone, which a flow does not have"]),
+    ({"logicalType": "integer", "logicalTypeOptions": {"format": "u128"}}, ["the format u128"]),
+    ({"relationships": [{"to": "people.id"}]}, ["references = { url_env = …, table = 'people', column = 'id' }"]),
+    ({"logicalType": "string", "logicalTypeOptions": {"pattern": "^(?!a)"}}, ["the pattern ^(?!a)"]),
+    ({"quality": [{"metric": "invalidValues", "mustBe": 0, "arguments": {"pattern": "(a)\\1"}}]},
+     ["the quality rule 'invalidValues' (library)"]),
+    ({"logicalType": "object", "physicalType": "text", "quality": [
+        {"metric": "invalidValues", "mustBe": 0, "arguments": {"validValues": [[1]]}}
+    ]}, ["logicalTypeOptions.enum, which a flow does not have"]),
+    ({"physicalName": "x_1"}, ["its physicalName x_1, which counts as one of its names"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("part", "notes"), NOTES, ids=lambda one: json.dumps(one)[:60])
+def test_what_a_flow_cannot_say_is_a_note(part: Json, notes: list[str]) -> None:
+    (column,) = read(contract(X | part)).columns
+    assert column.notes == notes
+
+
+def test_what_concerns_no_column_is_a_note_of_the_target() -> None:
+    document = contract(X, {"name": "deep", "logicalType": "array"}, tags=["a"]) | {"domain": "seller"}
+    document["servers"] = [
+        {"server": "main", "type": "postgres", "host": "h", "port": 1} | {"database": "d", "schema": "s"}
+    ]
+    assert read(document).notes == [
+        "left out: deep, an object or an array, which a column can't be",
+        "left out: the server main (postgres): write [target] if the rows belong there",
+        "left out: domain, which a flow does not have",
+        "left out: orders.tags, which a flow does not have",
+    ]
+
+
+def test_limits_before_version_3_1_may_be_exclusive_by_a_flag() -> None:
+    options = {"minimum": 1, "exclusiveMinimum": True}
+    document = contract(X | {"logicalTypeOptions": options}) | {"apiVersion": "v3.0.2"}
+    (column,) = of_contract(document, "", "", None, "a").columns
+    assert column.notes == ["logicalTypeOptions.exclusiveMinimum, which a flow does not have"]
+
+
+def test_two_comparisons_are_not_read_as_one() -> None:
+    both = {"metric": "nullValues", "mustBeGreaterThan": 0, "mustBeLessThan": 9}
+    (column,) = of_contract(contract(X | {"quality": [both]}), "", "", None, "a").columns
+    assert column.notes == ["the quality rule 'nullValues' (library)"]
+
+
+@pytest.mark.parametrize("pattern", ["(?=a)", "(?!a)", "(?<=a)", "(?<!a)", r"(a)\1"])
+def test_patterns_that_become_notes_are_those_that_duckdb_refuses(pattern: str) -> None:
+    flow = read_definition({"flow": "f", "version": "v1", "columns": {"a": {"pattern": pattern}}})
+    with connect() as connection, pytest.raises(FlowError, match="pattern"):
+        compile_flow(connection, flow)
+    part = {"name": "x", "logicalType": "string", "logicalTypeOptions": {"pattern": pattern}}
+    assert "pattern" not in read(contract(part)).columns[0].definition
+
+
+def test_a_relationship_is_a_reference_with_the_variable_of_its_database() -> None:
+    (column,) = read(contract(X | {"relationships": [{"to": "people.id"}]}), url_env="SHOP_URL").columns
+    assert column.definition["references"] == {"url_env": "SHOP_URL", "table": "people", "column": "id"}
+
+
+TWICE = [{"name": "a", "properties": [X]}, {"name": "b", "properties": [X]}]
+
+
+@pytest.mark.parametrize(
+    ("document", "words"),
+    [
+        (contract(X) | {"apiVersion": "v2.2.2"}, "a.yaml has the apiVersion v2.2.2: it must be of version 3"),
+        (contract(X) | {"schema": TWICE}, "name one of the objects of a.yaml behind a colon: a, b"),
+        (contract(X) | {"schema": []}, "behind a colon: none"),
+        (contract(X) | {"schema": [TWICE[0], TWICE[0]]}, "two elements called 'a'"),
+        (contract(X, X), "a.yaml:orders: properties has two elements called 'x'"),
+        (contract(X, {"name": "X"}), "a.yaml:orders: columns: 'X' appears twice"),
+        (contract({"name": "x", "logicalType": "array"}), "describes no columns"),
+        (contract(X | {"logicalTypeOptions": {"minimum": 2, "maximum": 1}}), "columns.x.minimum: no value is within"),
+        (contract({**X, "quality": [
+            {"metric": "invalidValues", "mustBe": 0, "arguments": {"validValues": ["a"]}}
+        ]}), "columns.x.enum: 'a' is not of type 'integer'"),
+        (contract(X, quality=[{"type": "custom", "engine": "lume", "implementation": {"expect": {"name": 1}}}]),
+         r"expect\[0\]"),
+    ],
+)  # fmt: skip
+def test_a_contract_that_describes_no_target_is_refused(document: Json, words: str) -> None:
+    with pytest.raises(FlowError, match=words):
+        of_contract(document, "", "", None, "a.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(HERE.glob("*.odcs.yaml")), ids=lambda path: path.name)
+def test_the_examples_of_the_standard_are_read(path: Path) -> None:
+    document = of_yaml(path.read_text(), path.name)
+    assert is_contract(document)
+    objects = [one["name"] for one in document.get("schema", []) if "properties" in one]
+    for name in objects:
+        if path.name == "all-schema-types.odcs.yaml" and name != "tbl":  # only of arrays
+            with pytest.raises(FlowError, match="describes no columns"):
+                of_contract(document, name, "", None, path.name)
+            continue
+        target = of_contract(document, name, "", None, path.name)
+        flow_of(target)
+        known = {one.name for one in target.columns}
+        for entry in next(one for one in document["schema"] if one["name"] == name)["properties"]:
+            assert entry["name"] in known or any(entry["name"] in note for note in target.notes)
+    if not objects:
+        with pytest.raises(FlowError, match=r"behind a colon: none|describes no columns"):
+            of_contract(document, "", "", None, path.name)
+
+
+# -- a flow as a contract, and back
+
+
+def round_trip(definition: Json) -> tuple[Flow, Flow, MappingTarget]:
+    text = contract_text(contract_of(definition))
+    assert text == contract_text(contract_of(definition))
+    document = of_yaml(text, "a.odcs.yaml")
+    SCHEMA.validate(document)
+    assert document == contract_of(definition)
+    target = of_contract(document, "", "", None, "a.odcs.yaml")
+    columns = {one.name: one.definition for one in target.columns}
+    again = {"flow": target.name, "version": target.version, "columns": columns, **target.tables}
+    return read_definition(definition), read_definition(again), target
+
+
+def kept(flow: Flow) -> Any:
+    """What a contract keeps of a flow: how a column is read is not in it, nor its type where `sql_type` says it."""
+    columns = []
+    for one in flow.columns:
+        form = None if one.sql_type[:4] in ("DATE", "TIME") else one.format
+        limits = {key: str(value) for key, value in (one.bounds | one.lengths).items()}
+        whole = (one.name, form, one.sql_type, one.required, one.unique, one.ever, one.enum, one.pattern)
+        columns.append((*whole, limits, one.references))
+    checks = [one for one in flow.checks if one["kind"] != "sum"]
+    order = sorted(map(repr, checks))
+    return flow.name, flow.version, columns, flow.rules, flow.expect, order
+
+
+LOST: list[tuple[Json, list[str]]] = [
+    ({"columns": {"a": {"from": ["A"], "sql": "trim(value)"}}}, []),
+    ({"columns": {"a": {}}, "rejects": {"max_ratio": 0.1}}, []),
+    ({"columns": {"a": {}}, "layouts": {"l": {"columns": {"a": '"b"'}}}}, []),
+    ({"columns": {"a": {"type": "integer"}}, "checks": {"columns": {"a": {"sum": {"equals": 5}}}}},
+     ["the quality rule 'The sum of a is the control total of its source.' (text)"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("parts", "notes"), LOST, ids=lambda one: json.dumps(one)[:60])
+def test_what_a_contract_does_not_keep(parts: Json, notes: list[str]) -> None:
+    given, again, target = round_trip({"flow": "f", "version": "v1", **parts})
+    assert kept(again) == kept(given)
+    assert target.columns[0].notes == notes
+
+
+def test_a_table_and_its_key_are_named() -> None:
+    mapped = {"url_env": "SHOP_URL", "table": "shop.orders", "mode": "upsert", "key": ["a", "b"]}
+    columns = {"a": {"required": True}, "b": {"required": True}, "c": {}}
+    document = contract_of({"flow": "f", "version": "v1", "target": {"mapped": mapped}, "columns": columns})
+    (entry,) = document["schema"]
+    assert (entry["physicalName"], entry["physicalType"]) == ("shop.orders", "table")
+    assert [one.get("primaryKeyPosition") for one in entry["properties"]] == [1, 2, None]
+    assert "SHOP_URL" not in json.dumps(document), "where a server has its database is its own"
+    SCHEMA.validate(document)
+
+
+def test_a_flow_of_everything_comes_back() -> None:
+    reference = {"url_env": "SHOP_URL", "table": "public.people", "column": "no"}
+    given, again, target = round_trip(
+        {
+            "flow": "orders",
+            "version": "2024-1",
+            "description": "All\norders.",
+            "columns": {
+                "id": {"type": "integer", "required": True, "unique": "ever", "references": reference},
+                "Größe": {"title": "Size", "description": "of it", "enum": ["S", "no", "2020-01-01", "1"]},
+                "day": {"format": "date", "minimum": "2020-01-01"},
+            },
+            "rules": [
+                {"name": "r", "sql": "id > (1)", "message": "is small"},
+                {"name": "w", "sql": "id < 9", "on_fail": "warn"},
+                {"name": "f", "sql": "day IS NULL\nOR id <> 5", "on_fail": "fail"},
+            ],
+            "expect": [{"name": "e", "sql": "rows_read > 3", "on_fail": "warn", "message": "few"}],
+            "checks": {
+                "on_violation": "tell",
+                "rows": {"min": 1, "on_violation": "fail"},
+                "columns": {
+                    "id": {"nulls": {"max": 0.07}, "distinct": {"min": 1}},
+                    "day": {"newest": {"within": "3d"}},
+                },
+            },
+        }
+    )
+    assert kept(again) == kept(given)
+    assert target.tables["description"] == "All\norders."
+    assert [one.notes for one in target.columns] == [[], [], []]
+    assert target.notes == []
+    assert contract_of(again.definition) == contract_of(given.definition)
+
+
+TEXT = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "Zs")), min_size=1, max_size=12)
+FLAGS: Json = {"required": st.booleans(), "unique": st.sampled_from([False, True, "ever"])}
+NUMBERS = {"type": st.sampled_from(["integer", "number"]), "minimum": st.integers(-100, 0)}
+COLUMN = st.one_of(
+    st.fixed_dictionaries(
+        {"type": st.just("integer")},
+        optional={
+            "sql_type": st.sampled_from(["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UBIGINT"]),
+            "minimum": st.integers(-100, 0),
+            "exclusiveMaximum": st.integers(1, 100),
+            "enum": st.lists(st.integers(), min_size=1, max_size=3, unique=True),
+            **FLAGS,
+        },
+    ),
+    st.fixed_dictionaries(
+        {"type": st.just("number")},
+        optional={
+            "sql_type": st.sampled_from(["FLOAT", "DOUBLE", "DECIMAL(12,2)", "DECIMAL(38,0)"]),
+            "maximum": st.floats(1, 1e300),
+            "exclusiveMinimum": st.floats(-1e6, 0),
+            **FLAGS,
+        },
+    ),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "format": st.sampled_from(["email", "uuid", "uri", "ipv4"]),
+            "minLength": st.integers(0, 3),
+            "maxLength": st.integers(3, 99),
+            "pattern": st.sampled_from(["^a", "[0-9]{5}$", "'\"\\d"]),
+            "enum": st.lists(TEXT, min_size=1, max_size=3, unique=True),
+            "title": TEXT,
+            "description": TEXT,
+            **FLAGS,
+        },
+    ),
+    st.fixed_dictionaries(
+        {"format": st.sampled_from(["date", "date-time"])},
+        optional={"maximum": st.just("2020-01-01"), **FLAGS},
+    ),
+    st.sampled_from(
+        [
+            *({"sql_type": "UUID"}, {"sql_type": "TIMESTAMPTZ"}, {"sql_type": "DATE"}),
+            *({"type": "boolean"}, {"format": "time"}, {"format": "date-time", "sql_type": "TIMESTAMP"}),
+        ]
+    ),
+)
+RULE = {"name": TEXT, "sql": st.sampled_from(["1 = 1", "true OR (false)", "'a' < 'b'"])}
+WORDS = {"message": TEXT.filter(str.strip)}
+
+
+@st.composite
+def flows(draw: st.DrawFn) -> Json:
+    names = draw(st.lists(TEXT.filter(str.strip), min_size=1, max_size=5, unique_by=str.lower))
+    names = [one for one in names if one.lower() not in ("rowid", "file_row_number")] or ["a"]
+    several = draw(
+        st.lists(
+            st.fixed_dictionaries(RULE, optional=WORDS), max_size=4, unique_by=lambda one: one["name"].lower()
+        )
+    )
+    modes = [draw(st.sampled_from([{}, {"on_fail": "warn"}, {"on_fail": "fail"}])) for _ in several]
+    cut = draw(st.integers(0, len(several)))
+    rules = [rule | mode for rule, mode in zip(several, modes, strict=True)]
+    found: Json = {"flow": "f", "version": draw(st.sampled_from(["v1", "2024", "1.0.0", "1e3"]))}
+    found |= {"columns": {name: draw(COLUMN) for name in names}, "rules": rules[:cut], "expect": rules[cut:]}
+    if draw(st.booleans()):
+        share = draw(st.integers(0, 10_000)) / 10_000
+        found["checks"] = {"rows": {"min": 1}, "columns": {names[0]: {"nulls": {"max": share}}}}
+    return found
+
+
+@given(flows())
+@settings(max_examples=50)
+def test_every_flow_comes_back(definition: Json) -> None:
+    given, again, target = round_trip(definition)
+    assert kept(again) == kept(given)
+    assert (target.notes, [one.notes for one in target.columns if one.notes]) == ([], [])
+
+
+@pytest.mark.thorough
+@given(flows())
+@settings(max_examples=2000)
+def test_every_flow_comes_back_thoroughly(definition: Json) -> None:
+    given, again, _ = round_trip(definition)
+    assert kept(again) == kept(given)
+
+
+def test_the_flow_of_the_other_tests_comes_back() -> None:
+    given, again, _ = round_trip(read_toml(PEOPLE).definition)
+    assert kept(again) == kept(given)
+
+
+NAUGHTY = [
+    *("[" * 1500, "a: " + "9" * 5000, "a: \x01", "a: !!python/object:os.system x", "a: [", "{a"),
+]
+
+
+@pytest.mark.parametrize("text", NAUGHTY, ids=lambda one: one[:20])
+def test_what_is_not_yaml_is_refused(text: str) -> None:
+    with pytest.raises(FlowError, match=r"a\.yaml is not YAML"):
+        of_yaml(text, "a.yaml")
+
+
+def test_yaml_is_read_as_it_is_written() -> None:
+    assert of_yaml("a: 2022-13-45\nb: 2024-01-01 10:00:00\nc: [1, x]", "a.yaml") == {
+        **{"a": "2022-13-45", "b": "2024-01-01 10:00:00", "c": [1, "x"]},
+    }
+    circle = of_yaml(
+        "&a {apiVersion: v3.1.0, kind: DataContract, schema: [*a], properties: [*a], name: a}", "a.yaml"
+    )
+    assert json.dumps(of_contract(circle, "", "", None, "a.yaml").to_json())
+
+
+KEYS = sorted({key for entry in SCHEMA.schema["$defs"].values() for key in entry.get("properties", ())})
+WORDS_OF_FLOWS = [
+    "lume",
+    "sql",
+    "custom",
+    "library",
+    "nullValues",
+    "i8",
+    "percent",
+    "checks",
+    "expect",
+    "column",
+]
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT | st.sampled_from(WORDS_OF_FLOWS),
+    lambda one: (
+        st.lists(one, max_size=3)
+        | st.dictionaries(st.sampled_from([*KEYS, *WORDS_OF_FLOWS]), one, max_size=6)
+    ),
+    max_leaves=25,
+)
+
+
+@given(JUNK, JUNK, JUNK)
+@settings(max_examples=100)
+def test_junk_is_read_or_refused(one: Any, other: Any, third: Any) -> None:
+    entry = {
+        "name": "o",
+        "properties": [X | (one if isinstance(one, dict) else {}), other],
+        "quality": [third],
+    }
+    entry["properties"][0]["quality"] = [third, {"metric": "nullValues", "mustBe": other}]
+    document = contract() | {"schema": [entry]}
+    try:
+        target = of_contract(document, "", "", None, "a.yaml")
+    except FlowError:
+        return
+    assert json.dumps(target.to_json())
