@@ -294,9 +294,12 @@ def of_yaml(text: str, shown: str) -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Also for a date that no calendar has."""
+        """Reads dates as texts."""
 
-    Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
+    def as_written(loader: Any, node: Any) -> Any:
+        return loader.construct_scalar(node)
+
+    Loader.add_constructor("tag:yaml.org,2002:timestamp", as_written)
     try:
         return yaml.load(text, Loader)  # noqa: S506 - a safe one
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # also a number with too many digits
