@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -23,6 +23,7 @@ command = CommandTable(
         "try": ("", "Try a flow file on a sample."),
         "register": ("flow:register", "Register flow files with a server."),
         "list": ("flow:list_", "List the flow versions of a server."),
+        "show": ("flow:show", "Print a flow version of a server as a flow file."),
         "diff": ("flow:diff", "Compare two flow versions or files."),
         "model": ("flow:model", "Write a Python class for the rows of a flow version."),
         "contract": ("", "Write the data contract of a flow."),
@@ -123,6 +124,46 @@ def register(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
             },
         )
         return exit_codes.worst(codes)
+
+    session.finish_with_client(work)
+
+
+@click.command("show", short_help="Print a flow version of a server as a flow file.")
+@click.argument("ref", metavar="FLOW:VERSION", type=Utf8())
+@click.option("--to", metavar="FILE", type=click.File("xb", lazy=True), help="Write a new file.")
+@server_options
+@click.pass_obj
+def show(options: GlobalOptions, *, ref: str, to: BinaryIO | None) -> None:
+    """Print a flow version as a flow file (TOML), such as one that was saved in the console.
+
+    It has the same content as the registered version, without the comments. Seed files are not part of it.
+
+    \b
+    lume flow show customers:v2 --to flows/customers.v2.toml
+    """
+    from urllib.parse import quote
+
+    from lume_cli._session import CommandSession
+    from lume_cli._streams import write_utf8
+
+    session = CommandSession(options)
+
+    async def work(client: "Client") -> None:
+        found = await client.flow_version(ref)
+        if session.data.format != "table" and to is None:
+            session.data.document(found.definition)
+            return
+        flow, _, version = found.flow_version.partition(":")
+        place = f"/v1/flows/{quote(flow, safe='')}/versions/{quote(version, safe='')}"
+        answer = await client.request("GET", place, headers={"Accept": "application/toml"})
+        if not answer.headers.get("Content-Type", "").startswith("application/toml"):
+            raise click.ClickException("the server does not offer flow files: -o json prints the definition")
+        if to is None:
+            write_utf8()
+            session.data.text(answer.body.decode().rstrip("\n"))
+        else:
+            to.write(answer.body)
+            session.say.note(f"wrote {to.name}")
 
     session.finish_with_client(work)
 

@@ -38,11 +38,11 @@ export const signIn = async (given) => (await post("/console/session", given, { 
 export const whoAmI = (options) => get("/console/session", {}, options);
 export const signOut = (session = secret()) => request("DELETE", "/console/session", { session });
 
-/** Saves a file from the server; a plain link would lack the session. */
-export async function save(where) {
-  const response = await answered("GET", where, { limit: LIMIT_OF_FILES });
-  const [, name] = /filename="([^"]*)"/.exec(response.headers.get("Content-Disposition"));
-  saveAs(await response.blob(), name);
+/** Saves a file from the server, under its name unless there is another; a plain link would lack the session. */
+export async function save(where, { name, ...headers } = {}) {
+  const response = await answered("GET", where, { headers, limit: LIMIT_OF_FILES });
+  const given = /filename="([^"]*)"/.exec(response.headers.get("Content-Disposition") ?? "");
+  saveAs(await response.blob(), name ?? given[1]);
 }
 
 /** Saves data that this page has made. */

@@ -1,6 +1,6 @@
 // One flow: a version's columns and rules, its changes since another version, and its rejects over time.
 
-import { all, get, path, saveAs } from "./api.js";
+import { all, get, path, save, saveAs } from "./api.js";
 import { ratios } from "./charts.js";
 import { changes, described, lines, ofLayout } from "./diff.js";
 import { el } from "./dom.js";
@@ -69,9 +69,16 @@ function header(shown, tabs) {
     [el("a", { href: "#/flows" }, "Flows"), " /"],
     shown.flow,
     shown.description && el("p.lead", shown.description),
-    [tabs, el("a.button", { href: mapAddress(shown.flow) }, "Map a file …")],
+    [
+      tabs,
+      actButton("As .toml", () => saveFlow(shown)),
+      el("a.button", { href: mapAddress(shown.flow) }, "Map a file …"),
+    ],
   );
 }
+
+const saveFlow = ({ flow, version }) =>
+  save(path("flows", flow, "versions", version), { name: `${flow}.${version}.toml`, Accept: "application/toml" });
 
 function summary(shown, definition) {
   const most = definition.rejects?.max_ratio;

@@ -326,15 +326,16 @@ def _layout_text(
         yield from toml_text.table(f"{place}.source", table["source"])
         yield from _footer(layout, samples) if layout is not None else ()
         yield ""
-    yield f"[{place}.columns]"
     read = table.get("columns", {})
+    if layout is not None or "columns" in table:
+        yield f"[{place}.columns]"
     about = (
         {one.name: list(_about(one, own.get(one.name, NOTHING))) for one in layout.columns} if layout else {}
     )
     for column in dict.fromkeys([*about, *read]):
         yield from about.get(column, ())
         (line,) = toml_text.entries({column: read.get(column, contract[column].get("sql", "NULL"))})
-        yield line if column in read else f"# {line}"
+        yield line if column in read else "# " + line.replace("\n", "\n# ")
 
 
 def _footer(layout: LayoutProposal, samples: Sequence[SampleSeen]) -> Iterator[str]:

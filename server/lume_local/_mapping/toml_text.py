@@ -31,8 +31,13 @@ def value(given: Any) -> str:
 
 
 def entries(table: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines of a table without its heading."""
-    return (f"{key(name)} = {value(one)}" for name, one in table.items())
+    """Yield the entries of a table without its heading; SQL of several lines is an entry of several lines."""
+    for name, one in table.items():
+        is_long = isinstance(one, str) and "\n" in one and not one.endswith("'")
+        if is_long and "'''" not in one and not _CONTROL.search(one.replace("\n", "")):
+            yield f"{key(name)} = '''\n{one}'''"
+        else:
+            yield f"{key(name)} = {value(one)}"
 
 
 def table(place: str, content: Mapping[str, Any]) -> list[str]:

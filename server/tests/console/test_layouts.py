@@ -1,7 +1,9 @@
 """Layouts: those of a flow and of a run, what a version changes in them, and the rows that one of them rejected."""
 
 import re
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +99,11 @@ def test_the_layouts_of_a_version_and_what_it_changes_in_them(page: Any, site: S
     expect(change.get_by_role("heading")).to_have_text("layout muelleradded")
     expect(change.locator("pre")).to_contain_text("+ match = mueller/*")
     assert violations(page) == []
+    with page.expect_download() as started:
+        page.get_by_role("button", name="As .toml").click()
+    assert started.value.suggested_filename == "orders.v2.toml"
+    registered = site.ask("GET", "/v1/flows/orders/versions/v2")["definition"]
+    assert tomllib.loads(Path(started.value.path()).read_text()) == registered
     go(page, "#/flows/orders?version=v1&with=v2", "orders")
     expect(page.locator(".change").get_by_role("heading")).to_have_text("layout muellerremoved")
 

@@ -1,6 +1,7 @@
 """`lume flow list`, `register` and `diff`."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +136,22 @@ def test_a_layout_is_compared_as_a_whole() -> None:
 def test_what_is_no_table_of_layouts_is_compared_like_other_values(layouts: Any) -> None:
     before, after = {"layouts": layouts}, {"layouts": {"a": {"match": "a/*"}}}
     assert "layout a: added" in report(differences(before, after), before, after)
+
+
+def test_a_version_of_the_server_becomes_a_flow_file(shell: Shell, tmp_path: Path) -> None:
+    """Registering the file again finds the same content."""
+    done = shell.lume("flow", "show", "people:v1")
+    assert done.code == 0
+    assert tomllib.loads(done.out)["flow"] == "people"
+    to = tmp_path / "people again.toml"
+    assert shell.lume("flow", "show", "people:v1", "--to", to.name).err == f"wrote {to.name}\n"
+    assert to.read_text() == done.out
+    assert (
+        "people:v1 is already registered with the same content" in shell.lume("flow", "register", to.name).err
+    )
+    again = shell.lume("flow", "show", "people:v1", "--to", to.name)
+    assert (again.code, "File exists" in again.err) == (1, True)
+    as_json = shell.lume("flow", "show", "people:v1", "-o", "json")
+    assert json.loads(as_json.out) == tomllib.loads(done.out)
+    assert shell.lume("flow", "show", "people:v9").code == 1
+    assert shell.lume("flow", "show", "people").code == 2

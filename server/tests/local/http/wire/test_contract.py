@@ -5,6 +5,7 @@ The client's tests decode the same files, so that one misunderstanding cannot hi
 
 import asyncio
 import json
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -103,7 +104,9 @@ def test_every_body_has_a_golden_file_as_its_example() -> None:
         for example in media["examples"].values():
             file = (DESCRIPTION.parent / example["externalValue"]).resolve()
             assert file.parent == GOLDEN
-            if file.suffix == ".json":
+            if file.suffix == ".toml":
+                assert tomllib.loads(file.read_text()) == golden("flow_version")["definition"]
+            elif file.suffix == ".json":
                 validate(media["schema"]["$ref"].removeprefix("#"), json.loads(file.read_bytes()))
             else:
                 assert content_type in ("application/octet-stream", "application/partial-upload")
