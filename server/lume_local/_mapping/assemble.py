@@ -391,13 +391,14 @@ def _told_apart(
     recognise: Callable[[Sequence[LayoutProposal]], list[str | None]],
     profiles: Sequence[Profile],
 ) -> list[LayoutProposal]:
-    """Return the layouts, with patterns for new ones if the names in their samples don't identify them.
+    """Return the layouts, with lines or patterns for new ones if the names in their samples don't identify them.
 
     Raises:
         FlowError: the new version has another mistake.
     """
-    found = {layout.name: layout for layout in layouts}
-    for _ in layouts:
+    first = {layout.name: layout for layout in layouts}
+    found = dict(first)
+    for _ in range(2 * len(layouts)):
         try:
             read = recognise([*found.values()])
         except FlowError as error:  # the place of a tie is the later layout, which is the new one
@@ -414,10 +415,28 @@ def _told_apart(
         unclear = [one for one in found.values() if one.name in wrong and one.is_new and not one.match]
         for one in unclear:
             mine = [profile for profile in profiles if profile.name in one.samples]
-            found[one.name] = evolve(one, match=_patterns(mine, profiles))
+            by_path = evolve(first[one.name], match=_patterns(mine, profiles))
+            found[one.name] = _by_line(one, mine) or by_path
         if not unclear:
             break
     return [_with_doubt(one) for one in found.values()]
+
+
+def _by_line(layout: LayoutProposal, samples: Sequence[Profile]) -> LayoutProposal | None:
+    """Return the layout with the line of its header, if it is the same in all samples and they have no comments.
+
+    So another layout with these names in the first line has other files.
+    """
+    header, above = layout.source.get("header"), {one.skipped.get("preamble", 0) for one in samples}
+    if (
+        not isinstance(header, dict)
+        or "contains" not in header
+        or "comment" in layout.source
+        or len(above) > 1
+    ):
+        return None
+    row = {"row": above.pop() + 1, **{key: one for key, one in header.items() if key != "contains"}}
+    return evolve(layout, source=layout.source | {"header": row})
 
 
 def _with_doubt(layout: LayoutProposal) -> LayoutProposal:
@@ -426,7 +445,9 @@ def _with_doubt(layout: LayoutProposal) -> LayoutProposal:
     doubt = (
         f"names do not identify its files, so it reads those whose path matches {' or '.join(layout.match)}"
     )
-    return evolve(layout, doubts=[*layout.doubts, f"{doubt}: check that"])
+    is_below = "contains" in (layout.source.get("header") or ())
+    other = ', or write header = "find" in the layout that reads these names' if is_below else ""
+    return evolve(layout, doubts=[*layout.doubts, f"{doubt}: check that{other}"])
 
 
 def _patterns(profiles: Sequence[Profile], every: Sequence[Profile]) -> list[str]:

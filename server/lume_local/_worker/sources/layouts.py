@@ -39,6 +39,7 @@ from lume_local._worker.statements import form_of
 T = TypeVar("T")
 
 _LINES = ("csv", "fixed")
+_DELIMS = (b",", b";", b"\t", b"|")
 _MOST_OBJECTS = 100
 """Objects in which the members are looked for."""
 _MOST_ROWS = LOOKED_AT + 10
@@ -255,6 +256,9 @@ def _nearest(beginning: "_Beginning", fits: Sequence[tuple[_Known, _Fit]]) -> st
         return "It is empty"
     if not fits:
         return f"It is {beginning.kind}, which none of those without match is"
+    for one, fit in fits:
+        if fit.lacks and (where := beginning.elsewhere(one)):
+            return f"Nearest is {one.name!r}: {where}"
     # What lacks everything is as far as what can't be read: text that begins like JSON is hardly CSV.
     one, fit = min(
         fits, key=lambda each: (_distance(*each), formats.index(each[0].form["format"]), bool(each[1].why))
@@ -350,29 +354,76 @@ class _Beginning:
         if form["format"] == "parquet":
             return self._once("parquet", lambda: column_names(self._reading(form)))
         if form["format"] == "excel":
-            settings = json.dumps(form["excel"])
-            rows = self._once("book", self._book)[1][settings]
-            if isinstance(rows, SourceError):
-                raise rows
-            near = self._near(one, (settings,), ([cell or "" for cell in cells] for _, cells in rows))
-            return near or header_in(iter(rows), form, self.file.shown, Account(0))
-        encoding, grammar = form["encoding"], one.grammar
-        text = self._once(("text", encoding), lambda: self._text(encoding))
-        if text is None:
-            return _Fit(why=f"its encoding is not {encoding}")
-        assert grammar is not None
-        key = encoding, grammar, form["comment"], form["header"]["lines"]
-        lines = self._once(("lines", *key), lambda: FirstLines.of(text, grammar, form))
-        return self._near(one, key, lines.names()) or lines.header(form, self.file.shown).names
+            return self._near(one) or header_in(iter(self._rows(form)), form, self.file.shown, Account(0))
+        assert one.grammar is not None
+        lines = self._lines(form, one.grammar)
+        return self._near(one) or lines.header(form, self.file.shown).names
 
-    def _near(self, one: _Known, key: tuple[Any, ...], lines: Iterable[list[str]]) -> _Fit | None:
+    def _near(self, one: _Known) -> _Fit | None:
         """Return what all lines together lack, if the layout searches them for its header."""
         if one.form["header"]["row"] or one.form["header"]["lines"] > 1:
             return None
-        stripped = ([name.strip() for name in names] for names in lines)
-        each = (name for names in stripped for name in (*names, *readable(names)))
-        missing = one.missing(self._once(("names", *key), lambda: _Names.of(each)))
+        missing = one.missing(self._named(one.form, one.grammar)[1])
         return _Fit(lacks=missing) if missing else None
+
+    def elsewhere(self, one: _Known) -> str:
+        """Return where the names of a layout are: in another line, or with another delimiter; else nothing."""
+        form, own = one.form, one.grammar
+        if form["format"] not in (*_LINES, "excel") or form["header"]["lines"] > 1:
+            return ""
+        marks = [mark for mark in _DELIMS if isinstance(own, Dialect) and mark != own.delim]
+        for mark in (b"", *marks):
+            grammar = evolve(own, delim=mark) if isinstance(own, Dialect) and mark else own
+            lines, every = self._named(form, grammar)
+            # The quick comparison first, as a version may have many layouts.
+            line = 0 if one.missing(every) else next((n for n, each in lines if not one.missing(each)), 0)
+            row = form["header"]["row"]
+            below = f" in line {line}, not in line {row}" if row not in (0, line) else ""
+            if line and (mark or below):
+                by = (
+                    f" if {mark.decode()!r} separates its columns, not {form['csv']['delim']!r}"
+                    if mark
+                    else ""
+                )
+                how = ': header = "find" in its source would find them' if below else ""
+                return f"the file has its names{below}{by}{how}"
+        return ""
+
+    def _named(
+        self, form: dict[str, Any], grammar: Dialect | FixedWidth | None
+    ) -> tuple[list[tuple[int, _Names]], _Names]:
+        """Return the names in each line that can be a header, and in all of them."""
+
+        def read(lines: Iterable[tuple[int, list[str]]]) -> tuple[list[tuple[int, _Names]], _Names]:
+            each = [(n, [name.strip() for name in names]) for n, names in lines]
+            found = [(n, _Names.of((*names, *readable(names)))) for n, names in each]
+            sides = zip(*(one for _, one in found), strict=True)
+            return found, _Names(*(frozenset().union(*side) for side in sides)) if found else _Names.of(())
+
+        if grammar is None:
+            rows = self._rows(form)
+            return self._once(
+                ("named", json.dumps(form["excel"])),
+                lambda: read((n, [cell or "" for cell in cells]) for n, cells in rows),
+            )
+        key = form["encoding"], grammar, form["comment"], form["header"]["lines"]
+        return self._once(("named", *key), lambda: read(self._lines(form, grammar).names()))
+
+    def _rows(self, form: dict[str, Any]) -> list[Row]:
+        """Return the first rows of the sheet that a layout reads. Raises `SourceError`."""
+        rows = self._once("book", self._book)[1][json.dumps(form["excel"])]
+        if isinstance(rows, SourceError):
+            raise rows
+        return rows
+
+    def _lines(self, form: dict[str, Any], grammar: Dialect | FixedWidth) -> FirstLines:
+        """Return the first lines of a text. Raises `SourceError`: it has another encoding."""
+        encoding = form["encoding"]
+        text = self._once(("text", encoding), lambda: self._text(encoding))
+        if text is None:
+            raise SourceError(f"its encoding is not {encoding}")
+        key = encoding, grammar, form["comment"], form["header"]["lines"]
+        return self._once(("lines", *key), lambda: FirstLines.of(text, grammar, form))
 
     def _fit_of_members(self, one: _Known) -> _Fit:
         form = one.form

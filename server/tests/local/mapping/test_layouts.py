@@ -69,6 +69,24 @@ def test_samples_with_one_header_and_two_meanings_need_a_pattern(tmp_path: Path)
     assert "# Decide: names do not identify its files" in found["toml"]
 
 
+def test_names_below_a_title_are_told_apart_by_their_line(tmp_path: Path) -> None:
+    """Paths say nothing about them; lines that differ leave only paths, and the way out is said."""
+    layout: Json = {"columns": {"id": '"nr"', "day": '"when"'}}
+    contract: Json = {"id": {"type": "integer"}, "day": {}}
+    base = of_flow(read_definition(people(columns=contract, layouts={"shop": layout})))
+    rows = "nr,when\n1,x\n2,y\n3,z\n"
+    samples = [write(tmp_path, name, f"Report\n\n{rows}") for name in ("bad1.csv", "bad2.csv")]
+    found = proposed(base, *samples)["definition"]["layouts"]["bad"]
+    assert (found.get("match"), found["source"]["header"]) == (None, {"row": 3})
+    further = proposed(base, *samples, write(tmp_path, "worse.csv", f"Report\n{rows}"))
+    written = further["definition"]["layouts"]["bad"]
+    assert (written["match"], "contains" in written["source"]["header"]) == (
+        ["**/bad*.csv", "**/worse.csv"],
+        True,
+    )
+    assert 'check that, or write header = "find" in the layout' in further["layouts"][0]["doubts"][-1]
+
+
 def test_lookups_of_one_layout_are_joined(tmp_path: Path) -> None:
     one = write(tmp_path, "a.csv", "id,size\n1,Small\n2,Medium\n")
     other = write(tmp_path, "b.csv", "id,size\n1,Large\n2,Small\n")

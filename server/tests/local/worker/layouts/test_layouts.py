@@ -73,6 +73,24 @@ def test_a_single_file(tmp_path: Path) -> None:
         (b"a,b\n1,2\n", "Nearest is 'webshop': the file has no single column 'id', 'total', 'note'"),
         (b"id,total\n1,2\n", "Nearest is 'webshop': the file has no single column 'note'"),
         (b"id,total,note,note\n1,2,3,4\n", "Nearest is 'webshop': the file has no single column 'note'"),
+        (
+            b"May\n\nid,total,note\n1,2,3\n",
+            "Nearest is 'webshop': the file has its names in line 3, not in line 1: "
+            'header = "find" in its source would find them',
+        ),
+        (
+            b"id;total;note\n1;2;3\n",
+            "Nearest is 'webshop': the file has its names if ';' separates its columns, not ','",
+        ),
+        (
+            "May\nBetrag\tBestell-Nr.\tGröße\n1\t2\t3\n".encode("cp1252"),
+            "Nearest is 'mueller': the file has its names if '\\t' separates its columns, not ';'",
+        ),
+        (
+            b"May\nid|total|note\n1|2|3\n",
+            "Nearest is 'webshop': the file has its names in line 2, not in line 1 if '|' separates its columns, "
+            "not ',': header = \"find\" in its source would find them",
+        ),
         (b"PAR1\x15", "It is a Parquet file, which none of those without match is"),
         (
             OF_MUELLER.replace(b"Betrag", b"Preis"),
@@ -215,6 +233,15 @@ def test_columns_without_a_name_of_their_own(
     if source.get("format"):
         content = written("xlsx", [[value or None for value in row] for row in rows])
     assert run(tmp_path, layouts, ("a", content)).mapped == [(1, "2.00", None)]
+
+
+def test_a_title_above_the_header_of_a_sheet(tmp_path: Path) -> None:
+    layouts = {"sheet": {**SHOP, "source": {"format": "excel"}}}
+    content = written("xlsx", [["May"], [None], ["id", "total", "note"], [1, 2, "a"]])
+    with pytest.raises(
+        RunFailed, match="'sheet': the file has its names in line 3, not in line 1: header = "
+    ):
+        run(tmp_path, layouts, ("a.xlsx", content))
 
 
 @pytest.mark.parametrize("format", ["json", "ndjson"])

@@ -117,12 +117,12 @@ class FirstLines:
         fixed = flow["fixed"] if isinstance(self.dialect, FixedWidth) else None
         return evolve(found, names=list(fixed["names"])) if fixed and fixed["names"] else found
 
-    def names(self) -> Iterator[list[str]]:
-        """Yield the names in each line that can be a header."""
-        for at, kind in self._lines():
+    def names(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the number of each line that can be a header, and the names in it."""
+        for number, (at, kind) in enumerate(self._lines(), 1):
             found = "" if kind else self._read_at(at)
             if isinstance(found, Header):
-                yield found.names
+                yield number, found.names
 
     def _found(self, flow: dict[str, Any], shown: str) -> Header:
         row, kinds, found = flow["header"]["row"], list[str](), list[tuple[int, list[str]]]()
