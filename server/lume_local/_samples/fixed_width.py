@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from attrs import define, frozen
 
+from lume_async._base.elided import elided
 from lume_async._base.words import listed
 from lume_local._samples.infer import is_typed
 from lume_local._samples.table_start import TOTAL, Start
@@ -41,12 +42,14 @@ class FixedColumns:
         table: the settings for the flow's `[source]` by which the header and what is not a row are skipped.
         trimmed: whether blanks at the end of lines are missing.
         footer: the beginnings of last rows that may not be records.
+        crossed: doubts about values that run into the next column.
     """
 
     spans: dict[str, list[int]]
     table: dict[str, object]
     trimmed: bool
     footer: list[str]
+    crossed: list[str]
 
     @property
     def source(self) -> dict[str, object]:
@@ -64,7 +67,7 @@ class FixedColumns:
         ]
         if "footer" in self.table:
             asked.append("a count of the rows at the end is skipped as a footer: is that right?")
-        return asked
+        return [*asked, *self.crossed]
 
 
 def fixed_columns(lines: Sequence[str]) -> FixedColumns | None:
@@ -90,12 +93,12 @@ def fixed_columns(lines: Sequence[str]) -> FixedColumns | None:
             cut = [name for name, (start, end) in columns if head[start:end].strip() == name]
             contains = Start(0, cut).contains
             header: dict[str, object] = {"contains": contains} if contains else {"row": at + 1}
-            return _found(columns, {"header": header} | _comment(texts[at + 1 :]), rows)
+            return _found(columns, {"header": header} | _comment(texts[at + 1 :]), rows, texts)
     rows = _Rows.of(texts)
     if rows is None or not rows.are_aligned:
         return None
     columns = [(f"column_{n}", run) for n, run in enumerate(rows.at_edges(rows.whole_values()), 1)]
-    return _found(columns, _comment(texts), rows) if len(columns) > 1 else None
+    return _found(columns, _comment(texts), rows, texts) if len(columns) > 1 else None
 
 
 def _is_rule(text: str) -> bool:
@@ -117,7 +120,9 @@ def _comment(texts: Sequence[str]) -> dict[str, object]:
     return {"comment": mark} if mark else {}
 
 
-def _found(columns: Sequence[Column], table: dict[str, object], rows: "_Rows") -> FixedColumns | None:
+def _found(
+    columns: Sequence[Column], table: dict[str, object], rows: "_Rows", texts: Sequence[str]
+) -> FixedColumns | None:
     """Return the columns, unless they are values with delimiters, filled up with blanks."""
     each = (rows.values(run) for _, run in columns)
     if any(values and all(value.rstrip().endswith(",") for value in values) for values in each):
@@ -129,7 +134,20 @@ def _found(columns: Sequence[Column], table: dict[str, object], rows: "_Rows") -
     spans = {name: [start + 1, end] for name, (start, end) in columns}
     if rows.counts:
         table = table | {"footer": {"rows": rows.counts}}
-    return FixedColumns(spans, table, trimmed, rows.footer)
+    return FixedColumns(spans, table, trimmed, rows.footer, list(_crossed(columns, rows, texts)))
+
+
+def _crossed(columns: Sequence[Column], rows: "_Rows", texts: Sequence[str]) -> Iterator[str]:
+    """Yield a doubt about the first value across each boundary."""
+    for (name, (_, end)), (other, _) in pairwise(columns):
+        over = [line for line in rows.lines if len(line) > end and " " not in line[end - 1 : end + 1]]
+        if over:
+            cells = (cell[0] for cell in _CELL.finditer(over[0]) if cell.start() < end < cell.end())
+            value = next(cells, over[0])  # a no-break space is in no cell
+            yield (
+                f"line {texts.index(over[0]) + 1}: {elided(value, 100)!r} runs from {name!r} into {other!r}, which "
+                f"begins at character {end + 1}: correct the columns, unless these are two values"
+            )
 
 
 @frozen

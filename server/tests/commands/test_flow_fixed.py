@@ -168,6 +168,24 @@ def test_where_columns_end(text: str, columns: dict[str, int]) -> None:
     assert {name: last for name, (_, last) in found_in(text).spans.items()} == columns
 
 
+def test_a_value_that_runs_into_the_next_column_is_named_with_its_line(tmp_path: Path) -> None:
+    rows = [
+        "1    Ann            5",
+        "2    Bob           10",
+        "3    Christophert  20",
+        "4    Dora          12",
+    ]
+    text = "\n".join(["Names", "", "ID   NAME      AMOUNT", *rows, "5    Maximiliane Mueller 7", *rows, ""])
+    made, said = made_of(tmp_path / "a.txt", text.encode())
+    assert made["source"]["fixed"]["columns"]["AMOUNT"][0] == 16
+    assert (
+        "line 6: 'Christophert' runs from 'NAME' into 'AMOUNT', which begins at character 16: correct" in said
+    )
+    assert found_in("\n".join(["ID   NAME      AMOUNT", *rows[:2], *rows[3:]])).crossed == []
+    spaced = found_in(text.replace("Maximiliane Mueller", "Maximilian\xa0Mueller"))
+    assert [said.partition(":")[0] for said in spaced.crossed] == ["line 6"]
+
+
 def test_rules_are_comments_and_a_count_of_rows_is_a_footer(tmp_path: Path) -> None:
     table = "No   Name  Amount\n---- ----- ------\n   1 Ann     2.50\n   2 Bo      3.00\n"
     text = f"{table}   3 Cem     1.00\n---- ----- ------\n\n(3 rows affected)\n"
