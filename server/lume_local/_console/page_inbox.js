@@ -40,17 +40,17 @@ export async function show({ query, signal }) {
 
   async function load() {
     const [now, trends] = await Promise.all([get("/v1/inbox", {}, { signal }), trend()]);
-    const flows = [...now.flows].sort((a, b) => compare(order, a, b));
-    const shown = flows.filter((flow) => !assignee || itemsOf(flow, now.items, assignee).length > 0);
+    const [flows, items] = [now.flows, now.items].map((all) => [...all].sort((a, b) => compare(order, a, b)));
+    const shown = flows.filter((flow) => !assignee || itemsOf(flow, items, assignee).length > 0);
     refill(
       node,
       el("h1", { tabindex: -1 }, "Inbox"),
-      el("p.lead", flows.some((flow) => flow.open) ? words(flows) : "No rejected row is open."),
+      el("p.lead", flows.some((flow) => flow.open) ? words(flows, assignee) : "No rejected row is open."),
       flows.length > 0 && el("div.tools", orders(order, query), assignees(flows, me, assignee, query)),
       shown.map((flow) =>
         ofFlow(
           flow,
-          itemsOf(flow, now.items, assignee).sort((a, b) => compare(order, a, b)),
+          itemsOf(flow, items, assignee).sort((a, b) => compare(order, a, b)),
           trends.get(flow.flow) ?? [],
           assignee,
           me,
@@ -65,8 +65,12 @@ export async function show({ query, signal }) {
 const compare = (order, a, b) =>
   order === "oldest" ? String(a.oldest).localeCompare(String(b.oldest)) : b.open - a.open;
 
-function words(flows) {
+function words(flows, assignee) {
   const sum = (name) => flows.reduce((total, flow) => total + flow[name], 0);
+  if (assignee) {
+    const own = flows.flatMap(({ assigned }) => assigned.filter((one) => one.assignee === assignee));
+    return `${number(own.reduce((total, one) => total + one.open, 0))} of ${counted(sum("open"), "open rejected row")} are assigned to ${assignee}.`;
+  }
   return `${number(sum("open"))} rejected rows are open; ${number(sum("new"))} are new since yesterday, and ${number(sum("closed"))} were closed.`;
 }
 
@@ -75,7 +79,7 @@ function itemsOf({ flow, assigned }, items, assignee) {
   const all = items.filter((item) => item.flow === flow);
   if (assignee === null) return all;
   const own = new Map(assigned.filter((one) => one.assignee === assignee).map((one) => [one.reason, one.open]));
-  const ofOne = (item) => ({ ...item, open: own.get(item.reason), new: 0, closed: 0 });
+  const ofOne = (item) => ({ ...item, open: own.get(item.reason), new: 0, closed: 0, oldest: null }); // unknown
   return all.filter((item) => own.has(item.reason)).map(ofOne);
 }
 
@@ -101,10 +105,12 @@ function ofFlow(flow, items, trend, assignee, me) {
   const node = card(
     flow.flow,
     figures(
-      figure("Open", number(flow.open), "partial"),
-      figure("New since yesterday", number(flow.new)),
-      figure("Closed since yesterday", number(flow.closed)),
-      figure("Oldest", flow.oldest ? ageOf(flow.oldest) : "–"),
+      figure("Open", number(assignee ? items.reduce((all, { open }) => all + open, 0) : flow.open), "partial"),
+      !assignee && [
+        figure("New since yesterday", number(flow.new)),
+        figure("Closed since yesterday", number(flow.closed)),
+        figure("Oldest", flow.oldest ? ageOf(flow.oldest) : "–"),
+      ],
       lost > 0 && figure("Lost", number(lost), "failed"),
     ),
     !flow.account.closes && el("p.problem", "The account of this flow does not balance: please report it."),
