@@ -137,15 +137,19 @@ def test_a_run_shows_the_layout_of_each_file_and_of_each_rejected_row(page: Any,
 
 def test_a_rejected_row_is_corrected_in_its_own_layout(page: Any, site: Site) -> None:
     of_many(site, "mended")
+    counts = "/v1/statistics?by=layout&flow=many"
+    files = sum(one["files"] for one in site.ask("GET", counts)["items"])
     opened(page, "many")
     places = page.locator("[role=row] [role=gridcell]:first-child")
     expect(places.filter(has_text="webshop").first).to_be_visible()
+    expect(places.filter(has_text="a.csv, line 3 · webshop").first).to_be_visible()
     row = [text.endswith("mueller") for text in places.all_inner_texts()].index(True) + 1
     expect(cell(page, row, "total")).to_have_class(re.compile("absent"))
     write(page, row, "Bestell-Nr.", "3")
     judged(page, "1 would be accepted")
     page.get_by_role("button", name="Submit 1 corrected row").click()
     expect(page.get_by_text("has ended SUCCEEDED: 1 row accepted.")).to_be_visible()
+    assert sum(one["files"] for one in site.ask("GET", counts)["items"]) == files
 
 
 def test_a_run_is_repeated_in_a_layout_that_a_person_names(page: Any, site: Site) -> None:

@@ -21,6 +21,9 @@ export const idOf = (run, reject) => `${run}/${reject}`;
 export const placeOf = (item) =>
   item._lume_path ?? (item._lume_line ? `line ${item._lume_line}` : `row ${item._lume_row ?? "?"}`);
 
+/** The same with the file, if its run has several. */
+const placeInRun = (item) => [item._lume_file?.split("/").pop(), placeOf(item)].filter(Boolean).join(", ");
+
 /** A row of `GET /v1/rejects`. `cells` has its edited cells, `why` the reasons after the edits, null if unknown. */
 export function rowOf(item) {
   const values = Object.fromEntries(Object.entries(item).filter(([name]) => !name.startsWith(OWN)));
@@ -29,7 +32,7 @@ export function rowOf(item) {
     id: idOf(item._lume_run, item._lume_reject),
     run: item._lume_run,
     reject: item._lume_reject,
-    place: placeOf(item),
+    place: placeInRun(item),
     identity: Object.fromEntries(Object.entries(item).filter(([name]) => /^_lume_(row|line|file)$/.test(name))),
     layout: item._lume_layout ?? "",
     assignee: item._lume_assignee ?? "",

@@ -44,7 +44,9 @@ export class Shown {
     this.rows = chosen ? sheet.rows.filter(chosen) : sheet.rows;
     const [place, why] = innerWidth < 640 ? [NARROW.PLACE, NARROW.WHY] : [PLACE, WHY];
     const longest = Math.max(...Object.keys(this.readings).map((layout) => layout.length));
-    const width = Math.round(place.width + Math.min(longest, MOST_OF_LAYOUT) * LETTER);
+    const file = sheet.rows.reduce((most, { identity }) => Math.max(most, identity._lume_file?.length ?? 0), 0);
+    const more = [longest, file].reduce((all, one) => all + Math.min(Math.max(one, 0), MOST_OF_LAYOUT), 0);
+    const width = Math.round(place.width + more * LETTER);
     this.columns = [{ ...place, width }, why, ...sheet.columns.map((name) => this.#column(name))];
   }
 

@@ -88,7 +88,7 @@ class Account:
     def by_layout(self) -> dict[str, dict[str, Any]]:
         """Return the numbers of files and rows of each layout, as JSON."""
         found: dict[str, dict[str, Any]] = {
-            layout: {"files": 1, "rows_read": rows} for layout, rows in self.rows_of.items()
+            layout: {"files": 0, "rows_read": rows} for layout, rows in self.rows_of.items()
         }
         for one in () if found else (account for _, account in self.files) if self.files else (self,):
             counts = found.setdefault(one.layout, {"files": 0, "rows_read": 0})
