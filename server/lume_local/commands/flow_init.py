@@ -106,6 +106,12 @@ def command(
         column.tolerate(tolerate * seen.rows)
     for doubt in (*seen.doubts, *seen.unsure):
         say.warn(in_options(doubt))
+    texts = [one for one in seen.columns if one.guess and one.guess.kind[0] == "string" and one.guess.about]
+    if texts:  # no type shows that their values change
+        shown = listed([f"{one.source} ({one.guess.about})" for one in texts if one.guess], 10, str)
+        say.note(
+            f"rewritten, by the sql of the column: {visible(shown)}; without that function, values stay as they are"
+        )
     for shown, more in _further(seen, sheet):
         say.note(f"for {shown}: {command_line(['lume', 'flow', 'init', str(sample), *more])}")
     text = flow_draft(flow, seen, sample.name)

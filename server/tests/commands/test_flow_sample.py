@@ -325,7 +325,11 @@ def test_utf16_without_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
 def test_no_enumeration_of_what_a_cleaner_reads(tmp_path: Path) -> None:
     sample = tmp_path / "a.csv"
     sample.write_text("id,land,size\n" + "1,Germany,S\n2,France,M\n" * 4)
-    made = init(sample).stdout
+    result = init(sample)
+    made = result.stdout
+    assert (
+        "rewritten, by the sql of the column: land (names of countries become their codes);" in result.stderr
+    )
     assert """sql = 'country_code("land")'""" in made
     assert [line for line in made.splitlines() if "enum" in line] == ['# enum = ["M", "S"]']
 

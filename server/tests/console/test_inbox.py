@@ -334,7 +334,9 @@ def test_people_are_told_of_each_other_and_who_only_reads_edits_nothing(browser:
             ann.get_by_role("button", name="Submit 1 corrected row").click()
             expect(ann.get_by_text("has ended SUCCEEDED")).to_be_visible()
             opened(bob, "shared", reason=NO_COUNTRY)
-            expect(bob.get_by_text("1 row of your draft is no longer open: ended by run_")).to_be_visible()
+            expect(
+                bob.get_by_text("1 row of your draft is no longer open: was mended by run_")
+            ).to_be_visible()
             bob.get_by_role("button", name="Remove these edits").click()
             expect(bob.get_by_text("no longer open")).to_have_count(0)
             opened(eve, "shared")

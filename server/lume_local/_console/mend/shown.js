@@ -10,7 +10,8 @@ const NARROW = { PLACE: { ...PLACE, width: 76 }, WHY: { ...WHY, width: 170 } };
 const LETTER = 8.2; // pixels, approximately
 const MOST_OF_LAYOUT = 16; // letters
 const SAMPLE = 300;
-const STATES = {
+/** The states of rows that are not open, in words. */
+export const STATES = {
   replaying: "is being submitted",
   mended: "was mended",
   replayed: "was replayed",

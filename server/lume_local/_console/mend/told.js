@@ -5,6 +5,7 @@ import { counted, number } from "../format.js";
 import { MOST_ROWS } from "./load.js";
 import { waiting } from "./review.js";
 import { idOf } from "./sheet.js";
+import { STATES } from "./shown.js";
 
 /** Shows a notice, unless it was shown before. */
 export function told(node, mending) {
@@ -56,10 +57,10 @@ const NOT_ENDED = ["open", "replaying"];
 function ended(draft) {
   const found = [...draft.known.values()].filter((item) => !NOT_ENDED.includes(item.state));
   if (!found.length) return null;
-  const who = [...new Set(found.map((item) => item.by).filter(Boolean))].slice(0, 3).join(", ");
+  const each = new Set(found.map(({ state, by }) => `${STATES[state]}${by ? ` by ${by}` : ""}`));
   return {
     look: "warn",
-    text: `${rows(found.length)} of your draft ${found.length === 1 ? "is" : "are"} no longer open: ${who ? `ended by ${who}` : "ended"}. Your edits are kept until you remove them.`,
+    text: `${rows(found.length)} of your draft ${found.length === 1 ? "is" : "are"} no longer open: ${[...each].slice(0, 3).join(", ")}. Your edits are kept until you remove them.`,
     buttons: [["Remove these edits", () => draft.takeOut(found)]],
   };
 }
