@@ -142,7 +142,8 @@ def _server_here() -> str:
         return "`lume_local.serve()` starts a server on this machine"
     return (
         f"`lume serve` wrote base_url and api_key of its server to {file}: export them as LUME_BASE_URL and "
-        "LUME_API_KEY, or pass both to init()"
+        f"LUME_API_KEY, or pass both:\n    served = json.loads(Path({str(file)!r}).read_text())\n"
+        '    client = Client(served["api_key"], base_url=served["base_url"])'
     )
 
 

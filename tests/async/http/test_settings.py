@@ -1,8 +1,10 @@
 """Settings: an argument beats the environment, the environment beats a default; nothing wrong gets through."""
 
+import json
 import os
 import ssl
 import sys
+import textwrap
 import traceback
 from datetime import timedelta
 from pathlib import Path
@@ -111,6 +113,10 @@ def test_without_a_url_the_file_of_a_server_is_named_but_not_used(tmp_path: Path
         in said
     )
     assert CANARY not in said
+    lines = textwrap.dedent(said.partition("or pass both:\n")[2])
+    found: dict[str, Any] = {"json": json, "Path": Path, "Client": lambda key, base_url: (key, base_url)}
+    exec(lines, found)  # noqa: S102 - the lines that it says to copy
+    assert found["client"] == (CANARY, URL)
 
 
 @pytest.mark.parametrize(
