@@ -86,12 +86,16 @@ class FlowsApi:
 
     async def get(self, ask: Ask) -> Reply:
         answer = await self._answer(_ref(ask))
-        as_toml = requests.accepts(ask.headers, _TOML, "application/json")
-        if as_toml:
-            answer.headers["ETag"] = f'"{answer.document["content_hash"]}.toml"'
+        if requests.accepts(ask.headers, _TOML, "application/json"):
+            from lume_local._mapping.flow_text import file_text  # few servers write flow files
+
+            known = answer.document
+            head = f"{known['flow_version']} as registered at {known['created_at']}, without comments."
+            text = file_text(head, known["definition"]).encode()
+            answer = Reply(200, text, {"ETag": f'"{known["content_hash"]}.toml"'}, _TOML)
         if ask.if_none_match and requests.matches(ask.if_none_match, answer.headers["ETag"]):
             return Reply(304, None, answer.headers)
-        return _as_toml(answer) if as_toml else answer
+        return answer
 
     async def _answer(self, ref: str, status: int = 200) -> Reply:
         flow = await require_flow(self._flows.require(ref))
@@ -107,15 +111,6 @@ class FlowsApi:
         await require_flow(self._flows.require(_ref(ask)))
         schema = json_schema(self._flows.parsed(_ref(ask)))
         return Reply(200, schema, content_type="application/schema+json")
-
-
-def _as_toml(answer: Reply) -> Reply:
-    """Return a flow version as a flow file."""
-    from lume_local._mapping.flow_text import file_text  # few servers write flow files
-
-    document = answer.document
-    head = f"{document['flow_version']} as registered at {document['created_at']}, without comments."
-    return Reply(200, file_text(head, document["definition"]).encode(), answer.headers, _TOML)
 
 
 def _ref(ask: Ask) -> str:

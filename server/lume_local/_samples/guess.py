@@ -189,6 +189,4 @@ def _booleans(_name: str, values: Sequence[str]) -> Guess | None:
 def _countries(name: str, values: Sequence[str]) -> Guess | None:
     if not _COUNTRY_NAME.search(name) or misfits_of(values, re.compile(r"[^\d@]{2,}").fullmatch) is None:
         return None
-    return Guess(
-        "country_code({column})", ("string", None, None), "names of countries become their codes", []
-    )
+    return Guess("country_code({column})", ("string", None, None), "countries become their codes", [])

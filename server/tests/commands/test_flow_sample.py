@@ -327,9 +327,7 @@ def test_no_enumeration_of_what_a_cleaner_reads(tmp_path: Path) -> None:
     sample.write_text("id,land,size\n" + "1,Germany,S\n2,France,M\n" * 4)
     result = init(sample)
     made = result.stdout
-    assert (
-        "rewritten, by the sql of the column: land (names of countries become their codes);" in result.stderr
-    )
+    assert "rewritten, by the sql of the column: land (countries become their codes);" in result.stderr
     assert """sql = 'country_code("land")'""" in made
     assert [line for line in made.splitlines() if "enum" in line] == ['# enum = ["M", "S"]']
 

@@ -9,7 +9,7 @@ import json
 import shlex
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -368,23 +368,20 @@ class _Beginning:
 
     def elsewhere(self, one: _Known) -> str:
         """Return where the names of a layout are: in another line, or with another delimiter; else nothing."""
-        form, own = one.form, one.grammar
+        form, grammars = one.form, [one.grammar]
         if form["format"] not in (*_LINES, "excel") or form["header"]["lines"] > 1:
             return ""
-        marks = [mark for mark in _DELIMS if isinstance(own, Dialect) and mark != own.delim]
-        for mark in (b"", *marks):
-            grammar = evolve(own, delim=mark) if isinstance(own, Dialect) and mark else own
+        if isinstance(own := one.grammar, Dialect):
+            grammars += [evolve(own, delim=mark) for mark in _DELIMS if mark not in (own.delim, own.quote)]
+        for grammar in grammars:
             lines, every = self._named(form, grammar)
             # The quick comparison first, as a version may have many layouts.
             line = 0 if one.missing(every) else next((n for n, each in lines if not one.missing(each)), 0)
-            row = form["header"]["row"]
+            row, by = form["header"]["row"], ""
             below = f" in line {line}, not in line {row}" if row not in (0, line) else ""
-            if line and (mark or below):
-                by = (
-                    f" if {mark.decode()!r} separates its columns, not {form['csv']['delim']!r}"
-                    if mark
-                    else ""
-                )
+            if isinstance(grammar, Dialect) and grammar is not own:
+                by = f" if {grammar.delim.decode()!r} separates its columns, not {form['csv']['delim']!r}"
+            if line and (by or below):
                 how = ': header = "find" in its source would find them' if below else ""
                 return f"the file has its names{below}{by}{how}"
         return ""
@@ -393,21 +390,16 @@ class _Beginning:
         self, form: dict[str, Any], grammar: Dialect | FixedWidth | None
     ) -> tuple[list[tuple[int, _Names]], _Names]:
         """Return the names in each line that can be a header, and in all of them."""
+        found = self._rows(form) if grammar is None else self._lines(form, grammar)
 
-        def read(lines: Iterable[tuple[int, list[str]]]) -> tuple[list[tuple[int, _Names]], _Names]:
-            each = [(n, [name.strip() for name in names]) for n, names in lines]
-            found = [(n, _Names.of((*names, *readable(names)))) for n, names in each]
-            sides = zip(*(one for _, one in found), strict=True)
-            return found, _Names(*(frozenset().union(*side) for side in sides)) if found else _Names.of(())
+        def read() -> tuple[list[tuple[int, _Names]], _Names]:
+            lines = found.names() if isinstance(found, FirstLines) else found
+            stripped = ((n, [(name or "").strip() for name in names]) for n, names in lines)
+            each = [(n, (*names, *readable(names))) for n, names in stripped]
+            every = _Names.of(chain(*(names for _, names in each)))
+            return [(n, _Names.of(names)) for n, names in each], every
 
-        if grammar is None:
-            rows = self._rows(form)
-            return self._once(
-                ("named", json.dumps(form["excel"])),
-                lambda: read((n, [cell or "" for cell in cells]) for n, cells in rows),
-            )
-        key = form["encoding"], grammar, form["comment"], form["header"]["lines"]
-        return self._once(("named", *key), lambda: read(self._lines(form, grammar).names()))
+        return self._once(("named", id(found)), read)  # which stays in `_found`
 
     def _rows(self, form: dict[str, Any]) -> list[Row]:
         """Return the first rows of the sheet that a layout reads. Raises `SourceError`."""
