@@ -293,15 +293,15 @@ def of_yaml(text: str, shown: str) -> Any:
     """Return the content of a YAML file, with dates as they are written. Raises `FlowError`."""
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class AsWritten(yaml.SafeLoader):
         """Reads dates as texts."""
 
     def as_written(loader: Any, node: Any) -> Any:
         return loader.construct_scalar(node)
 
-    Loader.add_constructor("tag:yaml.org,2002:timestamp", as_written)
+    AsWritten.add_constructor("tag:yaml.org,2002:timestamp", as_written)
     try:
-        return yaml.load(text, Loader)  # noqa: S506 - a safe one
+        return yaml.load(text, AsWritten)  # noqa: S506 - a safe one
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # also a number with too many digits
         problem = "its values are nested too deeply" if isinstance(error, RecursionError) else error
         raise FlowError("target", f"{shown} is not YAML: {problem}") from None

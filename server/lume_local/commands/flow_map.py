@@ -85,7 +85,7 @@ def command(
 
     TARGET is a JSON Schema (*.json), a flow version of the server (customers:v3) or its file (*.toml), whose next
     version gets a layout for samples that it does not read, an object of a data contract
-    (customers.odcs.yaml:customers), a model of a dbt file (schema.yml:customers), or a table of the database whose
+    (crm.odcs.yaml:customers), a model of a dbt file (schema.yml:customers), or a table of the database whose
     URL is in an environment variable (env:WAREHOUSE_URL:public.customers). Samples that are written alike share a
     layout. A column for which no source column is likely enough stays unmapped. With -o, each
     SAMPLE is tried. Nothing is registered.
