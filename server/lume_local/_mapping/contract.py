@@ -16,10 +16,13 @@ from lume_local._flow.databases import TableTarget
 from lume_local._flow.definition import BOUNDS, NAME, VERSION, Column, Flow, Rule, quoted, read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._mapping import target
-from lume_local._mapping.target import Json, MappingTarget, TargetColumn, entries, is_number
+from lume_local._mapping.target import Json, MappingTarget, TargetColumn, entries
 
 KIND, API, ENGINE = "DataContract", "v3.1.0", "lume"
-_FORMATS = {"date": "date", "timestamp": "date-time", "time": "time"}
+_LOGICAL: dict[str, Json] = {one: {"type": one} for one in ("string", "integer", "number", "boolean")} | {
+    logical: {"type": "string", "format": form}
+    for logical, form in (("date", "date"), ("time", "time"), ("timestamp", "date-time"))
+}
 _WIDTHS = {"i8": "TINYINT", "i16": "SMALLINT", "i32": "INTEGER", "i64": "BIGINT", "i128": "HUGEINT"} | {
     **{"u8": "UTINYINT", "u16": "USMALLINT", "u32": "UINTEGER", "u64": "UBIGINT"},
     **{"f32": "FLOAT", "f64": "DOUBLE"},
@@ -31,25 +34,15 @@ _OPERATORS = {"mustBe": "=", "mustNotBe": "<>", "mustBeGreaterThan": ">", "mustB
 }
 _BROKEN = re.compile(r"SELECT count\(\*\) FROM \{object\} WHERE NOT \((.*)\)", re.IGNORECASE | re.DOTALL)
 """The query for the rows that break a rule. Other queries are in the SQL of a server, and may not run here."""
-_OBJECT = [
-    "id",
-    "name",
-    "description",
-    "physicalName",
-    "physicalType",
-    "logicalType",
-    "quality",
-    "properties",
-]
-_PROPERTY = [
-    *(*_OBJECT[:-1], "logicalTypeOptions", "businessName", "required", "unique", "primaryKey"),
-    *("primaryKeyPosition", "examples", "relationships"),
-]
-_QUALITY = [
-    *("id", "name", "description", "type", "metric", "arguments", "unit", "query", "engine"),
-    *("implementation", "severity", "customProperties", *_OPERATORS),
-]
-_DOCUMENT = ["apiVersion", "kind", "id", "name", "version", "status", "description", "schema", "servers"]
+_DOCUMENT = "apiVersion|kind|id|name|version|status|description|schema|servers"
+_ELEMENT = "id|name|description|physicalName|physicalType|logicalType|quality"
+_PROPERTY = (
+    f"{_ELEMENT}|logicalTypeOptions|businessName|required|unique|primaryKey|primaryKeyPosition|examples"
+    "|relationships"
+)
+_QUALITY = (
+    "id|name|description|type|metric|arguments|unit|query|engine|implementation|severity|custom.*|must.*"
+)
 _NOT_RE2 = re.compile(r"\(\?<?[=!]|\\[1-9]")
 """What RE2 lacks of the patterns of the standard: looking around, and back at a group."""
 
@@ -83,9 +76,10 @@ class _Reading:
         holder = self.tables.setdefault("checks", {})
         (holder.setdefault("columns", {}).setdefault(column, {}) if column else holder).update(checks)
 
-    def lacks(self, entry: Json, known: Sequence[str], place: str = "") -> None:
+    def lacks(self, entry: Json, known: str, place: str = "") -> None:
         """Note the keys with a value that a flow has not."""
-        keys = (key for key in entry if key not in known and entry[key] not in (None, False, -1, "", [], {}))
+        given = [key for key, value in entry.items() if value not in (None, False, -1, "", [], {})]
+        keys = [elided(str(key), 100) for key in given if not re.fullmatch(known, str(key))]
         self.notes.extend(f"{place}{key}, which a flow does not have" for key in keys)
 
 
@@ -125,8 +119,10 @@ def of_contract(
         called = elided(f"{server.get('server')} ({server.get('type')})", 100)
         reading.notes.append(f"the server {called}: write [target] if the rows belong there")
     reading.lacks(document, _DOCUMENT)
-    reading.lacks(entry, _OBJECT, f"{chosen}.")
-    tables, words = reading.tables, str(entry.get("description") or "")
+    reading.lacks(entry, f"{_ELEMENT}|properties", f"{chosen}.")
+    about = document.get("description")
+    words = entry.get("description") or (about.get("purpose") if isinstance(about, dict) else "")
+    tables = reading.tables | ({"description": str(words)} if words else {})
     flow = re.sub(r"[^A-Za-z0-9_-]+", "_", chosen).strip("_-")[:64]
     own = str(document.get("version"))
     found = MappingTarget(
@@ -136,7 +132,7 @@ def of_contract(
         str(entry.get("physicalName") or chosen),
         columns,
         notes=[f"left out: {one}" for one in reading.notes],
-        tables=({"description": words} if words else {}) | tables,
+        tables=tables,
     )
     definitions = {one.name: one.definition for one in target.require_columns(found).columns}
     try:
@@ -163,26 +159,25 @@ def _column(name: str, entry: Json, reading: _Reading, url_env: str) -> TargetCo
         physical = {"type": "string", "sql_type": "UUID"}
     if logical == "array" or (logical == "object" and ("properties" in entry or not physical)):
         return None
-    kind: Json = {} if logical in ("None", "object") else {"type": logical}
-    if logical in _FORMATS:
-        kind = {"type": "string", "format": _FORMATS[logical]}
+    kind = dict(_LOGICAL.get(logical, {}))
+    if logical not in (*_LOGICAL, "None", "object"):
+        reading.notes.append(f"the logicalType {elided(logical, 100)}")
     if not kind or _fits(kind, physical):
         kind |= physical
-    elif declared:
+    if declared and not (physical and physical.items() <= kind.items()):
         reading.notes.append(f"the physicalType {elided(declared, 100)}")
     given = entry.get("logicalTypeOptions")
     options = dict(given) if isinstance(given, dict) else {}
-    form, zone, temporal = options.get("format"), options.pop("timezone", None), kind.get("format")
+    form, zone, temporal = str(options.get("format", "")), options.pop("timezone", None), kind.get("format")
+    is_number = kind.get("type") in ("integer", "number")
     if temporal == "date-time" and isinstance(zone, bool):
         kind["sql_type"] = "TIMESTAMPTZ" if zone else "TIMESTAMP"
     elif zone:
         reading.notes.append("its timezone")
-    if form in _WIDTHS and kind["type"] != "string":
+    if is_number and form in _WIDTHS:
         kind.setdefault("sql_type", _WIDTHS[form])
-    elif form and (
-        kind.get("type") in ("integer", "number") or (temporal and not re.match("yyyy-MM-dd|HH", form))
-    ):
-        reading.notes.append(f"the format {elided(str(form), 100)}")
+    elif form and (is_number or (temporal and not re.match("yyyy-MM-dd|HH", form))):
+        reading.notes.append(f"the format {elided(form, 100)}")
     part = {
         f"format{key[0].upper()}{key[1:]}" if temporal and key in BOUNDS else key: options[key]
         for key in options
@@ -207,7 +202,9 @@ def _column(name: str, entry: Json, reading: _Reading, url_env: str) -> TargetCo
             f"its physicalName {elided(physical_name, 100)}, which counts as one of its names"
         )
     options["enum"] = part.get("enum")
-    reading.lacks(options, ["format", "multipleOf", "pattern", *column.definition], "logicalTypeOptions.")
+    reading.lacks(
+        options, "|".join(["format", "multipleOf", "pattern", *column.definition]), "logicalTypeOptions."
+    )
     reading.lacks(entry, _PROPERTY)
     for one in entries(entry, "quality"):
         reading.lacks(one, _QUALITY, "quality.")
@@ -284,7 +281,7 @@ def _read_metric(rule: Json, column: str, part: Json, reading: _Reading, *, is_w
     numbers = rule[operator[0]] if len(operator) == 1 else None
     numbers, is_share = numbers if isinstance(numbers, list) else [numbers], rule.get("unit") == "percent"
     is_pair, is_count = "Between" in "".join(operator), is_share or rule.get("unit") in (None, "rows")
-    if not counted or len(numbers) != 1 + is_pair or not all(map(is_number, numbers)) or not is_count:
+    if not counted or len(numbers) != 1 + is_pair or not all(map(target.is_number, numbers)) or not is_count:
         return False
     default, on_fail = f"{column}_{metric}".strip("_"), "warn" if is_warning else ""
     none, most = rule.get("mustBe") == 0, rule.get("mustBeLessOrEqualTo")

@@ -76,7 +76,8 @@ TYPES: list[tuple[Json, Json]] = [
 @pytest.mark.parametrize(("part", "definition"), TYPES, ids=lambda one: json.dumps(one)[:60])
 def test_a_property_is_a_column(part: Json, definition: Json) -> None:
     found = read(contract({"name": "x", **part}))
-    assert found.columns[0].definition == definition
+    notes = ["the physicalType hstore"] if part.get("physicalType") == "hstore" else []
+    assert (found.columns[0].definition, found.columns[0].notes) == (definition, notes)
     flow_of(found)
 
 
@@ -181,6 +182,16 @@ def test_limits_before_version_3_1_may_be_exclusive_by_a_flag() -> None:
     document = contract(X | {"logicalTypeOptions": options}) | {"apiVersion": "v3.0.2"}
     (column,) = of_contract(document, "", "", None, "a").columns
     assert column.notes == ["logicalTypeOptions.exclusiveMinimum, which a flow does not have"]
+
+
+@pytest.mark.parametrize("form", [["i8"], 8, {}, "i8"])
+def test_what_the_standard_would_refuse_is_a_note(form: Any) -> None:
+    part = {"name": "x", "logicalType": "money", "logicalTypeOptions": {"format": form, "minimum": "a"}}
+    (column,) = of_contract(contract(part), "", "", None, "a").columns
+    assert column.notes[-2:] == [
+        "the logicalType money",
+        "logicalTypeOptions.minimum, which a flow does not have",
+    ]
 
 
 def test_two_comparisons_are_not_read_as_one() -> None:
