@@ -282,6 +282,7 @@ def compare(commands: dict[str, list[str]], paths: dict[str, Path], rows: int, r
 
     def once(name: str) -> float:
         last[name] = measure(commands[name], paths["even"])
+        print(f"  {name}: {last[name].cpu:.1f} s, {last[name].peak:.0f} MB", file=sys.stderr, flush=True)
         return last[name].cpu
 
     results = interleaved({name: lambda name=name: once(name) for name in commands}, rounds)

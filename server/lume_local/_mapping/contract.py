@@ -67,10 +67,9 @@ class _Reading:
         taken = {one["name"].lower() for key in ("rules", "expect") for one in self.tables.get(key, ())}
         name = _name(rule) or default
         several = (name, *(f"{name}_{n}" for n in range(2, len(taken) + 3)))
-        found = {"name": next(one for one in several if one.lower() not in taken)} | how
-        if words := rule.get("description"):
-            found["message"] = elided(str(words), 400)
-        self.tables.setdefault(kind, []).append({key: one for key, one in found.items() if one})
+        found = {"name": next(one for one in several if one.lower() not in taken)}
+        words = {"message": elided(str(rule.get("description") or ""), 400)}
+        self.tables.setdefault(kind, []).append(_filled(found | words | how | found))
 
     def check(self, column: str, checks: Json) -> None:
         holder = self.tables.setdefault("checks", {})
@@ -78,9 +77,10 @@ class _Reading:
 
     def lacks(self, entry: Json, known: str, place: str = "") -> None:
         """Note the keys with a value that a flow has not."""
-        given = [key for key, value in entry.items() if value not in (None, False, -1, "", [], {})]
-        keys = [elided(str(key), 100) for key in given if not re.fullmatch(known, str(key))]
-        self.notes.extend(f"{place}{key}, which a flow does not have" for key in keys)
+        given = [str(key) for key, value in entry.items() if value not in (None, False, -1, "", [], {})]
+        keys = [f"{place}{key}" for key in given if not re.fullmatch(known, key)]
+        if keys:
+            self.notes.append(f"{elided(', '.join(keys), 400)}, which a flow does not have")
 
 
 def _name(rule: Json) -> str:
@@ -210,7 +210,7 @@ def _column(name: str, entry: Json, reading: _Reading, url_env: str) -> TargetCo
         reading.lacks(one, _QUALITY, "quality.")
     return evolve(
         column,
-        definition=column.definition | {key: one for key, one in reading.own.items() if one},
+        definition=column.definition | _filled({**reading.own, "unique": reading.own["unique"] or None}),
         aliases=[] if physical_name == name else [physical_name],
         notes=[*column.notes, *reading.notes],
     )
