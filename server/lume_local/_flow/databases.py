@@ -92,6 +92,11 @@ _TABLE = re.compile(rf"{_PART}(\.{_PART})?")
 LONGEST_NAME = 63
 """The maximum length of a PostgreSQL name, in bytes. PostgreSQL cuts off the rest: two tables would be one."""
 _MODES = ("append", "replace_batch", "upsert")
+SCD2 = "scd2"
+VALID_FROM, VALID_TO, CURRENT = HISTORY_COLUMNS = "valid_from", "valid_to", "current"
+"""The columns of a table with history: the instants (UTC) between which a version of a row was valid, and whether it
+still is.
+"""
 
 
 @frozen
@@ -111,6 +116,7 @@ class TableTarget:
         key: the columns that identify a row.
         create: whether a run creates the table if it is missing.
         on_violation: `fail`, or `reject`: a row that a constraint of the table refuses is a reject.
+        history: empty, or `scd2`: an upsert adds a version of a row, and keeps the earlier ones.
     """
 
     url_env: str
@@ -119,6 +125,7 @@ class TableTarget:
     key: tuple[str, ...]
     create: bool = False
     on_violation: str = "fail"
+    history: str = ""
 
 
 @frozen
@@ -179,6 +186,7 @@ def read_table(table: Table) -> TableTarget:
         key,
         table.flag("create"),
         table.choice("on_violation", ("fail", "reject"), default="fail"),
+        read_history(table, mode),
     )
     table.refuse_unknown()
     if (mode == "upsert") != bool(key):
@@ -187,6 +195,25 @@ def read_table(table: Table) -> TableTarget:
             'is required with mode = "upsert", and only there: the columns that identify a row',
         )
     return target
+
+
+def read_history(table: Table, mode: str) -> str:
+    """Return `history` of a target with this mode: empty, or `scd2`. Raises `FlowError`."""
+    history: str = table.choice("history", (SCD2,), default="")
+    if history and mode != "upsert":
+        raise FlowError(
+            table.at("history"), 'needs mode = "upsert" and a key, by which the versions of a row are found'
+        )
+    return history
+
+
+def check_history(history: str, columns: Iterable[str]) -> None:
+    """Check that the flow has no column of a table with history. Raises `FlowError`."""
+    for name in columns if history else ():
+        if name.lower() in HISTORY_COLUMNS:
+            raise FlowError(
+                f"columns.{name}", 'is a column that history = "scd2" writes: give it another name'
+            )
 
 
 def _variable(table: Table) -> str:

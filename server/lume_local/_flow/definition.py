@@ -15,7 +15,14 @@ from lume_async._base.controls import control_in
 from lume_async._base.words import counted
 from lume_local._flow.checks import Check, read_checks
 from lume_local._flow.cleaners import CLEANERS, named_in
-from lume_local._flow.databases import Reference, TableTarget, check_ever, check_key, read_reference
+from lume_local._flow.databases import (
+    Reference,
+    TableTarget,
+    check_ever,
+    check_history,
+    check_key,
+    read_reference,
+)
 from lume_local._flow.fields import FlowError, Table, toml_of
 from lume_local._flow.patterns import parts_of
 from lume_local._flow.places import check_is_own, read_targets
@@ -241,6 +248,8 @@ def read_definition(definition: Any) -> Flow:
         mapped, {one.name: one.required for one in columns}, [one.name for one in columns if one.unique]
     )
     check_ever(mapped, [one.name for one in columns if one.ever])
+    if not isinstance(mapped, str):
+        check_history(mapped.history, [one.name for one in columns])
     table = top.table("rejects")
     ratio, approval = table.number("max_ratio"), table.flag("approval")
     table.refuse_unknown()

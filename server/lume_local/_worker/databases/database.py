@@ -60,6 +60,7 @@ class Load:
         required: the columns that are never NULL.
         ever: the columns whose values must not be in the table yet.
         on_violation: `fail`, or `reject`: rows that violate a constraint are left out.
+        history: empty, or `scd2`: an upsert adds versions of rows.
         part: `mapped` or `rejects` of the run, each a separate load.
     """
 
@@ -75,6 +76,7 @@ class Load:
     required: list[str] = Factory(list)
     ever: list[str] = Factory(list)
     on_violation: str = "fail"
+    history: str = ""
     part: str = "mapped"
 
     @property

@@ -109,3 +109,28 @@ def test_a_mistake_in_a_table(table: dict[str, Any], place: str) -> None:
         read_definition(people(target={"mapped": changed}, columns=columns))
     assert caught.value.place == place
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "place"),
+    [
+        ({"history": "scd1"}, {}, "target.mapped.history"),
+        ({"history": "scd2", "mode": "append", "key": None}, {}, "target.mapped.history"),
+        ({"history": "scd2"}, {"Valid_From": {}}, "columns.Valid_From"),
+        ({"history": "scd2"}, {"current": {}}, "columns.current"),
+        ({}, {"valid_to": {}}, None),
+        ({"history": "scd2"}, {"valid": {}}, None),
+    ],
+)
+def test_history(table: dict[str, Any], columns: dict[str, Any], place: str | None) -> None:
+    given = TABLE | {"mode": "upsert", "key": ["id"]} | table
+    mapped = {key: value for key, value in given.items() if value is not None}
+    definition = people(target={"mapped": mapped}, columns={"id": ID, **columns})
+    if place is None:
+        flow = read_definition(definition)
+        assert isinstance(flow.mapped, TableTarget)
+        assert flow.mapped.history == table.get("history", "")
+        return
+    with pytest.raises(FlowError) as caught:
+        read_definition(definition)
+    assert caught.value.place == place
