@@ -91,7 +91,7 @@ _PART = r"(?:[A-Za-z_]|[^\x00-\x7F])(?:[A-Za-z0-9_$ -]|[^\x00-\x7F]){0,62}"
 _TABLE = re.compile(rf"{_PART}(\.{_PART})?")
 LONGEST_NAME = 63
 """The maximum length of a PostgreSQL name, in bytes. PostgreSQL cuts off the rest: two tables would be one."""
-_MODES = ("append", "replace_batch", "upsert")
+MODES = ("append", "replace_batch", "upsert")
 SCD2 = "scd2"
 VALID_FROM, VALID_TO, CURRENT = HISTORY_COLUMNS = "valid_from", "valid_to", "current"
 """The columns of a table with history: the instants (UTC) between which a version of a row was valid, and whether it
@@ -172,7 +172,7 @@ def _table_name(table: Table) -> str:
 
 def read_table(table: Table) -> TableTarget:
     """Return `mapped` as a table: `{ url_env = …, table = …, mode = … }`. Raises `FlowError`."""
-    mode = table.choice("mode", _MODES, default=None)
+    mode = table.choice("mode", MODES, default=None)
     if mode is None:
         raise FlowError(
             table.at("mode"),
@@ -241,7 +241,7 @@ def check_key(target: Any, columns: Mapping[str, bool], unique: Iterable[str]) -
 
     `columns` are the flow's, with whether each is required.
     """
-    if not isinstance(target, TableTarget):
+    if isinstance(target, str):
         return
     place = "target.mapped.key"
     for name in target.key:

@@ -24,6 +24,7 @@ from lume_local._flow.databases import (
     read_reference,
 )
 from lume_local._flow.fields import FlowError, Table, toml_of
+from lume_local._flow.lakes import LakeTable, check_lake
 from lume_local._flow.patterns import parts_of
 from lume_local._flow.places import check_is_own, read_targets
 from lume_local._flow.source_settings import CONTENT, FINDING, SHARED, SQL, SourceSettings, read_source
@@ -181,9 +182,9 @@ class Flow:
     name: str
     version: str
     source: SourceSettings
-    mapped: str | TableTarget
+    mapped: str | TableTarget | LakeTable
     rejects: str
-    rejects_table: TableTarget | None
+    rejects_table: TableTarget | LakeTable | None
     max_ratio: float | None
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...]
@@ -247,7 +248,9 @@ def read_definition(definition: Any) -> Flow:
     check_key(
         mapped, {one.name: one.required for one in columns}, [one.name for one in columns if one.unique]
     )
-    check_ever(mapped, [one.name for one in columns if one.ever])
+    ever = [one.name for one in columns if one.ever]
+    check_ever(mapped, ever)
+    check_lake(mapped, {one.name: one.sql_type for one in columns}, ever)
     if not isinstance(mapped, str):
         check_history(mapped.history, [one.name for one in columns])
     table = top.table("rejects")

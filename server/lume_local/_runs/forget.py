@@ -24,6 +24,7 @@ from attrs import asdict, evolve, field, frozen
 
 from lume_local._flow.databases import TableTarget
 from lume_local._flow.definition import Flow, quoted
+from lume_local._flow.lakes import DELTA, LakeTable
 from lume_local._flow.urls import is_store_url
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
@@ -172,7 +173,7 @@ class Forgetter:
     ) -> tuple[int, int, list[Json]]:
         """Return how many rows of an output are the person's, which rejects, and the steps that replace its files."""
         job = await output_job(self._store, self._roots, run, flow, part)
-        if job is None or (part == "mapped" and isinstance(flow.mapped, TableTarget)):
+        if job is None or (part == "mapped" and not isinstance(flow.mapped, str)):
             return 0, 0, []
         steps, rejects, parts, rows = list[Json](), 0, [""], dict[str, tuple[int, Path]]()
         is_parts = Path(job.path).name == MANIFEST
@@ -348,10 +349,8 @@ def _columns(flow: Flow, name: str) -> set[str]:
 def _name_tables(search: Search, flow: Flow, names: Sequence[Sequence[str]]) -> None:
     """Name the tables of a flow, into which others write, too; with a statement for its rows."""
     if (rejects := flow.rejects_table) is not None:
-        search.left[f"table {rejects.table} of {rejects.url_env}"] = (
-            "may have rejects of the person: look there"
-        )
-    if isinstance(flow.mapped, TableTarget):
+        search.left[_shown(rejects)] = "may have rejects of the person: look there"
+    if not isinstance(flow.mapped, str):
         every = list[str]()
         for value, of in zip(search.values, names, strict=True):
             some = (quoted(column.name) for column in flow.columns if column.name.lower() in of)
@@ -359,5 +358,12 @@ def _name_tables(search: Search, flow: Flow, names: Sequence[Sequence[str]]) -> 
                 " OR ".join(f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name in some) or "false"
             )
         table = ".".join(map(quoted, flow.mapped.table.split(".")))
+        if isinstance(flow.mapped, LakeTable) and flow.mapped.kind == DELTA:
+            table = f"delta.`{flow.mapped.table}`"
         statement = f"DELETE FROM {table} WHERE ({') AND ('.join(every)})"  # noqa: S608 - for people
-        search.left[f"table {flow.mapped.table} of {flow.mapped.url_env}"] = f"run there: {statement}"
+        search.left[_shown(flow.mapped)] = f"run there: {statement}"
+
+
+def _shown(table: TableTarget | LakeTable) -> str:
+    of = table.url_env if isinstance(table, TableTarget) else table.catalog or table.kind
+    return f"table {table.table} of {of}"

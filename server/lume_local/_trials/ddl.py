@@ -5,6 +5,8 @@ from typing import Literal
 from lume_async.models import JsonObject
 from lume_local._flow.databases import REJECTS_REQUIRED, REJECTS_TABLE, TableTarget
 from lume_local._flow.definition import read_definition
+from lume_local._flow.fields import FlowError
+from lume_local._flow.lakes import LakeTable
 from lume_local._worker.databases.columns import PostgresTypes, SqliteTypes, Types, parts_of_table
 
 _TYPES: dict[str, Types] = {"postgresql": PostgresTypes(), "sqlite": SqliteTypes()}
@@ -21,9 +23,16 @@ def table_ddl(definition: JsonObject, database: Literal["postgresql", "sqlite"])
         database: the kind of database.
 
     Raises:
-        FlowError: the flow has a mistake.
+        FlowError: the flow has a mistake, or a table that is not in a database.
     """
     flow, types = read_definition(dict(definition)), _TYPES[database]
+    for part, place in (("mapped", flow.mapped), ("rejects", flow.rejects_table)):
+        if isinstance(place, LakeTable):
+            raise FlowError(
+                f"target.{part}",
+                f"is a table of {place.kind}, which {database} does not create: set create = true, and the first run "
+                "does",
+            )
     target = flow.mapped if isinstance(flow.mapped, TableTarget) else TableTarget("", flow.name, "append", ())
     parts = parts_of_table(
         [(column.name, column.sql_type) for column in flow.columns],
@@ -32,7 +41,7 @@ def table_ddl(definition: JsonObject, database: Literal["postgresql", "sqlite"])
         types,
     )
     statements = [_statement(target, parts, types)]
-    if flow.rejects_table:
+    if isinstance(flow.rejects_table, TableTarget):
         columns = parts_of_table(REJECTS_TABLE, (), REJECTS_REQUIRED, types)
         statements.append(_statement(flow.rejects_table, columns, types))
     return "\n".join(statements)

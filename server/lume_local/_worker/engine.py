@@ -321,11 +321,11 @@ def publish(
 
 def _prepare_table(context: Context, record: dict[str, Any], built: Path) -> None:
     """Prepare the rejects in the file `built` for the rejects table, if there is one. Raises `TargetError`."""
-    table = context.rejects_table
-    if table is None:
+    table, place = context.rejects_table, context.job.rejects_table
+    if table is None or place is None:
         return
     try:
-        rows = reject_rows(built, context.flow, record["metrics"], table.source)
+        rows = reject_rows(built, context.flow, record["metrics"], place["source_path"])
     except Broken as error:
         raise AccountOpen(f"the rejects that were written can't be read (a bug in lume): {error}") from error
     record["steps"].append(table.prepare(rows, partial(begin, context.folder)))

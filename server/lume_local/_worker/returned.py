@@ -44,12 +44,16 @@ from lume_local._worker.sources.mending.mended_rows import numbers_of_rejects
 from lume_local._worker.sources.places.held import named
 from lume_local._worker.sql import STAGED, RowsFile, copy_to, csv_reader, literal, row_of, text
 from lume_local._worker.steps import Context, TakenIn
+from lume_local._worker.targets.database_target import DATABASE
+from lume_local._worker.targets.lake_target import LakeLoad, LakeTrouble
 from lume_local._worker.targets.target import TargetError
+from lume_local._worker.targets.target_kinds import LAKES
 
 _ALL = 2**62
 """A number larger than any row's."""
 _LONGEST_LINE = 16 * 1024 * 1024
 """Bytes of the longest line read from a CSV output."""
+_AT_ONCE = 1000
 _Numbers = tuple[object, ...]
 
 
@@ -178,7 +182,7 @@ class _Keys:
     Attributes:
         pairs: rows of an output and the source that they belong to.
         gone: sources whose output is gone, each with that run.
-        tables: the outputs in tables, by variable and name.
+        tables: the outputs in tables, by kind, variable or catalog, and name.
     """
 
     unique: Sequence[str]
@@ -186,7 +190,7 @@ class _Keys:
     files: list[Path] = field(factory=list)
     pairs: list[_Numbers] = field(factory=list)
     gone: list[_Numbers] = field(factory=list)
-    tables: dict[tuple[str, str], list[tuple[int, Json]]] = field(factory=dict)
+    tables: dict[tuple[str, ...], list[tuple[int, Json]]] = field(factory=dict)
 
     @property
     def reader(self) -> str:
@@ -198,7 +202,8 @@ class _Keys:
     def read(self, connection: DuckDBPyConnection, number: int, output: Json) -> None:
         """Read the keys of a file output; a table is noted for later. Raises `TargetError`."""
         if place := output.get("table"):
-            self.tables.setdefault((place["url_env"], place["table"]), []).append((number, output))
+            key = place["kind"], place.get("url_env") or place.get("catalog", ""), place["table"]
+            self.tables.setdefault(key, []).append((number, output))
         elif "read" in output and self._is_read(connection, number, output):
             for origin, start, count in output["of"]:
                 self.pairs.append((number, origin, start, _ALL if count is None else start + count))
@@ -251,13 +256,13 @@ class _Keys:
         numbers = {output["run_id"]: number for number, output in outputs}
         path, found = self.folder / f"keys{len(self.files)}.csv", set[str]()
         try:
-            url = DatabaseUrl.of(place["url_env"])
-            with closing(_query(url, f"SELECT * FROM {_spelled(url, place['table'])} LIMIT 0")) as query:
-                names = {name.lower() for name in query.names}
+            table = _DatabaseTable(place) if place["kind"] == DATABASE else _LakeTable(place, connection)
+            names = {name.lower(): name for name in table.names()}
             if not (of_runs := RUN_COLUMN in names) and place["mode"] == "upsert":
                 return
             with closing(RowsFile(path, 1 + len(self.unique))) as file:
-                for run_id, *values in self._rows(url, place["table"], names, numbers if of_runs else ()):
+                keys_of = [names.get(name.lower()) for name in self.unique]
+                for run_id, *values in table.rows(keys_of, numbers if of_runs else ()):
                     found.add(run_id or "")
                     file.write((str(numbers.get(run_id or "", outputs[0][0])), *values))
         except DatabaseTrouble as trouble:
@@ -275,15 +280,49 @@ class _Keys:
             origins = ((origin, 0, _ALL) for origin, *_ in output["of"])
             self.pairs.extend((number if of_runs else outputs[0][0], *one) for one in origins)
 
-    def _rows(
-        self, url: DatabaseUrl, table: str, names: Collection[str], run_ids: Collection[str]
-    ) -> Iterator[Sequence[str | None]]:
-        keys = ", ".join(quoted(name) if name.lower() in names else "NULL" for name in self.unique)
+
+class _DatabaseTable:
+    """A table with mapped rows."""
+
+    def __init__(self, place: Json) -> None:
+        self._url = DatabaseUrl.of(place["url_env"])
+        self._spelled = _spelled(self._url, place["table"])
+
+    def names(self) -> list[str]:
+        with closing(_query(self._url, f"SELECT * FROM {self._spelled} LIMIT 0")) as query:
+            return query.names
+
+    def rows(self, columns: Sequence[str | None], run_ids: Collection[str]) -> Iterator[Sequence[str | None]]:
+        """Yield the run of each row, and these columns of it, NULL for None; of all runs if none are given."""
+        keys = ", ".join("NULL" if name is None else quoted(name) for name in columns)
         which = f"WHERE {RUN_COLUMN} IN ({', '.join(map(text, run_ids))})" if run_ids else ""
         items = f"{RUN_COLUMN if run_ids else 'NULL'}, {keys}"
-        with closing(_query(url, f"SELECT {items} FROM {_spelled(url, table)} {which}")) as query:
+        with closing(_query(self._url, f"SELECT {items} FROM {self._spelled} {which}")) as query:
             for batch in query.batches():
                 yield from batch
+
+
+class _LakeTable:
+    """The same of a table of an open format."""
+
+    def __init__(self, place: Json, connection: DuckDBPyConnection) -> None:
+        load = LakeLoad(**place, columns=[], run_id="", flow="", source_path="")
+        table = LAKES[place["kind"]].lake.open(load)
+        if table is None:
+            raise LakeTrouble(f"there is no table {load.table}")
+        self._table, self._connection = table, connection
+
+    def names(self) -> list[str]:
+        return [column.name for column in self._table.columns]
+
+    def rows(self, columns: Sequence[str | None], run_ids: Collection[str]) -> Iterator[Sequence[str | None]]:
+        wanted = dict.fromkeys(filter(None, (RUN_COLUMN if run_ids else None, *columns)))
+        self._connection.register("_lume_rows", self._table.scan(list(wanted), run_ids))
+        keys = ", ".join("NULL" if name is None else f"{quoted(name)}::VARCHAR" for name in columns)
+        items = f"{RUN_COLUMN if run_ids else 'NULL'}, {keys}"
+        found = self._connection.execute(f"SELECT {items} FROM _lume_rows")
+        while rows := found.fetchmany(_AT_ONCE):
+            yield from rows
 
 
 def _query(url: DatabaseUrl, query: str) -> Query:

@@ -18,7 +18,6 @@ from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.read import Intake
 from lume_local._worker.sources.source import Pause, Source, no_pause
 from lume_local._worker.statements import Statements
-from lume_local._worker.targets.database_target import DatabaseTarget
 from lume_local._worker.targets.earlier_values import EarlierValues
 from lume_local._worker.targets.target import Target
 from lume_local._worker.targets.target_kinds import target_of
@@ -83,7 +82,7 @@ class Context:
             part: target_of(part, place, run) for part, place in places.items()
         }
         table, earlier = job.rejects_table, job.earlier
-        self.rejects_table = None if table is None else DatabaseTarget("rejects", table, run)
+        self.rejects_table = None if table is None else target_of("rejects", table, run)
         self.earlier = None if earlier is None else EarlierValues(earlier, self.folder, run, pause)
 
 

@@ -13,12 +13,14 @@ from local.flows import people
 from local.one_run import carried_out
 
 from lume_local._flow.definition import Flow, read_definition
+from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import _rejects_table
 from lume_local._shared.protocol import Execute
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import connect
 
 ENV = "WAREHOUSE_URL"
+ROOTS = Roots.of((Path("/"),), Path("/tmp/.lume"))
 NUMBERS = {"id": {"type": "integer", "required": True, "unique": True}, "name": {"type": "string"}}
 
 
@@ -86,7 +88,7 @@ def job_of(
             "source_path": source_path,
         }
     rejects = {"kind": "file", "path": str(folder / "rejects.csv")}
-    table = _rejects_table(flow, source_path)
+    table = _rejects_table(ROOTS, flow, {}, source_path)
     return Execute(
         run_id, compiled, place, str(folder / "run"), mapped, rejects, "1GB", 2, rejects_table=table
     )

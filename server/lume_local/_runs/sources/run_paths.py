@@ -8,8 +8,9 @@ from pathlib import Path
 from anyio.to_thread import run_sync
 from attrs import asdict, evolve
 
-from lume_local._flow.databases import REJECTS_REQUIRED, REJECTS_TABLE
+from lume_local._flow.databases import REJECTS_REQUIRED, REJECTS_TABLE, TableTarget
 from lume_local._flow.definition import REJECTED_ROWS, SHARD_BYTES, Flow
+from lume_local._flow.lakes import DELTA, LakeTable
 from lume_local._flow.places import SUFFIXES
 from lume_local._flow.source_settings import CONTENT
 from lume_local._flow.urls import is_store_url
@@ -77,6 +78,7 @@ class RunPaths:
         if flow.source.identity == CONTENT and run.source_key:  # a dry run has none
             content = content_in(run.source_key, batch)
             batch = with_content(batch, content)
+        values["at"] = run.created_at
         mapped, rejects = _mapped(roots, flow, values, batch), _file(roots, flow.rejects, values)
         seeds = {
             seed.name: _seed(roots, run.seeds.get(seed.name, {"source_path": seed.path}))
@@ -100,7 +102,7 @@ class RunPaths:
             folder=str(self.folder(run.run_id)),
             mapped=mapped,
             rejects=rejects,
-            rejects_table=_rejects_table(flow, batch),
+            rejects_table=_rejects_table(roots, flow, values, batch),
             memory_limit=MEMORY_LIMIT,
             threads=THREADS,
             seeds=seeds,
@@ -180,8 +182,8 @@ class RunPaths:
             return found
         found["columns"] = [column.name for column in flow.columns]
         if not isinstance(flow.mapped, str):
-            place = {"url_env": flow.mapped.url_env, "table": flow.mapped.table, "mode": flow.mapped.mode}
-            return found | {"table": place}
+            values = {"data": str(self._roots.data), "flow": flow.name, "version": flow.version}
+            return found | {"table": _table(self._roots, flow.mapped, values)}
         job = await output_job(self._runs, self._roots, run, flow, "mapped")
         return found if job is None else found | {"read": asdict(job)}
 
@@ -363,7 +365,7 @@ def _mapped(roots: Roots, flow: Flow, values: dict[str, str], batch: str) -> Jso
     required = [column.name for column in flow.columns if column.required]
     ever = [column.name for column in flow.columns if column.ever]
     more = {"columns": columns, "required": required, "ever": ever}
-    return {"kind": "database", **asdict(flow.mapped), **more, **named}
+    return _table(roots, flow.mapped, values) | more | named
 
 
 def _file(roots: Roots, template: str, values: dict[str, str]) -> Json:
@@ -384,12 +386,29 @@ def _unique(flow: Flow) -> list[str]:
     return [column.name for column in flow.columns if column.unique and not column.ever]
 
 
-def _rejects_table(flow: Flow, batch: str) -> Json | None:
+def _rejects_table(roots: Roots, flow: Flow, values: dict[str, str], batch: str) -> Json | None:
     if flow.rejects_table is None:
         return None
     about = {"columns": list(map(list, REJECTS_TABLE)), "required": list(REJECTS_REQUIRED), "part": "rejects"}
     named = {"flow": flow.name, "source_path": batch}
-    return {"kind": "database", **asdict(flow.rejects_table), **about, **named}
+    return _table(roots, flow.rejects_table, values) | about | named
+
+
+def _table(roots: Roots, target: TableTarget | LakeTable, values: dict[str, str]) -> Json:
+    """Return the place of a table, as its target takes it."""
+    if isinstance(target, TableTarget):
+        return {"kind": "database", **asdict(target)}
+    place = asdict(target) | ({"at": values["at"]} if "at" in values else {})
+    if target.kind != DELTA:
+        return place
+    if is_store_url(target.table):
+        url = filled(target.table, values)
+        return place | {"table": stored(roots, url, "target", url)}
+    folder = roots.target(target.table, values)
+    if any(lies_in(root, folder) for root in (*roots.folders, roots.data)):
+        # Delta removes the files in its folder that it does not know (VACUUM).
+        raise PathRefused(f"the target {str(folder)!r} has a root of this server in it: name a folder below")
+    return place | {"table": str(folder)}
 
 
 def _named(place: str) -> str:

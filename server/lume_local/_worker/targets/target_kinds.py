@@ -8,14 +8,18 @@ from lume_local._shared.folders import PARTS
 from lume_local._worker.targets.database_target import DATABASE, DatabaseTarget
 from lume_local._worker.targets.earlier_values import VALUES, EarlierValues
 from lume_local._worker.targets.file_targets import STORE, FileTarget, PartsTarget, StoreTarget
+from lume_local._worker.targets.lake_target import LakeTarget
 from lume_local._worker.targets.target import Step, StepKind, Target
 
+LAKES: dict[str, type[LakeTarget]] = {}
+"""The tables of open formats."""
 KINDS: dict[str, type[Target]] = {
     commit.FILE: FileTarget,
     PARTS: PartsTarget,
     DATABASE: DatabaseTarget,
     STORE: StoreTarget,
     "s3": StoreTarget,  # in the commits of an older version
+    **LAKES,
 }
 
 

@@ -1,0 +1,160 @@
+"""The tables of open formats, Delta and Iceberg, as targets of a flow version. Pure.
+
+The two share all settings except the name of the table: a folder or URL for Delta, a name in a catalog for Iceberg.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from lume_local._flow.databases import MODES, TableTarget, read_history, read_rejects_table, read_table
+from lume_local._flow.fields import FlowError, Table
+from lume_local._flow.urls import NotAStoreUrl, is_store_url, split_store_url
+
+DELTA, ICEBERG = FORMATS = "delta", "iceberg"
+PLACEHOLDERS = ("data", "flow", "version")
+"""The placeholders of a folder or URL: all runs of a flow version write to the same table."""
+_CATALOG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_NAME = re.compile(r"[^\s./\\'\"`]{1,128}(\.[^\s./\\'\"`]{1,128}){1,9}")
+_UNFIT = {
+    "on_violation": "belongs to a database: this table has no constraints; check rows in the flow (columns, rules)",
+    "url_env": "belongs to a database: this table is found by {kind}",
+    "table": "belongs to a database: this table is found by {kind}",
+}
+
+
+@frozen
+class LakeTable:
+    """A table of an open format, and the treatment of its current rows.
+
+    Attributes:
+        kind: `delta` or `iceberg`.
+        table: a folder or a URL, which may have placeholders; or a name in the catalog, such as `sales.customers`.
+        mode, key, create, history: as of a `TableTarget`.
+        partition_by: the columns that divide the files of a table that a run creates.
+        evolve: empty, or `add`: a run adds the columns that the table lacks.
+        catalog: the name of a catalog in pyiceberg's settings.
+    """
+
+    kind: str
+    table: str
+    mode: str
+    key: tuple[str, ...]
+    create: bool = False
+    history: str = ""
+    partition_by: tuple[str, ...] = ()
+    evolve: str = ""
+    catalog: str = ""
+
+
+def read_mapped_table(table: Table) -> TableTarget | LakeTable:
+    """Return `mapped` as a table of a database or an open format. Raises `FlowError`."""
+    kind = _kind_of(table)
+    if kind is None:
+        return read_table(table)
+    mode = table.choice("mode", MODES, default=None)
+    if mode is None:
+        raise FlowError(
+            table.at("mode"),
+            'is missing: "append" rows, "replace_batch" (those of the same source) or "upsert" by a key',
+        )
+    key, partition_by = tuple(table.scalars("key")), tuple(table.scalars("partition_by"))
+    if (mode == "upsert") != bool(key):
+        raise FlowError(
+            table.at("key"),
+            'is required with mode = "upsert", and only there: the columns that identify a row',
+        )
+    evolve, history = table.choice("evolve", ("add",), default=""), read_history(table, mode)
+    found = _lake_table(table, kind, mode, key, history, partition_by, evolve)
+    table.refuse_unknown()
+    return found
+
+
+def read_table_of_rejects(table: Table) -> TableTarget | LakeTable:
+    """Return `rejects` as a table, except its `file`. Raises `FlowError`."""
+    kind = _kind_of(table)
+    return read_rejects_table(table) if kind is None else _lake_table(table, kind, "append")
+
+
+def _kind_of(table: Table) -> str | None:
+    """Return the format of a table; None for one of a database. Raises `FlowError`."""
+    kinds = [kind for kind in FORMATS if kind in table.values]
+    if len(kinds) > 1:
+        raise FlowError(table.place, "names a table of each format, delta and iceberg: remove one of the two")
+    for name, words in _UNFIT.items():
+        if kinds and name in table.values:
+            raise FlowError(table.at(name), words.format(kind=kinds[0]))
+    return kinds[0] if kinds else None
+
+
+def _lake_table(
+    table: Table,
+    kind: str,
+    mode: str,
+    key: tuple[str, ...] = (),
+    history: str = "",
+    partition_by: tuple[str, ...] = (),
+    evolve: str = "",
+) -> LakeTable:
+    create, more = table.flag("create"), (history, partition_by, evolve)
+    if kind == ICEBERG:
+        name, catalog = table.text(kind, longest=1000), table.text("catalog", pattern=_CATALOG)
+        if not _NAME.fullmatch(name):
+            raise FlowError(
+                table.at(kind),
+                f"{name!r} is not a name in a catalog: write namespace.table, such as sales.customers",
+            )
+        return LakeTable(kind, name, mode, key, create, *more, catalog)
+    return LakeTable(kind, _folder(table, kind), mode, key, create, *more)
+
+
+def _folder(table: Table, kind: str) -> str:
+    place, text = table.at(kind), table.text(kind, longest=4096)
+    for name in re.findall(r"\{([^{}]*)\}", text):
+        if name not in PLACEHOLDERS:
+            allowed = ", ".join("{" + one + "}" for one in PLACEHOLDERS)
+            raise FlowError(
+                place, f"{{{name}}} would be another table for each run: a table's place may have {allowed}"
+            )
+    if text.startswith("~/"):
+        raise FlowError(place, "starts with ~, which only a shell expands: write the full path")
+    if is_store_url(text):
+        try:
+            _, _, key = split_store_url(re.sub(r"\{\w+\}", "x", text).rstrip("/"))
+        except NotAStoreUrl as refused:
+            raise FlowError(place, str(refused)) from None
+        if not key:
+            raise FlowError(
+                place, f"is a whole bucket: name a folder in it, such as {text.rstrip('/')}/customers"
+            )
+    elif "://" in text and not text.startswith("file://"):
+        raise FlowError(place, "must be a folder, or a URL such as s3://bucket/folder, gs://… or az://…")
+    return text.rstrip("/") or "/"
+
+
+def check_lake(target: Any, columns: Mapping[str, str], ever: Collection[str]) -> None:
+    """Check the settings that concern columns. Raises `FlowError`.
+
+    Args:
+        columns: the SQL types of the flow's columns by name.
+        ever: the columns whose values are unique in all runs.
+    """
+    if not isinstance(target, LakeTable):
+        return
+    for name in ever:
+        raise FlowError(
+            f"columns.{name}.unique",
+            f'"ever" needs a table with constraints, which {target.kind} does not have: set true, which compares the '
+            'rows of a run, and mode = "upsert" with this key, which keeps one row for each value',
+        )
+    for name in target.partition_by:
+        if name not in columns:
+            raise FlowError(
+                "target.mapped.partition_by", f"{name!r} is not a column of this flow: {', '.join(columns)}"
+            )
+    if len(set(target.partition_by)) != len(target.partition_by):
+        raise FlowError("target.mapped.partition_by", "names a column twice")
+    if target.partition_by and len(target.partition_by) == len(columns):
+        raise FlowError("target.mapped.partition_by", "has all columns: a file needs at least one besides")

@@ -1,0 +1,246 @@
+"""A table of an open format as a target: the part that Delta and Iceberg share.
+
+Nothing of a run is in the table before the run has committed. `publish` then writes all its rows in one commit of the
+table, which also names the run. That name is looked up before each attempt, so no load is done twice: of two
+processes that write the same load at the same time, one gets a conflict, looks again, and finds the other's.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import random
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from attrs import asdict, frozen
+
+from lume_local._flow.databases import RUN_COLUMN
+from lume_local._flow.definition import quoted
+from lume_local._flow.lakes import DELTA
+from lume_local._shared.failing import require
+from lume_local._worker.databases.built import Built, opened
+from lume_local._worker.databases.columns import TableColumn, Types, check_columns
+from lume_local._worker.databases.database import DatabaseTrouble, Load
+from lume_local._worker.sql import text
+from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
+
+FLOW_COLUMN, SOURCE_COLUMN = "_lume_flow", "_lume_source"
+"""The columns by which `replace_batch` finds the earlier rows of a source. Columns stay when a table is compacted and
+its history removed.
+"""
+_ATTEMPTS = 30
+_LONGEST_PAUSE = 2.0
+"""How often a load is tried while others write to the table, and seconds between two attempts."""
+
+
+@frozen
+class LakeLoad(Load):
+    """The description of a load into a table of an open format.
+
+    Attributes:
+        kind: the format.
+        at: when the run was submitted (RFC 3339).
+        partition_by, evolve, catalog: as of a `LakeTable`.
+    """
+
+    url_env: str = ""
+    kind: str = DELTA
+    at: str = ""
+    partition_by: tuple[str, ...] = ()
+    evolve: str = ""
+    catalog: str = ""
+
+    @property
+    def own(self) -> dict[str, str]:
+        """The values of the columns that the flow does not have, all VARCHAR."""
+        is_batch = self.mode == "replace_batch"
+        batch = {FLOW_COLUMN: self.flow, SOURCE_COLUMN: self.source_path} if is_batch else {}
+        return batch | {RUN_COLUMN: self.run_id}
+
+    @property
+    def all_columns(self) -> list[tuple[str, str]]:
+        """The names and SQL types of all columns that a run writes, except those of history."""
+        return [(name, kind) for name, kind in self.columns] + [(name, "VARCHAR") for name in self.own]
+
+
+class LakeTrouble(DatabaseTrouble):
+    """A table can't be used as the flow intends; `is_undone`: another writer's commit came first."""
+
+
+class Lake(ABC):
+    """A table at one of its versions; each format is a subclass.
+
+    Attributes:
+        extra: the extra of the distribution that has its library, and `module` of that library.
+        types: how its types relate to those of flows.
+        columns: the columns of this version.
+        partition_by: the columns that divide its files.
+    """
+
+    extra: ClassVar[str]
+    module: ClassVar[str]
+    types: ClassVar[Types]
+    columns: list[TableColumn]
+    partition_by: list[str]
+
+    @staticmethod
+    @abstractmethod
+    def shown(load: LakeLoad) -> str:
+        """Return the table's place as a URL, for a run's `target_locations`."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, load: LakeLoad) -> "Lake | None":
+        """Return the table at its newest version; None if it is missing. Raises `LakeTrouble`."""
+
+    @classmethod
+    @abstractmethod
+    def create(cls, load: LakeLoad) -> None:
+        """Create the table, without rows; if another writer has just done so, do nothing. Raises `LakeTrouble`."""
+
+    @staticmethod
+    @abstractmethod
+    def statement(load: LakeLoad) -> str:
+        """Return the statement or call that creates the table, for people."""
+
+    @abstractmethod
+    def is_loaded(self, load: LakeLoad) -> bool:
+        """Return whether the load is done. Raises `LakeTrouble`."""
+
+    @abstractmethod
+    def add_columns(self, columns: list[tuple[str, str]]) -> "Lake":
+        """Add nullable columns with these SQL types; return the table with them. Raises `LakeTrouble`."""
+
+    @abstractmethod
+    def load(self, load: LakeLoad, rows: Built) -> None:
+        """Write the rows in one commit, which names the load. Raises `LakeTrouble`."""
+
+    @abstractmethod
+    def scan(self, columns: Collection[str], run_ids: Collection[str]) -> Any:
+        """Return an Arrow stream of the columns, of the rows that these runs have written; of all if there is none.
+
+        Raises `LakeTrouble`.
+        """
+
+    def lacking(self, load: LakeLoad) -> list[tuple[str, str]]:
+        """Return the columns that a run adds to the table, as `evolve` allows."""
+        there = {column.name.lower() for column in self.columns}
+        return [one for one in load.all_columns if load.evolve and one[0].lower() not in there]
+
+    def check(self, load: LakeLoad) -> None:
+        """Check that the table takes the load. Raises `DatabaseTrouble`, which names all differences."""
+        added = [TableColumn(name, self.types.best(kind)) for name, kind in self.lacking(load)]
+        there = [*self.columns, *added]
+        check_columns(load, load.table, there, self.types)
+        names = {column.name for column in there}
+        if missing := [name for name in load.own if name not in names and name != RUN_COLUMN]:
+            raise LakeTrouble(
+                f"{load.table} lacks {' and '.join(missing)}, by which replace_batch finds its rows: set evolve = "
+                '"add", or add the columns, which are strings'
+            )
+        if load.partition_by and list(load.partition_by) != self.partition_by:
+            there_by = ", ".join(self.partition_by) or "no column"
+            raise LakeTrouble(
+                f"{load.table} is partitioned by {there_by}, and the flow says partition_by = "
+                f"{list(load.partition_by)}: leave it out, or write the table anew"
+            )
+
+
+class LakeTarget:
+    """See `Target`.
+
+    Args:
+        place: the members of `LakeLoad` except the run's.
+        run_id: claims the load.
+    """
+
+    suffix = ".parquet"
+    lake: ClassVar[type[Lake]]
+
+    def __init__(self, part: str, place: dict[str, Any], run_id: str) -> None:
+        self._part = part
+        self._load = LakeLoad(**place, run_id=run_id)
+        self.location = self.lake.shown(self._load)
+        self.place = self.location
+
+    def check(self) -> None:
+        with self._named():
+            require(self.lake.module, self.lake.extra, f"a table of {self._load.kind}")
+            table = self.lake.open(self._load)
+            if table is not None:
+                table.check(self._load)
+            elif not self._load.create:
+                raise LakeTrouble(
+                    f"there is no table {self._load.table}: set create = true in target.{self._part}, or create it, "
+                    f"for example {self.lake.statement(self._load)}"
+                )
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except (DatabaseTrouble, ModuleNotFoundError) as trouble:
+            may_pass = isinstance(trouble, DatabaseTrouble) and trouble.may_pass
+            raise TargetError(f"target.{self._part}: {trouble}", may_pass=may_pass) from None
+
+    def prepare(self, built: Path, begin: Begin) -> Step:
+        """Check the table again, and the key: everything else is left to `publish`."""
+        self.check()
+        with self._named(), opened(built) as rows:
+            rows.check_key(self._load.key)
+        return {"kind": self._load.kind, "part": self._part, "from": str(built), "load": asdict(self._load)}
+
+    @classmethod
+    def publish(cls, step: Step) -> None:
+        """Write the rows, unless this load is in the table; again if another writer's commit came first."""
+        load = LakeLoad(**step["load"])
+        for attempt in range(_ATTEMPTS):
+            try:
+                return cls._done(load, step)
+            except DatabaseTrouble as trouble:
+                if not trouble.is_undone:
+                    words = str(trouble).rstrip(".")
+                    if not trouble.may_pass:
+                        words += f". None of its rows are in {load.table}"
+                    raise TargetError(words, may_pass=trouble.may_pass) from None
+                # Writers that met must not meet again.
+                time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, _LONGEST_PAUSE))  # noqa: S311
+        words = f"other writers of {load.table} came first {_ATTEMPTS} times: the load is tried again later"
+        raise TargetError(words, may_pass=True)
+
+    @classmethod
+    def _done(cls, load: LakeLoad, step: Step) -> None:
+        table = cls.lake.open(load)
+        if table is not None and table.is_loaded(load):
+            return
+        refuse_overtaken(step)
+        if table is None:
+            if not load.create:
+                raise LakeTrouble(f"the table {load.table} is gone")
+            cls.lake.create(load)
+            raise LakeTrouble(f"{load.table} was created", is_undone=True)
+        table.check(load)
+        if lacking := table.lacking(load):
+            table = table.add_columns(lacking)
+        with opened(Path(step["from"])) as rows:
+            table.load(load, rows)
+
+    @staticmethod
+    def abandon(step: Step) -> None:
+        """Do nothing: nothing outside of the run's folder is begun before its commit."""
+
+
+def written(table: Lake, load: LakeLoad, rows: str, kind_of: dict[str, str]) -> str:
+    """Return the query for the rows as the table stores them: its columns in its types.
+
+    Args:
+        rows: SQL for the built rows.
+        kind_of: DuckDB's types for the table's columns.
+    """
+    items = {name: quoted(name) for name, _ in load.columns}
+    items |= {name: text(value) for name, value in load.own.items()}
+    there = [column.name for column in table.columns if column.name in items]
+    columns = ", ".join(f"CAST({items[name]} AS {kind_of[name]}) AS {quoted(name)}" for name in there)
+    return f"SELECT {columns} FROM {rows}"
