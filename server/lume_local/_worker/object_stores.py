@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import frozen
 
-from lume_local._flow.urls import split_store_url
+from lume_local._flow.urls import is_store_url, split_store_url
 from lume_local._shared.failing import require
 
 T = TypeVar("T")
@@ -142,6 +142,21 @@ def store_of(url: str) -> "ObjectStore":
             return AzureStore(bucket, client_options=options, retry_config=retries)
         config: Any = {"endpoint": endpoint} if endpoint else {}
         return S3Store(bucket, region=_region(), client_options=options, retry_config=retries, **config)
+
+
+def options_for_delta(place: str) -> dict[str, str]:
+    """Return the settings of a bucket for deltalake, which reads the other variables itself; none for a folder."""
+    if not is_store_url(place):
+        return {}
+    scheme, _, _ = split_store_url(place)
+    name = {"s3": "aws_endpoint", "gs": "google_base_url", "az": "azure_endpoint"}[scheme]
+    endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS[scheme])), "")
+    options = {"connect_timeout": f"{_CONNECT}s", "timeout": "1h", "max_retries": str(_TIMES - 1)}
+    if scheme == "s3":  # the store decides between two writers of one commit
+        options |= {"aws_region": _region(), "aws_conditional_put": "etag"}
+    if endpoint:
+        options |= {name: endpoint, "allow_http": str(endpoint.startswith("http://")).lower()}
+    return options
 
 
 @frozen

@@ -11,12 +11,14 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
-from attrs import asdict, frozen
+import duckdb
+from attrs import asdict, evolve, frozen
 
-from lume_local._flow.databases import RUN_COLUMN
+from lume_local._flow.databases import HISTORY_COLUMNS, RUN_COLUMN
 from lume_local._flow.definition import quoted
 from lume_local._flow.lakes import DELTA
 from lume_local._shared.failing import require
@@ -32,6 +34,7 @@ its history removed.
 """
 _ATTEMPTS = 30
 _LONGEST_PAUSE = 2.0
+_SURE = timedelta(days=1)
 """How often a load is tried while others write to the table, and seconds between two attempts."""
 
 
@@ -60,9 +63,11 @@ class LakeLoad(Load):
         return batch | {RUN_COLUMN: self.run_id}
 
     @property
-    def all_columns(self) -> list[tuple[str, str]]:
-        """The names and SQL types of all columns that a run writes, except those of history."""
-        return [(name, kind) for name, kind in self.columns] + [(name, "VARCHAR") for name in self.own]
+    def all_columns(self) -> list[list[str]]:
+        """The names and SQL types of all columns that a run writes."""
+        kinds = "TIMESTAMPTZ", "TIMESTAMPTZ", "BOOLEAN"
+        history = zip(HISTORY_COLUMNS, kinds, strict=True) if self.history else ()
+        return [*self.columns, *map(list, history), *([name, "VARCHAR"] for name in self.own)]
 
 
 class LakeTrouble(DatabaseTrouble):
@@ -100,9 +105,9 @@ class Lake(ABC):
     def create(cls, load: LakeLoad) -> None:
         """Create the table, without rows; if another writer has just done so, do nothing. Raises `LakeTrouble`."""
 
-    @staticmethod
+    @classmethod
     @abstractmethod
-    def statement(load: LakeLoad) -> str:
+    def statement(cls, load: LakeLoad) -> str:
         """Return the statement or call that creates the table, for people."""
 
     @abstractmethod
@@ -110,12 +115,16 @@ class Lake(ABC):
         """Return whether the load is done. Raises `LakeTrouble`."""
 
     @abstractmethod
-    def add_columns(self, columns: list[tuple[str, str]]) -> "Lake":
+    def add_columns(self, columns: list[list[str]]) -> "Lake":
         """Add nullable columns with these SQL types; return the table with them. Raises `LakeTrouble`."""
 
     @abstractmethod
     def load(self, load: LakeLoad, rows: Built) -> None:
         """Write the rows in one commit, which names the load. Raises `LakeTrouble`."""
+
+    @abstractmethod
+    def nothing(self) -> Any:
+        """Return an Arrow stream of all columns, without rows."""
 
     @abstractmethod
     def scan(self, columns: Collection[str], run_ids: Collection[str]) -> Any:
@@ -124,22 +133,25 @@ class Lake(ABC):
         Raises `LakeTrouble`.
         """
 
-    def lacking(self, load: LakeLoad) -> list[tuple[str, str]]:
-        """Return the columns that a run adds to the table, as `evolve` allows."""
+    def has_rows(self, load: LakeLoad) -> bool:
+        """Return whether the table has rows of the load's run."""
+        is_known = any(column.name == RUN_COLUMN for column in self.columns)
+        with duckdb.connect() as connection:
+            connection.register(
+                "_lume_rows", self.scan([RUN_COLUMN], [load.run_id]) if is_known else self.nothing()
+            )
+            return connection.execute("SELECT 1 FROM _lume_rows LIMIT 1").fetchone() is not None
+
+    def lacking(self, load: LakeLoad) -> list[list[str]]:
+        """Return the columns that a run adds to the table, if `evolve` allows it."""
         there = {column.name.lower() for column in self.columns}
         return [one for one in load.all_columns if load.evolve and one[0].lower() not in there]
 
     def check(self, load: LakeLoad) -> None:
         """Check that the table takes the load. Raises `DatabaseTrouble`, which names all differences."""
         added = [TableColumn(name, self.types.best(kind)) for name, kind in self.lacking(load)]
-        there = [*self.columns, *added]
-        check_columns(load, load.table, there, self.types)
-        names = {column.name for column in there}
-        if missing := [name for name in load.own if name not in names and name != RUN_COLUMN]:
-            raise LakeTrouble(
-                f"{load.table} lacks {' and '.join(missing)}, by which replace_batch finds its rows: set evolve = "
-                '"add", or add the columns, which are strings'
-            )
+        needed = [one for one in load.all_columns if one[0] != RUN_COLUMN]
+        check_columns(evolve(load, columns=needed), load.table, [*self.columns, *added], self.types)
         if load.partition_by and list(load.partition_by) != self.partition_by:
             there_by = ", ".join(self.partition_by) or "no column"
             raise LakeTrouble(
@@ -213,7 +225,7 @@ class LakeTarget:
     @classmethod
     def _done(cls, load: LakeLoad, step: Step) -> None:
         table = cls.lake.open(load)
-        if table is not None and table.is_loaded(load):
+        if table is not None and (table.is_loaded(load) or (_is_old(load) and table.has_rows(load))):
             return
         refuse_overtaken(step)
         if table is None:
@@ -232,15 +244,25 @@ class LakeTarget:
         """Do nothing: nothing outside of the run's folder is begun before its commit."""
 
 
-def written(table: Lake, load: LakeLoad, rows: str, kind_of: dict[str, str]) -> str:
-    """Return the query for the rows as the table stores them: its columns in its types.
+def _is_old(load: LakeLoad) -> bool:
+    """Return whether the table may have forgotten the name of the load, and only its rows tell."""
+    return bool(load.at) and datetime.now(UTC) - datetime.fromisoformat(load.at) > _SURE
+
+
+def in_types_of(table: Lake, load: LakeLoad, rows: Built, *, whole: bool) -> tuple[str, list[str]]:
+    """Return the query for the rows in the table's types, and the names of its columns.
 
     Args:
-        rows: SQL for the built rows.
-        kind_of: DuckDB's types for the table's columns.
+        whole: with all columns of the table, NULL where the run has none.
     """
-    items = {name: quoted(name) for name, _ in load.columns}
+    rows.connection.register("_lume_nothing", table.nothing())
+    rows.connection.execute("CREATE OR REPLACE TEMP TABLE _lume_there AS FROM _lume_nothing")
+    kinds = {name: kind for name, kind, *_ in rows.connection.execute("DESCRIBE _lume_there").fetchall()}
+    items = {name: f"r.{quoted(name)}" for name, _ in load.columns}
     items |= {name: text(value) for name, value in load.own.items()}
-    there = [column.name for column in table.columns if column.name in items]
-    columns = ", ".join(f"CAST({items[name]} AS {kind_of[name]}) AS {quoted(name)}" for name in there)
-    return f"SELECT {columns} FROM {rows}"
+    names = [name for name in kinds if whole or name in items]
+    columns = (
+        f"CAST({items[name]} AS {kinds[name]}) AS {quoted(name)}" if name in items else f"t.{quoted(name)}"
+        for name in names
+    )
+    return f"SELECT {', '.join(columns)} FROM {rows.rows} AS r LEFT JOIN _lume_there AS t ON false", names

@@ -1,0 +1,293 @@
+"""Delta tables, in folders and object stores, with deltalake.
+
+A load is one commit of the table with a transaction identifier: the run and its part as `appId`. deltalake refuses a
+commit if one with the same identifier came first. Identifiers are forgotten after a while, as a table would otherwise
+be larger with each run (`delta.setTransactionRetentionDuration`); the rows of an older run are looked up instead.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import re
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from lume_async._base.elided import elided
+from lume_local._flow.databases import CURRENT, RUN_COLUMN, VALID_FROM, VALID_TO
+from lume_local._flow.definition import quoted
+from lume_local._flow.urls import is_store_url
+from lume_local._worker.databases.built import Built
+from lume_local._worker.databases.columns import TableColumn
+from lume_local._worker.object_stores import PASSING, code_of, meaning, options_for_delta
+from lume_local._worker.sql import row_of, text
+from lume_local._worker.targets.lake_target import (
+    Lake,
+    LakeLoad,
+    LakeTarget,
+    LakeTrouble,
+    in_types_of,
+)
+
+if TYPE_CHECKING:
+    from deltalake import CommitProperties, DeltaTable
+    from deltalake.schema import Field
+    from deltalake.table import TableMerger
+
+_KEPT = "interval 30 days"
+"""How long a table that a run has created keeps transaction identifiers."""
+_SAME = {
+    "TINYINT": ("byte", "short", "integer", "long"),
+    "UTINYINT": ("short", "integer", "long"),
+    "SMALLINT": ("short", "integer", "long"),
+    "USMALLINT": ("integer", "long"),
+    "INTEGER": ("integer", "long"),
+    "UINTEGER": ("long",),
+    "BIGINT": ("long",),
+    "UBIGINT": ("decimal(20,0)",),
+    "FLOAT": ("float", "double"),
+    "DOUBLE": ("double",),
+    "BOOLEAN": ("boolean",),
+    "DATE": ("date",),
+    "TIMESTAMP": ("timestamp_ntz",),
+    "TIMESTAMPTZ": ("timestamp",),
+}
+"""The types of Delta that hold all values of a type, the usual one first; all others are strings."""
+_DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
+_SPARK = {"byte": "TINYINT", "short": "SMALLINT", "integer": "INT", "long": "BIGINT"}
+_NOISE = re.compile(r"(\x1b\[[0-9;]*m|[\s↳])+")
+"""Colours and line breaks, with which the library shows causes."""
+
+
+class DeltaTypes:
+    """See `Types`."""
+
+    def spelled(self, table: str) -> str:
+        return f"delta.`{table}`"
+
+    def best(self, sql_type: str) -> str:
+        if sql_type.startswith("DECIMAL"):
+            return sql_type.lower().replace(" ", "")
+        return _SAME.get(sql_type, ("string",))[0]
+
+    def fits(self, given: str, sql_type: str) -> bool:
+        if (there := _DECIMAL.fullmatch(given)) and (own := _DECIMAL.fullmatch(self.best(sql_type))):
+            (digits, scale), (least, fraction) = map(int, there.groups()), map(int, own.groups())
+            return scale >= fraction and digits - scale >= least - fraction
+        return given in _SAME.get(sql_type, ("string",))
+
+
+class DeltaLake(Lake):
+    """See `Lake`."""
+
+    extra, module, types = "delta", "deltalake", DeltaTypes()
+
+    def __init__(self, load: LakeLoad, table: "DeltaTable") -> None:
+        self._load, self._table = load, table
+        self.columns = [
+            TableColumn(
+                one.name, _kind_of(one), not one.nullable, "delta.generationExpression" in one.metadata
+            )
+            for one in table.schema().fields
+        ]
+        self.partition_by = list(table.metadata().partition_columns)
+
+    @staticmethod
+    def shown(load: LakeLoad) -> str:
+        return f"delta+{load.table if is_store_url(load.table) else Path(load.table).as_uri()}"
+
+    @classmethod
+    def open(cls, load: LakeLoad) -> "DeltaLake | None":
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
+
+        with _errors(load, "can't be read"):
+            try:
+                return cls(load, DeltaTable(load.table, storage_options=options_for_delta(load.table)))
+            except TableNotFoundError:
+                pass
+        folder = Path(load.table)
+        if not is_store_url(load.table) and folder.exists() and any(folder.iterdir()):
+            raise LakeTrouble(f"{load.table} has files, and is not a Delta table: name another folder")
+        return None
+
+    @classmethod
+    def create(cls, load: LakeLoad) -> None:
+        from deltalake import DeltaTable, Schema
+
+        fields = [_field(name, kind, name in load.required) for name, kind in load.all_columns]
+        with _errors(load, "can't be created"):
+            DeltaTable.create(
+                load.table,
+                Schema(fields),
+                mode="ignore",
+                partition_by=list(load.partition_by) or None,
+                configuration={"delta.setTransactionRetentionDuration": _KEPT},
+                storage_options=options_for_delta(load.table),
+            )
+
+    @classmethod
+    def statement(cls, load: LakeLoad) -> str:
+        columns = []
+        for name, sql_type in load.all_columns:
+            kind = cls.types.best(sql_type)
+            required = " NOT NULL" if name in load.required else ""
+            columns.append(f"`{name}` {_SPARK.get(kind, kind.upper())}{required}")
+        by = f" PARTITIONED BY ({', '.join(load.partition_by)})" if load.partition_by else ""
+        return f"CREATE TABLE {cls.types.spelled(load.table)} ({', '.join(columns)}) USING DELTA{by}"
+
+    def is_loaded(self, load: LakeLoad) -> bool:
+        with _errors(load, "can't be read"):
+            return self._table.transaction_version(_app_id(load)) is not None
+
+    def add_columns(self, columns: list[list[str]]) -> "DeltaLake":
+        with _errors(self._load, "can't be changed"):
+            self._table.alter.add_columns([_field(name, kind, False) for name, kind in columns])
+            self._table.update_incremental()
+        return DeltaLake(self._load, self._table)
+
+    def load(self, load: LakeLoad, rows: Built) -> None:
+        from deltalake import write_deltalake
+
+        if load.history:
+            return self._add_versions(load, rows)
+        query, names = in_types_of(self, load, rows, whole=not load.key)
+        stream: Any = rows.connection.sql(query)
+        with _errors(load, "can't be written"):
+            if load.key:
+                own, same = (
+                    _same(names),
+                    " AND ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in load.key),
+                )
+                others = {name: value for name, value in own.items() if name not in map(quoted, load.key)}
+                merge = self._merge(load, stream, same)
+                if others:
+                    merge = merge.when_matched_update(others)
+                merge.when_not_matched_insert(own).execute()
+                return
+            where = None
+            if load.mode == "replace_batch":
+                batch = (item for item in load.own.items() if item[0] != RUN_COLUMN)
+                where = " AND ".join(f"{quoted(name)} = {text(value)}" for name, value in batch)
+            mode: Any = "overwrite" if where else "append"
+            write_deltalake(self._table, stream, mode=mode, predicate=where, commit_properties=_named(load))
+
+    def _merge(self, load: LakeLoad, stream: Any, same: str) -> "TableMerger":
+        return self._table.merge(
+            stream, same, source_alias="s", target_alias="t", commit_properties=_named(load)
+        )
+
+    def _add_versions(self, load: LakeLoad, rows: Built) -> None:
+        """Close the current versions of the rows that have changed, and add new ones, in one commit."""
+        connection = rows.connection
+        query, names = in_types_of(self, load, rows, whole=False)
+        others = [name for name, _ in load.columns if name not in load.key]
+        columns = [*(name for name, _ in load.columns), VALID_FROM]
+        with _errors(load, "can't be read"):
+            connection.register("_lume_current", self._scan(columns, quoted(CURRENT)))
+            differs = " OR ".join(f"n.{one} IS DISTINCT FROM c.{one}" for one in map(quoted, others))
+            same = " AND ".join(f"n.{one} = c.{one}" for one in map(quoted, load.key))
+            connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE _lume_new AS SELECT n.*, c.{VALID_FROM} AS _lume_since "
+                f"FROM ({query}) AS n LEFT JOIN _lume_current AS c ON {same} "
+                f"WHERE c.{VALID_FROM} IS NULL OR {differs or 'false'}"
+            )
+        later = f"greatest({text(load.at)}::TIMESTAMPTZ, max(_lume_since) + INTERVAL 1 MICROSECOND)"
+        count, at = row_of(connection, f"SELECT count(*), {later}::VARCHAR FROM _lume_new")
+        versions = (
+            f"SELECT * EXCLUDE (_lume_since), {text(at)}::TIMESTAMPTZ AS {VALID_FROM}, NULL::TIMESTAMPTZ AS "
+            f"{VALID_TO}, true AS {quoted(CURRENT)}, {{}} AS _lume_closes FROM _lume_new"
+        )
+        new, closed = versions.format("false"), f"{versions.format('true')} WHERE _lume_since IS NOT NULL"
+        with _errors(load, "can't be written"):
+            if not count:
+                return self._note(load)
+            stream = connection.sql(f"{new} UNION ALL {closed}")
+            on = " AND ".join(f"t.{one} = s.{one}" for one in map(quoted, load.key))
+            merge = self._merge(load, stream, f"s._lume_closes AND t.{quoted(CURRENT)} AND {on}")
+            merge = merge.when_matched_update({VALID_TO: f"s.{VALID_FROM}", quoted(CURRENT): "false"})
+            all_names = [*names, VALID_FROM, VALID_TO, CURRENT]
+            merge.when_not_matched_insert(_same(all_names), "NOT s._lume_closes").execute()
+
+    def _note(self, load: LakeLoad) -> None:
+        """Commit the name of a load that changes nothing: later it might change something."""
+        self._table.create_write_transaction(
+            [], "append", self._table.schema(), self.partition_by, commit_properties=_named(load)
+        )
+
+    def nothing(self) -> Any:
+        from arro3.core import RecordBatchReader
+
+        return RecordBatchReader.from_batches(self._table.schema().to_arrow(), [])
+
+    def scan(self, columns: Collection[str], run_ids: Collection[str]) -> Any:
+        runs = f"{RUN_COLUMN} IN ({', '.join(map(text, run_ids))})" if run_ids else "true"
+        with _errors(self._load, "can't be read"):
+            return self._scan(columns, runs)
+
+    def _scan(self, columns: Collection[str], where: str) -> Any:
+        from deltalake import QueryBuilder
+
+        items = ", ".join(map(quoted, columns)) or "NULL"
+        builder = QueryBuilder().register("t", self._table)
+        return builder.execute(f"SELECT {items} FROM t WHERE {where}")
+
+
+class DeltaTarget(LakeTarget):
+    """See `LakeTarget`."""
+
+    lake = DeltaLake
+
+
+def _app_id(load: LakeLoad) -> str:
+    return f"lume/{load.claim}"
+
+
+def _named(load: LakeLoad) -> "CommitProperties":
+    from deltalake import CommitProperties, Transaction
+
+    return CommitProperties(
+        custom_metadata={"lume_run_id": load.run_id, "lume_flow": load.flow},
+        app_transactions=[Transaction(_app_id(load), 1, int(time.time() * 1000))],
+    )
+
+
+def _same(names: Collection[str]) -> dict[str, str]:
+    """Return the assignments of a merge, which copy columns."""
+    return {name: f"s.{name}" for name in map(quoted, names)}
+
+
+def _kind_of(field: "Field") -> str:
+    """Return the name of a column's type, as the format spells it, without its parts."""
+    return str(getattr(field.type, "type", field.type))
+
+
+def _field(name: str, sql_type: str, required: bool) -> "Field":
+    from deltalake.schema import Field, PrimitiveType
+
+    return Field(name, PrimitiveType(DeltaTypes().best(sql_type)), nullable=not required)
+
+
+@contextmanager
+def _errors(load: LakeLoad, what: str) -> Iterator[None]:
+    """Convert the library's errors, which have no common class, to `LakeTrouble`."""
+    from deltalake.exceptions import CommitFailedError
+
+    try:
+        yield
+    except (LakeTrouble, duckdb.Error):
+        raise
+    except Exception as error:
+        words = _NOISE.sub(" ", str(error))
+        code = code_of(words)
+        # Previews of rows follow the first sentence.
+        told = (
+            meaning(load.table, code, words) if is_store_url(load.table) else words.partition(" Preview")[0]
+        )
+        may_pass = isinstance(error, OSError) and (code in PASSING or code.startswith("5"))
+        is_first = isinstance(error, CommitFailedError)
+        raise LakeTrouble(
+            f"{load.table} {what}: {elided(told, 300)}", may_pass=may_pass, is_undone=is_first
+        ) from None
