@@ -17,7 +17,7 @@ import duckdb
 
 from lume_async._base.elided import elided
 from lume_local._flow.databases import CURRENT, RUN_COLUMN, VALID_FROM, VALID_TO
-from lume_local._flow.definition import quoted
+from lume_local._flow.definition import INTEGERS, quoted
 from lume_local._flow.urls import is_store_url
 from lume_local._worker.databases.built import Built
 from lume_local._worker.databases.columns import TableColumn
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 _KEPT = "interval 30 days"
 """How long a table that a run has created keeps transaction identifiers."""
+_MEMORY, _SPILL, _ROWS = 256 * 1024**2, 64 * 1024**3, 100_000
+"""Bytes of memory and of the disk for a merge, and rows that it writes at once."""
 _SAME = {
     "TINYINT": ("byte", "short", "integer", "long"),
     "UTINYINT": ("short", "integer", "long"),
@@ -157,10 +159,7 @@ class DeltaLake(Lake):
         stream: Any = rows.connection.sql(query)
         with _errors(load, "can't be written"):
             if load.key:
-                own, same = (
-                    _same(names),
-                    " AND ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in load.key),
-                )
+                own, same = _same(names), _on_key(load, rows, query)
                 others = {name: value for name, value in own.items() if name not in map(quoted, load.key)}
                 merge = self._merge(load, stream, same)
                 if others:
@@ -175,8 +174,17 @@ class DeltaLake(Lake):
             write_deltalake(self._table, stream, mode=mode, predicate=where, commit_properties=_named(load))
 
     def _merge(self, load: LakeLoad, stream: Any, same: str) -> "TableMerger":
+        from deltalake import WriterProperties
+
         return self._table.merge(
-            stream, same, source_alias="s", target_alias="t", commit_properties=_named(load)
+            stream,
+            same,
+            source_alias="s",
+            target_alias="t",
+            max_spill_size=_MEMORY,
+            max_temp_directory_size=_SPILL,
+            writer_properties=WriterProperties(max_row_group_size=_ROWS),
+            commit_properties=_named(load),
         )
 
     def _add_versions(self, load: LakeLoad, rows: Built) -> None:
@@ -205,8 +213,8 @@ class DeltaLake(Lake):
             if not count:
                 return self._note(load)
             stream = connection.sql(f"{new} UNION ALL {closed}")
-            on = " AND ".join(f"t.{one} = s.{one}" for one in map(quoted, load.key))
-            merge = self._merge(load, stream, f"s._lume_closes AND t.{quoted(CURRENT)} AND {on}")
+            on = f"s._lume_closes AND t.{quoted(CURRENT)} AND {_on_key(load, rows, 'FROM _lume_new')}"
+            merge = self._merge(load, stream, on)
             merge = merge.when_matched_update({VALID_TO: f"s.{VALID_FROM}", quoted(CURRENT): "false"})
             all_names = [*names, VALID_FROM, VALID_TO, CURRENT]
             merge.when_not_matched_insert(_same(all_names), "NOT s._lume_closes").execute()
@@ -257,6 +265,22 @@ def _named(load: LakeLoad) -> "CommitProperties":
 def _same(names: Collection[str]) -> dict[str, str]:
     """Return the assignments of a merge, which copy columns."""
     return {name: f"s.{name}" for name in map(quoted, names)}
+
+
+def _on_key(load: LakeLoad, rows: Built, query: str) -> str:
+    """Return the condition of a merge, with bounds of the key.
+
+    A merge keeps each file in memory until it knows whether one of its rows changes: the bounds leave files out.
+    """
+    kinds, parts = dict(map(tuple, load.columns)), list[str]()
+    for column, name in zip(map(quoted, load.key), load.key, strict=True):
+        parts.append(f"t.{column} = s.{column}")
+        if kinds[name] in INTEGERS or kinds[name] == "VARCHAR":
+            spelled = text if kinds[name] == "VARCHAR" else str
+            low, high = row_of(rows.connection, f"SELECT min({column}), max({column}) FROM ({query})")
+            if low is not None:
+                parts.append(f"t.{column} BETWEEN {spelled(low)} AND {spelled(high)}")
+    return " AND ".join(parts)
 
 
 def _kind_of(field: "Field") -> str:
