@@ -272,7 +272,7 @@ def _on_key(load: LakeLoad, rows: Built, query: str) -> str:
 
     A merge keeps each file in memory until it knows whether one of its rows changes: the bounds leave files out.
     """
-    kinds, parts = dict(map(tuple, load.columns)), list[str]()
+    kinds, parts = dict(zip(load.names, (kind for _, kind in load.columns), strict=True)), list[str]()
     for column, name in zip(map(quoted, load.key), load.key, strict=True):
         parts.append(f"t.{column} = s.{column}")
         if kinds[name] in INTEGERS or kinds[name] == "VARCHAR":
