@@ -202,6 +202,7 @@ LONG = {
     "cookbook.md",
     "guides/forget-a-person.md",
     "guides/arrivals.md",
+    "guides/delta.md",
     "guides/map-a-sample.md",
     "guides/messages.md",
     "guides/object-stores.md",

@@ -56,6 +56,8 @@ class Processes:
     def __init__(self, zygote: "subprocess.Popen[str]", seed: int) -> None:
         self._zygote, self._lock = zygote, threading.Lock()
         self.random, self.kills = random.Random(seed), 0
+        self.takes = 1.0
+        """The seconds of a run, by which its kills are spread over all of it."""
 
     def start(self, job: dict[str, Any]) -> int:
         with self._lock:
@@ -114,21 +116,21 @@ class Writer:
         run_id = f"run_{self.name}_{number}"
         job = job_of(flow_of(self.mapped), folder, self.csv(number), run_id, self.name)
         Path(job.folder).mkdir()
-        within = there.random.choice([0.1, 0.4, 0.8])
+        within = there.takes * there.random.choice([0.5, 1.0, 1.5, 2.0])
         pid = there.start(asdict(job))
         if there.random.random() < 0.3:  # it stalls, and another process takes over
             time.sleep(there.random.random() * within)
             os.kill(pid, signal.SIGSTOP)
             if committed(Path(job.folder)) is not None:
                 other = there.start({"finish": job.folder})
-                time.sleep(there.random.random() * 0.1)
+                time.sleep(there.random.random() * within / 2)
                 os.kill(pid, signal.SIGCONT)
                 there.join(other)
             else:
                 os.kill(pid, signal.SIGCONT)
         there.kill(pid, within)
         if committed(Path(job.folder)) is not None:
-            there.kill(there.start({"finish": job.folder}), 0.2)
+            there.kill(there.start({"finish": job.folder}), within / 2)
             there.join(there.start({"finish": job.folder}))
             self.done.append(run_id)
 
@@ -170,7 +172,9 @@ def test_nothing_is_lost_or_twice(tmp_path: Path, rounds: int, seed: int) -> Non
     Path(setup.folder).mkdir()
     is_over, seen = threading.Event(), list[int]()
     with processes(seed) as there:
+        began = time.monotonic()
         there.join(there.start(asdict(setup)))
+        there.takes = time.monotonic() - began
         other = threading.Thread(target=foreign, args=(table, is_over, seen))
         threads = [
             threading.Thread(target=lambda w=one: [w.run(there, tmp_path, n) for n in range(rounds)])
