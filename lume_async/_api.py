@@ -326,14 +326,14 @@ async def arrivals(
 
 
 async def forget(
-    match: Mapping[str, str], *, dry_run: bool = True, ignore_case: bool = False
+    match: Mapping[str, str], *, dry_run: bool = True, ignore_case: bool = False, tables: bool = False
 ) -> ForgetReport:
     """Remove the rows of a person, or count them; see `Client.forget`.
 
     Examples:
         >>> report = await lume_async.forget({"email": "ada@example.com"})
     """
-    return await default_client().forget(match, dry_run=dry_run, ignore_case=ignore_case)
+    return await default_client().forget(match, dry_run=dry_run, ignore_case=ignore_case, tables=tables)
 
 
 async def retry_arrivals(name: str, *, paths: Sequence[str] = ()) -> list[ArrivalFile]:

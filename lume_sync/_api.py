@@ -390,13 +390,17 @@ def arrivals(
     return call(default_client()._core.arrivals, name=name, state=state, limit=limit).result()
 
 
-def forget(match: Mapping[str, str], *, dry_run: bool = True, ignore_case: bool = False) -> ForgetReport:
+def forget(
+    match: Mapping[str, str], *, dry_run: bool = True, ignore_case: bool = False, tables: bool = False
+) -> ForgetReport:
     """Remove the rows of a person, or count them; see `Client.forget`.
 
     Examples:
         >>> report = lume_sync.forget({"email": "ada@example.com"})
     """
-    return call(default_client()._core.forget, match, dry_run=dry_run, ignore_case=ignore_case).result()
+    return call(
+        default_client()._core.forget, match, dry_run=dry_run, ignore_case=ignore_case, tables=tables
+    ).result()
 
 
 def retry_arrivals(name: str, *, paths: Sequence[str] = ()) -> list[ArrivalFile]:

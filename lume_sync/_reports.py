@@ -132,7 +132,12 @@ class Reports:
         return call(self._core.arrivals, name=name, state=state, limit=limit).result()
 
     def forget(
-        self, match: Mapping[str, str], *, dry_run: bool = True, ignore_case: bool = False
+        self,
+        match: Mapping[str, str],
+        *,
+        dry_run: bool = True,
+        ignore_case: bool = False,
+        tables: bool = False,
     ) -> "ForgetReport":
         """Remove the rows of a person from everything that the server keeps, or count them. Needs the role admin.
 
@@ -140,6 +145,7 @@ class Reports:
             match: a value for each column, of a target or a source; a row must have all of them.
             dry_run: whether to only count; False removes the rows, and can't be undone.
             ignore_case: whether case and spaces around a value don't matter; otherwise the text must be the same.
+            tables: whether to also delete the rows that runs have loaded into tables. They are always counted.
 
         Raises:
             InvalidRequestError: there is no column, more than 10, or one has no text.
@@ -151,7 +157,9 @@ class Reports:
             >>> report = client.forget({"email": "ada@example.com"})
             >>> print(report.outputs, report.rejects, report.uploads)
         """
-        return call(self._core.forget, match, dry_run=dry_run, ignore_case=ignore_case).result()
+        return call(
+            self._core.forget, match, dry_run=dry_run, ignore_case=ignore_case, tables=tables
+        ).result()
 
     def retry_arrivals(self, name: str, *, paths: Sequence[str] = ()) -> "list[ArrivalFile]":
         """Take files again that have failed or were refused, such as after a new version of their flow.

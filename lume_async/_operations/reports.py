@@ -158,7 +158,12 @@ class Reports:
         return await self._sender.send(report_endpoints.arrivals(filters))
 
     async def forget(
-        self, match: Mapping[str, str], *, dry_run: bool = True, ignore_case: bool = False
+        self,
+        match: Mapping[str, str],
+        *,
+        dry_run: bool = True,
+        ignore_case: bool = False,
+        tables: bool = False,
     ) -> "lume_async.ForgetReport":
         """Remove the rows of a person from everything that the server keeps, or count them. Needs the role admin.
 
@@ -166,6 +171,7 @@ class Reports:
             match: a value for each column, of a target or a source; a row must have all of them.
             dry_run: whether to only count; False removes the rows, and can't be undone.
             ignore_case: whether case and spaces around a value don't matter; otherwise the text must be the same.
+            tables: whether to also delete the rows that runs have loaded into tables. They are always counted.
 
         Raises:
             InvalidRequestError: there is no column, more than 10, or one has no text.
@@ -179,6 +185,7 @@ class Reports:
         """
         arguments.flag(dry_run, "dry_run")
         arguments.flag(ignore_case, "ignore_case")
+        arguments.flag(tables, "tables")
         for column, value in arguments.instance(match, "match", Mapping, "a value for each column").items():
             arguments.text(column, "match")
             arguments.text(value, "match")
@@ -186,13 +193,14 @@ class Reports:
         from lume_async._wire.report_models import ForgetReport
 
         body = {"match": dict(match), "dry_run": dry_run, "ignore_case": ignore_case}
+        body |= {"tables": True} if tables else {}  # older servers refuse what they don't know
         counts, uploads, left, cursor = Counter[str](), set[str](), dict[str, str](), None
         while True:
             part, cursor = await self._sender.send(report_endpoints.forget(body | {"cursor": cursor}))
             counts.update(outputs=part.outputs, rejects=part.rejects, texts=part.texts)
             uploads, left = uploads.union(part.uploads), left | part.left
             if cursor is None:
-                return ForgetReport(**counts, uploads=sorted(uploads), left=left)
+                return ForgetReport(**counts, uploads=sorted(uploads), tables=part.tables, left=left)
 
     async def retry_arrivals(self, name: str, *, paths: Sequence[str] = ()) -> "list[lume_async.ArrivalFile]":
         """Take files again that have failed or were refused, such as after a new version of their flow.

@@ -167,6 +167,7 @@ class ForgetReport:
         rejects: rejected rows, which are emptied and, in the inbox, discarded.
         texts: entries of the server's state, such as an error message, that lose the values.
         uploads: uploads, which are removed whole.
+        tables: rows that runs have loaded into tables, by table; they stay unless the call was made with `tables`.
         left: the places that stay as they are, each with the reason: sources, tables, unended runs.
     """
 
@@ -174,6 +175,7 @@ class ForgetReport:
     rejects: int = 0
     texts: int = 0
     uploads: list[str] = field(factory=list)
+    tables: dict[str, int] = field(factory=dict)
     left: dict[str, str] = field(factory=dict)
 
 

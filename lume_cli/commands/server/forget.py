@@ -15,16 +15,19 @@ from lume_cli._options import GlobalOptions, Utf8, server_options
     help="The value that a row has in this column. Repeatable: a row has all of them.",
 )
 @click.option("--ignore-case", is_flag=True, help="Case and spaces around a value don't matter.")
+@click.option("--tables", is_flag=True, help="Also delete rows that runs have loaded into tables.")
 @click.option(
     "--yes", is_flag=True, help="Remove the rows; this can't be undone. Otherwise they are counted."
 )
 @server_options
 @click.pass_obj
-def command(options: GlobalOptions, *, matches: tuple[str, ...], ignore_case: bool, yes: bool) -> None:
+def command(
+    options: GlobalOptions, *, matches: tuple[str, ...], ignore_case: bool, tables: bool, yes: bool
+) -> None:
     """Remove the rows of a person from everything that a server keeps; needs a key with the role admin.
 
-    Without --yes they are only counted. Sources, tables and backups stay as they are; the command names those that
-    the server knows, and exits with 5.
+    Without --yes they are only counted. Sources, backups and, without --tables, database tables stay as they are; the
+    command names those that the server knows, and exits with 5.
 
     \b
     lume forget --match email=ada@example.com
@@ -42,12 +45,14 @@ def command(options: GlobalOptions, *, matches: tuple[str, ...], ignore_case: bo
     def rows(report: ForgetReport) -> list[tuple[str, str]]:
         counts = report.outputs, report.rejects, len(report.uploads), report.texts
         places = "output rows", "rejected rows", "uploads", "texts"
-        return [(place, f"{count:,}") for place, count in zip(places, counts, strict=True)]
+        named = [*zip(places, counts, strict=True), *report.tables.items()]
+        return [(place, f"{count:,}") for place, count in named]
 
     async def work(client: Client) -> int:
-        report = await client.forget(match, ignore_case=ignore_case)
+        report = await client.forget(match, ignore_case=ignore_case, tables=tables)
         if yes:
-            before, report = report, await client.forget(match, dry_run=False, ignore_case=ignore_case)
+            before = report
+            report = await client.forget(match, dry_run=False, ignore_case=ignore_case, tables=tables)
             if rows(before) != rows(report):
                 session.say.note(
                     f"since they were counted, something has changed: there were {dict(rows(before))}"

@@ -111,7 +111,7 @@ class ForgetApi:
 
     async def forget(self, ask: Ask) -> Reply:
         """Answer `POST /v1/forget`: a part of the work, which goes on with the next cursor."""
-        names = ("match", "ignore_case", "dry_run", "cursor")
+        names = ("match", "ignore_case", "dry_run", "tables", "cursor")
         fields = {"dry_run": True} | requests.known_fields(ask.body, ask.content_type, names)
         ignores, cursor = requests.flag(fields, "ignore_case"), fields.get("cursor")
         given = fields.get("match")
@@ -119,7 +119,8 @@ class ForgetApi:
         if not 0 < len(match) <= _MOST_COLUMNS or not all(map(_is_value, match.values())):
             words = f"must be 1 to {_MOST_COLUMNS} columns, each with a text of up to {_LONGEST:,} characters"
             raise requests.field_problem("match", words)
-        search = Search(match, ignores, requests.flag(fields, "dry_run"), ask.holder)
+        dry_run, tables = (requests.flag(fields, name) for name in ("dry_run", "tables"))
+        search = Search(match, ignores, dry_run, ask.holder, tables)
         after = queries.number_cursor(None if cursor is None else str(cursor), self._store.store_id)
         try:
             after = await self._forgetter.part(search, after or 0)
@@ -127,8 +128,8 @@ class ForgetApi:
             raise Problem("unavailable", f"not everything was searched: {error}; send it again") from None
         counts = {name: search.counts[name] for name in ("outputs", "rejects", "texts")}
         following = None if after is None else f"{self._store.store_id}-{after}"
-        found = {"uploads": sorted(search.uploads), "left": search.left, "next_cursor": following}
-        return Reply(200, counts | found)
+        found = {"tables": dict(search.rows), "uploads": sorted(search.uploads), "left": search.left}
+        return Reply(200, counts | found | {"next_cursor": following})
 
 
 def _is_value(value: object) -> bool:

@@ -20,8 +20,9 @@ import anyio
 import anyio.lowlevel
 import orjson
 from anyio.to_thread import run_sync
-from attrs import asdict, evolve, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 
+from lume_async._base.words import counted
 from lume_local._flow.databases import TableTarget
 from lume_local._flow.definition import Flow, quoted
 from lume_local._flow.lakes import DELTA, LakeTable
@@ -36,6 +37,7 @@ from lume_local._runs.sql.sql_forget import FILES, TEXTS
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import FORGET, Act
 from lume_local._runs.store.records import StoredRun, StoreFailed, StoreUnavailable
+from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared import commit
 from lume_local._shared.folders import MANIFEST, named_in
@@ -55,13 +57,20 @@ _WORD = re.compile(r'"([^"]+)"|([^\W\d]\w*)')
 
 @frozen
 class Search:
-    """A request of the key `by`, and what was found: rows and texts by place, uploads, why places are `left`."""
+    """A request of the key `by`, and what was found: rows and texts by place, uploads, why places are `left`.
+
+    Attributes:
+        tables: whether rows of tables are deleted, too.
+        rows: how many rows of runs each table has.
+    """
 
     match: Mapping[str, str] = field(repr=False)
     ignore_case: bool
     dry_run: bool
     by: str
+    tables: bool = False
     counts: Counter[str] = field(factory=Counter)
+    rows: Counter[str] = field(factory=Counter)
     uploads: set[str] = field(factory=set)
     left: dict[str, str] = field(factory=dict, repr=False)
 
@@ -72,6 +81,14 @@ class Search:
     @property
     def person(self) -> Person:
         return Person(self.values, self.ignore_case)
+
+
+@define
+class _Loaded:
+    """A table: the flows that load it, each with the columns to compare by value, and a statement for its rows."""
+
+    flows: dict[str, list[set[str]]] = field(factory=dict)
+    statement: str = ""
 
 
 class Forgetter:
@@ -140,7 +157,6 @@ class Forgetter:
         flow, counts, steps = self._flows.parsed(run.flow_version), Counter[str](), list[Json]()
         identities = dict[str, str]()
         rejects, names = 0, [sorted(_columns(flow, name)) for name in search.match]
-        _name_tables(search, flow, names)
         for part in ("mapped", "rejects"):
             counts[part], which, found = await self._output(search, run, flow, part, names)
             rejects, steps = rejects | which, steps + found
@@ -245,14 +261,73 @@ class Forgetter:
                         search.left[str(path)] = "has the values, and is of runs that were removed: remove it"
             for table in TEXTS:
                 await self._texts(search, table)
+        traces = dict[str, list[str]]()
+        for (url_env, name, part), loaded in self._tables(search).items():
+            about = {"url_env": url_env, "table": name, "part": part}
+            traces[url_env] = await self._table(search, about, loaded)  # after the last one of a file
+        for file in chain.from_iterable(traces.values()):
+            search.left[file] = (
+                "still has the values, in other rows or in free pages: look, then run VACUUM there"
+            )
         if not search.dry_run:
             detail = {
                 "columns": sorted(search.match),
                 "uploads": len(search.uploads),
                 "texts": search.counts["texts"],
+                "tables": search.rows.total() if search.tables else 0,
             }
             await self._store.audit.note(Act(search.by, FORGET, "uploads and texts", detail))
             await self._store.wipe()
+
+    def _tables(self, search: Search) -> dict[tuple[str, str, str], "_Loaded"]:
+        """Return the tables of all flow versions, by variable, name and part."""
+        found = dict[tuple[str, str, str], _Loaded]()
+        for flow in (self._flows.parsed(stored.ref) for stored in self._flows.all()):
+            names = [_columns(flow, name) for name in search.match]
+            for part, target in (("mapped", flow.mapped), ("rejects", flow.rejects_table)):
+                if isinstance(target, TableTarget):
+                    one = found.setdefault((target.url_env, target.table, part), _Loaded())
+                    before = one.flows.get(flow.name, names)
+                    one.flows[flow.name] = [of | more for of, more in zip(names, before, strict=True)]
+                    one.statement = _statement(target, flow, search.values, names)
+                elif isinstance(target, LakeTable):
+                    by_hand = f"run there: {_statement(target, flow, search.values, names)}"
+                    told = by_hand if part == "mapped" else "may have rejects of the person: look there"
+                    search.left[f"table {target.table} of {target.catalog or target.kind}"] = told
+        return found
+
+    async def _table(self, search: Search, about: Json, loaded: "_Loaded") -> list[str]:
+        """Count the rows of a table, and delete them on request; name it if rows stay there.
+
+        Returns the files of its database that still have the values.
+        """
+        place = f"table {about['table']} of {about['url_env']}"
+        about |= {"flows": [[flow, list(map(sorted, names))] for flow, names in loaded.flows.items()]}
+        deletes = search.tables and not search.dry_run
+        job = Forget(search.values, search.ignore_case, table=about | {"deletes": False})
+        try:
+            answer = await self._pool.forget(job)
+            if isinstance(answer, Forgotten) and deletes:
+                if (
+                    answer.count
+                ):  # no row is deleted without an act; the last act has the number of those that were
+                    detail = {"columns": sorted(search.match), "rows": answer.count}
+                    await self._store.audit.note(Act(search.by, FORGET, place, detail))
+                answer = await self._pool.forget(evolve(job, table=about | {"deletes": True}))
+        except WorkerDied as error:
+            answer = Failed(str(error), None)
+        if isinstance(answer, Failed):
+            search.left[place] = f"was not searched, or is unchanged: {answer.message}"
+            return []
+        search.rows[place] += answer.count
+        found = [f"{counted(answer.count, 'row')} of runs: repeat it with tables"] * (
+            answer.count > 0 and not search.tables
+        )
+        found += [f"{counted(answer.others, 'row')} that no run has loaded: look there"] * (answer.others > 0)
+        if found:
+            by_hand = f"; or run there: {loaded.statement}" * (about["part"] == "mapped")
+            search.left[place] = f"has {' and '.join(found)}{by_hand}"
+        return answer.traces
 
     async def _strange(self) -> list[Path]:
         """Return the files of the archive, and the outputs of runs that are no longer in the state."""
@@ -346,24 +421,17 @@ def _columns(flow: Flow, name: str) -> set[str]:
     return {name.lower()}.union(*(names for names in filled.values() if name.lower() in names))
 
 
-def _name_tables(search: Search, flow: Flow, names: Sequence[Sequence[str]]) -> None:
-    """Name the tables of a flow, into which others write, too; with a statement for its rows."""
-    if (rejects := flow.rejects_table) is not None:
-        search.left[_shown(rejects)] = "may have rejects of the person: look there"
-    if not isinstance(flow.mapped, str):
-        every = list[str]()
-        for value, of in zip(search.values, names, strict=True):
-            some = (quoted(column.name) for column in flow.columns if column.name.lower() in of)
-            every.append(
-                " OR ".join(f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name in some) or "false"
-            )
-        table = ".".join(map(quoted, flow.mapped.table.split(".")))
-        if isinstance(flow.mapped, LakeTable) and flow.mapped.kind == DELTA:
-            table = f"delta.`{flow.mapped.table}`"
-        statement = f"DELETE FROM {table} WHERE ({') AND ('.join(every)})"  # noqa: S608 - for people
-        search.left[_shown(flow.mapped)] = f"run there: {statement}"
-
-
-def _shown(table: TableTarget | LakeTable) -> str:
-    of = table.url_env if isinstance(table, TableTarget) else table.catalog or table.kind
-    return f"table {table.table} of {of}"
+def _statement(
+    target: TableTarget | LakeTable, flow: Flow, values: Sequence[str], names: Sequence[set[str]]
+) -> str:
+    """Return the statement that deletes the rows with the values, whoever has written them."""
+    every = list[str]()
+    for value, of in zip(values, names, strict=True):
+        some = (quoted(column.name) for column in flow.columns if column.name.lower() in of)
+        every.append(
+            " OR ".join(f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name in some) or "false"
+        )
+    table = ".".join(map(quoted, target.table.split(".")))
+    if isinstance(target, LakeTable) and target.kind == DELTA:
+        table = f"delta.`{target.table}`"
+    return f"DELETE FROM {table} WHERE ({') AND ('.join(every)})"  # noqa: S608 - for people

@@ -42,6 +42,12 @@ class Person:
     def _key(self, value: str) -> str:
         return value.strip().lower() if self.ignore_case else value
 
+    def pattern(self, value: str) -> str:
+        """Return a regular expression of any database for a value in any case, beyond ASCII, too."""
+        cases = (sorted({letter, letter.lower(), letter.upper()}) for letter in value.strip())
+        letters = ("|".join(map(re.escape, some)) for some in cases)
+        return f"^\\s*{''.join(f'({some})' for some in letters)}\\s*$"
+
     @cached_property
     def _patterns(self) -> list[re.Pattern[str]]:
         how = re.IGNORECASE if self.ignore_case else re.NOFLAG

@@ -197,9 +197,10 @@ class Forget:
 
     Attributes:
         values: see `Person`; a row must have each of them in a column with one of its `names`, in lower case.
-        read: the fields of a `Read` of the output; empty to search `files`, which may be of any format.
+        read: the fields of a `Read` of the output; empty to search `table` or `files`, which may be of any format.
         draft: the path of a new file without the mapped rows, or with the rejects emptied; empty to only count.
         earlier: the file from which the values are removed, then (see `targets.earlier_values`).
+        table: `url_env`, `table`, its `part`, the `flows` that load it, each with its `names`, and whether to delete.
     """
 
     values: list[str] = field(repr=False)
@@ -209,6 +210,7 @@ class Forget:
     draft: str = ""
     earlier: str = ""
     files: list[str] = field(factory=list)
+    table: Json = field(factory=dict)
 
 
 @frozen
@@ -332,10 +334,17 @@ class Gathered:
 
 @frozen
 class Forgotten:
-    """How many rows or files were found; which ones, as the text of a set, unless they are mapped rows."""
+    """How many rows or files were found; which ones, as the text of a set, unless they are mapped rows.
+
+    Attributes:
+        others: rows of a table that have the values, and that no run has loaded.
+        traces: the files of a table that still have the values.
+    """
 
     count: int
     which: str = ""
+    others: int = 0
+    traces: list[str] = field(factory=list)
 
 
 @frozen

@@ -315,6 +315,10 @@ def _answer(job: _Plain) -> Event:
                 return Failed(str(error), None, error.may_pass)
             except OSError as error:
                 return Failed(explain(error), None)
+        case Forget() if job.table:
+            from lume_local._worker.outputs.forgetting_tables import forget_rows
+
+            return forget_rows(job)
         case Forget():
             from lume_local._worker.outputs.forgetting import forget
 

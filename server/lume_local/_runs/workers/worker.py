@@ -26,6 +26,7 @@ from lume_local._shared.protocol import (
     Execute,
     Failed,
     Finish,
+    Forget,
     Job,
     Json,
     Lend,
@@ -258,6 +259,8 @@ def _databases(job: Job) -> Collection[str] | None:
     match job:
         case Execute():
             places = (job.source, job.mapped, job.rejects, job.rejects_table or {})
+        case Forget():
+            places = (job.table,)
         case Look():
             places = (job.source,)
         case Propose():

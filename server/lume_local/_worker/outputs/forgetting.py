@@ -7,7 +7,7 @@ The new file is beside the output, which stays as it is. Other files are only se
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,7 @@ from lume_local._flow.definition import quoted
 from lume_local._shared.commit import explain, sync_file
 from lume_local._shared.compressed import INCOMPLETE, OPENERS
 from lume_local._shared.magic import GZIP, LENGTH, PARQUET, ZIP, ZSTD, kind_of
-from lume_local._shared.person import Person
+from lume_local._shared.person import LEAST, Person
 from lume_local._shared.protocol import Failed, Forget, Forgotten, Read, read_job
 from lume_local._shared.row_set import as_text, row_set
 from lume_local._worker.connection import configure, connect
@@ -135,12 +135,19 @@ def _objects(job: Forget, person: Person, file: Iterable[str]) -> Iterator[tuple
     """Yield each line, and what stays of it if it is about the person."""
     for line in file:
         emptied = None
-        if person.are_in(line.encode("utf-8", KEPT)):
-            row = json.loads(line, parse_int=str, parse_float=str)
-            if person.has(job.names, row) or person.is_in(str(row.get(RAW) or "")):
-                own = {name: value for name, value in json.loads(line).items() if _is_ours(name)}
-                emptied = json.dumps(own | ({RAW: ""} if RAW in row else {}), separators=(",", ":"))
+        if is_theirs(person, job.names, line):
+            row = json.loads(line)
+            own = {name: value for name, value in row.items() if _is_ours(name)}
+            emptied = json.dumps(own | ({RAW: ""} if RAW in row else {}), separators=(",", ":"))
         yield line.removesuffix("\n"), emptied
+
+
+def is_theirs(person: Person, names: Sequence[Sequence[str]], line: str) -> bool:
+    """Return whether an object, in a line of JSON, is about the person."""
+    if not person.are_in(line.encode("utf-8", KEPT)):
+        return False
+    row = json.loads(line, parse_int=str, parse_float=str)
+    return person.has(names, row) or person.is_in(str(row.get(RAW) or ""))
 
 
 def _records(
@@ -170,6 +177,17 @@ def _mentions(path: Path, person: Person) -> bool:
                 before = block[-_OVERLAP:]
                 if not missing:
                     return True
+    return False
+
+
+def has_bytes(path: Path, person: Person) -> bool:
+    """Return whether a file of a database has the values, in a row or not, between whatever bytes."""
+    before = b""
+    with suppress(OSError), path.open("rb") as file:
+        while max(map(len, person.values)) >= LEAST and (block := file.read(_BLOCK)):
+            if person.are_in(before + block):
+                return True
+            before = block[-_OVERLAP:]
     return False
 
 

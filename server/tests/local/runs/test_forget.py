@@ -28,7 +28,6 @@ from attrs import evolve
 from local import servers, stores
 from local.flows import PEOPLE
 from local.states import moved
-from local.table_run import ENV, Database
 from local.wire import Wire
 
 from lume_local._runs.forget import without
@@ -482,26 +481,6 @@ async def test_an_object_is_written_again(home: Path, bucket: moto_server.Bucket
         assert "Mary" not in json.dumps(await rows(wire, run, "rejects"))
         assert (await forget(wire, {"name": MARY}))[0] == [0, 0, 0]
     assert mentions(home / ".lume", "Mary") == []
-
-
-async def test_a_table_is_named_with_the_statement_for_its_rows(
-    home: Path, wire: Wire, database: Database
-) -> None:
-    document = tomllib.loads(LATIN)
-    document["target"] = {
-        "mapped": {"url_env": ENV, "table": "people", "mode": "append", "create": True},
-        "rejects": {"url_env": ENV, "table": "refused", "create": True},
-    }
-    assert (await wire.ask("PUT", "/v1/flows/latin/versions/v1", json=document)).status == 201
-    run = await wire.run("latin:v1", await upload(wire, "a.csv", latin(LINES)))
-    assert run["status"] == "PARTIAL_FAILED", run
-    counts, _, left = await forget(wire, {"name": MARY})
-    assert counts == [0, 2, 0]
-    assert set(left) == {f"table people of {ENV}", f"table refused of {ENV}"}
-    assert database.execute("SELECT count(*) FROM people") == [(3,)]
-    _, statement = left[f"table people of {ENV}"].split("run there: ")
-    database.execute(statement)
-    assert database.execute("SELECT name FROM people") == [("Bob",)]
 
 
 async def test_pages_of_texts_also_those_that_are_bytes(store: SqlStore) -> None:
