@@ -190,7 +190,6 @@ class Reports:
             arguments.text(column, "match")
             arguments.text(value, "match")
         from lume_async._wire import report_endpoints
-        from lume_async._wire.report_models import ForgetReport
 
         body = {"match": dict(match), "dry_run": dry_run, "ignore_case": ignore_case}
         body |= {"tables": True} if tables else {}  # older servers refuse what they don't know
@@ -200,7 +199,11 @@ class Reports:
             counts.update(outputs=part.outputs, rejects=part.rejects, texts=part.texts)
             uploads, left = uploads.union(part.uploads), left | part.left
             if cursor is None:
-                return ForgetReport(**counts, uploads=sorted(uploads), tables=part.tables, left=left)
+                outputs, rejects, texts = (counts[name] for name in ("outputs", "rejects", "texts"))
+                found = evolve(
+                    part, uploads=sorted(uploads), left=left
+                )  # only the last has tables and backups
+                return evolve(found, outputs=outputs, rejects=rejects, texts=texts)
 
     async def retry_arrivals(self, name: str, *, paths: Sequence[str] = ()) -> "list[lume_async.ArrivalFile]":
         """Take files again that have failed or were refused, such as after a new version of their flow.

@@ -169,6 +169,7 @@ class ForgetReport:
         uploads: uploads, which are removed whole.
         tables: rows that runs have loaded into tables, by table; they stay unless the call was made with `tables`.
         left: the places that stay as they are, each with the reason: sources, tables, unended runs.
+        backups: when each backup was made that the server knows, by its folder. They still have the rows.
     """
 
     outputs: int = 0
@@ -177,6 +178,7 @@ class ForgetReport:
     uploads: list[str] = field(factory=list)
     tables: dict[str, int] = field(factory=dict)
     left: dict[str, str] = field(factory=dict)
+    backups: dict[str, datetime] = field(factory=dict)
 
 
 @public

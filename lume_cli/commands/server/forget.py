@@ -1,5 +1,7 @@
 """`lume forget`: a person asks to be deleted."""
 
+from datetime import UTC, datetime
+
 import click
 
 from lume_cli._options import GlobalOptions, Utf8, server_options
@@ -59,7 +61,9 @@ def command(
                 )
         if session.data.format == "table":
             session.data.table(("PLACE", "REMOVED" if yes else "FOUND"), rows(report))
-            session.data.text("\n".join(f"{place}: {why}" for place, why in report.left.items()))
+            ages = ((path, made_at, datetime.now(UTC) - made_at) for path, made_at in report.backups.items())
+            old = [f"backup {path}: {made_at:%Y-%m-%d}, {age.days} days old" for path, made_at, age in ages]
+            session.data.text("\n".join([*(f"{place}: {why}" for place, why in report.left.items()), *old]))
         else:
             session.data.document(report)
         session.say.note(

@@ -129,7 +129,7 @@ class ForgetApi:
         counts = {name: search.counts[name] for name in ("outputs", "rejects", "texts")}
         following = None if after is None else f"{self._store.store_id}-{after}"
         found = {"tables": dict(search.rows), "uploads": sorted(search.uploads), "left": search.left}
-        return Reply(200, counts | found | {"next_cursor": following})
+        return Reply(200, counts | found | {"backups": search.backups, "next_cursor": following})
 
 
 def _is_value(value: object) -> bool:

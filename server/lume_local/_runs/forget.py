@@ -27,6 +27,7 @@ from lume_local._flow.databases import TableTarget
 from lume_local._flow.definition import Flow, quoted
 from lume_local._flow.lakes import DELTA, LakeTable
 from lume_local._flow.urls import is_store_url
+from lume_local._runs.backup_notes import noted_backups
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
 from lume_local._runs.recovery.settle import Settler
@@ -62,6 +63,7 @@ class Search:
     Attributes:
         tables: whether rows of tables are deleted, too.
         rows: how many rows of runs each table has.
+        backups: when each backup was made that the server knows.
     """
 
     match: Mapping[str, str] = field(repr=False)
@@ -73,6 +75,7 @@ class Search:
     rows: Counter[str] = field(factory=Counter)
     uploads: set[str] = field(factory=set)
     left: dict[str, str] = field(factory=dict, repr=False)
+    backups: dict[str, str] = field(factory=dict)
 
     @property
     def values(self) -> list[str]:
@@ -269,6 +272,10 @@ class Forgetter:
             search.left[file] = (
                 "still has the values, in other rows or in free pages: look, then run VACUUM there"
             )
+        search.left["backups"] = "can't be listed: a folder of them doesn't answer"
+        with anyio.move_on_after(TURN):
+            search.backups.update(await run_sync(noted_backups, self._roots.state, abandon_on_cancel=True))
+            del search.left["backups"]
         if not search.dry_run:
             detail = {
                 "columns": sorted(search.match),

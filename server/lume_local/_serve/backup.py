@@ -29,6 +29,7 @@ from lume_async._base.elided import elided
 from lume_async._base.version import __version__
 from lume_async._base.words import counted
 from lume_async.errors import ConfigurationError
+from lume_local._runs.backup_notes import note_backup
 from lume_local._runs.sources.work import belongs
 from lume_local._runs.sql.tables import VERSION
 from lume_local._runs.sqlite.copies import (
@@ -154,6 +155,7 @@ def back_up(data: AnyPath, to: AnyPath, *, outputs: bool = False, state: AnyPath
             _place(name)
         files.add(draft / _ABOUT)
         write_durably(draft / checksums.SUMS, checksums.written(files.digests))
+    _note(own, copy, about)
     return about
 
 
@@ -204,7 +206,15 @@ def restore(backup: AnyPath, data: AnyPath) -> Backup:
             "and they are submitted",
             about.made_at,
         )
+    _note(home / _STATE, copy, about)
     return about
+
+
+def _note(state: Path, copy: Path, about: Backup) -> None:
+    try:
+        note_backup(state, copy, about.made_at)
+    except OSError as error:
+        _log.warning("`lume forget` will not list %s, as this can't be noted: %s", copy, explain(error))
 
 
 def _strange(copy: Path, digests: Mapping[str, str]) -> Iterator[str]:
