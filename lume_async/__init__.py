@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from lume_async._wire.flow_models import SeenSample as SeenSample
     from lume_async._wire.flow_models import ValueReading as ValueReading
     from lume_async._wire.inbox_models import Inbox as Inbox
+    from lume_async._wire.inbox_models import InboxAssignment as InboxAssignment
     from lume_async._wire.inbox_models import InboxDay as InboxDay
     from lume_async._wire.inbox_models import InboxFlow as InboxFlow
     from lume_async._wire.inbox_models import InboxItem as InboxItem

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from lume_async import ForgetReport as ForgetReport
     from lume_async import Hook as Hook
     from lume_async import Inbox as Inbox
+    from lume_async import InboxAssignment as InboxAssignment
     from lume_async import InboxDay as InboxDay
     from lume_async import InboxFlow as InboxFlow
     from lume_async import InboxItem as InboxItem

@@ -84,6 +84,7 @@ MADE = {
     ),
     *(
         "Inbox",
+        "InboxAssignment",
         "InboxDay",
         "InboxFlow",
         "InboxItem",

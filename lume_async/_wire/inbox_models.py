@@ -56,6 +56,16 @@ class InboxDay:
 
 @public
 @frozen
+class InboxAssignment:
+    """How many open rows of a flow with one reason a person has."""
+
+    assignee: str
+    reason: str
+    open: int
+
+
+@public
+@frozen
 class InboxFlow:
     """The open rejected rows of a flow, which is also listed if no row is open but some are lost (`account.lost`).
 
@@ -66,6 +76,7 @@ class InboxFlow:
         oldest: when the first run with open rows ended.
         days: the days since then.
         replays: the IDs of the replays that have not ended.
+        assigned: the open rows of each person, by reason.
     """
 
     flow: str
@@ -76,6 +87,7 @@ class InboxFlow:
     oldest: datetime | None = None
     days: list[InboxDay] = field(factory=list)
     replays: list[str] = field(factory=list)
+    assigned: list[InboxAssignment] = field(factory=list)
 
 
 @public

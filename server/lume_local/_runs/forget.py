@@ -43,7 +43,7 @@ from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared import commit
 from lume_local._shared.folders import MANIFEST, named_in
 from lume_local._shared.identity import identity, identity_of_copies, is_still
-from lume_local._shared.person import Person
+from lume_local._shared.person import LEAST, Person
 from lume_local._shared.protocol import Failed, Forget, Forgotten, Json
 from lume_local._shared.row_set import as_text, of_text, rows_in
 
@@ -246,7 +246,9 @@ class Forgetter:
         for stored in self._flows.all():
             if search.person.is_in(orjson.dumps(stored.definition).decode()):
                 search.left[stored.ref] = "has the values in its definition, which stays"
-        if search.person.is_in(" ".join(search.values)):  # else they are too short
+        if min(map(len, search.values)) < LEAST:
+            search.left["uploads and texts"] = f"were not searched: a value has fewer than {LEAST} characters"
+        else:
             unread = await self._unread()
             files = [*self._roots.uploads.iterdir(), *await self._strange(), *unread]
             for start in range(0, len(files), _AT_ONCE):

@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 LEAST = 4
 """The minimum length of a value to search texts and files for: everybody's have shorter ones."""
+_ESCAPED = re.compile(rb"(?:\\u[0-9a-fA-F]{4})+|\\/")
 _ALONE = "(?<![0-9A-Za-z_])(?:%s)(?![0-9A-Za-z_])"
 _ADDRESS = f"(?<![0-9A-Za-z_][.+-]){_ALONE}(?![.-][0-9A-Za-z])"
 """A longer address is another person's: `mary-ann@example.com`, `ann@example.com.au`."""
@@ -85,15 +86,21 @@ class Person:
     def _lower(self, block: bytes) -> bytes:
         return block.lower() if self.ignore_case else block
 
+    def _forms(self, block: bytes) -> list[bytes]:
+        """Return a block as it is, and without the escapes of JSON if there are any."""
+        forms = [block, _ESCAPED.sub(_letters, block)] if b"\\" in block else [block]
+        return list(map(self._lower, forms))
+
     def are_in(self, line: bytes) -> bool:
         """Return whether a line has all values; most have not, and to parse one takes ten times as long."""
-        line = self._lower(line)
-        return all(any(_has(one, line) for one in some) for some in self._needles)
+        lines = self._forms(line)
+        return all(any(_has(one, line) for one in some for line in lines) for some in self._needles)
 
     def in_bytes(self, block: bytes) -> set[int]:
         """Return which values, by number, are in a part of a file."""
-        block = self._lower(block)
-        return {n for n, some in enumerate(self._needles) if any(_is_word(one, block) for one in some)}
+        blocks = self._forms(block)
+        found = (any(_is_word(one, block) for one in some for block in blocks) for some in self._needles)
+        return {n for n, is_there in enumerate(found) if is_there}
 
 
 def _alone(pattern: str) -> str:
@@ -102,8 +109,18 @@ def _alone(pattern: str) -> str:
 
 def _spellings(value: str) -> set[str]:
     """Return a value as texts, JSON, XML and CSV have it."""
-    texts = value, json.dumps(value)[1:-1], orjson.dumps(value).decode()[1:-1]
+    escaped = json.dumps(value)[1:-1]
+    capital = re.sub(r"(?<=\\u)\w{4}", lambda found: found[0].upper(), escaped)
+    texts = value, escaped, capital, orjson.dumps(value).decode()[1:-1]
     return {*texts, escape(value), value.replace('"', '""')}
+
+
+def _letters(found: re.Match[bytes]) -> bytes:
+    """Return the letters that JSON has as `\\u00C9`, or the slash that it has as `\\/`, in UTF-8."""
+    codes = found[0].replace(b"\\u", b"").decode()
+    if codes == "\\/":
+        return b"/"
+    return bytes.fromhex(codes).decode("utf-16-be", "surrogatepass").encode("utf-8", "surrogatepass")
 
 
 def _any(text: str, encoding: str) -> re.Pattern[bytes]:

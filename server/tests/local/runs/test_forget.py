@@ -532,6 +532,36 @@ async def test_a_longer_address_is_somebody_else(wire: Wire, other: str) -> None
         assert Person([ADA]).in_bytes(text.encode()) == {0}
 
 
+@pytest.mark.parametrize(
+    "text",
+    [r"\u00c9va@x.de", r"\u00C9va@x.de", r"\u00C9v\u0061\u0040x.de", "Éva@x.de", r"\u00c9\u0076a@x\u002ede"],
+)
+@pytest.mark.parametrize("ignore_case", [True, False])
+async def test_escapes_of_json_hide_nobody(text: str, ignore_case: bool) -> None:
+    assert json.loads(f'"{text}"') == "Éva@x.de"
+    person = Person(["éVA@x.de" if ignore_case else "Éva@x.de"], ignore_case)
+    line = f'{{"mail":"{text}","path":"C:\\\\users\\/a"}}'.encode()
+    assert person.in_bytes(line) == {0}
+    assert person.are_in(line)
+    assert not Person(["Éva@x.d"]).in_bytes(line)
+    assert not Person(["ava@x.de"]).in_bytes(line)
+
+
+def test_other_values_with_backslashes_are_found() -> None:
+    for value in (r"a\u00C9b", r"AC\/DC", "AC/DC", "𝄞clef"):
+        person = Person([value])
+        assert person.in_bytes(json.dumps({"v": value}).encode()) == {0}
+        assert person.in_bytes(value.encode()) == {0}
+    assert Person(["AC/DC"]).in_bytes(rb'{"v":"AC\/DC"}') == {0}
+
+
+async def test_uploads_with_escapes_are_found_and_short_values_said(wire: Wire) -> None:
+    await upload(wire, "a.json", rb'[{"mail":"\u00C9va@x.de"}]')
+    assert await forget(wire, {"email": "Éva@x.de"}) == ([0, 0, 0], {"a.json"}, {})
+    _, _, left = await forget(wire, {"id": "1"})
+    assert left == {"uploads and texts": "were not searched: a value has fewer than 4 characters"}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16-le"])
 @pytest.mark.parametrize("value", ["özgür béart", "ÖZGÜR BÉART", "Özgür Béart"])
 def test_case_does_not_matter_beyond_ascii(value: str, encoding: str) -> None:
