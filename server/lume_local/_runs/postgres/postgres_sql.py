@@ -100,6 +100,9 @@ class PostgresSql:
     async def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
         return await (await _current.get().execute(query, values)).fetchall()
 
+    async def many(self, *queries: tuple[str, Sequence[Any]]) -> list[list[Row]]:
+        return [await self.rows(*query) for query in queries]
+
     async def row(self, query: str, values: Sequence[Any] = ()) -> Row | None:
         return await (await _current.get().execute(query, values)).fetchone()
 

@@ -46,6 +46,10 @@ class Sql(Protocol):
         """Return all rows of a result."""
         ...
 
+    async def many(self, *queries: tuple[str, Sequence[Any]]) -> list[list[Row]]:
+        """Return all rows of results that may be long: they read one state, and nobody waits for them."""
+        ...
+
     async def row(self, query: str, values: Sequence[Any] = ()) -> Row | None:
         """Return the first row of a result; None if there is none."""
         ...

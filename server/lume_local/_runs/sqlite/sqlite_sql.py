@@ -7,6 +7,7 @@ during an operation once it has begun, and it can't be cancelled, so it is atomi
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -81,6 +82,7 @@ class SqliteSql:
     def __init__(self, db: sqlite3.Connection, durability: Durability) -> None:
         self._db, self._durability = db, durability
         self._must_last = False
+        self._path = db.execute("PRAGMA database_list").fetchone()[2]
         db.execute("PRAGMA busy_timeout = 0")  # a wait in SQLite would block the event loop
         # By default 1,000, which is a dozen runs: their COMMIT would wait for two fsyncs.
         db.execute(f"PRAGMA wal_autocheckpoint = {_LONGEST_LOG}")
@@ -94,6 +96,16 @@ class SqliteSql:
 
     async def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
         return self._db.execute(query, values).fetchall()
+
+    async def many(self, *queries: tuple[str, Sequence[Any]]) -> list[list[Row]]:
+        return await run_sync(self._many, queries)
+
+    def _many(self, queries: Sequence[tuple[str, Sequence[Any]]]) -> list[list[Row]]:
+        with closing(sqlite3.connect(self._path, isolation_level=None)) as db:
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA query_only = ON")
+            db.execute("BEGIN")  # all see one state
+            return [db.execute(*query).fetchall() for query in queries]
 
     async def row(self, query: str, values: Sequence[Any] = ()) -> Row | None:
         found: Row | None = self._db.execute(query, values).fetchone()
