@@ -296,6 +296,64 @@ async def dryrun(kit: Kit) -> None:
         (await kit.submit(source)).run(201)
 
 
+async def table(kit: Kit) -> None:
+    """Check the current rows of a flow."""
+    run = (await kit.ended()).run(200)
+    path = f"/v1/flows/{_flow(run)}/table"
+    (await kit.ask("GET", f"{path}?limit=1")).offered()
+    async with kit.check("table.rows", "give the rows of a source once, also after it was processed again"):
+        for _ in range(2):
+            count = len(await kit.items(path, 4, source_path=run["source_path"]))
+            rows = run["metadata"]["metrics"]["rows_mapped"]
+            kit.log[-1].must(count == rows, f"it has {count} rows of {rows}")
+            await kit.end(await kit.submit(run["source_path"], force_rerun=True))
+
+
+async def assign(kit: Kit) -> None:
+    """Check that rejected rows are given to people."""
+    (await kit.ask("GET", "/v1/rejects?limit=1")).offered()
+    async with kit.check("assign.rows", "give the rejected rows of a run to a person, and list them as such"):
+        run, name = (await kit.end(await kit.submit())).run(200), f"conformance-{uuid4().hex}"
+        sent = await kit.ask("POST", "/v1/rejects/assign", {"run": run["id"], "assignee": name})
+        rows = run["metadata"]["metrics"]["rows_rejected"]
+        count = sent.offered().json(200)["assigned"]
+        sent.must(count == rows, f"{count} of {rows} rows were assigned")
+        count = len(await kit.items("/v1/rejects", 4, assignee=name))
+        kit.log[-1].must(count == rows, f"{count} of {rows} rows are listed")
+
+
+async def clusters(kit: Kit) -> None:
+    """Check the spellings of values."""
+    values = ["North Sea", "north  sea", "NORTH SEA ", uuid4().hex]
+    path = f"/v1/drafts/{_flow((await kit.ended()).run(200))}/clusters"
+    sent = (await kit.ask("POST", path, {"column": "id", "values": values})).offered()
+    async with kit.check("clusters.spellings", "bring together values that differ in case and blanks only"):
+        found = [set(one["values"]) for one in sent.json(200)["items"]]
+        sent.must(found == [set(values[:3])], f"the clusters are {found}")
+
+
+async def approval(kit: Kit) -> None:
+    """Check that nobody approves their own edits of rejected rows."""
+    run = (await kit.ended()).run(200)
+    answer = {"owner": run.get("submitted_by") or "nobody", "rev": 1, "approve": True}
+    sent = (await kit.ask("POST", f"/v1/drafts/{_flow(run)}/review", answer)).offered()
+    async with kit.check("approval.own", "refuse with 403 that people approve their own edits"):
+        sent.problem(403, kind=":forbidden")
+
+
+async def forget(kit: Kit) -> None:
+    """Check what deletes a person's rows. Nothing is deleted, nor counted, as that reads all outputs."""
+    async with kit.check("forget.nobody", "refuse to forget without a value, and name the field"):
+        (await kit.ask("POST", "/v1/forget", {"match": {}})).offered(403).problem(400, 422, names="match")
+
+
+async def arrivals(kit: Kit) -> None:
+    """Check that failed files are taken again."""
+    async with kit.check("arrivals.unknown", "refuse to take the files of an unknown arrival again"):
+        sent = await kit.ask("POST", f"/v1/arrivals/none-{uuid4().hex}/retry", {})
+        sent.offered(403).problem(400, 422, names="name")
+
+
 async def responses(kit: Kit) -> None:
     """Check what all responses so far have in common."""
     # A framework may answer for a route that is missing.
@@ -324,6 +382,10 @@ async def responses(kit: Kit) -> None:
             raise NotOffered("no request was refused with 429")
         for one in refused:
             one.must("Retry-After" in one.headers or "RateLimit" in one.headers, "it has neither")
+
+
+def _flow(run: dict[str, Any]) -> str:
+    return quote(run["flow_version"].partition(":")[0], "")
 
 
 def _digest(content: bytes) -> str:
@@ -362,6 +424,6 @@ async def _changes(kit: Kit, cursor: str, run_id: str, limit: int) -> list[str]:
 
 CHECKS: list[Callable[[Kit], Awaitable[None]]] = [
     *(core_runs, core_duplicates, core_refusals, keys, reading, idempotency, wait, changes, cancel, list_),
-    *(uploads, rows, flows, dryrun, responses),
+    *(uploads, rows, flows, dryrun, table, assign, clusters, approval, forget, arrivals, responses),
 ]
 """The last one looks at the responses of all others."""

@@ -394,6 +394,12 @@ MUTANTS = [
     Mutant(
         "a dry run is a run", "dryrun.nothing", SUBMIT, lambda sent: sent.change(dry_run=None, limit=None)
     ),
+    Mutant("a table has rows twice", "table.rows", "GET /v1/flows/.*/table", after=twice),
+    Mutant("assigned rows are not listed", "assign.rows", "GET /v1/rejects", after=member(items=[])),
+    Mutant("spellings differ", "clusters.spellings", "POST /v1/drafts/.*", after=member(items=[])),
+    Mutant("own edits are approved", "approval.own", "POST /v1/drafts/.*", after=instead(403, 200)),
+    Mutant("nobody is everybody", "forget.nobody", "POST /v1/forget", after=instead(422, 200)),
+    Mutant("any arrival will do", "arrivals.unknown", "POST /v1/arrivals/.*", after=instead(422, 200)),
     Mutant("errors lack capabilities", "responses.headers", after=header("Lume-Capabilities", None, 400)),
     Mutant(
         "errors are plain JSON", "responses.problems", after=header("Content-Type", "application/json", 400)
@@ -470,6 +476,7 @@ async def test_where_nobody_is_let_in_there_is_one_error() -> None:
 
 
 BARE = ["idempotency", "wait", "changes", "cancel", "uploads", "rows", "flows"]
+BARE += ["table", "assign", "clusters", "approval"]
 
 
 async def test_what_is_not_there_is_not_offered_unless_it_is_required() -> None:
