@@ -3,8 +3,10 @@
 import json
 from collections.abc import Callable
 
+import pytest
 from cli.shell import Shell
 
+import lume_local
 from lume_sync import Client
 
 ADA = "ada@example.com"
@@ -24,13 +26,35 @@ def test_a_person_is_counted_and_then_removed(shell: Shell, client: Client) -> N
     ]
     assert counted.err == "nothing was changed: pass --yes to remove the rows\n"
     done = shell.lume("forget", "--match", f"email={ADA}", "--match", "Age=36", "--yes", "-o", "json")
-    assert done.code == 0, done.err
+    assert done.code == 5, done.err  # "36" is too short to search files for
     report = json.loads(done.out)
-    assert (report["outputs"], report["rejects"], len(report["uploads"]), report["left"]) == (1, 0, 1, {})
+    assert (report["outputs"], report["rejects"], len(report["uploads"])) == (1, 0, 1)
+    assert [*report["left"]] == ["uploads and texts"]
     assert [row["email"] for row in run.mapped()] == ["bob@example.org"]
     assert client.forget({"email": ADA}).rejects == 1
     assert client.forget({"email": f" {ADA.upper()} "}, ignore_case=True, dry_run=False).rejects == 1
     assert client.forget({"email": ADA}, ignore_case=True).rejects == 0
+
+
+def test_backups_and_tables_are_listed(lone: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, copy = lone.folder / ".lume", lone.folder / "copy"
+    monkeypatch.setenv("WAREHOUSE_URL", f"sqlite:///{lone.folder / 'warehouse.db'}")
+    table = {"url_env": "WAREHOUSE_URL", "table": "mails", "mode": "append", "create": True}
+    flow = {"flow": "mails", "version": "v1", "columns": {"mail": {}}, "target": {"mapped": table}}
+    with lume_local.serve_in_thread(None, data, [lone.folder]) as server, server.client() as client:
+        client.register_flow(flow)
+        client.run("mails:v1", data=f"mail\n{ADA}\nbob@example.org\n".encode()).wait(30)
+        lume_local.back_up(data, copy)
+        counted = lone.lume("forget", "--match", f"mail={ADA}")
+        assert counted.code == 5, counted.err
+        assert "table mails of WAREHOUSE_URL: has 1 row of runs: repeat it with tables; or run" in counted.out
+        assert f"backup {copy}: " in counted.out
+        assert "0 days old" in counted.out
+        done = lone.lume("forget", "--match", f"mail={ADA}", "--tables", "--yes", "-o", "json")
+        report = json.loads(done.out)
+        assert report["tables"] == {"table mails of WAREHOUSE_URL": 1}
+        assert [*report["backups"]] == [str(copy)]
+        assert client.forget({"mail": ADA}).tables == {"table mails of WAREHOUSE_URL": 0}
 
 
 def test_a_source_that_stays_is_named(shell: Shell, client: Client, source: Callable[..., str]) -> None:
