@@ -88,10 +88,10 @@ class Search:
 
 @define
 class _Loaded:
-    """A table: the flows that load it, each with the columns to compare by value, and a statement for its rows."""
+    """A table: the flows that load it, each with the columns to compare by value, and statements for its rows."""
 
     flows: dict[str, list[set[str]]] = field(factory=dict)
-    statement: str = ""
+    statements: dict[str, str] = field(factory=dict)
 
 
 class Forgetter:
@@ -298,7 +298,8 @@ class Forgetter:
                     one = found.setdefault((target.url_env, target.table, part), _Loaded())
                     before = one.flows.get(flow.name, names)
                     one.flows[flow.name] = [of | more for of, more in zip(names, before, strict=True)]
-                    one.statement = _statement(target, flow, search.values, names)
+                    if part == "mapped":
+                        one.statements[flow.name] = _statement(target, flow, search.values, names)
                 elif isinstance(target, LakeTable):
                     by_hand = f"run there: {_statement(target, flow, search.values, names)}"
                     told = by_hand if part == "mapped" else "may have rejects of the person: look there"
@@ -319,7 +320,7 @@ class Forgetter:
             if isinstance(answer, Forgotten) and deletes:
                 if (
                     answer.count
-                ):  # no row is deleted without an act; the last act has the number of those that were
+                ):  # first, so that no row goes without an act; the last act counts those that went
                     detail = {"columns": sorted(search.match), "rows": answer.count}
                     await self._store.audit.note(Act(search.by, FORGET, place, detail))
                 answer = await self._pool.forget(evolve(job, table=about | {"deletes": True}))
@@ -329,13 +330,16 @@ class Forgetter:
             search.left[place] = f"was not searched, or is unchanged: {answer.message}"
             return []
         search.rows[place] += answer.count
-        found = [f"{counted(answer.count, 'row')} of runs: repeat it with tables"] * (
-            answer.count > 0 and not search.tables
-        )
-        found += [f"{counted(answer.others, 'row')} that no run has loaded: look there"] * (answer.others > 0)
+        found = list[str]()
+        if answer.count and not search.tables:
+            found.append(f"{counted(answer.count, 'row')} of runs: repeat it with tables")
+        if answer.others:
+            found.append(f"{counted(answer.others, 'row')} that no run has loaded: look there")
         if found:
-            by_hand = f"; or run there: {loaded.statement}" * (about["part"] == "mapped")
-            search.left[place] = f"has {' and '.join(found)}{by_hand}"
+            by_hand = "; ".join(dict.fromkeys(loaded.statements.values()))
+            search.left[place] = f"has {' and '.join(found)}" + (
+                f"; or run there: {by_hand}" if by_hand else ""
+            )
         return answer.traces
 
     async def _strange(self) -> list[Path]:

@@ -107,9 +107,10 @@ def _sqlite(url: DatabaseUrl, name: str, deletes: bool) -> Iterator[_Table]:
 @contextmanager
 def _postgres(url: DatabaseUrl, name: str, deletes: bool) -> Iterator[_Table]:
     with closing(postgres.connect(url)) as connection, postgres.psycopg_errors(url, f"{url.shown} refuses"):
-        from psycopg import DataError, ProgrammingError, RawCursor
+        from psycopg import DataError, IsolationLevel, ProgrammingError, RawCursor
 
         cursor, connection.read_only = RawCursor(connection), not deletes
+        connection.isolation_level = IsolationLevel.REPEATABLE_READ  # what is counted is what is deleted
         spelled = PostgresTypes().spelled(name)
         query = (
             "SELECT a.attname, quote_ident(n.nspname) || '._lume_loads' FROM pg_class AS c "
@@ -150,21 +151,17 @@ def forget_rows(job: Forget) -> Forgotten | Failed:
 
     If the table keeps some of them, nothing is deleted.
     """
-    person, part = (
-        Person(job.values, job.ignore_case),
-        _rejects if job.table["part"] == "rejects" else _mapped,
-    )
+    person, deletes = Person(job.values, job.ignore_case), job.table["deletes"]
+    work = _rejects if job.table["part"] == "rejects" else _mapped
     try:
         url = DatabaseUrl.of(job.table["url_env"])
         if url.scheme == "sqlite" and not Path(url.path).is_file():
             return Forgotten(0)
-        with KINDS[url.scheme](url, job.table["table"], job.table["deletes"]) as table:
-            rows, others = part(job, person, table) if table.columns else (0, 0)
+        with KINDS[url.scheme](url, job.table["table"], deletes) as table:
+            rows, others = work(job, person, table) if table.columns else (0, 0)
     except DatabaseTrouble as trouble:  # a database may quote the row
         return Failed(str(person.without(str(trouble))), None)
-    files = (
-        [f"{url.path}{end}" for end in ("", "-wal", "-journal")] if url.path and job.table["deletes"] else []
-    )
+    files = [f"{url.path}{end}" for end in ("", "-wal", "-journal")] if url.path and deletes else []
     return Forgotten(rows, others=others, traces=[file for file in files if has_bytes(Path(file), person)])
 
 
@@ -191,11 +188,10 @@ def _rejects(job: Forget, person: Person, table: _Table) -> tuple[int, int]:
     names = dict(job.table["flows"])
     columns = f"{RUN_COLUMN}, _lume_reject, _lume_flow, CAST(_lume_values AS text)"
     ours = " OR ".join(table.is_of(flow, "rejects") for flow in names)
+    rows = table.stream(f"SELECT {columns} FROM {table.name} WHERE {ours}", table.values)
     found = [
         (run, number)
-        for run, number, ref, line in table.stream(
-            f"SELECT {columns} FROM {table.name} WHERE {ours}", table.values
-        )
+        for run, number, ref, line in rows
         if is_theirs(person, names.get(ref.partition(":")[0], []), line)
     ]
     if job.table["deletes"]:

@@ -5,13 +5,14 @@ import sqlite3
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from attrs import evolve
 from local import servers
 from local.flows import PEOPLE
 from local.runs.test_forget import ADA, KILLER, mentions, upload
@@ -20,6 +21,7 @@ from local.wire import Wire
 
 from lume_local._shared.person import Person
 from lume_local._shared.protocol import Failed, Forget, Forgotten
+from lume_local._worker.outputs import forgetting_tables
 from lume_local._worker.outputs.forgetting_tables import forget_rows
 
 SOURCE = f"id,Email,Age\n1,{ADA},36\n2,bob@example.org,40\nx,{ADA},7\n3,cy@example.org,x\nonly {ADA}\n"
@@ -205,6 +207,31 @@ def test_values_are_compared_as_the_column_has_them(
     assert isinstance(found, Forgotten), found
     assert (found.count, found.others) == (count, others)
     assert database.execute("SELECT count(*) FROM t") == [(5 - count,)]
+
+
+def test_only_rows_that_were_counted_are_deleted(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run may load more at that moment. In SQLite it waits."""
+    for statement in MADE.split(";")[:-1]:
+        database.execute(statement)
+    if database.kind == "sqlite":
+        return
+    kind = forgetting_tables.KINDS["postgresql"]
+
+    @contextmanager
+    def watched(*given: Any) -> Iterator[Any]:
+        with kind(*given) as table:
+
+            def execute(query: str, values: Any) -> Any:
+                if query.startswith("DELETE"):
+                    database.execute("INSERT INTO t VALUES ('r1', NULL, 4711, NULL, NULL)")
+                return table.execute(query, values)
+
+            yield evolve(table, execute=execute)
+
+    monkeypatch.setitem(forgetting_tables.KINDS, "postgresql", watched)
+    table = {"url_env": ENV, "table": "t", "part": "mapped", "flows": [["f", [["n"]]]], "deletes": True}
+    assert forget_rows(Forget(["4711"], False, table=table)) == Forgotten(1, others=2)
+    assert database.execute("SELECT count(*) FROM t") == [(5,)]
 
 
 def test_each_flow_has_columns_of_its_own(database: Database) -> None:
