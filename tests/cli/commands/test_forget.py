@@ -45,6 +45,7 @@ def test_backups_and_tables_are_listed(lone: Shell, monkeypatch: pytest.MonkeyPa
         client.register_flow(flow)
         client.run("mails:v1", data=f"mail\n{ADA}\nbob@example.org\n".encode()).wait(30)
         lume_local.back_up(data, copy)
+        lone.variables.update(LUME_BASE_URL=server.base_url, LUME_API_KEY=server.api_key)
         counted = lone.lume("forget", "--match", f"mail={ADA}")
         assert counted.code == 5, counted.err
         assert "table mails of WAREHOUSE_URL: has 1 row of runs: repeat it with tables; or run" in counted.out
