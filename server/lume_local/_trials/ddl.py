@@ -1,22 +1,24 @@
 """The SQL of the table for a flow's rows."""
 
-from typing import Literal
+from typing import Any, Literal
+
+from attrs import asdict
 
 from lume_async.models import JsonObject
 from lume_local._flow.databases import REJECTS_REQUIRED, REJECTS_TABLE, TableTarget
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lakes import LakeTable
-from lume_local._worker.databases.columns import PostgresTypes, SqliteTypes, Types, parts_of_table
+from lume_local._worker.databases.columns import create_table
+from lume_local._worker.databases.database import Load
+from lume_local._worker.databases.kinds import KINDS
 
-_TYPES: dict[str, Types] = {"postgresql": PostgresTypes(), "sqlite": SqliteTypes()}
 
-
-def table_ddl(definition: JsonObject, database: Literal["postgresql", "sqlite"]) -> str:
+def table_ddl(definition: JsonObject, database: Literal["postgresql", "sqlite", "duckdb"]) -> str:
     """Return the `CREATE TABLE` statement for a flow's mapped rows, as `create = true` in its target executes it.
 
-    A flow whose mapped rows go to a file gets a table of its own name. The statement for a table of its rejects
-    follows, if there is one.
+    A flow whose mapped rows go to a file gets a table of its own name. With history, the statement for its index
+    follows; then the statement for a table of its rejects, if there is one.
 
     Args:
         definition: the flow, as in its file or as `flow_version(...).definition`.
@@ -25,7 +27,7 @@ def table_ddl(definition: JsonObject, database: Literal["postgresql", "sqlite"])
     Raises:
         FlowError: the flow has a mistake, or a table that is not in a database.
     """
-    flow, types = read_definition(dict(definition)), _TYPES[database]
+    flow = read_definition(dict(definition))
     for part, place in (("mapped", flow.mapped), ("rejects", flow.rejects_table)):
         if isinstance(place, LakeTable):
             raise FlowError(
@@ -34,19 +36,18 @@ def table_ddl(definition: JsonObject, database: Literal["postgresql", "sqlite"])
                 "does",
             )
     target = flow.mapped if isinstance(flow.mapped, TableTarget) else TableTarget("", flow.name, "append", ())
-    parts = parts_of_table(
-        [(column.name, column.sql_type) for column in flow.columns],
-        target.key,
-        {column.name for column in flow.columns if column.required},
-        types,
-    )
-    statements = [_statement(target, parts, types)]
+    columns = [[column.name, column.sql_type] for column in flow.columns]
+    loads = [_load(target, columns, [column.name for column in flow.columns if column.required])]
     if isinstance(flow.rejects_table, TableTarget):
-        columns = parts_of_table(REJECTS_TABLE, (), REJECTS_REQUIRED, types)
-        statements.append(_statement(flow.rejects_table, columns, types))
-    return "\n".join(statements)
+        loads.append(_load(flow.rejects_table, list(map(list, REJECTS_TABLE)), list(REJECTS_REQUIRED)))
+    types = KINDS[database].types
+    return "\n".join(f"{one};" for load in loads for one in create_table(load, types, by_lines=True))
 
 
-def _statement(target: TableTarget, parts: list[str], types: Types) -> str:
-    listed = ",\n".join(f"    {part}" for part in parts)
-    return f"CREATE TABLE IF NOT EXISTS {types.spelled(target.table)} (\n{listed}\n);"
+def _load(target: TableTarget, columns: list[list[str]], required: list[str]) -> Load:
+    about: dict[str, Any] = asdict(target) | {
+        "key": list(target.key),
+        "columns": columns,
+        "required": required,
+    }
+    return Load(**about, run_id="", flow="", source_path="")

@@ -32,10 +32,8 @@ from lume_local._shared.commit import explain
 from lume_local._shared.folders import MANIFEST, named_in
 from lume_local._shared.protocol import Execute, Json, Read, read_job
 from lume_local._worker.databases.built import own_database
-from lume_local._worker.databases.columns import PostgresTypes
-from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Query
-from lume_local._worker.databases.postgres import PostgresQuery
-from lume_local._worker.databases.sqlite import SqliteQuery
+from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl
+from lume_local._worker.databases.kinds import KINDS, query_of
 from lume_local._worker.object_stores import StoreTrouble
 from lume_local._worker.outputs.pages import open_output, opened
 from lume_local._worker.outputs.row_json import Broken, text_of
@@ -286,10 +284,10 @@ class _DatabaseTable:
 
     def __init__(self, place: Json) -> None:
         self._url = DatabaseUrl.of(place["url_env"])
-        self._spelled = _spelled(self._url, place["table"])
+        self._spelled = KINDS[self._url.scheme].types.spelled(place["table"])
 
     def names(self) -> list[str]:
-        with closing(_query(self._url, f"SELECT * FROM {self._spelled} LIMIT 0")) as query:
+        with closing(query_of(self._url, f"SELECT * FROM {self._spelled} LIMIT 0", "")) as query:
             return query.names
 
     def rows(self, columns: Sequence[str | None], run_ids: Collection[str]) -> Iterator[Sequence[str | None]]:
@@ -297,7 +295,7 @@ class _DatabaseTable:
         keys = ", ".join("NULL" if name is None else quoted(name) for name in columns)
         which = f"WHERE {RUN_COLUMN} IN ({', '.join(map(text, run_ids))})" if run_ids else ""
         items = f"{RUN_COLUMN if run_ids else 'NULL'}, {keys}"
-        with closing(_query(self._url, f"SELECT {items} FROM {self._spelled} {which}")) as query:
+        with closing(query_of(self._url, f"SELECT {items} FROM {self._spelled} {which}", "")) as query:
             for batch in query.batches():
                 yield from batch
 
@@ -323,14 +321,6 @@ class _LakeTable:
         found = self._connection.execute(f"SELECT {items} FROM _lume_rows")
         while rows := found.fetchmany(_AT_ONCE):
             yield from rows
-
-
-def _query(url: DatabaseUrl, query: str) -> Query:
-    return (SqliteQuery if url.scheme == "sqlite" else PostgresQuery)(url, query, "")
-
-
-def _spelled(url: DatabaseUrl, table: str) -> str:
-    return quoted(table) if url.scheme == "sqlite" else PostgresTypes().spelled(table)
 
 
 def _reader(job: Read, path: Path, keys: _Keys) -> str:

@@ -16,13 +16,15 @@ from lume_local import FlowError, table_ddl
 @click.option(
     "--for",
     "database",
-    type=click.Choice(["postgresql", "sqlite"]),
+    type=click.Choice(["postgresql", "sqlite", "duckdb"]),
     required=True,
     help="The kind of database.",
 )
 @server_options
 @click.pass_obj
-def command(options: GlobalOptions, *, flow: str, database: Literal["postgresql", "sqlite"]) -> None:
+def command(
+    options: GlobalOptions, *, flow: str, database: Literal["postgresql", "sqlite", "duckdb"]
+) -> None:
     """Print the CREATE TABLE statement for the mapped rows of a flow version of the server, or of a FILE (*.toml).
 
     With `create = true` in the target, a run creates the table itself.

@@ -141,13 +141,13 @@ async def store(states: stores.Stores) -> AsyncIterator[SqlStore]:
         yield store
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "duckdb"])
 def database(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[table_run.Database]:
     """An empty database of each kind, whose URL is in the environment."""
-    if request.param == "sqlite":
-        opened = table_run.sqlite(tmp_path, monkeypatch)
+    if request.param != "postgresql":
+        opened = getattr(table_run, request.param)(tmp_path, monkeypatch)
     else:
         opened = table_run.postgresql(request.getfixturevalue("postgres"), monkeypatch)
     with opened as database:

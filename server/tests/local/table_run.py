@@ -1,11 +1,13 @@
 """One run of the engine in this process, between a query and a table."""
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import duckdb as engine
 import postgres_server
 import pytest
 from attrs import asdict, frozen
@@ -48,6 +50,31 @@ def sqlite(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
 
 
 @contextmanager
+def duckdb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    path = folder / "warehouse.duckdb"
+    monkeypatch.setenv(ENV, f"duckdb:///{path}")
+    engine.connect(path).close()
+
+    def execute(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        with closing(opened(path)) as connection:
+            return connection.execute(statement, parameters).fetchall()
+
+    yield Database("duckdb", f"duckdb:///{path}", execute)
+
+
+def opened(path: Path) -> engine.DuckDBPyConnection:
+    """Open a file of DuckDB as a stranger does, once nobody else has it open."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return engine.connect(path)
+        except engine.IOException:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.01)
+
+
+@contextmanager
 def postgresql(server: postgres_server.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     monkeypatch.setenv(ENV, server.url)
     server.execute("DROP SCHEMA public CASCADE")
@@ -63,7 +90,12 @@ def flow_of(**changes: Any) -> Flow:
 
 
 def job_of(
-    flow: Flow, folder: Path, run_id: str = "run_1", source_path: str = "b1", source: Any = None
+    flow: Flow,
+    folder: Path,
+    run_id: str = "run_1",
+    source_path: str = "b1",
+    source: Any = None,
+    at: str = "2026-01-02T03:04:05.000006Z",
 ) -> Execute:
     """What a server would ask a worker for."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,6 +118,7 @@ def job_of(
             "ever": [column.name for column in flow.columns if column.ever],
             "flow": flow.name,
             "source_path": source_path,
+            "at": at,
         }
     rejects = {"kind": "file", "path": str(folder / "rejects.csv")}
     table = _rejects_table(ROOTS, flow, {}, source_path)
@@ -94,9 +127,11 @@ def job_of(
     )
 
 
-def execute(flow: Flow, folder: Path, run_id: str = "run_1", source_path: str = "b1") -> dict[str, Any]:
+def execute(
+    flow: Flow, folder: Path, run_id: str = "run_1", source_path: str = "b1", **more: Any
+) -> dict[str, Any]:
     """Run it; what its commit records."""
-    job = job_of(flow, folder / run_id, run_id, source_path)
+    job = job_of(flow, folder / run_id, run_id, source_path, **more)
     Path(job.folder).mkdir()
     with connect() as connection:
         return carried_out(connection, job)

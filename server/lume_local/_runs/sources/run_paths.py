@@ -396,9 +396,9 @@ def _rejects_table(roots: Roots, flow: Flow, values: dict[str, str], batch: str)
 
 def _table(roots: Roots, target: TableTarget | LakeTable, values: dict[str, str]) -> Json:
     """Return the place of a table, as its target takes it."""
-    if isinstance(target, TableTarget):
-        return {"kind": "database", **asdict(target)}
     place = asdict(target) | ({"at": values["at"]} if "at" in values else {})
+    if isinstance(target, TableTarget):
+        return {"kind": "database"} | place
     if target.kind != DELTA:
         return place
     if is_store_url(target.table):

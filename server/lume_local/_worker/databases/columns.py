@@ -1,14 +1,13 @@
-"""Maps the types of a flow to columns of SQLite and PostgreSQL, and checks whether a table can hold them. Pure."""
+"""Maps the types of a flow to columns of databases, and checks whether a table can hold them. Pure."""
 
 import difflib
 import re
-from collections.abc import Container, Iterable, Sequence
 from string import ascii_lowercase, ascii_uppercase
 from typing import Protocol
 
 from attrs import frozen
 
-from lume_local._flow.databases import RUN_COLUMN
+from lume_local._flow.databases import CURRENT, LONGEST_NAME, RUN_COLUMN, VALID_FROM, VALID_TO
 from lume_local._flow.definition import INTEGERS, quoted
 from lume_local._worker.databases.database import DatabaseTrouble, Load
 
@@ -28,8 +27,32 @@ class TableColumn:
     is_made: bool = False
 
 
+@frozen
+class UniqueIndex:
+    """A unique index of a table.
+
+    Attributes:
+        columns: their names, each with its collation if that can differ from the column's.
+        where: the condition of a partial index, as SQL.
+    """
+
+    columns: dict[str, str]
+    where: str = ""
+
+    def finds(self, load: Load) -> bool:
+        """Return whether it has one row, or one current version of a row, for each key of the load."""
+        wanted = CURRENT if load.history else ""
+        return self.columns.keys() == set(load.key) and self.where.strip('()" ').lower() == wanted
+
+
 class Types(Protocol):
-    """How the types of a kind of database relate to the types of flows."""
+    """How the types of a kind of database relate to the types of flows.
+
+    Attributes:
+        has_partial: whether an index can be of a part of the rows.
+    """
+
+    has_partial: bool
 
     def spelled(self, table: str) -> str:
         """Return a table's name as SQL; quoting preserves its case."""
@@ -52,7 +75,7 @@ def check_columns(load: Load, table: str, there: list[TableColumn], types: Types
     """
     known = {column.name: column for column in there}
     wrong = []
-    for name, sql_type in load.columns:
+    for name, sql_type in (*load.columns, *(_HISTORY if load.history else ())):
         column = known.get(name)
         if column is None:
             near = difflib.get_close_matches(name, known, 1, 0.7)
@@ -64,7 +87,7 @@ def check_columns(load: Load, table: str, there: list[TableColumn], types: Types
             wrong.append(f"{name} is {column.type or 'without a type'}, not {types.best(sql_type)}")
     if RUN_COLUMN not in known and load.mode == "replace_batch":
         wrong.append(f"{RUN_COLUMN} text is missing, which replace_batch needs to find its rows")
-    given = {*load.names, RUN_COLUMN}
+    given = {*load.names, RUN_COLUMN, *((VALID_FROM, CURRENT) if load.history else ())}
     wrong += [
         f"{column.name} must have a value, but the flow has none"
         for column in there
@@ -77,43 +100,61 @@ def check_columns(load: Load, table: str, there: list[TableColumn], types: Types
         )
 
 
-def parts_of_table(
-    columns: Iterable[Sequence[str]], key: Iterable[str], required: Container[str], types: Types
-) -> list[str]:
-    """Return the items of a CREATE TABLE for these columns, each a name and an SQL type."""
+_HISTORY = ((VALID_FROM, "TIMESTAMP"), (VALID_TO, "TIMESTAMP"), (CURRENT, "BOOLEAN"))
+
+
+def create_table(load: Load, types: Types, *, by_lines: bool = False) -> list[str]:
+    """Return the statements that create the table, and its index for versions of rows, if they are missing.
+
+    Each column is on a line of its own if `by_lines`.
+    """
+    required = {*load.required, VALID_FROM, CURRENT}
     parts = [
         f"{quoted(name)} {types.best(sql_type)}{' NOT NULL' if name in required else ''}"
-        for name, sql_type in columns
+        for name, sql_type in (*load.columns, *(_HISTORY if load.history else ()))
     ]
-    keys = ", ".join(map(quoted, key))
-    return [*parts, f"{RUN_COLUMN} text", *([f"PRIMARY KEY ({keys})"] if keys else [])]
+    keys = ", ".join(map(quoted, load.key))
+    parts += [f"{RUN_COLUMN} text", *([f"PRIMARY KEY ({keys})"] if keys and not load.history else [])]
+    listed = "\n    {}\n".format(",\n    ".join(parts)) if by_lines else ", ".join(parts)
+    statements = [f"CREATE TABLE IF NOT EXISTS {types.spelled(load.table)} ({listed})"]
+    return (
+        [*statements, _index(load, types, " IF NOT EXISTS")]
+        if load.history and types.has_partial
+        else statements
+    )
 
 
-def create_table(load: Load, types: Types) -> str:
-    """Return the statement that creates the table if it is missing."""
-    parts = ", ".join(parts_of_table(load.columns, load.key, load.required, types))
-    return f"CREATE TABLE IF NOT EXISTS {types.spelled(load.table)} ({parts})"
+def _index(load: Load, types: Types, if_missing: str = "") -> str:
+    """Return the statement that creates the index by which an upsert finds rows."""
+    ending = "_one_current" if load.history else "_upsert"
+    start = load.table.rpartition(".")[2].encode()[: LONGEST_NAME - len(ending)].decode(errors="ignore")
+    return (
+        f"CREATE UNIQUE INDEX{if_missing} {quoted(start + ending)} ON {types.spelled(load.table)} "
+        f"({', '.join(map(quoted, load.key))}){f' WHERE {quoted(CURRENT)}' if load.history else ''}"
+    )
 
 
 def no_table(load: Load, where: str, types: Types, near: str | None = None) -> DatabaseTrouble:
     """Return the error for a missing table; `near` is one whose name differs only in case."""
+    created = "; ".join(create_table(load, types)).replace(" IF NOT EXISTS", "")
     return DatabaseTrouble(
         f"there is no table {load.table} in {where}{f' (there is {near})' if near else ''}: set create = true in "
-        f"target.{load.part}, or create it, for example {create_table(load, types).replace(' IF NOT EXISTS', '', 1)}"
+        f"target.{load.part}, or create it, for example {created}"
     )
 
 
-def check_unique(load: Load, table: str, unique: list[set[str]], types: Types) -> None:
-    """Check that an upsert finds rows by its key. Raises `DatabaseTrouble`.
-
-    `unique` has the columns of each unique index.
-    """
-    if load.key and set(load.key) not in unique:
-        names = ", ".join(map(quoted, load.key))
-        raise DatabaseTrouble(
-            f"{table} has no unique index on the key of the upsert: CREATE UNIQUE INDEX "
-            f"{quoted(load.table.rpartition('.')[2] + '_upsert')} ON {types.spelled(load.table)} ({names})"
-        )
+def check_unique(load: Load, table: str, unique: list[UniqueIndex], types: Types) -> None:
+    """Check that an upsert finds rows by its key, and may add versions of them. Raises `DatabaseTrouble`."""
+    if load.history:
+        for one in unique:
+            if not one.where and one.columns.keys() <= set(load.key):
+                raise DatabaseTrouble(
+                    f"{table} has a unique index on {', '.join(one.columns)}, which allows only one version "
+                    "of a row: drop it"
+                )
+    if load.key and not any(one.finds(load) for one in unique) and (types.has_partial or not load.history):
+        what = "current rows by the key" if load.history else "the key"
+        raise DatabaseTrouble(f"{table} has no unique index on {what} of the upsert: {_index(load, types)}")
 
 
 _TOO_LARGE = ("UBIGINT", "HUGEINT")
@@ -147,6 +188,8 @@ class SqliteTypes:
     SQLite stores values as they are, except for a column's affinity, which turns anything that looks like a number
     into one. So a string such as 007 needs a text column, and so does a number with more digits than a double has.
     """
+
+    has_partial = True
 
     def spelled(self, table: str) -> str:
         """Return the quoted name; there are no schemas, so a dot is part of the name."""
@@ -260,6 +303,8 @@ def whole_text(column: str, kind: str) -> str:
 class PostgresTypes:
     """See `Types`. Types are spelled as by `format_type`."""
 
+    has_partial = True
+
     def spelled(self, table: str) -> str:
         """Return the quoted name, with or without a schema."""
         return ".".join(map(quoted, table.split(".")))
@@ -297,3 +342,36 @@ def _numeric(sql_type: str) -> str:
 def _size(numeric: str) -> tuple[int, int]:
     digits, _, scale = numeric.removeprefix("numeric(").rstrip(")").partition(",")
     return int(digits), int(scale or 0)
+
+
+_BITS = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
+
+
+def _limits(integer: str) -> tuple[int, int]:
+    """Return the least and the greatest value of a type of integers."""
+    bits = _BITS[integer.removeprefix("U")]
+    return (0, 2**bits - 1) if integer.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+class DuckdbTypes:
+    """See `Types`. A flow's types are DuckDB's own."""
+
+    has_partial = False
+
+    def spelled(self, table: str) -> str:
+        """Return the quoted name, with or without a schema."""
+        return PostgresTypes().spelled(table)
+
+    def best(self, sql_type: str) -> str:
+        """Return the same type."""
+        return "JSON" if sql_type == "JSONB" else sql_type
+
+    def fits(self, given: str, sql_type: str) -> bool:
+        """Return whether it is the same type, or one for more digits."""
+        least, given = self.best(sql_type), given.replace(" WITH TIME ZONE", "TZ")
+        if least in INTEGERS and given.removeprefix("U") in _BITS:
+            return _limits(given)[0] <= _limits(least)[0] and _limits(given)[1] >= _limits(least)[1]
+        if given.startswith("DECIMAL") and (least in _DIGITS or least.startswith("DECIMAL")):
+            return PostgresTypes().fits(given.replace("DECIMAL", "numeric"), least)
+        wider = {"FLOAT": "DOUBLE", "JSON": "VARCHAR", "UUID": "VARCHAR"}
+        return given in (least, wider.get(least))

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -40,6 +41,8 @@ class Query(Protocol):
 
     names: list[str]
 
+    def __init__(self, url: "DatabaseUrl", query: str, source_path: str) -> None: ...
+
     def batches(self) -> Iterator[list[Row]]:
         """Yield batches of its rows. Raises `DatabaseTrouble`."""
         ...
@@ -59,6 +62,7 @@ class Load:
         create: whether to create the table if it is missing.
         required: the columns that are never NULL.
         ever: the columns whose values must not be in the table yet.
+        at: when the run was submitted, from which its versions of rows are valid.
         on_violation: `fail`, or `reject`: rows that violate a constraint are left out.
         history: empty, or `scd2`: an upsert adds versions of rows.
         part: `mapped` or `rejects` of the run, each a separate load.
@@ -77,6 +81,7 @@ class Load:
     ever: list[str] = Factory(list)
     on_violation: str = "fail"
     history: str = ""
+    at: str = ""
     part: str = "mapped"
 
     @property
@@ -94,7 +99,13 @@ Refused = dict[int, list[str]]
 
 
 class Loader(Protocol):
-    """One load, in one transaction, which holds from `fill` to `commit`."""
+    """One load, in one transaction, which holds from `fill` to `commit`.
+
+    Args:
+        beside: loads of this process with open transactions.
+    """
+
+    def __init__(self, url: "DatabaseUrl", load: Load, beside: "Iterable[Loader]" = ()) -> None: ...
 
     def check(self) -> None:
         """Check the table for problems. Raises `DatabaseTrouble`."""
@@ -159,6 +170,11 @@ def shown(names: Sequence[str], values: Sequence[Any]) -> str:
     return elided(text, LONGEST)
 
 
+def plain(number: str) -> str:
+    """Return the same number without an exponent, which integer and decimal columns of a flow refuse."""
+    return format(Decimal(number), "f") if "e" in number else number
+
+
 def on_conflict(load: Load, names: list[str]) -> str:
     """Return the ON CONFLICT clause of an upsert; `names` are the quoted columns that are written."""
     if not load.key:
@@ -178,7 +194,9 @@ def check_all(load: Load, rows: int, written: int) -> None:
         )
 
 
-SCHEMES = ("postgresql", "postgres", "sqlite")
+FILES = {"sqlite": "SQLite", "duckdb": "DuckDB"}
+"""The schemes of databases that are files."""
+SCHEMES = ("postgresql", "postgres", *FILES)
 
 
 @frozen
@@ -187,7 +205,7 @@ class DatabaseUrl:
 
     Attributes:
         env: the environment variable that contains it.
-        scheme: `postgresql` or `sqlite`.
+        scheme: `postgresql`, `sqlite` or `duckdb`.
         shown: the URL without user, password and options.
     """
 
@@ -205,7 +223,8 @@ class DatabaseUrl:
         if not text:
             raise DatabaseTrouble(
                 f"the environment variable {env} is not set where the server runs: it must hold the URL of the "
-                "database, such as postgresql://user:password@host/database or sqlite:////path/to/file.db"
+                "database, such as postgresql://user:password@host/database, sqlite:////path/to/file.db or "
+                "duckdb:////path/to/file.duckdb"
             )
         try:
             parts = urlsplit(text)
@@ -213,15 +232,16 @@ class DatabaseUrl:
         except ValueError:
             raise DatabaseTrouble(_broken(env)) from None
         if parts.scheme not in SCHEMES:
-            raise DatabaseTrouble(f"{env} must hold a URL that begins with postgresql:// or sqlite:///")
-        if parts.scheme == "sqlite":
+            begins = "postgresql://, sqlite:/// or duckdb:///"
+            raise DatabaseTrouble(f"{env} must hold a URL that begins with {begins}")
+        if (scheme := parts.scheme) in FILES:
             path = unquote(parts.path)
-            if parts.netloc or len(path) < 2 or text[len("sqlite:") :][:3] != "///":
+            if parts.netloc or len(path) < 2 or text[len(f"{scheme}:") :][:3] != "///":
                 raise DatabaseTrouble(
-                    f"{env} must name a file: sqlite:////absolute/path or sqlite:///relative/path"
+                    f"{env} must name a file: {scheme}:////absolute/path or {scheme}:///relative/path"
                 )
             file = os.path.abspath(path[1:])
-            return cls(env, text, "sqlite", f"sqlite:///{file}", file, ())
+            return cls(env, text, scheme, f"{scheme}:///{file}", file, ())
         if parts.netloc.count("@") > 1 or "@" in parts.path or "," in parts.netloc or parts.fragment:
             raise DatabaseTrouble(_broken(env))
         options = dict(parse_qsl(parts.query))

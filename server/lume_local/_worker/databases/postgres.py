@@ -7,7 +7,7 @@ temporary table, then by one statement into the table itself.
 import re
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from lume_local._worker.databases.built import opened
 from lume_local._worker.databases.columns import (
     PostgresTypes,
     TableColumn,
+    UniqueIndex,
     array_of,
     base_of,
     check_columns,
@@ -34,6 +35,7 @@ from lume_local._worker.databases.database import (
     DatabaseTrouble,
     DatabaseUrl,
     Load,
+    Loader,
     Refused,
     Row,
     by_constraint,
@@ -42,6 +44,7 @@ from lume_local._worker.databases.database import (
     on_conflict,
     taken_meanwhile,
 )
+from lume_local._worker.databases.history import Versions, check_current, instant
 from lume_local._worker.sql import text
 from lume_local._worker.statements import twin_reason
 
@@ -169,6 +172,7 @@ class PostgresQuery:
 _BLOCK = 1024 * 1024
 _TOGETHER = 10_000
 """Rows that are inserted together, before refused rows are looked for among them."""
+_COLLATED = ("text", "character varying", "citext")
 _OF_A_ROW = ("22", "23")
 """Classes of SQLSTATE: an invalid value, a violated constraint."""
 
@@ -189,7 +193,7 @@ class StagedRows:
     ) -> None:
         self._connection, self._load, self._given, self._numbered = connection, load, given, numbered
         self._table = PostgresTypes().spelled(load.table)
-        self.count = 0
+        self.count, self._at = 0, ""
         if gone := [name for name in load.names if name not in given]:
             raise DatabaseTrouble(f"{load.table} no longer has the column {', '.join(map(repr, gone[:10]))}")
 
@@ -231,21 +235,47 @@ class StagedRows:
     def insert(self, only: Sequence[int] | None = None) -> int:
         """Insert all or some rows by one statement; return the number written."""
         load, names = self._load, [one for _, one in self._each()]
-        items = [self._value(name) for name in load.names]
+        items = [self._value(name, "n.") for name in load.names]
         if RUN_COLUMN in self._given:
             names.append(RUN_COLUMN)
             items.append(text(load.run_id))
+        some = "" if only is None else f"n.{NUMBER} = ANY('{{{','.join(map(str, only))}}}'::bigint[])"
+        into = f"INSERT INTO {self._table}"
+        if load.history:
+            return self._add_versions(into, names, items, some and f" AND {some}")
         # In the order of the key, concurrent upserts wait for each other without a deadlock.
         order = f" ORDER BY {', '.join(map(quoted, load.key or ([NUMBER] if self._numbered else [])))}"
-        where = "" if only is None else f" WHERE {NUMBER} = ANY(%s)"
         statement = (
-            f"INSERT INTO {self._table} ({', '.join(names)}) SELECT {', '.join(items)} FROM _lume_new"
-            f"{{}}{order if load.key or self._numbered else ''}{on_conflict(load, names)}"
+            f"{into} ({', '.join(names)}) SELECT {', '.join(items)} FROM _lume_new AS n{some and f' WHERE {some}'}"
+            f"{order if load.key or self._numbered else ''}{on_conflict(load, names)}"
         )
-        if only is None:  # without parameters, as a name may contain a %
-            return self._connection.execute(sent(statement.replace("{}", "", 1))).rowcount
-        statement = statement.replace("%", "%%").replace("{}", where, 1)
-        return self._connection.execute(sent(statement), [list(only)]).rowcount
+        return self._connection.execute(sent(statement)).rowcount
+
+    def _add_versions(self, into: str, names: list[str], items: list[str], where: str) -> int:
+        """Add versions of rows; return the number of these that then have a current one."""
+        load = self._load
+        versions = Versions(load, self._table, "_lume_new AS n", self._is_same, self._differs)
+        if not self._at:
+            row = self._connection.execute(sent(versions.latest())).fetchone()
+            self._at = f"TIMESTAMP {text(instant(load, row and row[0]))}"
+        self._connection.execute(sent(versions.close(self._at, where)))
+        self._connection.execute(sent(versions.add(into, names, items, self._at, where)))
+        row = self._connection.execute(sent(versions.count(where))).fetchone()
+        return int(row[0]) if row else 0
+
+    def _is_same(self, name: str) -> str:
+        return f"t.{quoted(name)} = {self._value(name, 'n.')}"
+
+    def _differs(self, name: str) -> str:
+        """Return SQL that is true if the value is another one, even if only a collation considers it equal."""
+        plain = base_of(self._given[name]) in _COLLATED
+        exact = '({})::text COLLATE "C"' if plain else "({})"
+        values = f"t.{quoted(name)}", self._value(name, "n.")
+        return " IS DISTINCT FROM ".join(map(exact.format, values))
+
+    def check_all(self, rows: int, written: int) -> None:
+        """Check that every row is in the table. Raises `DatabaseTrouble`."""
+        (check_current if self._load.history else check_all)(self._load, rows, written)
 
     def judged(self) -> Refused:
         """Insert all rows that the table accepts; return the reasons of the others."""
@@ -254,7 +284,7 @@ class StagedRows:
             self._connection.execute(sent(f"DELETE FROM _lume_new WHERE {NUMBER} = ANY(%s)"), [list(refused)])
         is_each = self._load.on_violation == "reject"
         written = self._insert_each(refused) if is_each else self.insert()
-        check_all(self._load, self.count - len(refused), written)
+        self.check_all(self.count - len(refused), written)
         return refused
 
     def refused_for_ever(self) -> Refused:
@@ -317,13 +347,13 @@ SELECT attname, format_type(atttypid, atttypmod),
 FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 _UNIQUE = """
-SELECT array_agg(a.attname::text)
+SELECT array_agg(coalesce(a.attname::text, '')), coalesce(pg_get_expr(i.indpred, i.indrelid), '')
 FROM pg_index AS i
 CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, nth)
 LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 WHERE i.indrelid = %s AND k.nth <= i.indnkeyatts
-    AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
-GROUP BY i.indexrelid
+    AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indexprs IS NULL
+GROUP BY i.indexrelid, i.indpred, i.indrelid
 """
 _NEAR = """
 SELECT c.oid::regclass::text
@@ -341,7 +371,7 @@ _NEEDED = {
 class PostgresLoader:
     """See `Loader`."""
 
-    def __init__(self, url: DatabaseUrl, load: Load) -> None:
+    def __init__(self, url: DatabaseUrl, load: Load, beside: Iterable[Loader] = ()) -> None:
         self._url, self._load = url, load
         self._connection: psycopg.Connection[Any] | None = None
         self._oid, self._loads = 0, ""
@@ -364,8 +394,12 @@ class PostgresLoader:
         load = self._load
         table, schema = self._table(connection)
         check_columns(load, load.table, self._columns(connection, table), _TYPES)
+        unique = connection.execute(_UNIQUE, [table]).fetchall()
         check_unique(
-            load, load.table, [set(names) for (names,) in connection.execute(_UNIQUE, [table])], _TYPES
+            load,
+            load.table,
+            [UniqueIndex(dict.fromkeys(names, ""), where) for names, where in unique],
+            _TYPES,
         )
         for right in _NEEDED[load.mode]:
             row = connection.execute("SELECT has_table_privilege(%s::oid, %s)", [table, right]).fetchone()
@@ -409,7 +443,7 @@ class PostgresLoader:
             rows = self._staged(connection, built)
             if load.ever and (found := rows.refused_for_ever()):
                 raise taken_meanwhile(load, len(found))
-            check_all(load, rows.count, rows.insert())
+            rows.check_all(rows.count, rows.insert())
             connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         return True
 
@@ -433,10 +467,12 @@ class PostgresLoader:
             connection.autocommit = True  # before the load: others need the table at once
             if self._found(connection) is None:
                 with _created_at_once():
-                    connection.execute(sent(create_table(self._load, _TYPES)))
+                    # Of two runs only one creates table and index, both at once.
+                    created = "; ".join(create_table(load, _TYPES)).replace(" IF NOT EXISTS", "")
+                    connection.execute(sent(created))
             self._check_table(connection)
             connection.autocommit = False
-        if load.ever or load.mode == "replace_batch":
+        if load.ever or load.history or load.mode == "replace_batch":
             # Each statement sees what others have committed, including their loads before we got a lock.
             connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         self._oid, schema = self._table(connection)
@@ -449,6 +485,9 @@ class PostgresLoader:
         if not claimed.rowcount:
             self.close()
             return None
+        if load.history:
+            # No other transaction may end or add a version meanwhile: of two that did, the later would see neither.
+            connection.execute(sent(f"LOCK TABLE {_TYPES.spelled(load.table)} IN SHARE ROW EXCLUSIVE MODE"))
         if load.ever:
             # Only one run at a time looks for its values and adds them.
             connection.execute("SELECT pg_advisory_xact_lock(%s, %s::integer)", [_EVER, self._oid % 2**31])

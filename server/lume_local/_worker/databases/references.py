@@ -5,16 +5,17 @@ from typing import Any
 
 from lume_local._flow.definition import quoted
 from lume_local._shared.failing import on_error
-from lume_local._worker.databases import postgres, sqlite
-from lume_local._worker.databases.columns import PostgresTypes, base_of
+from lume_local._worker.databases import duckdb_file, postgres, sqlite
+from lume_local._worker.databases.columns import DuckdbTypes, PostgresTypes, base_of
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, ReferenceLookup
 
 
 def lookup_of(url_env: str, table: str, column: str) -> ReferenceLookup:
     """Open the lookup. Raises `DatabaseTrouble`."""
     url = DatabaseUrl.of(url_env)
-    kind = SqliteLookup if url.scheme == "sqlite" else PostgresLookup
-    return kind(url, table, column)
+    if url.scheme == "duckdb":
+        return DuckdbLookup(url, table, column)
+    return (SqliteLookup if url.scheme == "sqlite" else PostgresLookup)(url, table, column)
 
 
 class PostgresLookup:
@@ -72,6 +73,29 @@ class SqliteLookup:
             self._connection.execute("DELETE FROM temp._lume_sought")
             self._connection.executemany("INSERT INTO temp._lume_sought VALUES (?)", zip(values))
             return [value for (value,) in self._connection.execute(self._query)]
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class DuckdbLookup:
+    """See `ReferenceLookup`. A value that the column can't have is missing."""
+
+    def __init__(self, url: DatabaseUrl, table: str, column: str) -> None:
+        self._url, self._shown = url, f"{table}.{column} in {url.shown}"
+        self._connection = duckdb_file.connect(url, "ro")
+        with on_error(self.close):
+            with duckdb_file.duckdb_errors(url, f"{self._shown} can't be read"):
+                columns = duckdb_file.columns_of(self._connection, table)
+            kind = next((kind for name, kind, _ in columns if name.lower() == column.lower()), None)
+            if kind is None:
+                raise DatabaseTrouble(f"there is no column {self._shown}: correct references in the flow")
+        there = f"{DuckdbTypes().spelled(table)} AS t ON t.{quoted(column)} = TRY_CAST(v AS {kind})"
+        self._query = f"SELECT v FROM (SELECT unnest(?) AS v) ANTI JOIN {there}"
+
+    def missing(self, values: list[str]) -> list[str]:
+        with duckdb_file.duckdb_errors(self._url, f"{self._shown} can't be searched"):
+            return [value for (value,) in self._connection.execute(self._query, [values]).fetchall()]
 
     def close(self) -> None:
         self._connection.close()

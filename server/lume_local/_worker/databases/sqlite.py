@@ -4,15 +4,11 @@
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
-from decimal import Decimal
+from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
-from math import isfinite
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-
-from attrs import define
 
 from lume_local._flow.databases import RUN_COLUMN, with_parameter
 from lume_local._flow.definition import quoted
@@ -21,28 +17,26 @@ from lume_local._worker.databases.built import Built, opened
 from lume_local._worker.databases.columns import (
     SqliteTypes,
     TableColumn,
+    UniqueIndex,
     as_compared,
-    check_columns,
-    check_unique,
-    create_table,
     item,
-    no_table,
 )
 from lume_local._worker.databases.database import (
     NUMBER,
     DatabaseTrouble,
     DatabaseUrl,
     Load,
-    Loader,
     Refused,
     Row,
     by_constraint,
     check_all,
     in_table,
     on_conflict,
+    plain,
     shown,
-    taken_meanwhile,
 )
+from lume_local._worker.databases.file_loader import PATIENCE, FileLoader, check_there
+from lume_local._worker.databases.history import Versions, check_current, instant
 from lume_local._worker.sql import text
 from lume_local._worker.statements import twin_reason
 
@@ -54,10 +48,11 @@ class RowsInto:
 
     Args:
         connection: with the transaction of the load.
+        insert: the statement; with history the last of several, which counts the current versions of the row.
         where: the database's name in messages.
     """
 
-    def __init__(self, connection: sqlite3.Connection, insert: str, load: Load, where: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, insert: list[str], load: Load, where: str) -> None:
         self._connection, self._sql, self._load, self._where = connection, insert, load, where
         self._count = 0
         self._last: tuple[Any, ...] = ()
@@ -71,7 +66,10 @@ class RowsInto:
                 yield self._last
 
         try:
-            return sum(self._connection.executemany(self._sql, each(batch)).rowcount for batch in batches)
+            if self._load.history:
+                return sum(self._one(row) for batch in batches for row in each(batch))
+            (sql,) = self._sql
+            return sum(self._connection.executemany(sql, each(batch)).rowcount for batch in batches)
         except sqlite3.IntegrityError as error:
             row = shown(self._load.names, self._last[: len(self._load.names)])
             raise DatabaseTrouble(
@@ -86,15 +84,30 @@ class RowsInto:
         written = 0
         for row in chain.from_iterable(kept):
             try:
-                written += self._connection.execute(self._sql, row[:-1]).rowcount
+                self._connection.execute("SAVEPOINT one")
+                written += self._one(row[:-1])
             except sqlite3.IntegrityError as error:
+                self._connection.execute("ROLLBACK TO one")
                 refused[row[-1]] = [by_constraint(self._load, str(error))]
+            self._connection.execute("RELEASE one")
         return written
 
+    def _one(self, row: tuple[Any, ...]) -> int:
+        """Insert a row; return how many rows of the table it then is."""
+        if not self._load.history:
+            return self._connection.execute(self._sql[0], row).rowcount
+        *others, count = self._sql
+        for statement in others:
+            self._connection.execute(statement, _named(row))
+        return int(self._connection.execute(count, _named(row)).fetchone()[0])
 
-_PATIENCE = 60.0
-"""Seconds to wait for another connection's lock."""
+
+def _named(row: tuple[Any, ...]) -> dict[str, Any]:
+    return {f"v{number}": value for number, value in enumerate(row)}
+
+
 _AT_ONCE = 500
+_WHERE = re.compile(r"\bwhere\b", re.IGNORECASE)
 _READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 _REFUSED_BY_THE_FILE = {sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE}
 """The file is opened read-only; R-trees prepare such statements even for reading."""
@@ -102,22 +115,14 @@ _BLANK = r"(?:\s|--[^\n]*\n|/\*.*?\*/)+"
 _REPLACES = re.compile(_BLANK.join(["ON", "CONFLICT", "REPLACE"]), re.IGNORECASE | re.DOTALL)
 _KEEPS = re.compile(_BLANK.join(["NOT", "NULL", _REPLACES.pattern]), re.IGNORECASE | re.DOTALL)
 """This clause gives a column its default value and replaces no row."""
-_LOADS = (
-    "CREATE TABLE IF NOT EXISTS _lume_loads (run_id TEXT PRIMARY KEY, flow TEXT NOT NULL, source_path TEXT NOT NULL, "
-    "target TEXT NOT NULL, loaded_at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
-)
 
 
 def connect(url: DatabaseUrl, mode: str) -> sqlite3.Connection:
     """Connect to an existing file; `mode` is `ro`, `rw`, or `rwc` to create it. Raises `DatabaseTrouble`."""
-    if mode != "rwc" and not Path(url.path).is_file():
-        raise DatabaseTrouble(
-            f"there is no SQLite file {url.path}, which {url.env} names: create it (sqlite3 {url.path} VACUUM); with "
-            "create = true a run creates file and table"
-        )
+    check_there(url, mode)
     with sqlite_errors(url, f"{url.shown} ({url.env}) can't be opened"):
         connection = sqlite3.connect(
-            f"file:{quote(url.path)}?mode={mode}", uri=True, timeout=_PATIENCE, isolation_level=None
+            f"file:{quote(url.path)}?mode={mode}", uri=True, timeout=PATIENCE, isolation_level=None
         )
         with on_error(connection.close):
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -174,55 +179,26 @@ def _as_text(value: Any) -> str | None:
         return value
     if isinstance(value, bytes):
         return f"\\x{value.hex()}"
-    number = repr(value)
-    # The same number without an exponent, which integer and decimal columns refuse.
-    return format(Decimal(number), "f") if "e" in number and isfinite(value) else number
+    return plain(repr(value))
 
 
-@define
-class _Transaction:
-    """The transaction that keeps other writers away from the file while the loads of a run last."""
+class SqliteLoader(FileLoader):
+    """See `Loader`."""
 
-    connection: sqlite3.Connection
-    is_committed: bool = False
+    types, begin = SqliteTypes(), "BEGIN IMMEDIATE"
 
+    def _connect(self, mode: str, built: Path | None = None) -> sqlite3.Connection:
+        return connect(self._url, mode)
 
-class SqliteLoader:
-    """See `Loader`.
+    def _errors(self, what: str) -> AbstractContextManager[None]:
+        return sqlite_errors(self._url, what)
 
-    Args:
-        beside: loads with open transactions. One of the same run and file shares its transaction, as neither load
-            could wait for the other; it is committed or undone as a whole.
-    """
-
-    def __init__(self, url: DatabaseUrl, load: Load, beside: Iterable[Loader] = ()) -> None:
-        self._url, self._load = url, load
-        others = (one for one in beside if isinstance(one, SqliteLoader) and one._load.run_id == load.run_id)
-        self._shared = next((one._transaction for one in others if one._url.path == url.path), None)
-        self._transaction: _Transaction | None = None
-
-    def check(self) -> None:
-        """Check the flow's columns, and a unique index for an upsert; create the table of loads."""
-        if self._load.create and not Path(self._url.path).is_file():
-            return
-        with closing(connect(self._url, "rw")) as connection:
-            with sqlite_errors(self._url, f"{self._url.shown} can't be read"):
-                self._check_table(connection)
-            with sqlite_errors(self._url, f"{self._url.shown} can't be written to"):
-                connection.execute(_LOADS)
+    def _is_view(self, connection: sqlite3.Connection) -> bool:
+        view = "SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = ? COLLATE NOCASE"
+        return connection.execute(view, [self._load.table]).fetchone() is not None
 
     def _check_table(self, connection: sqlite3.Connection) -> None:
-        load, types = self._load, SqliteTypes()
-        columns = self._columns(connection)
-        if not columns:
-            view = "SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = ? COLLATE NOCASE"
-            if connection.execute(view, [load.table]).fetchone():
-                raise DatabaseTrouble(f"{load.table} in {self._url.shown} is not a table: name one")
-            if load.create:
-                return
-            raise no_table(load, self._url.shown, types)
-        check_columns(load, load.table, columns, types)
-        check_unique(load, load.table, list(map(set, self._unique(connection))), types)
+        super()._check_table(connection)
         self._check_rowid(connection)
 
     def _columns(self, connection: sqlite3.Connection) -> list[TableColumn]:
@@ -265,75 +241,31 @@ class SqliteLoader:
         replaces = _REPLACES.search(_KEEPS.sub("", defined))
         return f"INSERT{' OR ABORT' if replaces else ''} INTO {quoted(self._load.table)}"
 
-    def _unique(self, connection: sqlite3.Connection) -> list[dict[str, str]]:
-        """Return the columns of each unique index, with their collations."""
+    def _unique(self, connection: sqlite3.Connection) -> list[UniqueIndex]:
+        """Return the unique indexes; the columns have their collations."""
         spelled = {name.lower(): name for name in self._load.key}
         query = (
-            "SELECT i.name, c.name, c.coll FROM pragma_index_list(?1) AS i, pragma_index_xinfo(i.name) AS c "
-            'WHERE i."unique" AND NOT i.partial AND c.key '
-            "UNION ALL SELECT '', name, 'BINARY' FROM pragma_table_info(?1) WHERE pk"
+            "SELECT i.name, c.name, c.coll, iif(i.partial, m.sql, '') FROM pragma_index_list(?1) AS i, "
+            "pragma_index_xinfo(i.name) AS c LEFT JOIN sqlite_master AS m ON m.type = 'index' AND m.name = i.name "
+            'WHERE i."unique" AND c.key '
+            "UNION ALL SELECT '', name, 'BINARY', '' FROM pragma_table_info(?1) WHERE pk"
         )
-        found: dict[str, dict[str, str]] = {}
-        for index, column, collation in connection.execute(query, [self._load.table]):
+        found: dict[str, UniqueIndex] = {}
+        for index, column, collation, defined in connection.execute(query, [self._load.table]):
             name = column or ""  # an expression has no name
-            found.setdefault(index, {})[spelled.get(name.lower(), name)] = collation
+            where = _WHERE.split(defined)[-1] if defined else ""
+            one = found.setdefault(index, UniqueIndex({}, where))
+            one.columns[spelled.get(name.lower(), name)] = collation
         return list(found.values())
 
     def _check_key(self, connection: sqlite3.Connection, rows: Built) -> None:
         """Check that rows have different keys in each unique index that the upsert may use."""
         key, types = self._load.key, dict(self._load.columns)
-        indexes = [index for index in self._unique(connection) if key and index.keys() == set(key)]
+        indexes = [one.columns for one in self._unique(connection) if key and one.finds(self._load)]
         for compared in {
             tuple(as_compared(types[name], quoted(name), one[name]) for name in key) for one in indexes
         }:
             rows.check_key(key, compared)
-
-    def fill(self, built: Path) -> bool:
-        """Claim the load, then insert the rows, in one transaction."""
-        with sqlite_errors(self._url, f"{self._load.table} in {self._url.shown} refuses the rows"):
-            connection = self._claimed()
-            if connection is None:
-                return False
-            if found := self._insert(connection, built, numbered=False):
-                raise taken_meanwhile(self._load, len(found))
-        return True
-
-    def judge(self, rows: Path) -> Refused:
-        """Load as `fill` does, without a commit; a failed statement leaves the transaction unchanged."""
-        with sqlite_errors(self._url, f"{self._load.table} in {self._url.shown} refuses the rows"):
-            connection = self._claimed()
-            if connection is None:
-                raise DatabaseTrouble(
-                    f"the run {self._load.run_id} has been loaded into {self._load.table} before"
-                )
-            return self._insert(connection, rows, numbered=True)
-
-    def _claimed(self) -> sqlite3.Connection | None:
-        """Begin the transaction with the claim, locking the file; return None if the load was done before."""
-        load = self._load
-        self._transaction = self._shared or _Transaction(connect(self._url, "rwc" if load.create else "rw"))
-        connection = self._transaction.connection
-        if not connection.in_transaction:
-            connection.execute("BEGIN IMMEDIATE")
-        if load.create:
-            connection.execute(create_table(load, SqliteTypes()))
-            connection.execute(_LOADS)
-            self._check_table(connection)
-        claimed = connection.execute(
-            "INSERT INTO _lume_loads (run_id, flow, source_path, target) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (run_id) DO NOTHING",
-            [load.claim, load.flow, load.source_path, load.table],
-        )
-        if not claimed.rowcount:
-            self.close()
-            return None
-        if load.mode == "replace_batch":
-            connection.execute(
-                f"DELETE FROM {quoted(load.table)} WHERE {RUN_COLUMN} IN "
-                "(SELECT run_id FROM _lume_loads WHERE flow = ? AND source_path = ?)",
-                [load.flow, load.source_path],
-            )
-        return connection
 
     def _insert(self, connection: sqlite3.Connection, built: Path, *, numbered: bool) -> Refused:
         """Insert all rows that the table accepts; return the reasons of the others, if rows are `numbered`."""
@@ -343,21 +275,47 @@ class SqliteLoader:
         if any(column.name == RUN_COLUMN for column in self._columns(connection)):
             names.append(RUN_COLUMN)
             items.append(text(load.run_id))
-        values = ", ".join("?" * len(names))
         into = self._insert_into(connection)
-        insert = f"{into} ({', '.join(names)}) VALUES ({values}){on_conflict(load, names)}"
         with opened(built) as rows:
             self._check_key(connection, rows)
             refused = self._refused_for_ever(connection, rows, numbered=numbered) if load.ever else {}
             if refused and not numbered:
                 return refused
-            target = RowsInto(connection, insert, load, self._url.shown)
+            if load.history:
+                statements = self._versions(connection, rows.batches(items), into, names)
+            else:
+                values = ", ".join("?" * len(names))
+                statements = [f"{into} ({', '.join(names)}) VALUES ({values}){on_conflict(load, names)}"]
+            target = RowsInto(connection, statements, load, self._url.shown)
             if numbered:
                 written = target.judged(rows.batches([*items, NUMBER]), refused)
             else:
                 written = target.all(rows.batches(items))
-            check_all(load, rows.count() - len(refused), written)
+            (check_current if load.history else check_all)(load, rows.count() - len(refused), written)
         return refused
+
+    def _versions(
+        self, connection: sqlite3.Connection, batches: Iterable[Batch], into: str, names: list[str]
+    ) -> list[str]:
+        """Return the statements that add a version of a row, the last of which counts its current ones."""
+        load = self._load
+        values = [f":v{number}" for number in range(len(names))]
+        new = dict(zip(load.names, values, strict=False))  # the last one may be the run's
+        collations = next(one.columns for one in self._unique(connection) if one.finds(load))
+        versions = Versions(
+            load,
+            quoted(load.table),
+            "",
+            lambda name: f"t.{quoted(name)} COLLATE {collations[name]} = {new[name]}",
+            # A value that only a collation considers equal is another one.
+            lambda name: f"t.{quoted(name)} COLLATE BINARY IS NOT {new[name]}",
+        )
+        latest: str | None = None
+        for row in chain.from_iterable(batches):
+            (found,) = connection.execute(versions.latest(), _named(row)).fetchone()
+            latest = max(filter(None, (latest, found)), default=None)
+        at = text(instant(load, latest))
+        return [versions.close(at), versions.add(into, names, values, at), versions.count()]
 
     def _refused_for_ever(self, connection: sqlite3.Connection, rows: Built, *, numbered: bool) -> Refused:
         """Return the rows with a unique value that, as the table compares it, is there or in an earlier row."""
@@ -385,18 +343,3 @@ class SqliteLoader:
                 refused.setdefault(number, []).append(twin_reason(name))
             connection.execute("DROP TABLE temp._lume_new")
         return refused
-
-    def commit(self) -> None:
-        """Make the load visible to all."""
-        assert self._transaction is not None
-        if not self._transaction.is_committed:
-            with sqlite_errors(self._url, f"{self._url.shown} can't commit"):
-                self._transaction.connection.execute("COMMIT")
-            self._transaction.is_committed = True
-        self.close()
-
-    def close(self) -> None:
-        """Close the connection, which undoes everything not committed."""
-        if self._transaction is not None:
-            self._transaction.connection.close()
-            self._transaction = None

@@ -16,8 +16,7 @@ from attrs import asdict
 
 from lume_local._shared.failing import on_error
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Load, Loader, Refused
-from lume_local._worker.databases.postgres import PostgresLoader
-from lume_local._worker.databases.sqlite import SqliteLoader
+from lume_local._worker.databases.kinds import KINDS
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 T = TypeVar("T")
@@ -112,9 +111,7 @@ class DatabaseTarget:
 
 def _loader_of(load: Load) -> Loader:
     url = DatabaseUrl.of(load.url_env)
-    if url.scheme == "sqlite":
-        return SqliteLoader(url, load, list(_prepared.values()))
-    return PostgresLoader(url, load)
+    return KINDS[url.scheme].loader(url, load, list(_prepared.values()))
 
 
 def _drop(run_id: str) -> None:

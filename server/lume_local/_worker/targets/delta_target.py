@@ -66,6 +66,8 @@ _NOISE = re.compile(r"(\x1b\[[0-9;]*m|[\s↳])+")
 class DeltaTypes:
     """See `Types`."""
 
+    has_partial = False
+
     def spelled(self, table: str) -> str:
         return f"delta.`{table}`"
 

@@ -44,13 +44,11 @@ class LakeLoad(Load):
 
     Attributes:
         kind: the format.
-        at: when the run was submitted (RFC 3339).
         partition_by, evolve, catalog: as of a `LakeTable`.
     """
 
     url_env: str = ""
     kind: str = DELTA
-    at: str = ""
     partition_by: tuple[str, ...] = ()
     evolve: str = ""
     catalog: str = ""

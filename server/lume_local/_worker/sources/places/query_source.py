@@ -12,8 +12,7 @@ from typing import Any
 
 from lume_local._shared.identity import SourceContent
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Query, Row
-from lume_local._worker.databases.postgres import PostgresQuery
-from lume_local._worker.databases.sqlite import SqliteQuery
+from lume_local._worker.databases.kinds import query_of
 from lume_local._worker.sources.formats.names import relation_of_table, visible_columns
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import File, Pause, Single, SourceError, no_pause
@@ -59,8 +58,7 @@ class QuerySource:
         try:
             url = DatabaseUrl.of(self._place["url_env"])
             shown = f"the query on {url.shown}"
-            kind = SqliteQuery if url.scheme == "sqlite" else PostgresQuery
-            begun: Query = kind(url, self._place["query"], self._place["source_path"])
+            begun = query_of(url, self._place["query"], self._place["source_path"])
             with closing(begun) as query:
                 if not query.names:
                     raise SourceError(f"{shown} gives no columns: it must be a SELECT")

@@ -30,7 +30,7 @@ EVER = {"id": {**ID, "unique": "ever"}, "name": {}}
 def fill(database: Database, *rows: tuple[Any, ...]) -> None:
     database.execute("DROP TABLE IF EXISTS people")
     database.execute("CREATE TABLE people (id integer, name text)")
-    marks = "?, ?" if database.kind == "sqlite" else "%s, %s"
+    marks = "%s, %s" if database.kind == "postgresql" else "?, ?"
     for row in rows:
         database.execute(f"INSERT INTO people VALUES ({marks})", row)
 

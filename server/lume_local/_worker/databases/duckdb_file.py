@@ -1,0 +1,322 @@
+"""DuckDB as a source and a target: one file, which one process at a time may write.
+
+A reader keeps a writer out, too. So each opens the file only while it works, and waits for the others.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from duckdb import DuckDBPyConnection
+
+from lume_async._base.elided import elided
+from lume_local._flow.databases import RUN_COLUMN, with_parameter
+from lume_local._flow.definition import quoted
+from lume_local._shared.failing import on_error
+from lume_local._worker.connection import configure
+from lume_local._worker.databases.built import Built
+from lume_local._worker.databases.columns import DuckdbTypes, TableColumn, UniqueIndex
+from lume_local._worker.databases.database import (
+    LONGEST,
+    NUMBER,
+    DatabaseTrouble,
+    DatabaseUrl,
+    Refused,
+    Row,
+    check_all,
+    in_table,
+    on_conflict,
+    plain,
+)
+from lume_local._worker.databases.file_loader import PATIENCE, FileLoader, check_there
+from lume_local._worker.databases.history import Versions, check_current, instant
+from lume_local._worker.sql import allowed, row_of, text
+from lume_local._worker.statements import twin_reason
+
+OLDEST = "v1.0.0"
+"""The oldest DuckDB that can read a file which a run creates."""
+_TURN = 0.05
+"""Seconds between attempts to open a file that is in use."""
+_IN_USE = re.compile(r"Could not set lock on file|file handle conflict|different configuration")
+_HOLDER = re.compile(r"held in (.{1,200}? \(PID \d+\))")
+_AT_ONCE = 1000
+
+
+def connect(url: DatabaseUrl, mode: str, built: Path | None = None) -> DuckDBPyConnection:
+    """Open the file once no other process keeps it from us; `mode` is `ro`, `rw`, or `rwc` to create it.
+
+    Its statements reach no other file than `built`, and no network. Raises `DatabaseTrouble`.
+    """
+    check_there(url, mode)
+    what = f"{url.shown} ({url.env}) can't be opened"
+    with duckdb_errors(url, what):
+        if not Path(url.path).exists():
+            _create(Path(url.path))
+        connection = _opened(url, mode == "ro")
+        with on_error(connection.close):
+            reached = [f"allowed_directories=[{allowed([built.parent])}]"] if built else []
+            configure(
+                connection,
+                "TimeZone='UTC'",
+                "ieee_floating_point_ops=false",
+                "python_enable_replacements=false",
+                *reached,
+                "enable_external_access=false",
+                "lock_configuration=true",
+            )
+    return connection
+
+
+def _opened(url: DatabaseUrl, read_only: bool) -> DuckDBPyConnection:
+    spill = os.path.join(tempfile.gettempdir(), f"lume-duckdb-{os.getpid()}")
+    config: dict[str, Any] = {
+        "threads": "1",
+        "memory_limit": "1GB",
+        "temp_directory": spill,
+        "preserve_insertion_order": "true",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+    }
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return duckdb.connect(url.path, read_only=read_only, config=config)
+        except duckdb.Error as error:
+            if not _IN_USE.search(str(error)):
+                raise
+            if time.monotonic() > end:
+                holder = _HOLDER.search(str(error))
+                raise DatabaseTrouble(
+                    f"{url.shown} ({url.env}) is still open in {holder[1] if holder else 'another process'} after "
+                    f"{PATIENCE:.0f} s, and DuckDB lets one process at a time write a file: close it there",
+                    may_pass=True,
+                ) from None
+        time.sleep(_TURN)
+
+
+def _create(path: Path) -> None:
+    """Create an empty file atomically. Another run may create it at this moment."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft.unlink(missing_ok=True)
+    try:
+        duckdb.connect(draft, config={"storage_compatibility_version": OLDEST}).close()
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def duckdb_errors(url: DatabaseUrl, what: str) -> Iterator[None]:
+    """Convert errors of DuckDB to `DatabaseTrouble`."""
+    try:
+        yield
+    except duckdb.Error as error:
+        words = url.scrubbed(str(error).partition("\n\n")[0])
+        # Of the disk, or of a connection that a failed write has made useless: not of the rows.
+        lost = isinstance(error, duckdb.IOException | duckdb.FatalException)
+        raise DatabaseTrouble(f"{what}: {elided(words, 2 * LONGEST)}", may_pass=lost) from None
+
+
+class DuckdbQuery:
+    """See `Query`."""
+
+    def __init__(self, url: DatabaseUrl, query: str, source_path: str) -> None:
+        self._url = url
+        self._connection = connect(url, "ro")
+        with on_error(self.close), duckdb_errors(url, f"the query can't be run on {url.shown}"):
+            sent, has_parameter = with_parameter(query, "$1")
+            parameters = [source_path] if has_parameter else []
+            statements = self._connection.extract_statements(sent)
+            if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
+                raise DatabaseTrouble(f"the query can't be run on {url.shown}: only a SELECT may be sent")
+            described = self._connection.execute(f"DESCRIBE {sent}", parameters).fetchall()
+            self.names, kinds = [str(one[0]) for one in described], [str(one[1]) for one in described]
+            self._numbers = [n for n, kind in enumerate(kinds) if kind in ("FLOAT", "DOUBLE")]
+            items = ", ".join(_as_text(f"c{n}", kind) for n, kind in enumerate(kinds))
+            rows = f"({sent}\n) AS _lume_rows({', '.join(f'c{n}' for n in range(len(kinds)))})"
+            self._rows = self._connection.execute(f"SELECT {items} FROM {rows}", parameters)
+
+    def batches(self) -> Iterator[list[Row]]:
+        while True:
+            with duckdb_errors(self._url, f"the query was interrupted by {self._url.shown}"):
+                rows = self._rows.fetchmany(_AT_ONCE)
+            if not rows:
+                return
+            yield [self._plain(row) for row in rows] if self._numbers else rows
+
+    def _plain(self, row: Row) -> Row:
+        values = list(row)
+        for n in self._numbers:
+            if (value := values[n]) is not None:
+                values[n] = plain(value)
+        return tuple(values)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _as_text(column: str, kind: str) -> str:
+    """Return SQL for a value as a string: binary ones as hexadecimal digits, lists and structures as JSON."""
+    if kind == "BLOB":
+        return f"'\\x' || lower(hex({column}))"
+    is_nested = kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION"))
+    return f"CAST({f'to_json({column})' if is_nested else column} AS VARCHAR)"
+
+
+class DuckdbLoader(FileLoader):
+    """See `Loader`."""
+
+    types, begin = DuckdbTypes(), "BEGIN TRANSACTION"
+
+    def check(self) -> None:
+        if self._load.on_violation == "reject":
+            raise DatabaseTrouble(
+                'on_violation = "reject" is not for DuckDB, which undoes all rows if a constraint refuses one. '
+                'Demand the same in the flow, by rules, references or unique = "ever"'
+            )
+        super().check()
+
+    def _connect(self, mode: str, built: Path | None = None) -> DuckDBPyConnection:
+        return connect(self._url, mode, built)
+
+    def _errors(self, what: str) -> AbstractContextManager[None]:
+        return duckdb_errors(self._url, what)
+
+    def _is_view(self, connection: DuckDBPyConnection) -> bool:
+        return bool(_of_table(connection, "duckdb_views()", "true", self._load.table, "view_name"))
+
+    def _columns(self, connection: DuckDBPyConnection) -> list[TableColumn]:
+        # DuckDB ignores the case of names.
+        spelled: dict[str, str] = {name.lower(): name for name in (*self._load.names, RUN_COLUMN)}
+        return [
+            TableColumn(str(spelled.get(name.lower(), name)), kind, must_be_given)
+            for name, kind, must_be_given in columns_of(connection, self._load.table)
+        ]
+
+    def _unique(self, connection: DuckDBPyConnection) -> list[UniqueIndex]:
+        found = unique_of(connection, self._load.table)
+        spelled = {name.lower(): name for name in self._load.key}
+        return [UniqueIndex({spelled.get(name.lower(), name): "" for name in names}) for names in found]
+
+    def _insert(self, connection: DuckDBPyConnection, built: Path, *, numbered: bool) -> Refused:
+        load, rows = self._load, Built(connection, f"read_parquet({text(str(built))})")
+        types = {column.name: column.type for column in self._columns(connection)}
+        names, items = list(map(quoted, load.names)), [f"n.{quoted(name)}" for name in load.names]
+        if RUN_COLUMN in types:
+            names.append(RUN_COLUMN)
+            items.append(text(load.run_id))
+        rows.check_key(load.key)
+        refused = self._refused_for_ever(rows, types, numbered=numbered)
+        if refused and not numbered:
+            return refused
+        source = f"{rows.rows} AS n"
+        if refused:
+            connection.execute(
+                "CREATE OR REPLACE TEMP TABLE _lume_refused AS SELECT unnest(?) AS n", [[*refused]]
+            )
+            source = f"(FROM {rows.rows} WHERE {NUMBER} NOT IN (FROM _lume_refused)) AS n"
+        into, expected = f"INSERT INTO {self.types.spelled(load.table)}", rows.count() - len(refused)
+        if load.history:
+            check_current(load, expected, self._add_versions(connection, source, types, into, names, items))
+        else:
+            insert = f"{into} ({', '.join(names)}) SELECT {', '.join(items)} FROM {source}{on_conflict(load, names)}"
+            check_all(load, expected, int(row_of(connection, insert)[0]))
+        return refused
+
+    def _add_versions(
+        self,
+        connection: DuckDBPyConnection,
+        source: str,
+        types: dict[str, str],
+        into: str,
+        names: list[str],
+        items: list[str],
+    ) -> int:
+        """Add versions of the rows; return how many current ones they then have."""
+
+        def pair(name: str) -> tuple[str, str]:
+            # A value that only a collation considers equal is another one.
+            exact = "encode({})" if types[name] == "VARCHAR" else "{}"
+            return exact.format(f"t.{quoted(name)}"), exact.format(_new(name, types))
+
+        versions = Versions(
+            self._load,
+            self.types.spelled(self._load.table),
+            source,
+            lambda name: f"t.{quoted(name)} = {_new(name, types)}",
+            lambda name: " IS DISTINCT FROM ".join(pair(name)),
+        )
+        at = f"TIMESTAMP {text(instant(self._load, row_of(connection, versions.latest())[0]))}"
+        connection.execute(versions.close(at))
+        connection.execute(versions.add(into, names, items, at))
+        return int(row_of(connection, versions.count())[0])
+
+    def _refused_for_ever(self, rows: Built, types: dict[str, str], *, numbered: bool) -> Refused:
+        """Return the rows with a unique value that, as the table compares it, is there or in an earlier row."""
+        refused: Refused = {}
+        number = f"n.{NUMBER}" if numbered else "0"
+        for name in self._load.ever:
+            column, table, new = quoted(name), self.types.spelled(self._load.table), _new(name, types)
+            there = (
+                f"SELECT DISTINCT {number} FROM {rows.rows} AS n SEMI JOIN {table} AS t ON t.{column} = {new}"
+            )
+            for (n,) in rows.connection.execute(there).fetchall():
+                refused.setdefault(n, []).append(in_table(self._load, name))
+            # The first part of the union, the table's column, decides about the collation.
+            union = (
+                f"SELECT {column} AS v, 0 AS n FROM {table} WHERE false "
+                f"UNION ALL SELECT {new}, {number} FROM {rows.rows} AS n"
+            )
+            nth = "row_number() OVER (PARTITION BY v ORDER BY n) AS nth"
+            twins = f"SELECT n FROM (SELECT v, n, {nth} FROM ({union})) WHERE nth > 1 AND v IS NOT NULL"
+            for (n,) in rows.connection.execute(twins).fetchall() if numbered else ():
+                refused.setdefault(n, []).append(twin_reason(name))
+        return refused
+
+
+def _new(name: str, types: dict[str, str]) -> str:
+    """Return SQL for the new value of a column, as the table has it."""
+    return f"CAST(n.{quoted(name)} AS {types[name]})"
+
+
+def columns_of(connection: DuckDBPyConnection, table: str) -> list[tuple[str, str, bool]]:
+    """Return each column of a table with its type and whether a row needs a value for it; none if it is missing."""
+    items = "column_name, data_type, NOT is_nullable AND column_default IS NULL"
+    tables = "(FROM duckdb_columns() JOIN (SELECT table_oid FROM duckdb_tables()) USING (table_oid))"
+    return _of_table(connection, tables, items, table)
+
+
+def unique_of(connection: DuckDBPyConnection, table: str) -> list[list[str]]:
+    """Return the columns, or expressions, of each unique index of a table."""
+    is_unique = "constraint_type IN ('UNIQUE', 'PRIMARY KEY')"
+    keys = _of_table(
+        connection, f"(FROM duckdb_constraints() WHERE {is_unique})", "constraint_column_names", table
+    )
+    indexes = _of_table(
+        connection, "(FROM duckdb_indexes() WHERE is_unique)", "CAST(expressions AS VARCHAR[])", table
+    )
+    quotes = re.compile(r'"(.*)"', re.DOTALL)
+    return [names for (names,) in keys] + [
+        [match[1].replace('""', '"') if (match := quotes.fullmatch(name)) else name for name in names]
+        for (names,) in indexes
+    ]
+
+
+def _of_table(
+    connection: DuckDBPyConnection, source: str, items: str, table: str, column: str = "table_name"
+) -> list[Any]:
+    """Return what one of DuckDB's own tables has of a table or a view in the file."""
+    schema, _, name = table.rpartition(".")
+    return connection.execute(
+        f"SELECT {items} FROM {source} WHERE database_name = current_database() "
+        f"AND lower(schema_name) = lower(?) AND lower({column}) = lower(?)",
+        [schema or "main", name],
+    ).fetchall()
