@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 from duckdb import DuckDBPyConnection
@@ -75,7 +76,8 @@ def connect(url: DatabaseUrl, mode: str, built: Path | None = None) -> DuckDBPyC
 
 
 def _opened(url: DatabaseUrl, read_only: bool) -> DuckDBPyConnection:
-    spill = os.path.join(tempfile.gettempdir(), f"lume-duckdb-{os.getpid()}")
+    # Also makes the settings differ from others of this process, which DuckDB would let share one database.
+    spill = os.path.join(tempfile.gettempdir(), f"lume-duckdb-{uuid4().hex}")
     config: dict[str, Any] = {
         "threads": "1",
         "memory_limit": "1GB",

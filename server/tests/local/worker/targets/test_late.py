@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from attrs import evolve
 from local import table_run
@@ -92,6 +93,7 @@ def test_the_rows_of_the_same_batch_are_replaced(database: Database, tmp_path: P
     assert database.execute("SELECT id, name FROM clean ORDER BY id") == [(1, "b"), (2, "b"), (3, "c")]
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 def test_a_row_that_a_constraint_refuses_is_a_reject(database: Database, tmp_path: Path) -> None:
     database.execute(
         "CREATE TABLE clean (id bigint PRIMARY KEY CHECK (id <> 7), name varchar(5) NOT NULL, _lume_run_id text)"
@@ -229,6 +231,8 @@ def test_runs_at_the_same_time_accept_each_key_once(
     database: Database, tmp_path: Path, key: str, columns: dict[str, Any], mapped: dict[str, Any]
 ) -> None:
     """Their keys overlap; in whatever order they come, each key is in the table once, and each row somewhere."""
+    if database.kind == "duckdb" and mapped:
+        pytest.skip("refused, see below")
     database.execute(f"CREATE TABLE clean (id bigint{key}, name text, _lume_run_id text)")
     source = random.Random(5)
     keys = {f"run_{n}": source.sample(range(60), 25) for n in range(RUNS)}
@@ -268,3 +272,23 @@ def test_runs_at_the_same_time_accept_each_key_once(
         assert not accepted & refused
         metrics = records[run_id]["metrics"]
         assert (metrics["rows_mapped"], metrics["rows_rejected"]) == (len(accepted), len(refused))
+
+
+def test_duckdb_can_not_leave_out_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One constraint undoes its whole transaction, and there are no savepoints."""
+    with table_run.duckdb(tmp_path, monkeypatch) as database:
+        database.execute("CREATE TABLE clean (id bigint, name text)")
+        fill(database, (1, "a"))
+        with pytest.raises(
+            RunFailed, match=r"target.mapped: on_violation .* not for DuckDB.*unique = .ever."
+        ):
+            execute(flow({"id": ID, "name": {}}, on_violation="reject"), tmp_path)
+        assert list((tmp_path / "run_1/run").iterdir()) == []
+        with closing(duckdb.connect(tmp_path / "warehouse.duckdb")) as connection:
+            connection.execute("BEGIN; CREATE TABLE t (i int CHECK (i < 2))")
+            with pytest.raises(duckdb.ConstraintException):
+                connection.execute("INSERT INTO t VALUES (2)")
+            with pytest.raises(duckdb.TransactionException, match="aborted"):
+                connection.execute("INSERT INTO t VALUES (1)")
+            with pytest.raises(duckdb.ParserException):
+                connection.execute("SAVEPOINT one")

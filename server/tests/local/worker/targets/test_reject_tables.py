@@ -111,6 +111,7 @@ def test_both_parts_of_a_run_in_one_database(
     tmp_path: Path, database: Database, more: dict[str, Any]
 ) -> None:
     """Two loads, each with a claim of its own; of SQLite in one transaction, as a file has one writer."""
+    more = {} if database.kind == "duckdb" else more
     database.execute("CREATE TABLE good (id bigint CHECK (id <> 4), t text)")
     flow = flow_of(target={"mapped": TABLE | more, "rejects": REJECTS})
     content = CSV + ("4,ok\n" if more else "")
@@ -178,7 +179,9 @@ def test_a_process_that_ends_anywhere(
 
 
 def _counts(database: Database) -> list[tuple[Any, ...]]:
-    if database.kind == "sqlite":
+    if database.kind == "duckdb":
+        known = "SELECT count(*) FROM duckdb_tables() WHERE table_name IN ('good', 'bad')"
+    elif database.kind == "sqlite":
         known = "SELECT count(*) FROM sqlite_master WHERE name IN ('good', 'bad')"
     else:
         known = "SELECT count(*) FROM pg_tables WHERE tablename IN ('good', 'bad')"
