@@ -25,8 +25,8 @@ from lume_local._mapping.target import MappingTarget, TargetColumn, definition_o
 from lume_local._samples.known import KnownSource
 from lume_local._samples.opening import JudgedColumn, SampleParts, SampleRows
 from lume_local._shared.protocol import Json, Propose, Proposed, Refused
-from lume_local._worker.databases import postgres, sqlite
-from lume_local._worker.databases.columns import PostgresTypes
+from lume_local._worker.databases import duckdb_file, postgres, sqlite
+from lume_local._worker.databases.columns import DuckdbTypes, PostgresTypes
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl
 from lume_local._worker.samples.read import Sample, read_sample, sample_of_rows
 from lume_local._worker.samples.sample import HeldSample, Trials, opened_trials
@@ -227,8 +227,8 @@ def described(target: MappingTarget) -> MappingTarget:
     """Return the target with the columns of the table at its place. Raises `DatabaseTrouble`."""
     place = target.place or {}
     url, table = DatabaseUrl.of(place["url_env"]), place["table"]
-    read = _of_sqlite if url.scheme == "sqlite" else _of_postgres
-    columns, rows = read(url, table)
+    kinds = {"postgresql": _of_postgres, "sqlite": _of_sqlite, "duckdb": _of_duckdb}
+    columns, rows = kinds[url.scheme](url, table)
     if not columns:
         raise DatabaseTrouble(f"there is no table {table} in {url.shown}")
     return evolve(target, columns=list(_columns(columns, rows)), shown=f"{table} in {url.shown}")
@@ -267,6 +267,18 @@ def _of_sqlite(url: DatabaseUrl, table: str) -> tuple[list[_Column], list[Any]]:
         _Column(name, kind, bool(needed or key), name in single or keys == [name])
         for name, kind, needed, key in columns
     ], rows
+
+
+def _of_duckdb(url: DatabaseUrl, table: str) -> tuple[list[_Column], list[Any]]:
+    with (
+        closing(duckdb_file.connect(url, "ro")) as connection,
+        duckdb_file.duckdb_errors(url, f"{table} in {url.shown} can't be read"),
+    ):
+        columns = duckdb_file.columns_of(connection, table)
+        single = {names[0] for names in duckdb_file.unique_of(connection, table) if len(names) == 1}
+        query = f"SELECT * FROM {DuckdbTypes().spelled(table)} LIMIT {_VALUES}"
+        rows = connection.execute(query).fetchall() if columns else []
+    return [_Column(name, kind, needed, name in single) for name, kind, needed in columns], rows
 
 
 def _of_postgres(url: DatabaseUrl, table: str) -> tuple[list[_Column], list[Any]]:

@@ -1,6 +1,5 @@
 """`history = "scd2"`: an upsert that keeps the earlier versions of rows, in each kind of database."""
 
-import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -274,4 +273,3 @@ def test_a_first_row_that_is_not_an_instant(tmp_path: Path, monkeypatch: pytest.
         database.execute("UPDATE clean SET valid_from = 'some day'")
         with pytest.raises(RunFailed, match="current row with valid_from = 'some day'"):
             load(tmp_path, [row(1, "b")], "run_2")
-        assert os.path.exists(tmp_path / "warehouse.db")
