@@ -186,7 +186,12 @@ def on_conflict(load: Load, names: list[str]) -> str:
 
 
 def check_all(load: Load, rows: int, written: int) -> None:
-    """Check that every row is in the table, as a trigger might skip some. Raises `DatabaseTrouble`."""
+    """Check that every row is in the table, with history as one version. Raises `DatabaseTrouble`."""
+    if rows != written and load.history:
+        raise DatabaseTrouble(
+            f"{load.table} would have {written:,} current rows for the {rows:,} of the run: a key has several, "
+            "its collation makes keys equal, or a trigger skips some. Nothing was written"
+        )
     if rows != written:
         raise DatabaseTrouble(
             f"{load.table} accepted {written:,} of {counted(rows, 'row')}: does a trigger skip some? "

@@ -37,7 +37,7 @@ from lume_local._worker.databases.database import (
     plain,
 )
 from lume_local._worker.databases.file_loader import PATIENCE, FileLoader, check_there
-from lume_local._worker.databases.history import Versions, check_current, instant
+from lume_local._worker.databases.history import Versions, instant
 from lume_local._worker.sql import allowed, row_of, text
 from lume_local._worker.statements import twin_reason
 
@@ -152,14 +152,10 @@ class DuckdbQuery:
                 rows = self._rows.fetchmany(_AT_ONCE)
             if not rows:
                 return
-            yield [self._plain(row) for row in rows] if self._numbers else rows
-
-    def _plain(self, row: Row) -> Row:
-        values = list(row)
-        for n in self._numbers:
-            if (value := values[n]) is not None:
-                values[n] = plain(value)
-        return tuple(values)
+            if self._numbers:
+                values = (enumerate(row) for row in rows)
+                rows = [tuple(plain(v) if v and n in self._numbers else v for n, v in row) for row in values]
+            yield rows
 
     def close(self) -> None:
         self._connection.close()
@@ -225,41 +221,29 @@ class DuckdbLoader(FileLoader):
                 "CREATE OR REPLACE TEMP TABLE _lume_refused AS SELECT unnest(?) AS n", [[*refused]]
             )
             source = f"(FROM {rows.rows} WHERE {NUMBER} NOT IN (FROM _lume_refused)) AS n"
-        into, expected = f"INSERT INTO {self.types.spelled(load.table)}", rows.count() - len(refused)
+        into = f"INSERT INTO {self.types.spelled(load.table)}"
         if load.history:
-            check_current(load, expected, self._add_versions(connection, source, types, into, names, items))
+            versions = self._versions(source, types)
+            at = f"TIMESTAMP {text(instant(load, row_of(connection, versions.latest())[0]))}"
+            connection.execute(versions.close(at))
+            connection.execute(versions.add(into, names, items, at))
+            (written,) = row_of(connection, versions.count())
         else:
             insert = f"{into} ({', '.join(names)}) SELECT {', '.join(items)} FROM {source}{on_conflict(load, names)}"
-            check_all(load, expected, int(row_of(connection, insert)[0]))
+            (written,) = row_of(connection, insert)
+        check_all(load, rows.count() - len(refused), written)
         return refused
 
-    def _add_versions(
-        self,
-        connection: DuckDBPyConnection,
-        source: str,
-        types: dict[str, str],
-        into: str,
-        names: list[str],
-        items: list[str],
-    ) -> int:
-        """Add versions of the rows; return how many current ones they then have."""
-
-        def pair(name: str) -> tuple[str, str]:
+    def _versions(self, source: str, types: dict[str, str]) -> Versions:
+        def differs(name: str) -> str:
             # A value that only a collation considers equal is another one.
             exact = "encode({})" if types[name] == "VARCHAR" else "{}"
-            return exact.format(f"t.{quoted(name)}"), exact.format(_new(name, types))
+            return f"{exact.format(f't.{quoted(name)}')} IS DISTINCT FROM {exact.format(_new(name, types))}"
 
-        versions = Versions(
-            self._load,
-            self.types.spelled(self._load.table),
-            source,
-            lambda name: f"t.{quoted(name)} = {_new(name, types)}",
-            lambda name: " IS DISTINCT FROM ".join(pair(name)),
-        )
-        at = f"TIMESTAMP {text(instant(self._load, row_of(connection, versions.latest())[0]))}"
-        connection.execute(versions.close(at))
-        connection.execute(versions.add(into, names, items, at))
-        return int(row_of(connection, versions.count())[0])
+        def is_same(name: str) -> str:
+            return f"t.{quoted(name)} = {_new(name, types)}"
+
+        return Versions(self._load, self.types.spelled(self._load.table), source, is_same, differs)
 
     def _refused_for_ever(self, rows: Built, types: dict[str, str], *, numbered: bool) -> Refused:
         """Return the rows with a unique value that, as the table compares it, is there or in an earlier row."""

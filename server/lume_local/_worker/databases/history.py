@@ -82,12 +82,3 @@ def instant(load: Load, latest: str | None) -> str:
                 f"{load.table} has a current row with {VALID_FROM} = {latest[:40]!r}: no version can begin after that"
             ) from None
     return f"{at:%Y-%m-%d %H:%M:%S.%f}"
-
-
-def check_current(load: Load, rows: int, found: int) -> None:
-    """Check that each row has one current version. Raises `DatabaseTrouble`."""
-    if rows != found:
-        raise DatabaseTrouble(
-            f"{load.table} would have {found:,} current rows for the {rows:,} of the run: a key has several already, "
-            "its collation makes keys equal, or a trigger skips some. Nothing was written"
-        )

@@ -44,7 +44,7 @@ from lume_local._worker.databases.database import (
     on_conflict,
     taken_meanwhile,
 )
-from lume_local._worker.databases.history import Versions, check_current, instant
+from lume_local._worker.databases.history import Versions, instant
 from lume_local._worker.sql import text
 from lume_local._worker.statements import twin_reason
 
@@ -254,7 +254,11 @@ class StagedRows:
     def _add_versions(self, into: str, names: list[str], items: list[str], where: str) -> int:
         """Add versions of rows; return the number of these that then have a current one."""
         load = self._load
-        versions = Versions(load, self._table, "_lume_new AS n", self._is_same, self._differs)
+        versions = Versions(
+            *(load, self._table, "_lume_new AS n"),
+            lambda name: f"t.{quoted(name)} = {self._value(name, 'n.')}",
+            self._differs,
+        )
         if not self._at:
             row = self._connection.execute(sent(versions.latest())).fetchone()
             self._at = f"TIMESTAMP {text(instant(load, row and row[0]))}"
@@ -263,19 +267,12 @@ class StagedRows:
         row = self._connection.execute(sent(versions.count(where))).fetchone()
         return int(row[0]) if row else 0
 
-    def _is_same(self, name: str) -> str:
-        return f"t.{quoted(name)} = {self._value(name, 'n.')}"
-
     def _differs(self, name: str) -> str:
         """Return SQL that is true if the value is another one, even if only a collation considers it equal."""
         plain = base_of(self._given[name]) in _COLLATED
         exact = '({})::text COLLATE "C"' if plain else "({})"
         values = f"t.{quoted(name)}", self._value(name, "n.")
         return " IS DISTINCT FROM ".join(map(exact.format, values))
-
-    def check_all(self, rows: int, written: int) -> None:
-        """Check that every row is in the table. Raises `DatabaseTrouble`."""
-        (check_current if self._load.history else check_all)(self._load, rows, written)
 
     def judged(self) -> Refused:
         """Insert all rows that the table accepts; return the reasons of the others."""
@@ -284,7 +281,7 @@ class StagedRows:
             self._connection.execute(sent(f"DELETE FROM _lume_new WHERE {NUMBER} = ANY(%s)"), [list(refused)])
         is_each = self._load.on_violation == "reject"
         written = self._insert_each(refused) if is_each else self.insert()
-        self.check_all(self.count - len(refused), written)
+        check_all(self._load, self.count - len(refused), written)
         return refused
 
     def refused_for_ever(self) -> Refused:
@@ -443,7 +440,7 @@ class PostgresLoader:
             rows = self._staged(connection, built)
             if load.ever and (found := rows.refused_for_ever()):
                 raise taken_meanwhile(load, len(found))
-            rows.check_all(rows.count, rows.insert())
+            check_all(load, rows.count, rows.insert())
             connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         return True
 

@@ -36,7 +36,7 @@ from lume_local._worker.databases.database import (
     shown,
 )
 from lume_local._worker.databases.file_loader import PATIENCE, FileLoader, check_there
-from lume_local._worker.databases.history import Versions, check_current, instant
+from lume_local._worker.databases.history import Versions, instant
 from lume_local._worker.sql import text
 from lume_local._worker.statements import twin_reason
 
@@ -291,7 +291,7 @@ class SqliteLoader(FileLoader):
                 written = target.judged(rows.batches([*items, NUMBER]), refused)
             else:
                 written = target.all(rows.batches(items))
-            (check_current if load.history else check_all)(load, rows.count() - len(refused), written)
+            check_all(load, rows.count() - len(refused), written)
         return refused
 
     def _versions(

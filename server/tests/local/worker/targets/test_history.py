@@ -241,7 +241,7 @@ def test_two_current_rows_of_a_key(database: Database, tmp_path: Path) -> None:
             load(tmp_path, [row(1, "a")], "run_2", hours(1))
         return
     database.execute("INSERT INTO clean FROM clean")
-    with pytest.raises(RunFailed, match="2 current rows for the 1 of the run: a key has several already"):
+    with pytest.raises(RunFailed, match="2 current rows for the 1 of the run: a key has several,"):
         load(tmp_path, [row(1, "a")], "run_2", hours(1))
     assert len(versions(database)) == 2
 
