@@ -18,6 +18,7 @@ PLACEHOLDERS = ("data", "flow", "version")
 """The placeholders of a folder or URL: all runs of a flow version write to the same table."""
 _CATALOG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _NAME = re.compile(r"[^\s./\\'\"`]{1,128}(\.[^\s./\\'\"`]{1,128}){1,9}")
+_TRANSFORM = re.compile(r"(year|month|day|hour)\((.+)\)|(bucket|truncate)\((\d{1,5}), *(.+)\)")
 _UNFIT = {
     "on_violation": "belongs to a database: this table has no constraints; check rows in the flow (columns, rules)",
     "url_env": "belongs to a database: this table is found by {kind}",
@@ -33,7 +34,8 @@ class LakeTable:
         kind: `delta` or `iceberg`.
         table: a folder or a URL, which may have placeholders; or a name in the catalog, such as `sales.customers`.
         mode, key, create, history: as of a `TableTarget`.
-        partition_by: the columns that divide the files of a table that a run creates.
+        partition_by: the columns that divide the files of a table that a run creates; of Iceberg, also transforms of
+            columns, such as `day(created)` or `bucket(16, id)`.
         evolve: empty, or `add`: a run adds the columns that the table lacks.
         catalog: the name of a catalog in pyiceberg's settings.
     """
@@ -134,6 +136,20 @@ def _folder(table: Table, kind: str) -> str:
     return text.rstrip("/") or "/"
 
 
+def partition_of(given: str) -> tuple[str, str]:
+    """Return Iceberg's transform and the column of an item of `partition_by`: `("bucket[16]", "id")`."""
+    match = _TRANSFORM.fullmatch(given)
+    if not match:
+        return "identity", given
+    return (match[1], match[2]) if match[1] else (f"{match[3]}[{match[4]}]", match[5])
+
+
+def partition_as_given(transform: str, column: str) -> str:
+    """Return the item of `partition_by` for Iceberg's transform of a column."""
+    name, _, number = transform.rstrip("]").partition("[")
+    return column if name == "identity" else f"{name}({f'{number}, ' if number else ''}{column})"
+
+
 def check_lake(target: Any, columns: Mapping[str, str], ever: Collection[str]) -> None:
     """Check the settings that concern columns. Raises `FlowError`.
 
@@ -149,12 +165,14 @@ def check_lake(target: Any, columns: Mapping[str, str], ever: Collection[str]) -
             f'"ever" needs a table with constraints, which {target.kind} does not have: set true, which compares the '
             'rows of a run, and mode = "upsert" with this key, which keeps one row for each value',
         )
-    for name in target.partition_by:
+    for given in target.partition_by:
+        name = partition_of(given)[1] if target.kind == ICEBERG and given not in columns else given
         if name not in columns:
             raise FlowError(
                 "target.mapped.partition_by", f"{name!r} is not a column of this flow: {', '.join(columns)}"
             )
-    if len(set(target.partition_by)) != len(target.partition_by):
+    names = [partition_of(given)[1] if target.kind == ICEBERG else given for given in target.partition_by]
+    if len(set(names)) != len(names):
         raise FlowError("target.mapped.partition_by", "names a column twice")
     if target.partition_by and len(target.partition_by) == len(columns):
         raise FlowError("target.mapped.partition_by", "has all columns: a file needs at least one besides")

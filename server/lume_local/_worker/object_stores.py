@@ -5,7 +5,7 @@ Credentials and endpoints come only from the environment.
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -100,6 +100,30 @@ COPIED_AT_ONCE = 5 * 1024**3
 _PART = 512 * 1024**2
 _CONNECT, _READ, _TIMES = 10, 60, 3
 """Seconds for a connection and for an answer, and how often a request is sent."""
+
+
+_OF_PYICEBERG = {
+    "s3.endpoint": _ENDPOINTS["s3"],
+    "s3.region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    "s3.access-key-id": ("AWS_ACCESS_KEY_ID",),
+    "s3.secret-access-key": ("AWS_SECRET_ACCESS_KEY",),
+    "s3.session-token": ("AWS_SESSION_TOKEN",),
+    "gcs.service.host": _ENDPOINTS["gs"],
+    "adls.account-name": ("AZURE_STORAGE_ACCOUNT_NAME",),
+    "adls.account-key": ("AZURE_STORAGE_ACCOUNT_KEY",),
+    "adls.sas-token": ("AZURE_STORAGE_SAS_TOKEN",),
+}
+
+
+def iceberg_settings(given: Mapping[str, Any]) -> dict[str, str]:
+    """Return pyiceberg's properties of the stores that it is `given` none for, from the environment."""
+    known = {name.partition(".")[0] for name in given if "." in name}
+    found = {
+        name: next(filter(None, map(os.environ.get, variables)), "")
+        for name, variables in _OF_PYICEBERG.items()
+        if not {name.partition(".")[0], "client"} & known
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 class StoreTrouble(Exception):

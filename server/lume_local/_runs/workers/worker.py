@@ -6,6 +6,7 @@ process that does not answer in time is killed.
 """
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncGenerator, Collection
 from contextlib import suppress
@@ -254,7 +255,7 @@ class Worker:
 
 
 def _databases(job: Job) -> Collection[str] | None:
-    """Return the variables of a job's databases; None for any: a commit may have begun in each of them."""
+    """Return the variables of a job's databases and catalogs; None for any: a commit may have begun in each."""
     places: tuple[Json, ...] = ()
     match job:
         case Execute():
@@ -267,4 +268,8 @@ def _databases(job: Job) -> Collection[str] | None:
             places = (job.target.get("place") or {},)
         case Finish():
             return None
-    return {place["url_env"] for place in places if "url_env" in place}
+    catalogs = tuple(
+        f"PYICEBERG_CATALOG__{place['catalog']}__".upper() for place in places if place.get("catalog")
+    )
+    settings = {name for name in os.environ if catalogs and name.upper().startswith(catalogs)}
+    return settings | {place["url_env"] for place in places if place.get("url_env")}

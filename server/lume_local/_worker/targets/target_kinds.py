@@ -3,17 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from lume_local._flow.lakes import DELTA
+from lume_local._flow.lakes import DELTA, ICEBERG
 from lume_local._shared import commit
 from lume_local._shared.folders import PARTS
 from lume_local._worker.targets.database_target import DATABASE, DatabaseTarget
 from lume_local._worker.targets.delta_target import DeltaTarget
 from lume_local._worker.targets.earlier_values import VALUES, EarlierValues
 from lume_local._worker.targets.file_targets import STORE, FileTarget, PartsTarget, StoreTarget
+from lume_local._worker.targets.iceberg_target import IcebergTarget
 from lume_local._worker.targets.lake_target import LakeTarget
 from lume_local._worker.targets.target import Step, StepKind, Target
 
-LAKES: dict[str, type[LakeTarget]] = {DELTA: DeltaTarget}
+LAKES: dict[str, type[LakeTarget]] = {DELTA: DeltaTarget, ICEBERG: IcebergTarget}
 """The tables of open formats."""
 KINDS: dict[str, type[Target]] = {
     commit.FILE: FileTarget,

@@ -1,0 +1,536 @@
+"""Iceberg tables as targets, with pyiceberg: in SQL, REST and other catalogs of pyiceberg's own settings.
+
+A load is one snapshot. A table keeps one row a key by copy-on-write: the data files that have rows to be replaced are
+written anew without them. Of pyiceberg's own retry only the detection is used: it would commit a load again that
+another process has just committed.
+"""
+
+# ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import random
+import re
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from itertools import count
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+from uuid import uuid4
+
+from lume_async._base.elided import elided
+from lume_local._flow.databases import CURRENT, HISTORY_COLUMNS, RUN_COLUMN, VALID_FROM, VALID_TO
+from lume_local._flow.definition import quoted
+from lume_local._flow.lakes import ICEBERG, partition_as_given, partition_of
+from lume_local._worker.databases.built import Built
+from lume_local._worker.databases.columns import TableColumn
+from lume_local._worker.databases.database import DatabaseTrouble
+from lume_local._worker.object_stores import iceberg_settings
+from lume_local._worker.sql import row_of, text
+from lume_local._worker.targets.iceberg_types import IcebergTypes, duckdb_type
+from lume_local._worker.targets.lake_target import (
+    FLOW_COLUMN,
+    SOURCE_COLUMN,
+    Lake,
+    LakeLoad,
+    LakeTarget,
+    LakeTrouble,
+    written,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyiceberg.catalog import Catalog
+    from pyiceberg.expressions import BooleanExpression
+    from pyiceberg.manifest import DataFile
+    from pyiceberg.partitioning import PartitionKey
+    from pyiceberg.table import FileScanTask, Table
+    from pyiceberg.table.metadata import TableMetadata
+
+RUN = "lume.run"
+"""The property of a snapshot with the load that it contains."""
+RECENT_RUNS = "lume.recent-runs"
+"""The property of a table with its last loads, which stays when snapshots expire: times (ms) and loads."""
+MOST_RECENT = 200
+_IN_ONE_FILE = 64 * 1024 * 1024
+"""Bytes of rows in memory (Arrow) for one data file, which is smaller."""
+_AT_ONCE = 20_000
+"""Rows in a batch from DuckDB."""
+_MOST_FILES = 10_000
+"""Data files of a load: many partitions with few rows each make a table slow."""
+_MOST_VALUES = 200
+"""Values of a key that are compared with the bounds of each data file; beyond it only their own bounds are."""
+_COMMITS = 20
+_LONGEST_PAUSE = 2.0
+"""How often a commit is tried while others commit, with the files that are already written; seconds between two."""
+_ORDERED = ("int", "long", "string", "date")
+"""Types of keys whose bounds show which data files can have them."""
+_SECRET = re.compile(r"secret|token|credential|password|key|sas", re.IGNORECASE)
+_MAY_PASS = re.compile(
+    "OperationalError|InterfaceError|ServerError|ServiceUnavailableError|CommitStateUnknownException|"
+    "TooManyRequestsError|AuthorizationExpiredError"
+)
+"""Errors of catalogs that are no OSError, by name: their libraries need not be installed."""
+
+
+class IcebergLake(Lake):
+    """See `Lake`. `table` is loaded anew by `open`; changes wait in its transaction for `load`."""
+
+    extra, module, types = ICEBERG, "pyiceberg", IcebergTypes()
+
+    def __init__(self, table: "Table") -> None:
+        # Only for this transaction: pyiceberg must not commit again by itself, and should merge small manifests.
+        properties = {
+            "commit.manifest-merge.enabled": "true",
+            **table.properties,
+            "commit.retry.num-retries": "0",
+        }
+        table.metadata = table.metadata.model_copy(update={"properties": properties})
+        self.table, self.transaction = table, table.transaction()
+        fields = self.metadata.schema().fields
+        self.columns = [TableColumn(one.name, str(one.field_type), one.required) for one in fields]
+        self.partition_by = [
+            partition_as_given(
+                str(one.transform), str(self.metadata.schema().find_column_name(one.source_id))
+            )
+            for one in self.metadata.spec().fields
+        ]
+
+    @property
+    def metadata(self) -> "TableMetadata":
+        """The table's metadata with the waiting changes."""
+        return self.transaction.table_metadata
+
+    @staticmethod
+    def shown(load: LakeLoad) -> str:
+        return f"iceberg://{load.catalog}/{load.table}"
+
+    @classmethod
+    def open(cls, load: LakeLoad) -> "IcebergLake | None":
+        with _catalog(load) as catalog:
+            from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+
+            try:
+                table = catalog.load_table(load.table)
+            except (NoSuchTableError, NoSuchNamespaceError):
+                namespace = load.table.rpartition(".")[0]
+                if catalog.namespace_exists(namespace):
+                    return None
+                raise LakeTrouble(
+                    f"there is no namespace {namespace} in the catalog {load.catalog}: create it, for example "
+                    f"pyiceberg --catalog {load.catalog} create namespace {namespace}"
+                ) from None
+            if table.format_version < 2:
+                raise LakeTrouble(
+                    f"{load.table} has the format version {table.format_version}, whose snapshots can't be ordered: "
+                    "upgrade it to 2, for example with upgrade_table_version of pyiceberg"
+                )
+            return cls(table)
+
+    @classmethod
+    def create(cls, load: LakeLoad) -> None:
+        with _catalog(load) as catalog:
+            from pyiceberg.partitioning import PartitionField, PartitionSpec
+            from pyiceberg.schema import Schema
+            from pyiceberg.transforms import parse_transform
+            from pyiceberg.types import NestedField
+
+            required = {*load.required, *load.key}
+            columns = [
+                NestedField(n, *one, required=one[0] in required) for n, one in enumerate(_columns(load), 1)
+            ]
+            schema = Schema(*columns)
+            partitions = []
+            for n, given in enumerate(load.partition_by):
+                transform, name = partition_of(given)
+                own = name if transform == "identity" else f"{name}_{transform.partition('[')[0]}"
+                source = schema.find_field(name).field_id
+                partitions.append(PartitionField(source, 1000 + n, parse_transform(transform), own))
+            catalog.create_table_if_not_exists(load.table, schema, partition_spec=PartitionSpec(*partitions))
+
+    @staticmethod
+    def statement(load: LakeLoad) -> str:
+        columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in _columns(load))
+        by = f" PARTITIONED BY ({', '.join(load.partition_by)})" if load.partition_by else ""
+        return f"CREATE TABLE {load.table} ({columns}) USING iceberg{by}"
+
+    def check(self, load: LakeLoad) -> None:
+        super().check(load)
+        there = {one.name: one for one in self.columns}
+        given = {*load.required, *load.key, *load.own}
+        wrong = [
+            f"{name} {kind} is missing, which history needs"
+            for name, kind in _columns(load)
+            if name in HISTORY_COLUMNS and (name not in there or there[name].type != kind)
+        ]
+        wrong += [
+            f"{name} must have a value, and the flow's can be NULL: set required = true"
+            for name in load.names
+            if name in there and there[name].must_be_given and name not in given
+        ]
+        if wrong:
+            raise LakeTrouble(f"{load.table} does not fit the flow: {'; '.join(wrong)}")
+
+    def is_loaded(self, load: LakeLoad) -> bool:
+        from pyiceberg.table.snapshots import ancestors_of
+
+        snapshots = self.table.metadata.snapshots
+        if any(one.summary is not None and one.summary.get(RUN) == load.claim for one in snapshots):
+            return True
+        recent = [one.split(":", 1) for one in self.table.properties.get(RECENT_RUNS, "").split()]
+        if any(claim == load.claim for _, claim in recent):
+            return True
+        since = datetime.fromisoformat(load.at).timestamp() * 1000
+        unbroken = ancestors_of(self.table.current_snapshot(), self.table.metadata)
+        times = [*(one.timestamp_ms for one in unbroken), *(int(at) for at, _ in recent)]
+        if len(recent) >= MOST_RECENT and min(times) > since:
+            raise LakeTrouble(
+                f"whether the run {load.claim} is in {load.table} is not known any more: its snapshots have expired, "
+                f"and {MOST_RECENT} loads came after it. Look for its rows ({RUN_COLUMN}), and submit it anew if there "
+                "are none"
+            )
+        return False
+
+    def add_columns(self, columns: list[tuple[str, str]]) -> "Lake":
+        """See `Lake`: they become visible with the rows, in the same commit."""
+        with self.transaction.update_schema() as update:
+            for name, sql_type in columns:
+                update.add_column((name,), _iceberg_type(self.types.best(sql_type)))
+        self.columns += [TableColumn(name, self.types.best(sql_type)) for name, sql_type in columns]
+        return self
+
+    def load(self, load: LakeLoad, rows: Built) -> None:
+        with _catalog(load):
+            from pyiceberg.exceptions import CommitFailedException
+
+            lake, work = self, _Work(load, rows)
+            for attempt in range(_COMMITS):
+                try:
+                    return work.commit(lake)
+                except CommitFailedException:
+                    time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, _LONGEST_PAUSE))  # noqa: S311
+                lake = IcebergLake(self.table.refresh())
+                if lake.is_loaded(load):
+                    return
+                if (lake.metadata.schema(), lake.metadata.spec()) != (
+                    self.metadata.schema(),
+                    self.metadata.spec(),
+                ):
+                    break
+            raise LakeTrouble(f"other writers of {load.table} came first", is_undone=True)
+
+    def scan(self, columns: Collection[str], run_ids: Collection[str]) -> Any:
+        terms: Any = import_module("pyiceberg.expressions")
+        which = terms.In(RUN_COLUMN, tuple(run_ids)) if run_ids else terms.AlwaysTrue()
+        return self.table.scan(which, tuple(columns)).to_arrow_batch_reader()
+
+
+class IcebergTarget(LakeTarget):
+    """See `Target`."""
+
+    lake = IcebergLake
+
+
+class _Work:
+    """The data files of a load, which later attempts at its commit use again."""
+
+    def __init__(self, load: LakeLoad, rows: Built) -> None:
+        self._load, self._rows, self._sql = load, rows, rows.connection
+        self._added: list[DataFile] | None = None
+        self._known: dict[tuple[str, int], list[DataFile] | None] = {}
+        self._at = datetime.min
+        self._names, self._count = uuid4(), count()
+
+    def commit(self, lake: IcebergLake) -> None:
+        """Write the files that are still missing, then commit. Raises pyiceberg's errors."""
+        from pyiceberg.expressions import AlwaysFalse
+        from pyiceberg.table import DataScan
+
+        load, transaction = self._load, lake.transaction
+        types = {one.name: duckdb_type(one.type) for one in lake.columns}
+        new = written(lake, load, self._rows.rows, types)
+        where: BooleanExpression = AlwaysFalse()
+        removed: list[DataFile] = []
+        added: list[DataFile] = []
+        if load.mode != "append":
+            where = self._candidates(lake, new)
+            tasks = list(DataScan(lake.metadata, lake.table.io, where).plan_files())
+            if load.history:
+                new = self._versions(lake, new, tasks)
+            for task in tasks:
+                if (files := self._rewritten(lake, task)) is not None:
+                    removed.append(task.file)
+                    added += files
+        if self._added is None:
+            # Ordered, so a value is in few files, whose bounds show it.
+            by = dict.fromkeys((*(partition_of(one)[1] for one in lake.partition_by), *load.key))
+            order = f" ORDER BY {', '.join(map(quoted, by))}" if by else ""
+            uuids = [
+                quoted(one.name) for one in lake.columns if one.type == "uuid" and one.name in load.names
+            ]
+            exact = ", ".join(f"unhex(replace({one}::VARCHAR, '-', '')) AS {one}" for one in uuids)
+            chosen = f"* REPLACE ({exact})" if uuids else "*"  # else Arrow gets UUIDs as text
+            self._added = list(self._files(lake, self._stream(f"SELECT {chosen} FROM ({new}){order}")))
+        now = time.time_ns() // 10**6
+        recent = [*lake.table.properties.get(RECENT_RUNS, "").split(), f"{now}:{load.claim}"]
+        transaction.set_properties({RECENT_RUNS: " ".join(recent[-MOST_RECENT:])})
+        update = transaction.update_snapshot(snapshot_properties={RUN: load.claim})
+        with update.overwrite() if removed else update.merge_append() as snapshot:
+            snapshot.delete_by_predicate(where)
+            for file in removed:
+                snapshot.delete_data_file(file)
+            for file in (*added, *self._added):
+                snapshot.append_data_file(file)
+        transaction.commit_transaction()
+
+    def _candidates(self, lake: IcebergLake, new: str) -> Any:
+        """Return a condition that all rows to be replaced meet; note the keys of the load's rows."""
+        terms: Any = import_module("pyiceberg.expressions")  # its classes are typed as pydantic sees them
+        load = self._load
+        if not load.key:
+            return terms.And(
+                terms.EqualTo(FLOW_COLUMN, load.flow), terms.EqualTo(SOURCE_COLUMN, load.source_path)
+            )
+        keys = ", ".join(f"{quoted(name)} AS c{n}" for n, name in enumerate(load.key))
+        self._sql.execute(f"CREATE OR REPLACE TEMP TABLE _keys AS SELECT DISTINCT {keys} FROM ({new})")
+        where: Any = terms.EqualTo(CURRENT, True) if load.history else terms.AlwaysTrue()
+        kinds = {one.name: one.type for one in lake.columns}
+        for n, name in enumerate(load.key):
+            if kinds[name] not in _ORDERED:
+                continue
+            # As text, which pyiceberg converts to the column's type.
+            found = self._sql.execute(
+                f"SELECT DISTINCT c{n}::VARCHAR FROM _keys LIMIT {_MOST_VALUES + 1}"
+            ).fetchall()
+            if len(found) <= _MOST_VALUES:
+                where = terms.And(where, terms.In(name, [value for (value,) in found]))
+            else:
+                low, high = row_of(self._sql, f"SELECT min(c{n})::VARCHAR, max(c{n})::VARCHAR FROM _keys")
+                where = terms.And(
+                    where, terms.GreaterThanOrEqual(name, low), terms.LessThanOrEqual(name, high)
+                )
+        return where
+
+    def _versions(self, lake: IcebergLake, new: str, tasks: "Sequence[FileScanTask]") -> str:
+        """Compare the rows with the current ones of the same key; return the query for the new versions.
+
+        `_keys` then has the keys whose current rows are closed at `_at`.
+        """
+        load, keys = self._load, [f"c{n}" for n, _ in enumerate(self._load.key)]
+        self._added, self._known = None, {}  # they depend on the table's rows
+        self._sql.execute(f"CREATE OR REPLACE TEMP TABLE _new AS {new}")
+        self._sql.execute(
+            "CREATE OR REPLACE TEMP TABLE _found AS SELECT *, true AS same, NULL::TIMESTAMP AS since FROM _keys LIMIT 0"
+        )
+        same = " AND ".join(
+            f"f.c{n} IS NOT DISTINCT FROM new.{quoted(name)}"
+            for n, name in enumerate(load.names)
+            if name not in load.key
+        )
+        on = " AND ".join(f"f.c{load.names.index(name)} = new.{quoted(name)}" for name in load.key)
+        of_key = ", ".join(f"f.c{load.names.index(name)}" for name in load.key)
+        width = len(load.names)
+        for task in tasks:
+            self._show(lake, task, [*load.names, VALID_FROM, CURRENT])
+            self._sql.execute(
+                f"INSERT INTO _found SELECT {of_key}, {same or 'true'}, f.c{width} FROM _file AS f JOIN _new AS new "
+                f"ON {on} WHERE f.c{width + 1}"
+            )
+        by = ", ".join(keys)
+        self._sql.execute(
+            f"CREATE OR REPLACE TEMP TABLE _found AS SELECT {by}, bool_and(same) AS same, max(since) AS since "
+            f"FROM _found GROUP BY {by}"
+        )
+        self._sql.execute(f"CREATE OR REPLACE TEMP TABLE _keys AS SELECT {by} FROM _found WHERE NOT same")
+        (last,) = row_of(self._sql, "SELECT max(since) FROM _found WHERE NOT same")
+        at = datetime.fromisoformat(load.at).astimezone(UTC).replace(tzinfo=None)
+        self._at = at if last is None else max(at, last + timedelta(microseconds=1))
+        on = " AND ".join(f"new.{quoted(name)} = c{n}" for n, name in enumerate(load.key))
+        return (
+            f"SELECT new.*, TIMESTAMP '{self._at}' AS {VALID_FROM}, NULL::TIMESTAMP AS {VALID_TO}, true AS {CURRENT} "
+            f"FROM _new AS new ANTI JOIN (SELECT * FROM _found WHERE same) ON {on}"
+        )
+
+    def _rewritten(self, lake: IcebergLake, task: "FileScanTask") -> "list[DataFile] | None":
+        """Return the files that replace a data file; None if it has no row to be replaced."""
+        name = task.file.file_path, len(task.delete_files)
+        if name not in self._known:
+            pc: Any = import_module("pyarrow.compute")
+
+            hits = self._hits(lake, task)
+            self._known[name] = None
+            if pc.any(hits).as_py():
+                rows = self._read(lake, task, None)
+                rows = self._closed(rows, hits) if self._load.history else rows.filter(pc.invert(hits))
+                self._known[name] = list(self._files(lake, rows.to_reader(_AT_ONCE)))
+        return self._known[name]
+
+    def _hits(self, lake: IcebergLake, task: "FileScanTask") -> Any:
+        """Return for each row of a data file whether the load replaces or closes it."""
+        load = self._load
+        if not load.key:
+            self._show(lake, task, [FLOW_COLUMN, SOURCE_COLUMN])
+            batch = f"c0 IS NOT DISTINCT FROM {text(load.flow)} AND c1 IS NOT DISTINCT FROM {text(load.source_path)}"
+            return self._stream(f"SELECT {batch} AS hit FROM _file").read_all()["hit"]
+        self._show(lake, task, [*load.key, *([CURRENT] if load.history else [])])
+        on = " AND ".join(f"f.c{n} = k.c{n}" for n, _ in enumerate(load.key))
+        current = f" AND f.c{len(load.key)}" if load.history else ""
+        return self._stream(
+            "SELECT k.c0 IS NOT NULL AS hit FROM (SELECT *, row_number() OVER () AS n FROM _file) AS f "
+            f"LEFT JOIN _keys AS k ON {on}{current} ORDER BY n"
+        ).read_all()["hit"]
+
+    def _closed(self, rows: "pa.Table", hits: Any) -> "pa.Table":
+        """Return the rows with those of `hits` closed."""
+        import pyarrow as pa
+
+        pc: Any = import_module("pyarrow.compute")
+
+        for name, value in ((VALID_TO, pa.scalar(self._at, pa.timestamp("us"))), (CURRENT, pa.scalar(False))):
+            at = rows.column_names.index(name)
+            rows = rows.set_column(at, rows.schema.field(at), pc.if_else(hits, value, rows.column(at)))
+        return rows
+
+    def _show(self, lake: IcebergLake, task: "FileScanTask", names: list[str]) -> None:
+        """Make columns of a data file the table `_file`, as `c0`, `c1` …: DuckDB ignores the case of names."""
+        rows = (
+            self._read(lake, task, names).select(names).rename_columns([f"c{n}" for n, _ in enumerate(names)])
+        )
+        self._sql.register("_file", rows)
+
+    def _read(self, lake: IcebergLake, task: "FileScanTask", names: list[str] | None) -> "pa.Table":
+        """Return columns of a data file in memory, without the rows that are deleted from it."""
+        from pyiceberg.expressions import AlwaysTrue
+        from pyiceberg.io.pyarrow import ArrowScan
+
+        schema = lake.metadata.schema()
+        chosen = schema if names is None else schema.select(*names)
+        return ArrowScan(lake.metadata, lake.table.io, chosen, AlwaysTrue()).to_table([task])
+
+    def _stream(self, query: str) -> "pa.RecordBatchReader":
+        found = self._sql.sql(query)
+        new = getattr(found, "to_arrow_reader", None)  # DuckDB 1 doesn't have it
+        return (new or found.fetch_record_batch)(_AT_ONCE)
+
+    def _files(self, lake: IcebergLake, rows: "pa.RecordBatchReader") -> "Iterator[DataFile]":
+        """Write rows to data files, one after the other."""
+        from pyiceberg.io.pyarrow import schema_to_pyarrow, write_file
+        from pyiceberg.table import WriteTask
+
+        schema = lake.metadata.schema().select(*rows.schema.names)
+        stored = schema_to_pyarrow(schema, include_field_ids=False)
+        for chunk in _chunks(rows):
+            for key, part in _partitioned(lake.metadata, chunk.select(stored.names).cast(stored)):
+                if (number := next(self._count)) >= _MOST_FILES:
+                    raise LakeTrouble(
+                        f"the rows for {self._load.table} need more than {_MOST_FILES:,} files: divide them by "
+                        "fewer values, for example month(…) instead of day(…)"
+                    )
+                task = WriteTask(self._names, number, schema, part.to_batches(), partition_key=key)
+                yield from write_file(lake.table.io, lake.metadata, iter([task]))
+
+
+def _chunks(rows: "pa.RecordBatchReader") -> "Iterator[pa.Table]":
+    """Yield the rows in tables that are each one data file."""
+    import pyarrow as pa
+
+    batches, size = list[pa.RecordBatch](), 0
+    for batch in rows:
+        batches.append(batch)
+        size += batch.nbytes
+        if size >= _IN_ONE_FILE:
+            yield pa.Table.from_batches(batches)
+            batches, size = [], 0
+    if batches:
+        yield pa.Table.from_batches(batches)
+
+
+def _partitioned(
+    metadata: "TableMetadata", rows: "pa.Table"
+) -> "Iterator[tuple[PartitionKey | None, pa.Table]]":
+    """Yield the rows of each partition, by Iceberg's transforms of their distinct values."""
+    import pyarrow as pa
+    from pyiceberg.partitioning import PartitionFieldValue, PartitionKey
+
+    spec, schema = metadata.spec(), metadata.schema()
+    if spec.is_unpartitioned():
+        yield None, rows
+        return
+    columns = []
+    for field in spec.fields:
+        source = schema.find_field(field.source_id)
+        values = rows[source.name]
+        if pa.types.is_temporal(values.type) and not pa.types.is_time(values.type):
+            # Days or microseconds, as the transforms take them: Python has no year 10,000.
+            values = values.cast(pa.int32() if pa.types.is_date(values.type) else pa.int64())
+        coded = values.combine_chunks().dictionary_encode("encode")
+        apply = field.transform.transform(source.field_type)
+        distinct = [None if one is None else apply(one) for one in coded.dictionary.to_pylist()]
+        columns.append([distinct[code] for code in coded.indices.to_pylist()])
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for row, values in enumerate(zip(*columns, strict=True)):
+        groups.setdefault(values, []).append(row)
+    for values, numbers in groups.items():
+        pairs = [PartitionFieldValue(*one) for one in zip(spec.fields, values, strict=True)]
+        yield PartitionKey(pairs, spec, schema), rows.take(pa.array(numbers))
+
+
+def _columns(load: LakeLoad) -> list[tuple[str, str]]:
+    """Return the names and Iceberg types of the table that a run creates."""
+    history = zip(HISTORY_COLUMNS, ("timestamp", "timestamp", "boolean"), strict=True) if load.history else ()
+    types = ((name, IcebergTypes().best(sql_type)) for name, sql_type in load.all_columns)
+    return [*types, *history]
+
+
+_catalogs: dict[str, "tuple[dict[str, str], Catalog]"] = {}
+"""The catalogs that this process has opened, with their settings."""
+
+
+@contextmanager
+def _catalog(load: LakeLoad) -> "Iterator[Catalog]":
+    """Open the catalog; convert all errors to `LakeTrouble`."""
+    from pyiceberg.catalog import load_catalog
+    from pyiceberg.utils.config import Config
+
+    name, settings = load.catalog, dict[str, str]()
+    try:
+        settings = {key: str(value) for key, value in (Config().get_catalog_config(name) or {}).items()}
+        if not settings:
+            raise LakeTrouble(
+                f"the server has no settings of a catalog {name}: set PYICEBERG_CATALOG__{name.upper()}__URI, and "
+                "what else pyiceberg needs for it, in the server's environment, or write them to its .pyiceberg.yaml"
+            )
+        settings = iceberg_settings(settings) | settings
+        known = _catalogs.get(name)
+        if known is None or known[0] != settings:
+            if known is not None:
+                known[1].close()
+            _catalogs[name] = settings, load_catalog(name, **settings)
+        yield _catalogs[name][1]
+    except DatabaseTrouble:
+        raise
+    except Exception as error:  # a catalog or a file system raises what its library does
+        kind = type(error).__name__
+        words = re.sub(r"\s+", " ", f"{kind}: {error}")
+        for secret in _secrets(settings):
+            words = words.replace(secret, "***")
+        may_pass = bool(_MAY_PASS.fullmatch(kind)) or (
+            isinstance(error, OSError) and not isinstance(error, (FileNotFoundError, PermissionError))
+        )
+        raise LakeTrouble(
+            f"{load.table} in the catalog {name} can't be used: {elided(words, 500)}", may_pass=may_pass
+        ) from None
+
+
+def _secrets(settings: dict[str, str]) -> Iterator[str]:
+    for name, value in settings.items():
+        if _SECRET.search(name):
+            yield from filter(None, (value, value.partition(":")[2]))
+        elif password := urlsplit(value).password:
+            yield from (password, unquote(password))
+
+
+def _iceberg_type(kind: str) -> Any:
+    from pyiceberg.types import NestedField
+
+    return NestedField(0, "", kind).field_type
