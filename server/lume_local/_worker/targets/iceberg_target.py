@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from importlib import import_module
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from lume_async._base.elided import elided
-from lume_local._flow.databases import CURRENT, HISTORY_COLUMNS, RUN_COLUMN, VALID_FROM, VALID_TO
+from lume_local._flow.databases import CURRENT, RUN_COLUMN, VALID_FROM, VALID_TO
 from lume_local._flow.definition import quoted
 from lume_local._flow.lakes import ICEBERG, partition_as_given, partition_of
 from lume_local._worker.databases.built import Built
@@ -27,7 +27,7 @@ from lume_local._worker.databases.columns import TableColumn
 from lume_local._worker.databases.database import DatabaseTrouble
 from lume_local._worker.object_stores import iceberg_settings
 from lume_local._worker.sql import row_of, text
-from lume_local._worker.targets.iceberg_types import IcebergTypes, duckdb_type
+from lume_local._worker.targets.iceberg_types import IcebergTypes
 from lume_local._worker.targets.lake_target import (
     FLOW_COLUMN,
     SOURCE_COLUMN,
@@ -35,7 +35,7 @@ from lume_local._worker.targets.lake_target import (
     LakeLoad,
     LakeTarget,
     LakeTrouble,
-    written,
+    in_types_of,
 )
 
 if TYPE_CHECKING:
@@ -148,28 +148,20 @@ class IcebergLake(Lake):
                 partitions.append(PartitionField(source, 1000 + n, parse_transform(transform), own))
             catalog.create_table_if_not_exists(load.table, schema, partition_spec=PartitionSpec(*partitions))
 
-    @staticmethod
-    def statement(load: LakeLoad) -> str:
+    @classmethod
+    def statement(cls, load: LakeLoad) -> str:
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind in _columns(load))
         by = f" PARTITIONED BY ({', '.join(load.partition_by)})" if load.partition_by else ""
         return f"CREATE TABLE {load.table} ({columns}) USING iceberg{by}"
 
     def check(self, load: LakeLoad) -> None:
         super().check(load)
-        there = {one.name: one for one in self.columns}
-        given = {*load.required, *load.key, *load.own}
-        wrong = [
-            f"{name} {kind} is missing, which history needs"
-            for name, kind in _columns(load)
-            if name in HISTORY_COLUMNS and (name not in there or there[name].type != kind)
-        ]
-        wrong += [
-            f"{name} must have a value, and the flow's can be NULL: set required = true"
-            for name in load.names
-            if name in there and there[name].must_be_given and name not in given
-        ]
-        if wrong:
-            raise LakeTrouble(f"{load.table} does not fit the flow: {'; '.join(wrong)}")
+        given = {*load.required, *load.key}
+        for column in self.columns:
+            if column.must_be_given and column.name in load.names and column.name not in given:
+                raise LakeTrouble(
+                    f"{column.name} of {load.table} must have a value, but the flow's may be NULL: set required = true"
+                )
 
     def is_loaded(self, load: LakeLoad) -> bool:
         from pyiceberg.table.snapshots import ancestors_of
@@ -180,18 +172,18 @@ class IcebergLake(Lake):
         recent = [one.split(":", 1) for one in self.table.properties.get(RECENT_RUNS, "").split()]
         if any(claim == load.claim for _, claim in recent):
             return True
-        since = datetime.fromisoformat(load.at).timestamp() * 1000
-        unbroken = ancestors_of(self.table.current_snapshot(), self.table.metadata)
-        times = [*(one.timestamp_ms for one in unbroken), *(int(at) for at, _ in recent)]
-        if len(recent) >= MOST_RECENT and min(times) > since:
-            raise LakeTrouble(
-                f"whether the run {load.claim} is in {load.table} is not known any more: its snapshots have expired, "
-                f"and {MOST_RECENT} loads came after it. Look for its rows ({RUN_COLUMN}), and submit it anew if there "
-                "are none"
-            )
+        if len(recent) == MOST_RECENT:
+            unbroken = ancestors_of(self.table.current_snapshot(), self.table.metadata)
+            oldest = min(*(one.timestamp_ms for one in unbroken), *(int(at) for at, _ in recent))
+            if oldest > datetime.fromisoformat(load.at).timestamp() * 1000:
+                raise LakeTrouble(
+                    f"whether the run {load.claim} is in {load.table} is no longer known, as its snapshots have "
+                    f"expired and {MOST_RECENT} loads came later: look for its rows by {RUN_COLUMN}, and submit it "
+                    "anew if there are none"
+                )
         return False
 
-    def add_columns(self, columns: list[tuple[str, str]]) -> "Lake":
+    def add_columns(self, columns: list[list[str]]) -> "Lake":
         """See `Lake`: they become visible with the rows, in the same commit."""
         with self.transaction.update_schema() as update:
             for name, sql_type in columns:
@@ -219,6 +211,11 @@ class IcebergLake(Lake):
                     break
             raise LakeTrouble(f"other writers of {load.table} came first", is_undone=True)
 
+    def nothing(self) -> Any:
+        from pyiceberg.io.pyarrow import schema_to_pyarrow
+
+        return schema_to_pyarrow(self.metadata.schema(), include_field_ids=False).empty_table()
+
     def scan(self, columns: Collection[str], run_ids: Collection[str]) -> Any:
         terms: Any = import_module("pyiceberg.expressions")
         which = terms.In(RUN_COLUMN, tuple(run_ids)) if run_ids else terms.AlwaysTrue()
@@ -238,7 +235,7 @@ class _Work:
         self._load, self._rows, self._sql = load, rows, rows.connection
         self._added: list[DataFile] | None = None
         self._known: dict[tuple[str, int], list[DataFile] | None] = {}
-        self._at = datetime.min
+        self._at = ""
         self._names, self._count = uuid4(), count()
 
     def commit(self, lake: IcebergLake) -> None:
@@ -247,8 +244,7 @@ class _Work:
         from pyiceberg.table import DataScan
 
         load, transaction = self._load, lake.transaction
-        types = {one.name: duckdb_type(one.type) for one in lake.columns}
-        new = written(lake, load, self._rows.rows, types)
+        new, _ = in_types_of(lake, load, self._rows, whole=False)
         where: BooleanExpression = AlwaysFalse()
         removed: list[DataFile] = []
         added: list[DataFile] = []
@@ -320,7 +316,8 @@ class _Work:
         self._added, self._known = None, {}  # they depend on the table's rows
         self._sql.execute(f"CREATE OR REPLACE TEMP TABLE _new AS {new}")
         self._sql.execute(
-            "CREATE OR REPLACE TEMP TABLE _found AS SELECT *, true AS same, NULL::TIMESTAMP AS since FROM _keys LIMIT 0"
+            "CREATE OR REPLACE TEMP TABLE _found AS "
+            "SELECT *, true AS same, NULL::TIMESTAMPTZ AS since FROM _keys LIMIT 0"
         )
         same = " AND ".join(
             f"f.c{n} IS NOT DISTINCT FROM new.{quoted(name)}"
@@ -342,13 +339,12 @@ class _Work:
             f"FROM _found GROUP BY {by}"
         )
         self._sql.execute(f"CREATE OR REPLACE TEMP TABLE _keys AS SELECT {by} FROM _found WHERE NOT same")
-        (last,) = row_of(self._sql, "SELECT max(since) FROM _found WHERE NOT same")
-        at = datetime.fromisoformat(load.at).astimezone(UTC).replace(tzinfo=None)
-        self._at = at if last is None else max(at, last + timedelta(microseconds=1))
+        at = f"greatest({text(load.at)}::TIMESTAMPTZ, max(since) + INTERVAL 1 MICROSECOND)::VARCHAR"
+        (self._at,) = row_of(self._sql, f"SELECT {at} FROM _found WHERE NOT same")
         on = " AND ".join(f"new.{quoted(name)} = c{n}" for n, name in enumerate(load.key))
         return (
-            f"SELECT new.*, TIMESTAMP '{self._at}' AS {VALID_FROM}, NULL::TIMESTAMP AS {VALID_TO}, true AS {CURRENT} "
-            f"FROM _new AS new ANTI JOIN (SELECT * FROM _found WHERE same) ON {on}"
+            f"SELECT new.*, {text(self._at)}::TIMESTAMPTZ AS {VALID_FROM}, NULL::TIMESTAMPTZ AS {VALID_TO}, "
+            f"true AS {CURRENT} FROM _new AS new ANTI JOIN (SELECT * FROM _found WHERE same) ON {on}"
         )
 
     def _rewritten(self, lake: IcebergLake, task: "FileScanTask") -> "list[DataFile] | None":
@@ -385,10 +381,11 @@ class _Work:
         import pyarrow as pa
 
         pc: Any = import_module("pyarrow.compute")
-
-        for name, value in ((VALID_TO, pa.scalar(self._at, pa.timestamp("us"))), (CURRENT, pa.scalar(False))):
-            at = rows.column_names.index(name)
-            rows = rows.set_column(at, rows.schema.field(at), pc.if_else(hits, value, rows.column(at)))
+        at = pa.scalar(datetime.fromisoformat(self._at), pa.timestamp("us", "UTC"))
+        for name, value in ((VALID_TO, at), (CURRENT, pa.scalar(False))):
+            place = rows.column_names.index(name)
+            closed = pc.if_else(hits, value, rows.column(place))
+            rows = rows.set_column(place, rows.schema.field(place), closed)
         return rows
 
     def _show(self, lake: IcebergLake, task: "FileScanTask", names: list[str]) -> None:
@@ -477,9 +474,7 @@ def _partitioned(
 
 def _columns(load: LakeLoad) -> list[tuple[str, str]]:
     """Return the names and Iceberg types of the table that a run creates."""
-    history = zip(HISTORY_COLUMNS, ("timestamp", "timestamp", "boolean"), strict=True) if load.history else ()
-    types = ((name, IcebergTypes().best(sql_type)) for name, sql_type in load.all_columns)
-    return [*types, *history]
+    return [(name, IcebergTypes().best(sql_type)) for name, sql_type in load.all_columns]
 
 
 _catalogs: dict[str, "tuple[dict[str, str], Catalog]"] = {}

@@ -23,7 +23,6 @@ _BEST = {
 }
 _DIGITS = {"int": 10, "long": 19}
 _WIDER = {("int", "long"), ("float", "double"), ("uuid", "string")}
-_DUCKDB = {"int": "INTEGER", "long": "BIGINT", "string": "VARCHAR"}
 
 
 class IcebergTypes:
@@ -46,11 +45,6 @@ class IcebergTypes:
             return True
         room, needed = _decimal(given), _decimal(best) or (_DIGITS.get(best, 99), 0)
         return room is not None and room[1] >= needed[1] and room[0] - room[1] >= needed[0] - needed[1]
-
-
-def duckdb_type(given: str) -> str:
-    """Return DuckDB's type for the values of an Iceberg type."""
-    return _DUCKDB.get(given, given.upper())
 
 
 def _decimal(kind: str) -> tuple[int, int] | None:
