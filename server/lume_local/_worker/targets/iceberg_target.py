@@ -160,7 +160,7 @@ class IcebergLake(Lake):
         for column in self.columns:
             if column.must_be_given and column.name in load.names and column.name not in given:
                 raise LakeTrouble(
-                    f"{column.name} of {load.table} must have a value, but the flow's may be NULL: set required = true"
+                    f"{column.name} of {load.table} needs a value, but may be NULL in the flow: set required = true"
                 )
 
     def is_loaded(self, load: LakeLoad) -> bool:
@@ -172,16 +172,12 @@ class IcebergLake(Lake):
         recent = [one.split(":", 1) for one in self.table.properties.get(RECENT_RUNS, "").split()]
         if any(claim == load.claim for _, claim in recent):
             return True
-        if len(recent) == MOST_RECENT:
-            unbroken = ancestors_of(self.table.current_snapshot(), self.table.metadata)
-            oldest = min(*(one.timestamp_ms for one in unbroken), *(int(at) for at, _ in recent))
-            if oldest > datetime.fromisoformat(load.at).timestamp() * 1000:
-                raise LakeTrouble(
-                    f"whether the run {load.claim} is in {load.table} is no longer known, as its snapshots have "
-                    f"expired and {MOST_RECENT} loads came later: look for its rows by {RUN_COLUMN}, and submit it "
-                    "anew if there are none"
-                )
-        return False
+        if len(recent) < MOST_RECENT:
+            return False
+        unbroken = ancestors_of(self.table.current_snapshot(), self.table.metadata)
+        oldest = min(*(one.timestamp_ms for one in unbroken), *(int(at) for at, _ in recent))
+        is_forgotten = oldest > datetime.fromisoformat(load.at).timestamp() * 1000
+        return is_forgotten and self.has_rows(load)
 
     def add_columns(self, columns: list[list[str]]) -> "Lake":
         """See `Lake`: they become visible with the rows, in the same commit."""
@@ -196,19 +192,18 @@ class IcebergLake(Lake):
             from pyiceberg.exceptions import CommitFailedException
 
             lake, work = self, _Work(load, rows)
+            shape = self.metadata.schema(), self.metadata.spec()
             for attempt in range(_COMMITS):
                 try:
                     return work.commit(lake)
                 except CommitFailedException:
                     time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, _LONGEST_PAUSE))  # noqa: S311
-                lake = IcebergLake(self.table.refresh())
-                if lake.is_loaded(load):
+                newest = IcebergLake.open(load)
+                if newest is not None and newest.is_loaded(load):
                     return
-                if (lake.metadata.schema(), lake.metadata.spec()) != (
-                    self.metadata.schema(),
-                    self.metadata.spec(),
-                ):
-                    break
+                if newest is None or (newest.metadata.schema(), newest.metadata.spec()) != shape:
+                    break  # its files are written anew
+                lake = newest
             raise LakeTrouble(f"other writers of {load.table} came first", is_undone=True)
 
     def nothing(self) -> Any:
