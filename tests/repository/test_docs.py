@@ -203,6 +203,7 @@ LONG = {
     "guides/forget-a-person.md",
     "guides/arrivals.md",
     "guides/delta.md",
+    "guides/iceberg.md",
     "guides/map-a-sample.md",
     "guides/messages.md",
     "guides/object-stores.md",
