@@ -78,7 +78,7 @@ class IcebergLake(Lake):
 
     extra, module, types = ICEBERG, "pyiceberg", IcebergTypes()
 
-    def __init__(self, table: "Table") -> None:
+    def __init__(self, load: LakeLoad, table: "Table") -> None:
         # Only for this transaction: pyiceberg must not commit again by itself, and should merge small manifests.
         properties = {
             "commit.manifest-merge.enabled": "true",
@@ -86,14 +86,12 @@ class IcebergLake(Lake):
             "commit.retry.num-retries": "0",
         }
         table.metadata = table.metadata.model_copy(update={"properties": properties})
-        self.table, self.transaction = table, table.transaction()
-        fields = self.metadata.schema().fields
-        self.columns = [TableColumn(one.name, str(one.field_type), one.required) for one in fields]
+        self._load, self.table, self.transaction = load, table, table.transaction()
+        schema, spec = table.schema(), table.spec()
+        self.columns = [TableColumn(one.name, str(one.field_type), one.required) for one in schema.fields]
         self.partition_by = [
-            partition_as_given(
-                str(one.transform), str(self.metadata.schema().find_column_name(one.source_id))
-            )
-            for one in self.metadata.spec().fields
+            partition_as_given(str(one.transform), str(schema.find_column_name(one.source_id)))
+            for one in spec.fields
         ]
 
     @property
@@ -125,7 +123,7 @@ class IcebergLake(Lake):
                     f"{load.table} has the format version {table.format_version}, whose snapshots can't be ordered: "
                     "upgrade it to 2, for example with upgrade_table_version of pyiceberg"
                 )
-            return cls(table)
+            return cls(load, table)
 
     @classmethod
     def create(cls, load: LakeLoad) -> None:
@@ -181,10 +179,13 @@ class IcebergLake(Lake):
 
     def add_columns(self, columns: list[list[str]]) -> "Lake":
         """See `Lake`: they become visible with the rows, in the same commit."""
-        with self.transaction.update_schema() as update:
+        from pyiceberg.types import NestedField
+
+        with _catalog(self._load), self.transaction.update_schema() as update:
             for name, sql_type in columns:
-                update.add_column((name,), _iceberg_type(self.types.best(sql_type)))
-        self.columns += [TableColumn(name, self.types.best(sql_type)) for name, sql_type in columns]
+                kind = self.types.best(sql_type)
+                update.add_column((name,), NestedField(0, name, kind).field_type)
+                self.columns.append(TableColumn(name, kind))
         return self
 
     def load(self, load: LakeLoad, rows: Built) -> None:
@@ -214,7 +215,8 @@ class IcebergLake(Lake):
     def scan(self, columns: Collection[str], run_ids: Collection[str]) -> Any:
         terms: Any = import_module("pyiceberg.expressions")
         which = terms.In(RUN_COLUMN, tuple(run_ids)) if run_ids else terms.AlwaysTrue()
-        return self.table.scan(which, tuple(columns)).to_arrow_batch_reader()
+        with _catalog(self._load):
+            return self.table.scan(which, tuple(columns)).to_arrow_batch_reader()
 
 
 class IcebergTarget(LakeTarget):
@@ -307,39 +309,31 @@ class _Work:
 
         `_keys` then has the keys whose current rows are closed at `_at`.
         """
-        load, keys = self._load, [f"c{n}" for n, _ in enumerate(self._load.key)]
+        load, sql = self._load, self._sql
         self._added, self._known = None, {}  # they depend on the table's rows
-        self._sql.execute(f"CREATE OR REPLACE TEMP TABLE _new AS {new}")
-        self._sql.execute(
-            "CREATE OR REPLACE TEMP TABLE _found AS "
-            "SELECT *, true AS same, NULL::TIMESTAMPTZ AS since FROM _keys LIMIT 0"
-        )
-        same = " AND ".join(
-            f"f.c{n} IS NOT DISTINCT FROM new.{quoted(name)}"
-            for n, name in enumerate(load.names)
-            if name not in load.key
-        )
-        on = " AND ".join(f"f.c{load.names.index(name)} = new.{quoted(name)}" for name in load.key)
-        of_key = ", ".join(f"f.c{load.names.index(name)}" for name in load.key)
-        width = len(load.names)
+        sql.execute(f"CREATE OR REPLACE TEMP TABLE _new AS {new}")
+        columns = "*, true AS same, NULL::TIMESTAMPTZ AS since"
+        sql.execute(f"CREATE OR REPLACE TEMP TABLE _found AS SELECT {columns} FROM _keys LIMIT 0")
+        names = [*load.key, *(name for name in load.names if name not in load.key)]
+        pairs = [(f"c{n}", f"new.{quoted(name)}") for n, name in enumerate(names)]
+        keys, others = pairs[: len(load.key)], pairs[len(load.key) :]
+        of_key = ", ".join(column for column, _ in keys)
+        on = " AND ".join(f"{column} = {value}" for column, value in keys)
+        same = " AND ".join(f"{column} IS NOT DISTINCT FROM {value}" for column, value in others) or "true"
         for task in tasks:
-            self._show(lake, task, [*load.names, VALID_FROM, CURRENT])
-            self._sql.execute(
-                f"INSERT INTO _found SELECT {of_key}, {same or 'true'}, f.c{width} FROM _file AS f JOIN _new AS new "
-                f"ON {on} WHERE f.c{width + 1}"
-            )
-        by = ", ".join(keys)
-        self._sql.execute(
-            f"CREATE OR REPLACE TEMP TABLE _found AS SELECT {by}, bool_and(same) AS same, max(since) AS since "
-            f"FROM _found GROUP BY {by}"
+            self._show(lake, task, [*names, VALID_FROM, CURRENT])
+            found = f"SELECT {of_key}, {same}, c{len(names)} FROM _file JOIN _new AS new ON {on}"
+            sql.execute(f"INSERT INTO _found {found} WHERE c{len(names) + 1}")
+        sql.execute(
+            f"CREATE OR REPLACE TEMP TABLE _found AS SELECT {of_key}, bool_and(same) AS same, max(since) AS since "
+            f"FROM _found GROUP BY {of_key}"
         )
-        self._sql.execute(f"CREATE OR REPLACE TEMP TABLE _keys AS SELECT {by} FROM _found WHERE NOT same")
+        sql.execute(f"CREATE OR REPLACE TEMP TABLE _keys AS SELECT {of_key} FROM _found WHERE NOT same")
         at = f"greatest({text(load.at)}::TIMESTAMPTZ, max(since) + INTERVAL 1 MICROSECOND)::VARCHAR"
-        (self._at,) = row_of(self._sql, f"SELECT {at} FROM _found WHERE NOT same")
-        on = " AND ".join(f"new.{quoted(name)} = c{n}" for n, name in enumerate(load.key))
+        (self._at,) = row_of(sql, f"SELECT {at} FROM _found WHERE NOT same")
         return (
             f"SELECT new.*, {text(self._at)}::TIMESTAMPTZ AS {VALID_FROM}, NULL::TIMESTAMPTZ AS {VALID_TO}, "
-            f"true AS {CURRENT} FROM _new AS new ANTI JOIN (SELECT * FROM _found WHERE same) ON {on}"
+            f"true AS {CURRENT} FROM _new AS new ANTI JOIN (FROM _found WHERE same) ON {on}"
         )
 
     def _rewritten(self, lake: IcebergLake, task: "FileScanTask") -> "list[DataFile] | None":
@@ -518,9 +512,3 @@ def _secrets(settings: dict[str, str]) -> Iterator[str]:
             yield from filter(None, (value, value.partition(":")[2]))
         elif password := urlsplit(value).password:
             yield from (password, unquote(password))
-
-
-def _iceberg_type(kind: str) -> Any:
-    from pyiceberg.types import NestedField
-
-    return NestedField(0, "", kind).field_type
