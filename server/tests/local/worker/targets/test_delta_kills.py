@@ -70,19 +70,22 @@ class Processes:
     def kill(self, pid: int, within: float) -> None:
         """Kill it at a random instant, if it has not ended by then."""
         time.sleep(self.random.random() * within)
-        try:
-            os.kill(pid, signal.SIGKILL)
-            self.kills += 1
-        except ProcessLookupError:
-            pass
+        self.kills += self.send(pid, signal.SIGKILL)
         self.join(pid)
+
+    @staticmethod
+    def send(pid: int, number: int) -> bool:
+        """Send a signal; return whether the process was still there."""
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return False
+        return True
 
     @staticmethod
     def join(pid: int) -> None:
         for _ in range(6000):
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
+            if not Processes.send(pid, 0):
                 return
             time.sleep(0.01)
         raise AssertionError("a process does not end")
@@ -120,14 +123,14 @@ class Writer:
         pid = there.start(asdict(job))
         if there.random.random() < 0.3:  # it stalls, and another process takes over
             time.sleep(there.random.random() * within)
-            os.kill(pid, signal.SIGSTOP)
+            there.send(pid, signal.SIGSTOP)
             if committed(Path(job.folder)) is not None:
                 other = there.start({"finish": job.folder})
                 time.sleep(there.random.random() * within / 2)
-                os.kill(pid, signal.SIGCONT)
+                there.send(pid, signal.SIGCONT)
                 there.join(other)
             else:
-                os.kill(pid, signal.SIGCONT)
+                there.send(pid, signal.SIGCONT)
         there.kill(pid, within)
         if committed(Path(job.folder)) is not None:
             there.kill(there.start({"finish": job.folder}), within / 2)
