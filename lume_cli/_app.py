@@ -28,6 +28,7 @@ _COMMANDS = {
     "replay": ("rejected.replay", "Send open rejected rows through a newer flow version."),
     "discard": ("rejected.discard", "Discard open rejected rows."),
     "table": ("table", "Print the current clean rows of a flow, or write them to a file."),
+    "clean": ("", "Clean files by a flow file, without a server."),
     "backfill": ("runs.backfill", "Run a flow over many sources; resumable."),
     "arrivals": ("server.arrivals", "List what arrives at a server; check its arrivals file."),
     "serve": ("", "Run a Lume server on this machine."),

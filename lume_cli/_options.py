@@ -14,7 +14,7 @@ else:
     Type = click.ParamType
 
 F = TypeVar("F", bound=Callable[..., Any])
-Format = Literal["table", "json", "ndjson", "csv", "ids", "sources", "junit"]
+Format = Literal["table", "json", "ndjson", "csv", "ids", "sources", "junit", "arrow"]
 
 
 class GlobalOptions:
@@ -164,13 +164,15 @@ def _output(*special: str, more: str = "") -> Callable[[F], F]:
 
 output_options = _output()
 _any_output = _output(
-    *("csv", "ids", "sources", "junit"),
-    more=", CSV (`rejects`, `table`), run ids (`list`, `run`), source paths (`list`) or JUnit XML (`conformance`)",
+    *("csv", "ids", "sources", "junit", "arrow"),
+    more=", CSV (`rejects`, `table`, `clean`), run ids (`list`, `run`), source paths (`list`), JUnit XML "
+    "(`conformance`) or an Arrow stream (`clean`)",
 )
 _output_or_ids = _output("ids", more=", or bare run ids")
 _output_or_sources = _output("ids", "sources", more=", bare run ids, or source paths")
 _output_or_junit = _output("junit", more=", or JUnit XML")
 _output_or_csv = _output("csv", more=", or CSV")
+clean_output_options = _output("csv", "arrow", more="; the clean rows as CSV or an Arrow stream")
 
 profile_option = _global(
     "-p", "--profile", metavar="NAME", help="Profile in the configuration file (or LUME_PROFILE)."

@@ -34,7 +34,8 @@ _EVERY = 1.0
 _SPECIAL = {
     "ids": "`lume list` and `lume run`",
     "sources": "`lume list`",
-    "csv": "`lume rejects` and `lume table`",
+    "csv": "`lume rejects`, `lume table` and `lume clean`",
+    "arrow": "`lume clean`",
     "junit": "`lume conformance`",
 }
 """The output formats that only some commands have."""

@@ -128,6 +128,7 @@ SHARED = {
             ]
         ),
         "lume_async._webhooks.signatures",
+        "lume_async._run.row_files",  # what `run(data=…)` writes, `clean` reads
         # Its commands are those of the command line.
         *(
             f"lume_cli.{name}"
@@ -137,6 +138,7 @@ SHARED = {
                 "_output",
                 "_output.errors",
                 "_output.exit_codes",
+                "_output.live",
                 "_output.log_lines",
                 "_output.row_table",
                 "_output.stderr",

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from lume_async import OnProgress
 from lume_cli._output.stderr import Say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from lume_async import OnProgress
 
 _PER_SECOND = 8
 _MEGABYTE = 1_000_000
@@ -54,7 +55,7 @@ def progress(say: Say, standing: Callable[[], Standing], *, eta: bool = False) -
 
 
 @contextmanager
-def sending(say: Say, name: str) -> Iterator[OnProgress]:
+def sending(say: Say, name: str) -> "Iterator[OnProgress]":
     """Show one line while a file is sent; yield the function that reports its bytes."""
     standing = Standing(f"sending {name}")
 

@@ -27,16 +27,18 @@ if TYPE_CHECKING:
     from lume_local._trials.checks import CheckedArrival as CheckedArrival
     from lume_local._trials.checks import CheckedFlow as CheckedFlow
     from lume_local._trials.checks import CheckedMessage as CheckedMessage
-    from lume_local._trials.checks import Trial as Trial
     from lume_local._trials.checks import TriedAddress as TriedAddress
-    from lume_local._trials.checks import TriedFlow as TriedFlow
     from lume_local._trials.checks import check_arrivals as check_arrivals
     from lume_local._trials.checks import check_flow as check_flow
     from lume_local._trials.checks import check_messages as check_messages
-    from lume_local._trials.checks import open_trial as open_trial
     from lume_local._trials.checks import try_messages as try_messages
+    from lume_local._trials.clean import CleanResult as CleanResult
+    from lume_local._trials.clean import clean as clean
     from lume_local._trials.ddl import table_ddl as table_ddl
     from lume_local._trials.propose import propose as propose
+    from lume_local._trials.tries import Trial as Trial
+    from lume_local._trials.tries import TriedFlow as TriedFlow
+    from lume_local._trials.tries import open_trial as open_trial
     from lume_local._worker.samples.read import sample_parts as sample_parts
     from lume_local._worker.samples.read import unpack_member as unpack_member
 else:
@@ -49,8 +51,8 @@ else:
 
         if not (IS_POSIX or name in ("FlowError", "ServerOptions", "table_ddl")):
             raise ImportError(
-                "the embedded server needs Linux or macOS (WSL, Docker); so do `lume flow check`, `init` and `try`, "
-                "which use its engine",
+                "the embedded server needs Linux or macOS (WSL, Docker); so do `lume clean` and `lume flow check`, "
+                "`init` and `try`, which use its engine",
                 name=__name__,
             )
         require("duckdb", "", "lume_local")

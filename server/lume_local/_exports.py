@@ -11,10 +11,12 @@ NAMES = {
     "lume_local._serve.options": "ServerOptions",
     "lume_local._serve.serve": "Server ThreadedServer serve serve_in_thread",
     "lume_local._trials.checks": (
-        "CheckedArrival CheckedFlow CheckedMessage Trial TriedAddress TriedFlow check_arrivals check_flow "
-        "check_messages open_trial try_messages "
+        "CheckedArrival CheckedFlow CheckedMessage TriedAddress check_arrivals check_flow check_messages "
+        "try_messages "
     ),
+    "lume_local._trials.clean": "CleanResult clean",
     "lume_local._trials.ddl": "table_ddl",
     "lume_local._trials.propose": "propose",
+    "lume_local._trials.tries": "Trial TriedFlow open_trial",
     "lume_local._worker.samples.read": "sample_parts unpack_member",
 }

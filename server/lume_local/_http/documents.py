@@ -1,14 +1,13 @@
 """Stored rows as the JSON of the wire contract. Pure."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import orjson
 from attrs import asdict
 
 from lume_local._flow.definition import BOUNDS, LENGTHS, Column, Flow
-from lume_local._runs.dry_run import DryRunResult
 from lume_local._runs.store.records import (
     VARIABLE,
     WITH_OUTPUT,
@@ -19,6 +18,9 @@ from lume_local._runs.store.records import (
     StoredRun,
 )
 from lume_local._runs.times import as_text, seconds_between
+
+if TYPE_CHECKING:
+    from lume_local._runs.dry_run import DryRunResult
 
 
 def run_document(
@@ -80,7 +82,7 @@ _NO_METRICS: dict[str, Any] = {
 }
 
 
-def dry_run_document(done: DryRunResult, notes: tuple[str, ...] = ()) -> dict[str, Any]:
+def dry_run_document(done: "DryRunResult", notes: tuple[str, ...] = ()) -> dict[str, Any]:
     rows = {part: orjson.Fragment(done.rows.get(part, "[]")) for part in ("mapped", "rejects")}
     return {**run_document(done.run, follow_up=FollowUp(notes)), "dry_run": True, "rows": rows}
 

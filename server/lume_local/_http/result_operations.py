@@ -15,7 +15,8 @@ from lume_local._http.exchange import Ask, Output, Problem, Reply
 from lume_local._http.lookup import newest_version, reading, require_flow, require_output, require_run
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.flow_table import FlowTable, NoTable, current_table
-from lume_local._runs.row_reader import RowReader, read_output
+from lume_local._runs.output_reads import read_output
+from lume_local._runs.row_reader import RowReader
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._shared.folders import MANIFEST

@@ -16,14 +16,14 @@ from lume_async._base.elided import bounded
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
 from lume_local._runs.execution import Stop
-from lume_local._runs.recorder import closed, entered
-from lume_local._runs.row_reader import RowReader, read_output, remove_folder
+from lume_local._runs.output_reads import read_output
+from lume_local._runs.row_reader import RowReader, remove_folder
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.resolver import RunSeeds
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.store.ledger import Claim
 from lume_local._runs.store.records import StoredRun
-from lume_local._runs.times import now_text
+from lume_local._runs.times import closed, entered, now_text
 from lume_local._runs.turns import Turns
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from lume_async._base.words import counted, listed
 from lume_local._flow.definition import Flow
 from lume_local._runs.flow_registry import FlowRegistry
-from lume_local._runs.row_reader import PLAIN, read_mapped
+from lume_local._runs.output_reads import PLAIN, read_mapped
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sql.sql_table import MendPurged, Mixed, TablePart
 from lume_local._shared.protocol import Read

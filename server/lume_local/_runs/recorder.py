@@ -20,7 +20,7 @@ from lume_local._runs.health import Health, why
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.audit import Act
 from lume_local._runs.store.records import StoredRun, StoreFailed, StoreUnavailable
-from lume_local._runs.times import now_text
+from lume_local._runs.times import closed, entered, now_text
 from lume_local._runs.unusual import RUNS, has_rejects, is_replay, unusual
 from lume_local._runs.upkeep import until_it_works
 from lume_local._runs.waiters import Hub
@@ -228,19 +228,3 @@ def _addressed(message: str | None, run: StoredRun) -> str | None:
         return message
     again = message.replace("submit the run again", "repeat the replay")
     return again.replace("Submit the run again", "Repeat the replay")
-
-
-Stages = list[dict[str, Any]]
-"""The stages of a run: when each began and ended, and how many rows it processed."""
-
-
-def entered(stages: Stages, name: str, rows: int | None, now: str) -> Stages:
-    """Return the stages with a new one that begins now; `rows` is the row count of the previous one."""
-    return [*closed(stages, rows, now), {"name": name, "started_at": now, "finished_at": None, "rows": None}]
-
-
-def closed(stages: Stages, rows: int | None, now: str) -> Stages:
-    """Return the stages with the last one ended now, after this many rows."""
-    if not stages:
-        return []
-    return [*stages[:-1], {**stages[-1], "finished_at": now, "rows": rows}]

@@ -60,19 +60,17 @@ from lume_local._shared.protocol import (
 from lume_local._worker import one_process
 from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import confine_check, connect
-from lume_local._worker.engine import Run, RunBroke, RunFailed
-from lume_local._worker.one_process import Instances, SmallFiles, place_of
+from lume_local._worker.engine import RunBroke, RunFailed
+from lume_local._worker.one_process import Instances, place_of
 from lume_local._worker.outputs.gather import gather
 from lume_local._worker.outputs.pages import read_page
 from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.sql import literal, text
-from lume_local._worker.steps import Context
+from lume_local._worker.steps import WEIGHTS, Context, progress_in
 from lume_local._worker.targets.target import TargetError
 from lume_local._worker.targets.target_kinds import finish
 
-_WEIGHTS = {"SYNCING_SOURCE": (0.0, 0.2), "TRANSFORMING": (0.2, 0.62), "SYNCING_TARGET": (0.82, 0.18)}
-"""Where each stage begins in a run's progress, and its share of it."""
 _TICK = 0.1
 """Seconds between looks at a run's progress."""
 MOST_DATA = 2 * 1024**3
@@ -185,7 +183,7 @@ class Pulse:
         """Begin a stage; `rows` is the number of rows that the previous stage has seen."""
         self.pause()
         self._stage = stage
-        self._outbox.send(StageBegun(stage, rows, _WEIGHTS[stage][0]))
+        self._outbox.send(StageBegun(stage, rows, WEIGHTS[stage][0]))
 
     def _beat(self) -> None:
         """Report progress; once cancelled, keep interrupting, as the run may begin another statement."""
@@ -194,9 +192,7 @@ class Pulse:
             if self._leash.cancelled.is_set():
                 self._connection.interrupt()
                 continue
-            start, share = _WEIGHTS[self._stage]
-            part = self._connection.query_progress()  # percentage of the current statement, -1 if unknown
-            progress = round(start + share * max(0.0, min(part, 100.0)) / 100, 3)
+            progress = progress_in(self._stage, self._connection)
             if progress > sent or time.monotonic() > due:
                 sent, due = max(sent, progress), time.monotonic() + _HEARTBEAT
                 self._outbox.send(Progressed(sent))
@@ -407,11 +403,9 @@ def _run(
 
 def _execute(context: Context, place: Path | None, over_shards: str) -> dict[str, Any]:
     _limit_data(MOST_DATA + DATA_OF_A_COLUMN * len(context.job.flow["columns"]))
-    if place is not None:
-        return Run(context, SmallFiles(context, place)).execute()
     # Checks that need databases or other runs are done in one place.
     if context.job.engine is None or context.flow["references"] or context.flow["judged_by_table"]:
-        return one_process.execute(context)
+        return one_process.execute(context, place)
     module, _, name = over_shards.partition(":")
     return getattr(importlib.import_module(module), name)(context)  # type: ignore[no-any-return]
 

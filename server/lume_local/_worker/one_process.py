@@ -53,9 +53,9 @@ _OWN = "_lume_run"
 """The in-memory database of one run."""
 
 
-def execute(context: Context) -> dict[str, Any]:
-    """Carry out a run in this process; see `Run.execute`."""
-    return Run(context, OneProcess(context)).execute()
+def execute(context: Context, place: Path | None = None) -> dict[str, Any]:
+    """Carry out a run in this process, with `place_of` its job; see `Run.execute`."""
+    return Run(context, OneProcess(context) if place is None else SmallFiles(context, place)).execute()
 
 
 class OneProcess:

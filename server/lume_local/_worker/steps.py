@@ -47,6 +47,17 @@ def _same(what: str, count: int, other: str, found: int) -> None:
         )
 
 
+WEIGHTS = {"SYNCING_SOURCE": (0.0, 0.2), "TRANSFORMING": (0.2, 0.62), "SYNCING_TARGET": (0.82, 0.18)}
+"""Where each stage begins in a run's progress, and its share of it."""
+
+
+def progress_in(stage: str, connection: DuckDBPyConnection) -> float:
+    """Return the progress of a run, 0 to 1; any thread may ask."""
+    start, share = WEIGHTS[stage]
+    part = connection.query_progress()  # percentage of the current statement, -1 if unknown
+    return round(start + share * max(0.0, min(part, 100.0)) / 100, 3)
+
+
 Metrics = dict[str, Any]
 Unmet = list[dict[str, str]]
 """The expectations of the flow that the rows don't meet."""

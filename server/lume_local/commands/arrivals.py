@@ -8,7 +8,7 @@ from lume_cli._options import GlobalOptions, output_options
 from lume_cli._output import exit_codes
 from lume_cli._session import CommandSession
 from lume_local import FlowError, check_arrivals, check_messages
-from lume_local.commands.flow_check import report
+from lume_local.commands.account import report
 from lume_local.commands.message import SETTINGS, warn_of_links
 
 

@@ -10,6 +10,7 @@ from lume_cli._options import GlobalOptions, output_options
 from lume_cli._output import exit_codes
 from lume_cli._session import CommandSession
 from lume_local import FlowError, check_flow
+from lume_local.commands.account import report
 
 
 @click.command("check", short_help="Check flow files.")
@@ -67,9 +68,3 @@ def _files(given: Iterable[Path]) -> Iterator[Path]:
         if not (found := sorted(path.glob("*.toml"))):
             raise click.UsageError(f"no flow files (*.toml) in the folder {path}")
         yield from found
-
-
-def report(session: CommandSession, path: Path, error: FlowError) -> None:
-    """Write every mistake of a file to stderr."""
-    for mistake in (error, *error.others):
-        session.say.problem("flow", mistake.located(path), file=str(path), place=mistake.place)

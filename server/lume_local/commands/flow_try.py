@@ -1,6 +1,5 @@
 """`lume flow try`: run a flow on a sample. Nothing is published or kept, and the version can still be changed."""
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -10,25 +9,15 @@ import anyio
 import click
 
 import lume_local
-from lume_async import ConfigurationError
-from lume_async._base.words import counted
 from lume_cli._options import GlobalOptions, count_option, output_options
 from lume_cli._output import exit_codes
 from lume_cli._output.row_table import reject_table, row_table
-from lume_cli._output.text import filtered, warnings
 from lume_cli._session import CommandSession
 from lume_cli.commands import FILE
 from lume_local import FlowError, TriedFlow
 from lume_local._shared.saved import stamp
-from lume_local.commands.flow_check import report
+from lume_local.commands.account import lines_of, report
 
-_WORDS = (
-    (r"the (first of the )?server's roots?", "the current folder"),
-    ("then submit the run again", "then try again"),
-    (r"the source (?='.*' lies outside )", "the file "),  # a seed, or a sample that links elsewhere
-    ("this server (?=may use|takes)", "a try "),
-)
-"""Replacements that reword messages of the server for a try."""
 _EVERY = 0.3
 """Seconds between two checks for a change."""
 _GAP = "  |  "
@@ -100,20 +89,15 @@ class _TrialRuns:
             return exit_codes.ERROR
         except OSError as error:
             raise click.ClickException(f"{self._file} can't be read: {error.strerror or error}") from None
-        except ConfigurationError as error:
-            raise click.ClickException(str(error)) from None
         self._print(tried)
         return exit_codes.of_status(tried.status)
 
     def _print(self, tried: TriedFlow) -> None:
-        data, failure = self._session.data, tried.message
-        for words, better in _WORDS:
-            failure = failure and re.sub(words, better, failure)
+        data, failure, metrics = self._session.data, tried.message, tried.metrics
         read, ratio = tried.metrics.get("rows_read", 0), tried.max_ratio
         share = tried.metrics["rows_rejected"] / read if read else 0.0
         over = ratio if ratio is not None and share > ratio else None
         if data.format != "table":
-            metrics = tried.metrics
             data.document(
                 {
                     "flow_version": tried.ref,
@@ -132,29 +116,19 @@ class _TrialRuns:
                 }
             )
             return
-        lines = _counts(tried, self._shown, failure, over)
+        limit = (
+            f"  with max_ratio = {over:g} this run would be FAILED and write nothing"
+            if over is not None
+            else ""
+        )
+        more = filter(None, [limit])
+        lines = lines_of(tried.ref, self._shown, tried.status, failure, metrics, *more)
         shown = side_by_side(tried.mapped, tried.rejects, data.width)
         data.prose("\n".join(lines))
         data.text("\n".join([*([""] if shown else []), *shown]))
 
     def _state(self) -> list[tuple[int, ...] | None]:
         return [stamp(path) for path in (self._file, self._sample)]
-
-
-def _counts(tried: TriedFlow, sample: str, failure: str | None, over: float | None) -> list[str]:
-    """Return the lines above the rows."""
-    metrics = tried.metrics
-    if failure is not None:
-        return [f"{tried.ref} on {sample}: {tried.status}: {failure}"]
-    lines = [
-        f"{tried.ref} on {sample}: {counted(metrics['rows_read'], 'row')} read, {metrics['rows_mapped']:,} clean, "
-        f"{metrics['rows_rejected']:,} rejected{filtered(metrics.get('rows_filtered', 0))}"
-    ]
-    most_first = sorted(metrics["reject_reasons"].items(), key=lambda item: (-item[1], item[0]))
-    lines += [f"  {counted(number, 'row')}: {reason}" for reason, number in most_first]
-    if over is not None:
-        lines.append(f"  with max_ratio = {over:g} this run would be FAILED and write nothing")
-    return lines + [f"  warning: {one}" for one in warnings(metrics["warnings"])]
 
 
 def side_by_side(

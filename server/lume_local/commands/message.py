@@ -11,7 +11,7 @@ from lume_cli._output import exit_codes
 from lume_cli._session import CommandSession
 from lume_cli.commands import FILE
 from lume_local import CheckedMessage, FlowError, check_messages, try_messages
-from lume_local.commands.flow_check import report
+from lume_local.commands.account import report
 
 SETTINGS = click.argument("path", type=FILE, default="arrivals.toml", metavar="[FILE]")
 """The file of arrivals and messages, which commands check."""

@@ -19,7 +19,8 @@ from lume_local._flow.definition import Flow
 from lume_local._flow.source_settings import OBJECTS
 from lume_local._runs.dry_run import DryRunResult, DryRuns
 from lume_local._runs.flow_registry import FlowRegistry
-from lume_local._runs.row_reader import PLAIN, RowReader, lines_of, output_job
+from lume_local._runs.output_reads import PLAIN, lines_of
+from lume_local._runs.row_reader import RowReader, output_job
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, Roots
 from lume_local._runs.sources.resolver import SourceResolver

@@ -16,7 +16,8 @@ from lume_local._flow.source_settings import CONTENT
 from lume_local._flow.urls import is_store_url
 from lume_local._runs.flow_registry import FlowRegistry
 from lume_local._runs.health import why
-from lume_local._runs.row_reader import layouts_of, lines_of, output_job
+from lume_local._runs.output_reads import layouts_of, lines_of
+from lume_local._runs.row_reader import output_job
 from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots, filled, lies_in, stored
 from lume_local._runs.sources.source_files import (
     SourceName,

@@ -1,0 +1,537 @@
+"""Cleans files by a flow in this process: no server, and nothing is kept but the outputs."""
+
+import os
+import re
+import shutil
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from tempfile import NamedTemporaryFile, TemporaryDirectory
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+
+from attrs import asdict, evolve
+
+from lume_async._base.elided import bounded
+from lume_async.errors import InvalidRequestError, RunFailedError
+from lume_async.models import RunMetadata, RunStatus
+from lume_local._flow.definition import Flow
+from lume_local._flow.fields import FlowError, toml_of
+from lume_local._flow.places import SUFFIXES
+from lume_local._flow.urls import is_store_url
+from lume_local._http.documents import run_document
+from lume_local._runs.output_reads import read_output
+from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._runs.store.records import FollowUp, StoredRun
+from lume_local._runs.times import Stages, closed, entered, now_text
+from lume_local._shared.commit import FILE
+from lume_local._shared.failing import on_error, require
+from lume_local._shared.lock import holder_died
+from lume_local._shared.protocol import (
+    MEMORY_LIMIT,
+    THREADS,
+    ArrowFile,
+    Execute,
+    Failed,
+    Json,
+    RowsPage,
+    Unreadable,
+)
+from lume_local._trials.mistaken import checked, text_of
+from lume_local._worker.in_thread import RunInThread, compiled_here
+from lume_local._worker.outputs.pages import read_page
+from lume_local._worker.targets.target_kinds import finish
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_WORK = ".lume-clean-"
+"""The beginning of the name of a work folder beside the outputs, from which they are renamed into place."""
+_PAGE = 100_000
+"""Rows read at once from an output."""
+_BLOCK = 1024 * 1024
+_PACKED = (".gz", ".zst", ".bz2", ".xz", ".zip")
+_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+"""Ends an Arrow stream."""
+_WORDS = (
+    (r"the (first of the )?server's roots?", "the current folder"),
+    ("then submit the run again", "then try again"),
+    (r"the source (?='.*' lies outside )", "the file "),  # a seed
+    ("this server (?=may use|takes)", "{who} "),
+)
+"""Replacements that reword messages of the server."""
+_turn = threading.Lock()
+
+
+class Outputs(NamedTuple):
+    """The files that a clean writes."""
+
+    mapped: Path
+    rejects: Path
+
+
+class CleanResult:
+    """The result of `clean`. Without `to`, its rows are in temporary files until it is closed or collected.
+
+    Attributes:
+        flow_version: the flow, as `flow:version`.
+        status: `SUCCEEDED`, or `PARTIAL_FAILED` if rows were rejected.
+        mapped_location: the file of the clean rows; None without `to`.
+        rejects_location: the file of the rejected rows; None without `to`, or if there are none.
+
+    Examples:
+        >>> with lume_local.clean("orders.csv", "orders.toml") as result:
+        ...     for row in result.rejects():
+        ...         print(row["_lume_line"], row["_lume_reasons"])
+    """
+
+    def __init__(
+        self,
+        run: StoredRun,
+        flow: Flow,
+        notes: tuple[str, ...] = (),
+        folder: TemporaryDirectory[str] | None = None,
+    ) -> None:
+        self._run, self._flow, self._folder = run, flow, folder
+        self.notes, self.flow_version, self.status = notes, run.flow_version, RunStatus(run.status)
+        places = run.target_locations
+        if folder is not None:
+            root = os.path.realpath(folder.name)
+            places = {part: place for part, place in places.items() if place and not place.startswith(root)}
+        self._places = places
+        self.mapped_location: str | None = places.get("mapped")
+        self.rejects_location: str | None = places.get("rejects")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result in the JSON form of a run."""
+        shown = evolve(self._run, target_locations=self._places)
+        return run_document(shown, follow_up=FollowUp(self.notes))
+
+    @cached_property
+    def metadata(self) -> RunMetadata:
+        """What `metadata` of a run has: the counts, the reasons, the warnings, statistics of the columns."""
+        return RunMetadata(self.to_dict()["metadata"])
+
+    def mapped(self, *, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """Iterate over the clean rows; a number with a fraction is a `decimal.Decimal`."""
+        return islice(self._rows("mapped", None), limit)
+
+    def rejects(self, *, reason: str | None = None, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """Iterate over the rejected rows, each with `_lume_row`, `_lume_line` and `_lume_reasons`.
+
+        Args:
+            reason: only rows with this reason.
+            limit: the maximum number of rows.
+        """
+        return islice(self._rows("rejects", reason), limit)
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return the clean rows as an Arrow table. Raises `ModuleNotFoundError` without `pyarrow`."""
+        require("pyarrow", "arrow", "to_arrow()")
+        from pyarrow import ipc
+
+        stream = BytesIO()
+        self.write_arrow(stream)
+        return ipc.open_stream(stream.getbuffer()).read_all()
+
+    def write(self, target: IO[bytes]) -> None:
+        """Write the content of the file of the clean rows."""
+        with open(str(self._run.target_locations["mapped"]), "rb") as file:
+            shutil.copyfileobj(file, target, _BLOCK)
+
+    def write_arrow(self, target: IO[bytes]) -> None:
+        """Write the clean rows as an Arrow IPC stream."""
+        with TemporaryDirectory(prefix="lume-arrow-") as folder:
+            for page in self._pages("mapped", arrow=True, folder=os.path.realpath(folder)):
+                assert isinstance(page, ArrowFile)
+                with open(page.path, "rb") as file:
+                    shutil.copyfileobj(file, target, _BLOCK)
+                os.unlink(page.path)
+        target.write(_END)
+
+    def _rows(self, part: str, reason: str | None) -> Iterator[dict[str, Any]]:
+        import json
+        from decimal import Decimal
+
+        for page in self._pages(part, reason=reason) if self._run.target_locations.get(part) else ():
+            assert isinstance(page, RowsPage)
+            yield from json.loads(page.items, parse_float=Decimal)
+
+    def _pages(self, part: str, reason: str | None = None, **changes: Any) -> Iterator[RowsPage | ArrowFile]:
+        """Yield the output in pages. Raises OSError if it has changed or is gone."""
+        job = evolve(read_output(self._run, self._flow, part, "", limit=_PAGE, reason=reason), **changes)
+        while True:
+            page = read_page(job)
+            if isinstance(page, Unreadable):
+                raise OSError(f"{job.path} can't be read: {page.problem}")
+            yield page
+            if page.position is None:
+                return
+            job = evolve(job, position=page.position, row=page.row, with_schema=False)
+
+    def close(self) -> None:
+        """Remove temporary files."""
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def __enter__(self) -> "CleanResult":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<CleanResult {self.flow_version} {self.status}>"
+
+
+def clean(
+    source: Any,
+    flow: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    to: str | os.PathLike[str] | None = None,
+    rejects: str | os.PathLike[str] | None = None,
+    layout: str | None = None,
+) -> CleanResult:
+    """Clean files by a flow, as a run of a server would, in this process and without a server.
+
+    The source is the whole source, whatever `uri` of the flow says. Values, reasons and their order are those of a
+    run; only earlier runs are unknown, so that `unique = "ever"` compares the rows of this source. Threads may call
+    this at the same time: they take turns, each with a database of its own.
+
+    Args:
+        source: a path, or several; bytes, a binary file, rows, or a table of pandas, polars or pyarrow. `s3://…` and
+            other URLs of object stores are read; for a flow that reads a query, its argument.
+        flow: the path of a flow file, its text, or its definition.
+        to: a `.parquet`, `.csv` or `.ndjson` file for the clean rows, or a folder. Both files are complete, or stay
+            as they were. By default they are temporary.
+        rejects: the file for the rejected rows; by default beside `to`, as `NAME.rejects.csv`.
+        layout: the layout of all files, one of the flow's; by default recognised.
+
+    Raises:
+        FlowError: the flow has a mistake; its `others` are the further ones.
+        InvalidRequestError: an argument can't be used.
+        RunFailedError: the source can't be read, or a rule of the flow forbids the result; nothing was written.
+
+    Examples:
+        >>> result = lume_local.clean("orders.csv", "orders.toml", to="orders.parquet")
+        >>> print(result.metadata.metrics.rows_mapped, result.rejects_location)
+    """
+    parsed, compiled = flow_of(flow)
+    if to is None and rejects is not None:
+        raise InvalidRequestError("rejects is without effect unless to names a file or a folder")
+    result = Cleaning(parsed, compiled, source, layout or "").clean(
+        None if to is None else outputs_of(parsed, _named(source), to, rejects)
+    )
+    if result.status == RunStatus.FAILED:
+        result.close()
+        raise RunFailedError(f"{result.flow_version}: {result.metadata['error_message']}", run=result)
+    return result
+
+
+def flow_of(flow: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[Flow, Json]:
+    """Return a flow and its compiled form. Raises `FlowError`, OSError."""
+    if isinstance(flow, Mapping):
+        return checked(compiled_here, dict(flow), "")
+    text = flow if isinstance(flow, str) and "\n" in flow else text_of(Path(flow))
+    try:
+        return checked(compiled_here, toml_of(text), text)
+    except FlowError as error:
+        from lume_local._flow.mistakes import with_line
+
+        raise with_line(error, text) from None
+
+
+def _named(source: Any) -> list[str]:
+    """Return the paths and URLs of a source; empty for data."""
+    if isinstance(source, str | os.PathLike):
+        return [os.fspath(source)]
+    if isinstance(source, list | tuple) and all(isinstance(one, str | os.PathLike) for one in source):
+        return [os.fspath(one) for one in source]
+    return []
+
+
+def outputs_of(
+    flow: Flow,
+    sources: Sequence[str],
+    to: str | os.PathLike[str] | None,
+    rejects: str | os.PathLike[str] | None = None,
+) -> Outputs:
+    """Return where the outputs go: to a file, into a folder, or beside the source. Raises `InvalidRequestError`."""
+    is_alone = len(sources) == 1 and sources[0] != "-" and "://" not in sources[0] and not flow.source.query
+    first = Path(sources[0]) if is_alone else Path(flow.name)
+    if to is None or Path(to).is_dir() or str(to).endswith(os.sep):
+        suffix = Path(flow.mapped).suffix.lower() if isinstance(flow.mapped, str) else ""
+        stem = _stem(first) if is_alone else first.name
+        name = f"{stem}.clean{suffix if suffix in SUFFIXES else SUFFIXES[0]}"
+        mapped = Path(first.parent if to is None else to) / name
+    else:
+        mapped, stem = Path(to), Path(to).stem
+    beside = mapped.with_name(f"{stem}.rejects{Path(flow.rejects).suffix.lower()}")
+    found = Outputs(_written(mapped), _written(beside if rejects is None else Path(rejects)))
+    if rejects is None and found.rejects.is_file() and not _is_ours(found.rejects):
+        raise InvalidRequestError(
+            f"{found.rejects} exists and has no rejected rows: move it, or name another file with rejects="
+        )
+    return found
+
+
+def _stem(path: Path) -> str:
+    """Return the name without its suffix, and without that of its compression."""
+    return (Path(path.stem) if path.suffix.lower() in _PACKED else path).stem
+
+
+def _written(path: Path) -> Path:
+    """Return the file of an output, behind links. Raises `InvalidRequestError`."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise InvalidRequestError(
+            f"{path} can't be written: name a file that ends with {', '.join(SUFFIXES)}"
+        )
+    return _real(path)
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _is_ours(file: Path) -> bool:
+    """Return whether a file has rejects, by the names of their columns at one of its ends."""
+    with file.open("rb") as content:
+        ends = content.read(_BLOCK)
+        content.seek(max(0, file.stat().st_size - _BLOCK))
+        return b"_lume_" in (ends + content.read()).replace(b"\0", b"")  # it may be UTF-16
+
+
+def _spooled(root: Path, write: Callable[[IO[bytes]], object]) -> Path:
+    """Write data to a file that can be read twice."""
+    with NamedTemporaryFile(dir=root, prefix="source-", delete=False) as file:
+        write(file.file)
+    return Path(file.name)
+
+
+def _settle(folder: Path) -> None:
+    """Finish or undo what killed processes left in a folder. Raises OSError."""
+    for lock in folder.glob(f"{_WORK}*/runs/*/lock"):
+        if holder_died(lock):
+            finish(lock.parent)
+            shutil.rmtree(lock.parents[2], ignore_errors=True)
+
+
+class Cleaning:
+    """One clean, or one try of a flow; another thread may read its `progress` and `stop` it.
+
+    Args:
+        source: see `clean`.
+        layout: empty to recognise the layout of each file.
+        who: names this in messages.
+    """
+
+    def __init__(
+        self, flow: Flow, compiled: Json, source: Any, layout: str = "", who: str = "lume_local.clean"
+    ) -> None:
+        self._flow, self._compiled, self._source, self._layout, self._who = (
+            flow,
+            compiled,
+            source,
+            layout,
+            who,
+        )
+        self._stages: Stages = []
+        self._thread = RunInThread(self._enter)
+        self.stop = self._thread.stop
+
+    @property
+    def stage(self) -> str:
+        return str(self._stages[-1]["name"]) if self._stages else "CREATED"
+
+    @property
+    def progress(self) -> float:
+        return self._thread.progress
+
+    def _enter(self, stage: str, rows: int | None) -> None:
+        self._stages = entered(self._stages, stage, rows, now_text())
+
+    def clean(
+        self,
+        outputs: Outputs | None,
+        *,
+        suffix: str = SUFFIXES[0],
+        rejects: Path | None = None,
+        dry: bool = False,
+    ) -> CleanResult:
+        """Return the result, which may be FAILED. Raises OSError if a folder can't be used.
+
+        Args:
+            outputs: None for temporary files.
+            suffix: that of the temporary file of the clean rows.
+            rejects: the file of the rejected rows beside a temporary file of the clean ones.
+            dry: whether a run is only tried: what would make it fail is reported together with the rows.
+        """
+        near = None if outputs is None else outputs.mapped.parent
+        if near is not None:
+            near.mkdir(parents=True, exist_ok=True)
+            _settle(near)
+        folder = TemporaryDirectory(
+            prefix=_WORK if near else "lume-clean-", dir=near, ignore_cleanup_errors=True
+        )
+        root = _real(Path(folder.name))
+        temporary = Outputs(
+            root / f"mapped{suffix}", root / f"rejects{Path(self._flow.rejects).suffix.lower()}"
+        )
+        if rejects is not None:
+            temporary = temporary._replace(rejects=_written(rejects))
+        with on_error(folder.cleanup), _turn:
+            run = self._run(root, outputs or temporary, dry=dry)
+            if outputs is not None:
+                folder.cleanup()
+        return CleanResult(run, self._flow, self._notes(), None if outputs else folder)
+
+    def _run(self, root: Path, outputs: Outputs, *, dry: bool) -> StoredRun:
+        created = now_text()
+        named = _named(self._source) or ["data"]
+        run = StoredRun(
+            seq=0,
+            run_id=f"clean_{uuid.uuid4().hex}",
+            rev=0,
+            flow_version=self._flow.ref,
+            source_path=", ".join(named),
+            source_key="",
+            run_metadata=None,
+            force_rerun=False,
+            status=RunStatus.FAILED.value,
+            created_at=created,
+            started_at=created,
+            layout=self._layout or None,
+        )
+        try:
+            outcome = self._thread.execute(self._job(run.run_id, root, outputs, dry=dry))
+        except PathRefused as error:
+            outcome = Failed(str(error), None)
+        now = now_text()
+        run = evolve(run, finished_at=now, stages=closed(self._stages, None, now))
+        if isinstance(outcome, Failed):
+            return evolve(run, error_message=self._reworded(outcome.message), metrics=outcome.metrics or {})
+        record = outcome.record
+        metrics, message = bounded(record["metrics"]), record.get("message")
+        return evolve(
+            run,
+            status=record["status"],
+            stages=closed(self._stages, metrics["rows_mapped"], now),
+            metrics=metrics,
+            error_message=message and self._reworded(message),
+            target_locations=record["built"] if dry else record["target_locations"],
+        )
+
+    def _job(self, run_id: str, root: Path, outputs: Outputs, *, dry: bool) -> Execute:
+        """Return the job. Raises `PathRefused`, OSError."""
+        flow = self._flow
+        if self._layout:
+            from lume_local._runs.sources.resolver import (  # here: it imports a server
+                LayoutRefused,
+                check_layout,
+            )
+
+            try:
+                check_layout(flow, self._layout)
+            except LayoutRefused as error:
+                raise PathRefused(str(error)) from None
+        files = [] if flow.source.query else list(self._files(root))
+        roots = Roots.of((Path.cwd(), *(path.parent for path, _ in files)), root)
+        seeds = {
+            seed.name: {"path": str(roots.source(seed.path)), "looked_up": roots.looked_up(seed.path)}
+            for seed in flow.seeds
+        }
+        for seed in seeds.values():
+            if seed["path"] in map(str, outputs):
+                raise PathRefused(f"the target {seed['path']!r} is a seed of the flow: choose another place")
+        folder = root / "runs" / run_id
+        folder.mkdir(parents=True)
+        return Execute(
+            run_id=run_id,
+            # There are no earlier runs whose values could be compared.
+            flow=self._compiled | {"judged_by_table": False},
+            source=self._place(roots, files),
+            folder=str(folder),
+            mapped={"kind": FILE, "path": str(outputs.mapped)},
+            rejects={"kind": FILE, "path": str(outputs.rejects)},
+            memory_limit=MEMORY_LIMIT,
+            threads=THREADS,
+            seeds=seeds,
+            dry_run=dry,
+            layout=self._layout,
+        )
+
+    def _place(self, roots: Roots, files: Sequence[tuple[Path, str]]) -> Json:
+        """Return the place of the source. Raises `PathRefused`."""
+        named = _named(self._source)
+        if query := self._flow.source.query:
+            if len(named) != 1:
+                raise PathRefused("the flow reads a query: name its argument, and only that")
+            return {"kind": "query", **asdict(query), "source_path": named[0]}
+        if named and all(map(is_store_url, named)):
+            return {"kind": "store", "objects": [{"url": one, "pattern": ""} for one in named]}
+        listed = [{"path": str(path), "shown": shown, "below": roots.relative(path)} for path, shown in files]
+        return {"kind": "files", "files": listed, "looked_up": ""}
+
+    def _files(self, root: Path) -> Iterator[tuple[Path, str]]:
+        """Yield the files of this machine with their names in messages. Raises `PathRefused`, OSError."""
+        named = _named(self._source)
+        if not named:
+            yield _spooled(root, self._write_data), "data"
+        for name in named:
+            if "://" in name:
+                if all(map(is_store_url, named)):
+                    return
+                raise PathRefused(
+                    f"{name!r}: {self._who} takes files of this machine, or URLs of object stores only; a server "
+                    "(`lume serve`) also reads SFTP"
+                )
+            if name == "-":
+                yield _spooled(root, partial(shutil.copyfileobj, sys.stdin.buffer)), "stdin"
+            elif (path := _real(Path(name))).is_fifo():
+                with path.open("rb") as pipe:
+                    yield _spooled(root, partial(shutil.copyfileobj, pipe)), name
+            else:
+                yield path, name
+
+    def _write_data(self, file: IO[bytes]) -> None:
+        """Write data of a program as the flow reads them. Raises `InvalidRequestError`."""
+        source = self._source
+        if isinstance(source, bytes | bytearray | memoryview):
+            file.write(source)
+        elif hasattr(source, "read"):
+            shutil.copyfileobj(source, file, _BLOCK)
+        elif isinstance(source, Iterable) or hasattr(source, "columns"):
+            from lume_async._run.row_files import format_for  # here: it imports the client
+
+            format_for(self._flow.definition, self._layout or None).write(source, cast(BinaryIO, file))
+        else:
+            kind = type(source).__name__
+            raise InvalidRequestError(
+                f"source must be a path, bytes, a binary file, rows or a table, not {kind}"
+            )
+
+    def _notes(self) -> tuple[str, ...]:
+        """Return what a run of a server would do in addition."""
+        flow, notes = self._flow, list[str]()
+        if not isinstance(flow.mapped, str) or flow.rejects_table is not None:
+            notes.append(
+                f"{flow.ref} has a table as its target: `lume run` writes to it, and this wrote files only"
+            )
+        if ever := [column.name for column in flow.columns if column.ever]:
+            notes.append(
+                f'{", ".join(ever)}: unique = "ever" compared the rows of this source only; a server knows those of '
+                "earlier runs"
+            )
+        return tuple(notes)
+
+    def _reworded(self, message: str) -> str:
+        for words, better in _WORDS:
+            message = re.sub(words, better.format(who=self._who), message)
+        return message

@@ -1,0 +1,164 @@
+"""`lume clean`: clean files by a flow file, without a server."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from anyio.to_thread import run_sync
+
+from lume_async.models import RunStatus
+from lume_cli._options import GlobalOptions, clean_output_options, file_name, verbose_option
+from lume_cli._output import exit_codes
+from lume_cli._output.live import Standing, progress
+from lume_cli._output.stdout import writing
+from lume_cli._session import CommandSession
+from lume_cli.commands import FILE
+from lume_local._flow.fields import FlowError
+from lume_local.commands.account import lines_of, report
+
+if TYPE_CHECKING:
+    from lume_local._trials.clean import Cleaning, CleanResult
+
+_ROWS = {"table": ".csv", "csv": ".csv", "ndjson": ".ndjson", "arrow": ".parquet"}
+"""The suffix of the clean rows that go to stdout, by the output format."""
+
+
+def _sources(_context: click.Context, _argument: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value == "-" and len(values) > 1:
+            raise click.BadParameter("stdin (-) is read alone, without other files")
+        if "://" not in value and Path(value).is_dir():
+            raise click.BadParameter(f"{value} is a folder: name the files in it")
+    return values
+
+
+@click.command("clean")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", callback=_sources)
+@click.option("--flow", "flow", required=True, type=FILE, metavar="FLOW.toml", help="The flow file.")
+@click.option(
+    "--to",
+    metavar="FILE|FOLDER",
+    callback=file_name,
+    help="The clean rows: a .parquet, .csv or .ndjson file, a folder, or - for stdout. Default: FILE.clean.parquet "
+    "(or as the flow's target) beside FILE; stdout, if FILE is -.",
+)
+@click.option(
+    "--rejects",
+    metavar="FILE",
+    callback=file_name,
+    help="The rejected rows. Default: beside the clean rows, as NAME.rejects.csv; none, if those go to stdout.",
+)
+@click.option("--layout", metavar="NAME", help="Layout of all files; default: recognised.")
+@click.option("--allow-partial", is_flag=True, help="Exit with 0 instead of 5 if rows were rejected.")
+@clean_output_options
+@verbose_option
+@click.pass_obj
+def command(
+    options: GlobalOptions,
+    *,
+    files: tuple[str, ...],
+    flow: Path,
+    to: str | None,
+    rejects: str | None,
+    layout: str | None,
+    allow_partial: bool,
+) -> None:
+    """Clean each FILE by FLOW: write the clean rows, the rejected rows with their reasons, and the account.
+
+    Needs no server, and keeps nothing but the outputs. Several FILEs are one source, as in a run; - is stdin. Both
+    outputs are complete, or stay as they were; those of an earlier clean are replaced. The account goes to stderr, or
+    with -o json to stdout; -o csv and -o arrow write the clean rows to stdout.
+
+    \b
+    lume clean orders.csv --flow orders.toml
+    lume clean may/*.csv --flow orders.toml --to clean/may.parquet
+    zcat orders.gz | lume clean - --flow orders.toml -o arrow | python load.py
+    """
+    session = CommandSession(options, "csv", "arrow")
+    form = session.data.format
+    is_piped = to == "-" or form in ("csv", "arrow") or (to is None and files == ("-",) and form != "json")
+    if is_piped and to not in (None, "-"):
+        raise click.UsageError(f"-o {form} writes the clean rows to stdout: leave out --to, or -o {form}")
+    if is_piped and form not in _ROWS:
+        raise click.UsageError(
+            f"-o {form} writes the account to stdout, and so does --to - the rows: use -o ndjson"
+        )
+    if is_piped and form == "arrow" and sys.stdout.isatty():
+        raise click.UsageError("an Arrow stream is for a program: send stdout to a file or a pipe")
+
+    async def work() -> int:
+        from lume_local._trials.clean import Cleaning, flow_of, outputs_of
+
+        try:
+            parsed, compiled = await run_sync(flow_of, flow)
+        except FlowError as error:
+            report(session, flow, error)
+            return exit_codes.ERROR
+        outputs = None if is_piped else outputs_of(parsed, files, to, rejects)
+        cleaning = Cleaning(parsed, compiled, list(files), layout or "", "`lume clean`")
+
+        def clean() -> "CleanResult":
+            place = Path(rejects) if is_piped and rejects else None
+            result = cleaning.clean(outputs, suffix=_ROWS.get(form, ".parquet"), rejects=place)
+            if is_piped and result.status != RunStatus.FAILED:
+                with writing():
+                    _write(result, is_arrow=form == "arrow")
+            return result
+
+        try:
+            with progress(session.say, lambda: _standing(cleaning)):
+                result = await run_sync(clean, abandon_on_cancel=True)
+        finally:
+            cleaning.stop()
+        with result:
+            _tell(
+                session,
+                result,
+                ", ".join(files).replace("-", "stdin") if files == ("-",) else ", ".join(files),
+                is_piped=is_piped,
+                rejects=rejects,
+            )
+            return exit_codes.of_status(result.status, allow_partial=allow_partial)
+
+    try:
+        session.finish(work())
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise click.ClickException(f"{where}{error.strerror or error}") from None
+
+
+def _standing(cleaning: "Cleaning") -> Standing:
+    return Standing(cleaning.stage, cleaning.progress, 1.0)
+
+
+def _write(result: "CleanResult", *, is_arrow: bool) -> None:
+    """Write the clean rows to stdout. Raises OSError."""
+    sys.stdout.flush()
+    write = result.write_arrow if is_arrow else result.write
+    write(sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+
+
+def _tell(
+    session: CommandSession, result: "CleanResult", files: str, *, is_piped: bool, rejects: str | None
+) -> None:
+    """Write the account: to stdout as JSON, otherwise to stderr."""
+    data, metadata = session.data, result.metadata
+    metrics = metadata["metrics"]
+    lines = lines_of(result.flow_version, files, result.status, metadata["error_message"], metrics)
+    for part in ("mapped", "rejects"):
+        if place := metadata["target_locations"][part]:
+            lines.append(f"  {part}: {os.path.relpath(place)}")
+    if is_piped and rejects is None and metrics["rows_rejected"]:
+        lines.append("  rejects: not written; --rejects FILE keeps them")
+    lines += [f"  note: {note}" for note in result.notes]
+    if is_piped:
+        session.say.record("run", "\n".join(lines), **result.to_dict())
+    elif data.format == "table":
+        session.say.text("\n".join(lines))
+    else:
+        data.document(result.to_dict())
