@@ -36,13 +36,14 @@ TYPES_ONLY = {"lume_async": lume_async, "lume_sync": lume_sync, "web": web} | di
 EDGES = {
     "a row: its values are those of the flow's columns, and are used as such": {
         *("Client.open_rejects(return)", "open_rejects(return)", "Rows.__anext__(return)"),
+        *("CleanResult.mapped(return)", "CleanResult.rejects(return)"),
         *("DryRun.mapped", "DryRun.rejects", "TriedFlow.mapped", "TriedFlow.rejects"),
     },
     "JSON as the server or the user's own program wrote it, to be read": {
         *("LumeRun.run_metadata(return)", "LumeRun.to_dict(return)", "RunInfo.run_metadata"),
         *("RunRequest.run_metadata", "WebhookEvent.raw", "WebhookEvent.run_metadata", "AuditEntry.detail"),
         *("TriedFlow.metrics", "Summary.to_dict(return)", "FakeRequest.json(return)", "run_json(return)"),
-        "Answer.json(return)",
+        *("Answer.json(return)", "CleanResult.to_dict(return)"),
         *("SimulatedServer.__init__(ends_as)", "SimulatedServer.__init__(lasts)"),
     },
     "a flow, or a part of one, as in its file": {

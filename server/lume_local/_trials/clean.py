@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeAlias, cast
 
 from attrs import asdict, evolve
 
@@ -68,6 +68,31 @@ _WORDS = (
 _turn = threading.Lock()
 
 
+class _Table(Protocol):
+    """A table of pandas, polars or pyarrow; a series has no columns."""
+
+    @property
+    def columns(self) -> object: ...
+
+    def __arrow_c_stream__(self, requested_schema: object = None, /) -> object: ...
+
+
+_Path: TypeAlias = str | os.PathLike[str]
+Source: TypeAlias = (
+    _Path
+    | Sequence[_Path]
+    | bytes
+    | bytearray
+    | memoryview
+    | IO[bytes]
+    | Iterable[Mapping[str, object]]
+    | _Table
+)
+"""A path or several, bytes, a binary file object, rows, or a table."""
+Definition: TypeAlias = _Path | Mapping[str, object]
+"""The path of a flow file, its text, or its content."""
+
+
 class Outputs(NamedTuple):
     """The files that a clean writes."""
 
@@ -81,6 +106,8 @@ class CleanResult:
     Attributes:
         flow_version: the flow, as `flow:version`.
         status: `SUCCEEDED`, or `PARTIAL_FAILED` if rows were rejected.
+        metrics: the counts as JSON, as in `metadata`; empty if nothing was counted.
+        notes: what a server would have done in addition.
         mapped_location: the file of the clean rows; None without `to`.
         rejects_location: the file of the rejected rows; None without `to`, or if there are none.
 
@@ -99,7 +126,7 @@ class CleanResult:
     ) -> None:
         self._run, self._flow, self._folder = run, flow, folder
         self.notes, self.flow_version, self.status = notes, run.flow_version, RunStatus(run.status)
-        places = run.target_locations
+        self.metrics, places = run.metrics, run.target_locations
         if folder is not None:
             root = os.path.realpath(folder.name)
             places = {part: place for part, place in places.items() if place and not place.startswith(root)}
@@ -192,11 +219,11 @@ class CleanResult:
 
 
 def clean(
-    source: Any,
-    flow: str | os.PathLike[str] | Mapping[str, Any],
+    source: Source,
+    flow: Definition,
     *,
-    to: str | os.PathLike[str] | None = None,
-    rejects: str | os.PathLike[str] | None = None,
+    to: _Path | None = None,
+    rejects: _Path | None = None,
     layout: str | None = None,
 ) -> CleanResult:
     """Clean files by a flow, as a run of a server would, in this process and without a server.
@@ -235,7 +262,7 @@ def clean(
     return result
 
 
-def flow_of(flow: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[Flow, Json]:
+def flow_of(flow: Definition) -> tuple[Flow, Json]:
     """Return a flow and its compiled form. Raises `FlowError`, OSError."""
     if isinstance(flow, Mapping):
         return checked(compiled_here, dict(flow), "")
@@ -248,7 +275,7 @@ def flow_of(flow: str | os.PathLike[str] | Mapping[str, Any]) -> tuple[Flow, Jso
         raise with_line(error, text) from None
 
 
-def _named(source: Any) -> list[str]:
+def _named(source: Source) -> list[str]:
     """Return the paths and URLs of a source; empty for data."""
     if isinstance(source, str | os.PathLike):
         return [os.fspath(source)]
@@ -260,8 +287,8 @@ def _named(source: Any) -> list[str]:
 def outputs_of(
     flow: Flow,
     sources: Sequence[str],
-    to: str | os.PathLike[str] | None,
-    rejects: str | os.PathLike[str] | None = None,
+    to: _Path | None,
+    rejects: _Path | None = None,
 ) -> Outputs:
     """Return where the outputs go: to a file, into a folder, or beside the source. Raises `InvalidRequestError`."""
     is_alone = len(sources) == 1 and sources[0] != "-" and "://" not in sources[0] and not flow.source.query
@@ -333,7 +360,7 @@ class Cleaning:
     """
 
     def __init__(
-        self, flow: Flow, compiled: Json, source: Any, layout: str = "", who: str = "lume_local.clean"
+        self, flow: Flow, compiled: Json, source: Source, layout: str = "", who: str = "lume_local.clean"
     ) -> None:
         self._flow, self._compiled, self._source, self._layout, self._who = (
             flow,
@@ -394,13 +421,13 @@ class Cleaning:
 
     def _run(self, root: Path, outputs: Outputs, *, dry: bool) -> StoredRun:
         created = now_text()
-        named = _named(self._source) or ["data"]
+        named = ", ".join(_named(self._source)) or "data"
         run = StoredRun(
             seq=0,
             run_id=f"clean_{uuid.uuid4().hex}",
             rev=0,
             flow_version=self._flow.ref,
-            source_path=", ".join(named),
+            source_path="stdin" if named == "-" else named,
             source_key="",
             run_metadata=None,
             force_rerun=False,
@@ -506,7 +533,7 @@ class Cleaning:
         if isinstance(source, bytes | bytearray | memoryview):
             file.write(source)
         elif hasattr(source, "read"):
-            shutil.copyfileobj(source, file, _BLOCK)
+            shutil.copyfileobj(cast(BinaryIO, source), file, _BLOCK)
         elif isinstance(source, Iterable) or hasattr(source, "columns"):
             from lume_async._run.row_files import format_for  # here: it imports the client
 

@@ -61,13 +61,12 @@ class Trial:
 
         def tried() -> TriedFlow:
             with trial.clean(None, dry=True) as result:
-                metadata = result.metadata
                 mapped, rejects = result.mapped(limit=limit), result.rejects(limit=limit)
                 return TriedFlow(
                     flow.ref,
                     result.status,
-                    metadata["error_message"],
-                    metadata["metrics"],
+                    result.metadata["error_message"],
+                    result.metrics,
                     list(mapped),
                     list(rejects),
                     flow.max_ratio,

@@ -96,6 +96,7 @@ def command(
         except FlowError as error:
             report(session, flow, error)
             return exit_codes.ERROR
+        _check_files(() if parsed.source.query else files)
         outputs = None if is_piped else outputs_of(parsed, files, to, rejects)
         cleaning = Cleaning(parsed, compiled, list(files), layout or "", "`lume clean`")
 
@@ -113,13 +114,7 @@ def command(
         finally:
             cleaning.stop()
         with result:
-            _tell(
-                session,
-                result,
-                ", ".join(files).replace("-", "stdin") if files == ("-",) else ", ".join(files),
-                is_piped=is_piped,
-                rejects=rejects,
-            )
+            _tell(session, result, is_piped=is_piped, keeps=bool(rejects))
             return exit_codes.of_status(result.status, allow_partial=allow_partial)
 
     try:
@@ -129,6 +124,12 @@ def command(
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise click.ClickException(f"{where}{error.strerror or error}") from None
+
+
+def _check_files(files: tuple[str, ...]) -> None:
+    for file in files:
+        if file != "-" and "://" not in file and not os.path.exists(file):
+            raise click.UsageError(f"{file} does not exist")
 
 
 def _standing(cleaning: "Cleaning") -> Standing:
@@ -143,17 +144,17 @@ def _write(result: "CleanResult", *, is_arrow: bool) -> None:
     sys.stdout.buffer.flush()
 
 
-def _tell(
-    session: CommandSession, result: "CleanResult", files: str, *, is_piped: bool, rejects: str | None
-) -> None:
-    """Write the account: to stdout as JSON, otherwise to stderr."""
+def _tell(session: CommandSession, result: "CleanResult", *, is_piped: bool, keeps: bool) -> None:
+    """Write the account: to stdout as JSON, otherwise to stderr. `keeps`: whether a file has the rejected rows."""
     data, metadata = session.data, result.metadata
-    metrics = metadata["metrics"]
-    lines = lines_of(result.flow_version, files, result.status, metadata["error_message"], metrics)
+    metrics = result.metrics
+    lines = lines_of(
+        result.flow_version, metadata["run"]["source_path"], result.status, metadata["error_message"], metrics
+    )
     for part in ("mapped", "rejects"):
         if place := metadata["target_locations"][part]:
             lines.append(f"  {part}: {os.path.relpath(place)}")
-    if is_piped and rejects is None and metrics["rows_rejected"]:
+    if is_piped and not keeps and metrics.get("rows_rejected"):
         lines.append("  rejects: not written; --rejects FILE keeps them")
     lines += [f"  note: {note}" for note in result.notes]
     if is_piped:

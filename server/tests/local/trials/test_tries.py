@@ -80,15 +80,12 @@ async def test_mistakes_have_their_lines(folder: Path) -> None:
     assert (caught.value.line, [one.line for one in caught.value.others]) == (13, [15])
 
 
-async def test_a_sample_is_read_below_its_folder_only(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+async def test_a_sample_may_be_a_link(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "b.csv"
     elsewhere.write_text("id,price\n1,2\n")
     (folder / "link.csv").symlink_to(elsewhere)
     async with lume_local.open_trial("link.csv") as trial:
-        tried = await trial.try_flow("orders.toml")
-    assert (tried.status, "lies outside" in str(tried.message)) == (RunStatus.FAILED, True)
+        assert (await trial.try_flow("orders.toml")).metrics["rows_read"] == 1
 
 
 async def test_a_query_is_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
