@@ -164,7 +164,8 @@ def test_it_needs_no_server(folder: Path) -> None:
     """What a server and its client consist of is not even imported: that would take longer than the try."""
     program = (
         "import sys\nfrom lume_cli import main\ntry: main()\n"
-        "finally: print({'aiohttp', 'lume_local._runs.sql.sql_store', 'lume_local._serve.serve'} & {*sys.modules}, file=sys.stderr)"
+        "finally: print({'aiohttp', 'lume_local._runs.sql.sql_store', 'lume_local._serve.serve'} & {*sys.modules}, "
+        "file=sys.stderr)"
     )
     command = [sys.executable, "-c", program, "flow", "try", "people.toml", "people.csv"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
