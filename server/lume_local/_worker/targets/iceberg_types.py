@@ -28,6 +28,8 @@ _WIDER = {("int", "long"), ("float", "double"), ("uuid", "string")}
 class IcebergTypes:
     """See `Types`. Types are spelled as by pyiceberg."""
 
+    has_partial = False
+
     def spelled(self, table: str) -> str:
         """Return the quoted name, with its namespace."""
         return ".".join(map(quoted, table.split(".")))
