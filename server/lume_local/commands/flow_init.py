@@ -106,11 +106,11 @@ def command(
         column.tolerate(tolerate * seen.rows)
     for doubt in (*seen.doubts, *seen.unsure):
         say.warn(in_options(doubt))
-    texts = [one for one in seen.columns if one.guess and one.guess.kind[0] == "string" and one.guess.about]
-    if texts:  # no type shows that their values change
-        shown = listed([f"{one.source} ({one.guess.about})" for one in texts if one.guess], 10, str)
+    kept = [one for one in seen.columns if one.guess and one.guess.kind == ("string", None, None)]
+    if texts := [f"{one.source} ({one.guess.about})" for one in kept if one.guess and one.guess.about]:
+        shown = visible(listed(texts, 10, str))  # no type tells that their values change
         say.note(
-            f"rewritten, by the sql of the column: {visible(shown)}; without that function, values stay as they are"
+            f"rewritten, by the sql of the column: {shown}; without that function, values stay as they are"
         )
     for shown, more in _further(seen, sheet):
         say.note(f"for {shown}: {command_line(['lume', 'flow', 'init', str(sample), *more])}")
