@@ -57,7 +57,7 @@ source, folder = sys.argv[1], pathlib.Path(sys.argv[2])
 lume = str(pathlib.Path(sys.executable).with_name("lume"))
 command = [lume, "clean", source, "--flow", "orders.toml", "--to", "good.parquet", "--rejects", "bad.csv"]
 done = subprocess.run([*command, "--allow-partial", "-o", "json"], stdout=subprocess.PIPE, check=True)
-found = json.loads(done.stdout)["metrics"]
+found = json.loads(done.stdout)["metadata"]["metrics"]
 print(json.dumps({{"good": found["rows_mapped"], "bad": found["rows_rejected"]}}))
 """
 DUCKDB = f"""

@@ -189,8 +189,11 @@ def _column(name: str, entry: Json, reading: _Reading, url_env: str) -> TargetCo
     reading.own["sql_type"] = kind.get("sql_type")
     required = entry.get("required") is True or entry.get("primaryKey") is True
     for one in entries(entry, "relationships"):
-        table, _, field_name = str(one.get("to")).rpartition(".")
-        reading.notes.extend(target.refer(table, field_name, reading.own, url_env))
+        table, dot, field_name = str(one.get("to")).rpartition(".")
+        if dot and "/" not in table:
+            reading.notes.extend(target.refer(table, field_name, reading.own, url_env))
+        else:
+            reading.notes.append(f"the relationship to {elided(str(one.get('to')), 100)}")
     _read_quality(entry, name, part, reading)
     column = target.of_property(
         name, part | {"examples": entry.get("examples")}, required or "required" in part

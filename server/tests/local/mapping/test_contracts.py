@@ -142,6 +142,8 @@ NOTES: list[tuple[Json, list[str]]] = [
     ({"classification": "secret", "tags": ["a"], "partitioned": False, "partitionKeyPosition": -1},
      ["classification, tags, which a flow does not have"]),
     ({"logicalTypeOptions": {"multipleOf": 5}}, ["multipleOf is not checked"]),
+    ({"relationships": [{"to": "/schema/people/properties/id"}]},
+     ["the relationship to /schema/people/properties/id"]),
     ({"physicalType": "text"}, ["the physicalType text"]),
     ({"logicalType": "date", "logicalTypeOptions": {"format": "dd.MM.yyyy"}}, ["the format dd.MM.yyyy"]),
     ({"logicalType": "time", "logicalTypeOptions": {"timezone": True, "defaultTimezone": "UTC"}},
