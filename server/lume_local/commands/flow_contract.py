@@ -32,7 +32,10 @@ def command(options: GlobalOptions, *, flow: str, form: str, output: str | None,
     lume flow contract customers:v1 -o customers.odcs.yaml
     lume flow contract flows/customers.v1.toml
     """
-    require("yaml", "contracts", "a contract as YAML")
+    try:
+        require("yaml", "contracts", "a contract as YAML")
+    except ModuleNotFoundError as error:
+        raise click.ClickException(str(error)) from None
     session = CommandSession(options)
 
     async def work() -> None:

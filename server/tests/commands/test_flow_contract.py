@@ -44,6 +44,17 @@ def test_a_flow_with_a_mistake_has_none(tmp_path: Path) -> None:
     assert "columns.a" in found.stderr
 
 
+def test_without_the_extra_it_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "f.toml"
+    path.write_text(PEOPLE)
+    monkeypatch.setattr(
+        "lume_async._base.extras.find_spec", lambda name: None if name == "yaml" else object()
+    )
+    found = CliRunner().invoke(app, ["flow", "contract", str(path)])
+    assert (found.exit_code, "[contracts]" in found.stderr) == (1, True)
+    assert "a contract as YAML needs yaml" in found.stderr
+
+
 async def test_a_sample_is_mapped_to_a_contract(tmp_path: Path) -> None:
     contract, sample = tmp_path / "orders.odcs.yaml", tmp_path / "orders.csv"
     bound = {"type": "sql", "query": "SELECT count(*) FROM {object} WHERE NOT (no < total)", "mustBe": 0}
