@@ -266,7 +266,8 @@ def measure(command: list[str], source: Path) -> Measured:
         process = subprocess.Popen([*command, str(source), folder], stdout=out, stderr=err, cwd=folder)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0), err.seek(0)
+        out.seek(0)
+        err.seek(0)
         lines, said = out.read().splitlines(), err.read().strip().splitlines()
     cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
     if process.returncode:
@@ -304,7 +305,7 @@ def _counts(measured: Measured, rows: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default=",".join(TOOLS), help="names of tools, with commas between")
