@@ -93,6 +93,7 @@ _OPTIONS = (
     ("set its encoding", "pass --encoding"),
     ("leave out the encoding", "leave out --encoding"),
     ("set its delimiter", "pass --delim"),
+    ("another file with rejects=", "another file with --rejects"),
 )
 
 

@@ -301,12 +301,7 @@ def outputs_of(
     else:
         mapped, stem = Path(to), Path(to).stem
     beside = mapped.with_name(f"{stem}.rejects{Path(flow.rejects).suffix.lower()}")
-    found = Outputs(_written(mapped), _written(beside if rejects is None else Path(rejects)))
-    if rejects is None and found.rejects.is_file() and not _is_ours(found.rejects):
-        raise InvalidRequestError(
-            f"{found.rejects} exists and has no rejected rows: move it, or name another file with rejects="
-        )
-    return found
+    return Outputs(_written(mapped), _for_rejects(beside if rejects is None else Path(rejects)))
 
 
 def _stem(path: Path) -> str:
@@ -327,12 +322,19 @@ def _real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _is_ours(file: Path) -> bool:
-    """Return whether a file has rejects, by the names of their columns at one of its ends."""
-    with file.open("rb") as content:
-        ends = content.read(_BLOCK)
-        content.seek(max(0, file.stat().st_size - _BLOCK))
-        return b"_lume_" in (ends + content.read()).replace(b"\0", b"")  # it may be UTF-16
+def _for_rejects(path: Path) -> Path:
+    """Return the file, which a clean without rejects removes: no other's. Raises `InvalidRequestError`, OSError."""
+    file = _written(path)
+    if file.is_file() and (size := file.stat().st_size):
+        with file.open("rb") as content:
+            ends = content.read(_BLOCK)
+            content.seek(max(0, size - _BLOCK))
+            ends = (ends + content.read()).replace(b"\0", b"")  # it may be UTF-16
+        if b"_lume_" not in ends:
+            raise InvalidRequestError(
+                f"{file} exists and has no rejected rows: move it, or name another file with rejects="
+            )
+    return file
 
 
 def _spooled(root: Path, write: Callable[[IO[bytes]], object]) -> Path:
@@ -362,13 +364,8 @@ class Cleaning:
     def __init__(
         self, flow: Flow, compiled: Json, source: Source, layout: str = "", who: str = "lume_local.clean"
     ) -> None:
-        self._flow, self._compiled, self._source, self._layout, self._who = (
-            flow,
-            compiled,
-            source,
-            layout,
-            who,
-        )
+        self._flow, self._compiled, self._source = flow, compiled, source
+        self._layout, self._who = layout, who
         self._stages: Stages = []
         self._thread = RunInThread(self._enter)
         self.stop = self._thread.stop
@@ -412,7 +409,7 @@ class Cleaning:
             root / f"mapped{suffix}", root / f"rejects{Path(self._flow.rejects).suffix.lower()}"
         )
         if rejects is not None:
-            temporary = temporary._replace(rejects=_written(rejects))
+            temporary = temporary._replace(rejects=_for_rejects(rejects))
         with on_error(folder.cleanup), _turn:
             run = self._run(root, outputs or temporary, dry=dry)
             if outputs is not None:

@@ -206,6 +206,8 @@ def test_files_of_others_stay(folder: Path) -> None:
     (folder / "out.rejects.csv").write_text("my notes\n")
     with pytest.raises(InvalidRequestError, match="has no rejected rows: move it, or name another file"):
         lume_local.clean("orders.csv", "orders.toml", to="out.parquet")
+    with pytest.raises(InvalidRequestError, match="has no rejected rows"):
+        lume_local.clean("orders.csv", "orders.toml", to="a.parquet", rejects="out.rejects.csv")
     with pytest.raises(InvalidRequestError, match=r"name a file that ends with \.parquet, \.csv, \.ndjson"):
         lume_local.clean("orders.csv", "orders.toml", to="out.xlsx")
     with pytest.raises(RunFailedError, match=r"target\.mapped is the same file as the source"):
