@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import orjson
 from attrs import field, frozen
@@ -121,6 +121,9 @@ class LineageEvents:
 
 def _output(place: str) -> dict[str, Any]:
     """Return a file, an object, or a table by its URL; the worker has removed secrets from the URL."""
+    place = place.removeprefix("delta+")
+    if place.startswith("file://"):
+        place = unquote(urlsplit(place).path)
     if (found := _file_or_object(place)) is not None:
         return found
     url = urlsplit(place)

@@ -64,8 +64,8 @@ class LakeLoad(Load):
     def all_columns(self) -> list[list[str]]:
         """The names and SQL types of all columns that a run writes."""
         kinds = "TIMESTAMPTZ", "TIMESTAMPTZ", "BOOLEAN"
-        history = zip(HISTORY_COLUMNS, kinds, strict=True) if self.history else ()
-        return [*self.columns, *map(list, history), *([name, "VARCHAR"] for name in self.own)]
+        history = [[name, kind] for name, kind in zip(HISTORY_COLUMNS, kinds, strict=True)]
+        return [*self.columns, *(history if self.history else []), *([name, "VARCHAR"] for name in self.own)]
 
 
 class LakeTrouble(DatabaseTrouble):

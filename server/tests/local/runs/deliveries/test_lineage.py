@@ -165,6 +165,8 @@ async def test_outputs(store: SqliteStore) -> None:
     for mapped, namespace, name in (
         (places["mapped"], "postgresql://db:5432", "sales"),
         ("sqlite:////srv/a.db?table=t", "sqlite", "srv/a.db"),
+        ("delta+s3://lake/customers", "s3://lake", "customers"),
+        ("delta+file:///srv/my%20lake/t", "file", "/srv/my lake/t"),
         ("/out/m.csv", "file", "/out/m.csv"),
     ):
         ended = lineage.event(run, "", RunStatus.SUCCEEDED, metrics, places | {"mapped": mapped})

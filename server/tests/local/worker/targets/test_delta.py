@@ -18,6 +18,7 @@ from moto_server import Bucket
 from store_servers import Place
 
 from lume_local._flow.fields import FlowError
+from lume_local._runs.forget import Search, _name_tables
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._shared.commit import committed
 from lume_local._trials.ddl import table_ddl
@@ -366,6 +367,16 @@ def test_places_with_placeholders(tmp_path: Path) -> None:
 def test_ddl() -> None:
     with pytest.raises(FlowError, match="is a table of delta, which postgresql does not create"):
         table_ddl(flow_of(into("lake/x")).definition, "postgresql")
+
+
+def test_forget_names_the_table_with_a_statement() -> None:
+    search = Search({"name": "o'x"}, False, True, "me")
+    flow = flow_of(into("lake/x"), rejects={"delta": "lake/r"})
+    _name_tables(search, flow, [["name"]])
+    assert search.left == {
+        "table lake/r of delta": "may have rejects of the person: look there",
+        "table lake/x of delta": """run there: DELETE FROM delta.`lake/x` WHERE ("name" = 'o''x')""",
+    }
 
 
 def step_of(table: Path, tmp_path: Path, mapped: dict[str, Any], csv: str, run_id: str) -> Path:
