@@ -438,13 +438,12 @@ def _statement(
     target: TableTarget | LakeTable, flow: Flow, values: Sequence[str], names: Sequence[set[str]]
 ) -> str:
     """Return the statement that deletes the rows with the values, whoever has written them."""
-    every = list[str]()
+    every, table, spelled = list[str](), ".".join(map(quoted, target.table.split("."))), quoted
+    if isinstance(target, LakeTable) and target.kind == DELTA:
+        table, spelled = f"delta.`{target.table}`", "`{}`".format
     for value, of in zip(values, names, strict=True):
-        some = (quoted(column.name) for column in flow.columns if column.name.lower() in of)
+        some = (spelled(column.name) for column in flow.columns if column.name.lower() in of)
         every.append(
             " OR ".join(f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" for name in some) or "false"
         )
-    table = ".".join(map(quoted, target.table.split(".")))
-    if isinstance(target, LakeTable) and target.kind == DELTA:
-        table = f"delta.`{target.table}`"
     return f"DELETE FROM {table} WHERE ({') AND ('.join(every)})"  # noqa: S608 - for people

@@ -375,7 +375,7 @@ def test_forget_names_the_table_with_a_statement() -> None:
     _name_tables(search, flow, [["name"]])
     assert search.left == {
         "table lake/r of delta": "may have rejects of the person: look there",
-        "table lake/x of delta": """run there: DELETE FROM delta.`lake/x` WHERE ("name" = 'o''x')""",
+        "table lake/x of delta": """run there: DELETE FROM delta.`lake/x` WHERE (`name` = 'o''x')""",
     }
 
 
