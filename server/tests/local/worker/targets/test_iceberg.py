@@ -22,6 +22,7 @@ from lume_local._worker.targets import iceberg_target, target_kinds
 from lume_local._worker.targets.iceberg_target import IcebergLake, IcebergTarget, IcebergTypes
 from lume_local._worker.targets.target import TargetError
 
+pytestmark = pytest.mark.timeout(300)
 TABLE = {"iceberg": "s.people", "catalog": "prod", "create": True}
 APPEND = TABLE | {"mode": "append"}
 UPSERT = TABLE | {"mode": "upsert", "key": ["id"]}
@@ -233,10 +234,10 @@ def test_columns_that_the_table_lacks(tmp_path: Path, catalog: Catalog) -> None:
 
 
 PARTITIONED = [
-    (["name"], ["name=a", "name=b"]),
+    pytest.param(["name"], ["name=a", "name=b"], marks=pytest.mark.thorough),
     (["bucket(4, id)"], ["id_bucket=0", "id_bucket=2", "id_bucket=3"]),
     (["month(day)", "name"], ["day_month=2024-01/name=a", "day_month=2024-02/name=b"]),
-    (["truncate(1, name)"], ["name_truncate=a", "name_truncate=b"]),
+    pytest.param(["truncate(1, name)"], ["name_truncate=a", "name_truncate=b"], marks=pytest.mark.thorough),
 ]
 
 
@@ -401,6 +402,7 @@ def test_rejects_as_a_table(tmp_path: Path, catalog: Catalog) -> None:
     assert iceberg.loads(tmp_path, "s.rejects") == ["run_1/rejects"]
 
 
+@pytest.mark.thorough
 def test_polars_and_pyiceberg_read_the_same(
     tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -420,14 +422,14 @@ def test_many_small_loads_leave_few_manifests(tmp_path: Path, catalog: Catalog, 
     """Each commit lists all manifests: without merging them a commit would cost more with every load."""
     execute(flow_of(APPEND), tmp_path, csv((1, "a")), "run_1")
     with catalog.load_table("s.people").transaction() as transaction:
-        transaction.set_properties({"commit.manifest.min-count-to-merge": "5"})
-    for n in range(2, 9):
+        transaction.set_properties({"commit.manifest.min-count-to-merge": "2"})
+    for n in range(2, 5):
         execute(flow_of(APPEND), tmp_path, csv((n, "a")), f"run_{n}")
     table = catalog.load_table("s.people")
     snapshot = table.current_snapshot()
     assert snapshot is not None
-    assert len(snapshot.manifests(table.io)) < 6
-    assert len(people(tmp_path)) == 8
+    assert len(snapshot.manifests(table.io)) < 3
+    assert len(people(tmp_path)) == 4
 
 
 def test_keys_of_earlier_runs(tmp_path: Path, catalog: Catalog) -> None:
