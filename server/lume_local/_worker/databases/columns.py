@@ -108,7 +108,7 @@ def create_table(load: Load, types: Types, *, by_lines: bool = False) -> list[st
 
     Each column is on a line of its own if `by_lines`.
     """
-    required = {*load.required, VALID_FROM, CURRENT}
+    required = {*load.required, *((VALID_FROM, CURRENT) if load.history else ())}
     parts = [
         f"{quoted(name)} {types.best(sql_type)}{' NOT NULL' if name in required else ''}"
         for name, sql_type in (*load.columns, *(_HISTORY if load.history else ()))

@@ -18,7 +18,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from lume_async._base.elided import elided
-from lume_local._flow.databases import RUN_COLUMN, with_parameter
+from lume_local._flow.databases import HISTORY_COLUMNS, RUN_COLUMN, with_parameter
 from lume_local._flow.definition import quoted
 from lume_local._shared.failing import on_error
 from lume_local._worker.connection import configure
@@ -193,7 +193,9 @@ class DuckdbLoader(FileLoader):
 
     def _columns(self, connection: DuckDBPyConnection) -> list[TableColumn]:
         # DuckDB ignores the case of names.
-        spelled: dict[str, str] = {name.lower(): name for name in (*self._load.names, RUN_COLUMN)}
+        spelled: dict[str, str] = {
+            name.lower(): name for name in (*self._load.names, RUN_COLUMN, *HISTORY_COLUMNS)
+        }
         return [
             TableColumn(str(spelled.get(name.lower(), name)), kind, must_be_given)
             for name, kind, must_be_given in columns_of(connection, self._load.table)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lume_local._flow.databases import RUN_COLUMN, with_parameter
+from lume_local._flow.databases import HISTORY_COLUMNS, RUN_COLUMN, with_parameter
 from lume_local._flow.definition import quoted
 from lume_local._shared.failing import on_error
 from lume_local._worker.databases.built import Built, opened
@@ -84,12 +84,9 @@ class RowsInto:
         written = 0
         for row in chain.from_iterable(kept):
             try:
-                self._connection.execute("SAVEPOINT one")
                 written += self._one(row[:-1])
             except sqlite3.IntegrityError as error:
-                self._connection.execute("ROLLBACK TO one")
                 refused[row[-1]] = [by_constraint(self._load, str(error))]
-            self._connection.execute("RELEASE one")
         return written
 
     def _one(self, row: tuple[Any, ...]) -> int:
@@ -97,8 +94,13 @@ class RowsInto:
         if not self._load.history:
             return self._connection.execute(self._sql[0], row).rowcount
         *others, count = self._sql
-        for statement in others:
-            self._connection.execute(statement, _named(row))
+        self._connection.execute("SAVEPOINT one")
+        try:
+            with on_error(lambda: self._connection.execute("ROLLBACK TO one")):
+                for statement in others:
+                    self._connection.execute(statement, _named(row))
+        finally:
+            self._connection.execute("RELEASE one")
         return int(self._connection.execute(count, _named(row)).fetchone()[0])
 
 
@@ -209,7 +211,9 @@ class SqliteLoader(FileLoader):
             [self._load.table],
         ).fetchall()
         # SQLite ignores the case of names.
-        spelled: dict[str, str] = {name.lower(): name for name in (*self._load.names, RUN_COLUMN)}
+        spelled: dict[str, str] = {
+            name.lower(): name for name in (*self._load.names, RUN_COLUMN, *HISTORY_COLUMNS)
+        }
         return [
             TableColumn(str(spelled.get(name.lower(), name)), kind, bool(must_be_given), bool(is_made))
             for name, kind, must_be_given, is_made in rows

@@ -71,7 +71,7 @@ def finished(folder: Path, dice: random.Random, *, kills: int) -> bool:
     return committed(folder / "run") is not None
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_load_is_there_once_or_not_at_all(database: Database, tmp_path: Path) -> None:
     dice = random.Random(KILLS)
     killed, number, current, loaded = 0, 0, Values(), set[str]()
@@ -106,7 +106,7 @@ def test_a_load_is_there_once_or_not_at_all(database: Database, tmp_path: Path) 
     assert rejects(database) == dict.fromkeys(loaded, BAD)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_three_at_once_and_a_stranger(database: Database, tmp_path: Path) -> None:
     """They take turns; one of three is killed."""
     dice = random.Random(ROUNDS)

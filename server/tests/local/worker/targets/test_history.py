@@ -273,3 +273,24 @@ def test_a_first_row_that_is_not_an_instant(tmp_path: Path, monkeypatch: pytest.
         database.execute("UPDATE clean SET valid_from = 'some day'")
         with pytest.raises(RunFailed, match="current row with valid_from = 'some day'"):
             load(tmp_path, [row(1, "b")], "run_2")
+
+
+@pytest.mark.parametrize("database", ["sqlite", "duckdb"], indirect=True)
+def test_the_case_of_the_columns(database: Database, tmp_path: Path) -> None:
+    kind = "text" if database.kind == "sqlite" else "timestamp"
+    named = INSTANTS.format(kind).replace("valid", "Valid").replace('"current"', '"Current"')
+    database.execute(f"CREATE TABLE clean ({GIVEN}, {named}, _lume_run_id text)")
+    if database.kind == "sqlite":
+        database.execute("CREATE UNIQUE INDEX one ON clean (id) WHERE Current")
+    load(tmp_path, [row(1, "a")], "run_1")
+    load(tmp_path, [row(1, "b")], "run_2", hours(1))
+    assert [one[-2] for one in versions(database)] == [False, True]
+
+
+def test_without_history_the_names_are_the_flow_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with table_run.sqlite(tmp_path, monkeypatch) as database:
+        target = {"url_env": ENV, "table": "clean", "mode": "append", "create": True}
+        query = "SELECT NULL AS \"current\", 'x' AS valid_from"
+        columns: dict[str, Any] = {"current": {}, "valid_from": {}}
+        execute(flow_of(query=query, columns=columns, target={"mapped": target}), tmp_path)
+        assert database.execute('SELECT "current", valid_from FROM clean') == [(None, "x")]
