@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import pytest
 from cli.shell import Shell
 from click.testing import CliRunner
@@ -71,3 +72,18 @@ def test_a_mistake_in_the_file(tmp_path: Path, text: str, words: str) -> None:
     found = CliRunner().invoke(app, ["flow", "ddl", str(path), "--for", "sqlite"])
     assert found.exit_code == 1
     assert words in found.stderr
+
+
+@pytest.mark.parametrize("database", ["sqlite", "duckdb"])
+def test_a_table_with_history(tmp_path: Path, database: str) -> None:
+    """Its index, where the database can have it, follows."""
+    path = tmp_path / "f.toml"
+    path.write_text(FLOW.replace('key = ["id"]', 'key = ["id"], history = "scd2"'))
+    found = CliRunner().invoke(app, ["flow", "ddl", str(path), "--for", database, "-o", "json"])
+    statements = json.loads(found.stdout)["ddl"]
+    assert ("CREATE UNIQUE INDEX" in statements) == (database == "sqlite")
+    with closing(sqlite3.connect(":memory:") if database == "sqlite" else duckdb.connect()) as connection:
+        for statement in statements.split(";"):
+            connection.execute(statement)
+        names = 'id, amount, valid_from, valid_to, "current", _lume_run_id'
+        assert connection.execute(f'SELECT {names} FROM "Kunden ü"').fetchall() == []

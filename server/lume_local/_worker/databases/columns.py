@@ -3,7 +3,7 @@
 import difflib
 import re
 from string import ascii_lowercase, ascii_uppercase
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from attrs import frozen
 
@@ -27,8 +27,7 @@ class TableColumn:
     is_made: bool = False
 
 
-@frozen
-class UniqueIndex:
+class UniqueIndex(NamedTuple):
     """A unique index of a table.
 
     Attributes:

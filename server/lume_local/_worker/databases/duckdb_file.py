@@ -229,7 +229,7 @@ class DuckdbLoader(FileLoader):
             at = f"TIMESTAMP {text(instant(load, row_of(connection, versions.latest())[0]))}"
             connection.execute(versions.close(at))
             connection.execute(versions.add(into, names, items, at))
-            (written,) = row_of(connection, versions.count())
+            (written,) = row_of(connection, versions.current())
         else:
             insert = f"{into} ({', '.join(names)}) SELECT {', '.join(items)} FROM {source}{on_conflict(load, names)}"
             (written,) = row_of(connection, insert)

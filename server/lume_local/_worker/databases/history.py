@@ -3,8 +3,7 @@
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-
-from attrs import frozen
+from typing import NamedTuple
 
 from lume_local._flow.databases import HISTORY_COLUMNS, VALID_FROM
 from lume_local._flow.definition import quoted
@@ -15,8 +14,7 @@ Sql = Callable[[str], str]
 """SQL about a column."""
 
 
-@frozen
-class Versions:
+class Versions(NamedTuple):
     """The versions of a load, in a table that is `t` in all SQL.
 
     Attributes:
@@ -56,7 +54,7 @@ class Versions:
         items = ", ".join([*values, at, "true"])
         return f"{into} ({listed}) SELECT {items}{rows} WHERE NOT EXISTS ({there}){where}"
 
-    def count(self, where: str = "") -> str:
+    def current(self, where: str = "") -> str:
         """Return the query for the number of current versions that have a key of the rows."""
         return f"SELECT count(*) FROM {self._current()}{where}"
 

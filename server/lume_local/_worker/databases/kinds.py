@@ -1,6 +1,6 @@
 """The kinds of databases, by the scheme of their URLs."""
 
-from attrs import frozen
+from typing import NamedTuple
 
 from lume_local._worker.databases.columns import DuckdbTypes, PostgresTypes, SqliteTypes, Types
 from lume_local._worker.databases.database import DatabaseUrl, Loader, Query
@@ -9,17 +9,16 @@ from lume_local._worker.databases.postgres import PostgresLoader, PostgresQuery
 from lume_local._worker.databases.sqlite import SqliteLoader, SqliteQuery
 
 
-@frozen
-class Kind:
+class DatabaseKind(NamedTuple):
     types: Types
     query: type[Query]
     loader: type[Loader]
 
 
 KINDS = {
-    "postgresql": Kind(PostgresTypes(), PostgresQuery, PostgresLoader),
-    "sqlite": Kind(SqliteTypes(), SqliteQuery, SqliteLoader),
-    "duckdb": Kind(DuckdbTypes(), DuckdbQuery, DuckdbLoader),
+    "postgresql": DatabaseKind(PostgresTypes(), PostgresQuery, PostgresLoader),
+    "sqlite": DatabaseKind(SqliteTypes(), SqliteQuery, SqliteLoader),
+    "duckdb": DatabaseKind(DuckdbTypes(), DuckdbQuery, DuckdbLoader),
 }
 
 

@@ -264,7 +264,7 @@ class StagedRows:
             self._at = f"TIMESTAMP {text(instant(load, row and row[0]))}"
         self._connection.execute(sent(versions.close(self._at, where)))
         self._connection.execute(sent(versions.add(into, names, items, self._at, where)))
-        row = self._connection.execute(sent(versions.count(where))).fetchone()
+        row = self._connection.execute(sent(versions.current(where))).fetchone()
         return int(row[0]) if row else 0
 
     def _differs(self, name: str) -> str:

@@ -319,7 +319,7 @@ class SqliteLoader(FileLoader):
             (found,) = connection.execute(versions.latest(), _named(row)).fetchone()
             latest = max(filter(None, (latest, found)), default=None)
         at = text(instant(load, latest))
-        return [versions.close(at), versions.add(into, names, values, at), versions.count()]
+        return [versions.close(at), versions.add(into, names, values, at), versions.current()]
 
     def _refused_for_ever(self, connection: sqlite3.Connection, rows: Built, *, numbered: bool) -> Refused:
         """Return the rows with a unique value that, as the table compares it, is there or in an earlier row."""
