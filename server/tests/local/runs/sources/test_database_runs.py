@@ -4,7 +4,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,10 +134,6 @@ async def test_a_waiting_run_of_a_backup_is_loaded_once_although_both_servers_ex
 @contextmanager
 def held(database: Database) -> Iterator[None]:
     """Nobody else can write to the database, so that a load waits in the middle."""
-    if database.kind == "duckdb":
-        with closing(table_run.opened(Path(os.environ[ENV].removeprefix("duckdb:///")))):
-            yield
-        return
     if database.kind == "sqlite":
         connection: Any = sqlite3.connect(os.environ[ENV].removeprefix("sqlite:///"), isolation_level=None)
         connection.execute("BEGIN IMMEDIATE")
@@ -154,7 +150,7 @@ def held(database: Database) -> Iterator[None]:
 async def load_waits(database: Database, folder: Path) -> None:
     """Wait until the load has begun and waits for the table."""
     with anyio.fail_after(30):
-        if database.kind != "postgresql":
+        if database.kind == "sqlite":
             while not (folder / "begun.json").exists():
                 await anyio.sleep(0.01)
         else:
@@ -165,7 +161,7 @@ async def load_waits(database: Database, folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("database", "mode", "whom"),
-    [("sqlite", "append", "worker"), ("postgresql", "upsert", "server"), ("duckdb", "upsert", "worker")],
+    [("sqlite", "append", "worker"), ("postgresql", "upsert", "server")],
     indirect=["database"],
 )
 async def test_a_kill_in_the_middle_of_a_load_leaves_nothing(
