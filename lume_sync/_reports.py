@@ -168,7 +168,8 @@ class Reports:
 
         Args:
             name: the name of the arrival.
-            paths: only these files, up to 1,000, as `arrivals` spells them; by default all that have failed.
+            paths: only these files, up to 1,000, as `arrivals` spells them; by default all that have failed. Those
+                whose last run is of an earlier flow of the arrival are left out.
 
         Raises:
             ValueError: an argument is not valid; no request was sent.

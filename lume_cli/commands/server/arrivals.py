@@ -82,6 +82,8 @@ def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit:
 def retry(options: GlobalOptions, *, name: str | None, paths: tuple[str, ...], is_all: bool) -> None:
     """Take files again that have failed or were refused: those of the arrival NAME, of some paths, or --all.
 
+    Files whose last run is of an earlier flow of the arrival are left out: `lume rerun` runs them.
+
     A file that was put aside comes back to its path first. The list has the new runs, or why a file has none yet.
 
     \b

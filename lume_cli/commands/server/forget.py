@@ -36,6 +36,7 @@ def command(
     lume forget --match email=ada@example.com --yes
     """
     from lume_async import Client, ForgetReport
+    from lume_async._base.words import counted
     from lume_cli._output import exit_codes
     from lume_cli._session import CommandSession
 
@@ -47,7 +48,8 @@ def command(
     def rows(report: ForgetReport) -> list[tuple[str, str]]:
         counts = report.outputs, report.rejects, len(report.uploads), report.texts
         places = "output rows", "rejected rows", "uploads", "texts"
-        named = [*zip(places, counts, strict=True), *report.tables.items()]
+        # With --yes, tables that stay are only named.
+        named = [*zip(places, counts, strict=True), *(report.tables.items() if tables or not yes else ())]
         return [(place, f"{count:,}") for place, count in named]
 
     async def work(client: Client) -> int:
@@ -62,7 +64,10 @@ def command(
         if session.data.format == "table":
             session.data.table(("PLACE", "REMOVED" if yes else "FOUND"), rows(report))
             ages = ((path, made_at, datetime.now(UTC) - made_at) for path, made_at in report.backups.items())
-            old = [f"backup {path}: {made_at:%Y-%m-%d}, {age.days} days old" for path, made_at, age in ages]
+            old = [
+                f"backup {path}: {made_at:%Y-%m-%d}, {counted(age.days, 'day')} old"
+                for path, made_at, age in ages
+            ]
             session.data.text("\n".join([*(f"{place}: {why}" for place, why in report.left.items()), *old]))
         else:
             session.data.document(report)

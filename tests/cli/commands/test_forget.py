@@ -51,6 +51,9 @@ def test_backups_and_tables_are_listed(lone: Shell, monkeypatch: pytest.MonkeyPa
         assert "table mails of WAREHOUSE_URL: has 1 row of runs: repeat it with tables; or run" in counted.out
         assert f"backup {copy}: " in counted.out
         assert "0 days old" in counted.out
+        stays = lone.lume("forget", "--match", f"mail={ADA}", "--yes")
+        assert "table mails of WAREHOUSE_URL: has 1 row" in stays.out
+        assert "table mails of WAREHOUSE_URL " not in stays.out
         done = lone.lume("forget", "--match", f"mail={ADA}", "--tables", "--yes", "-o", "json")
         report = json.loads(done.out)
         assert report["tables"] == {"table mails of WAREHOUSE_URL": 1}
