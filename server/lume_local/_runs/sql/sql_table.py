@@ -6,8 +6,8 @@ rows in the order of the rejects, so that their position tells them apart.
 
 # ruff: noqa: S608 - the parts of its SQL are constants.
 from collections import defaultdict
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import orjson
 from anyio.to_thread import run_sync
@@ -68,6 +68,16 @@ class TablePart(NamedTuple):
         return self.rows - self.left_out.bit_count()
 
 
+def parts_queries(flow: str, at: str | None) -> list[tuple[str, Sequence[Any]]]:
+    """Return the queries for runs, for the rejects that they took, and for those of replays, with their values."""
+    of = flow_range(flow)
+    return [
+        (_RUNS, [*of, *of, *of, *of, at or _ALWAYS]),
+        (f"SELECT by, c.seq, rows {_CLOSED} ORDER BY c.seq, id", of),
+        (f"SELECT r.run_id, r.seq, start, rows {_REPLAYED} ORDER BY start", of),
+    ]
+
+
 class SqlTable(SqlPart):
     @reading
     async def parts(
@@ -78,12 +88,7 @@ class SqlTable(SqlPart):
         `place_of` turns the source key of a run into one that all readings of the source share. Raises `Mixed`,
         `MendPurged`.
         """
-        of = flow_range(flow)
-        runs, taken, replayed = await self.sql.many(
-            (_RUNS, [*of, *of, *of, *of, at or _ALWAYS]),
-            (f"SELECT by, c.seq, rows {_CLOSED} ORDER BY c.seq, id", of),
-            (f"SELECT r.run_id, r.seq, start, rows {_REPLAYED} ORDER BY start", of),
-        )
+        runs, taken, replayed = await self.sql.many(*parts_queries(flow, at))
 
         def found() -> list[TablePart]:
             table = _Table({row["run_id"]: row for row in runs})

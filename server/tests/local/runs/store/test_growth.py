@@ -17,6 +17,7 @@ from local.states import PARTS, moved
 
 from lume_local._runs.sql.sql_forget import FILES, TEXTS
 from lume_local._runs.sql.sql_store import SqlStore
+from lume_local._runs.sql.sql_table import parts_queries
 from lume_local._runs.sqlite.sqlite_store import SolePublishing, SqliteStore
 from lume_local._runs.store.arrived import Arrived, Move, RefusedFile, place_of
 from lume_local._runs.store.audit import Act, ActFilter
@@ -495,6 +496,11 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "ledger.replays": lambda aged: aged.store.ledger.replays("f"),
     "table.parts": lambda aged: aged.store.table.parts("old", None, None, str),
+    # It reads by a connection of its own, of which nothing is counted.
+    **{
+        f"table.parts: query {n}": lambda aged, one=one: aged.store.sql.rows(*one)
+        for n, one in enumerate(parts_queries("old", None))
+    },
     "table.is_purged": lambda aged: aged.store.table.is_purged("old"),
     **{
         f"ledger.rows: {name}{', deep' * deep}": rows(wanted, deep=deep)
