@@ -280,7 +280,7 @@ def _named(source: Source) -> list[str]:
     if isinstance(source, str | os.PathLike):
         return [os.fspath(source)]
     if isinstance(source, list | tuple) and all(isinstance(one, str | os.PathLike) for one in source):
-        return [os.fspath(one) for one in source]
+        return [os.fspath(cast(_Path, one)) for one in source]
     return []
 
 
