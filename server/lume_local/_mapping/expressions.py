@@ -3,16 +3,18 @@
 The engine chooses among them by trying them on the rows of the sample; see `Way`.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, field, frozen
 
-from lume_async._base.words import counted
+from lume_async._base.words import counted, listed
 from lume_local._mapping.profile import SourceColumn
 from lume_local._mapping.proposal import LookupLine, Meaning
 from lume_local._mapping.rewrite import last_text
 from lume_local._mapping.target import Json, TargetColumn
+from lume_local._samples.infer import without
 
 _TRIMMED = "nullif(trim({column}), '')"
 _ORDERS = (("dmy", "the day first"), ("mdy", "the month first"))
@@ -24,6 +26,8 @@ _CHOICES = (
 )
 _DATES, _MONEY, _PERCENT = _CHOICES
 """Cleaners of ambiguous values: the expression, the group of the ways, and the possible meanings."""
+_CODE = re.compile("[A-Z]{2}")
+"""The form of a country's code: whether the members are such codes is seen in the trial."""
 _FEW = 0.02
 """Share of values that may contradict all the others."""
 
@@ -85,6 +89,17 @@ class Decided:
 def ways(target: TargetColumn, source: SourceColumn) -> list[Way]:
     """Return the ways to try, the simplest first."""
     kind = target.kind or source.kind
+    found = _ways(target, source, kind)
+    if not source.nulls or (kind in ("string", None) and "format" not in target.definition):
+        return found
+    column, about = (
+        without("{column}", source.nulls),
+        f"{listed(source.nulls)} is read as NULL: remove nullif if not",
+    )
+    return [evolve(way, sql=way.sql.replace("{column}", column), about=about) for way in found]
+
+
+def _ways(target: TargetColumn, source: SourceColumn, kind: str | None) -> list[Way]:
     found = [Way(_TRIMMED if source.padded else "{column}")]
     if target.definition.get("format") == "email":
         found.append(Way("parse_email({column})"))
@@ -99,10 +114,12 @@ def ways(target: TargetColumn, source: SourceColumn) -> list[Way]:
     elif kind in ("string", None):
         # Cleaners of strings that the target's checks or its name ask for.
         is_code = any(word in target.name.lower() for word in ("country", "land", "pays", "pais"))
+        named = any(guess.sql.startswith("country_code") for guess in source.guesses)
+        members = target.definition.get("enum", ())
+        if (named and (is_code or members)) or (members and all(map(_CODE.fullmatch, map(str, members)))):
+            found.append(Way("country_code({column})"))
         for guess in source.guesses:
-            if guess.sql.startswith("country_code") and (is_code or "enum" in target.definition):
-                found.append(Way("country_code({column})"))
-            elif guess.sql.startswith("parse_phone") and "phone" in target.name.lower():
+            if guess.sql.startswith("parse_phone") and "phone" in target.name.lower():
                 found.append(Way(guess.sql, about=guess.about))
             elif guess.sql.startswith("parse_email"):
                 found.append(Way("parse_email({column})"))

@@ -274,6 +274,7 @@ def file_text(
                 new = next((one for one in layouts if one.name == entry), None)
                 lines += _layout_text(entry, table, new, samples, decisions, definition["columns"])
         elif name in ("columns", "seeds"):
+            lines += [] if content else ["", f"[{name}]"]
             for entry, table in content.items():
                 lines.append("")
                 if name == "columns" and plain is not None:

@@ -3,10 +3,11 @@
 import csv
 import io
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from rapidfuzz.distance import Indel
 
+from lume_async._base.words import counted
 from lume_local._mapping.evidence import ORDER, Grade
 from lume_local._mapping.expressions import Way
 from lume_local._mapping.names import are_opposed, plain, words
@@ -16,7 +17,15 @@ from lume_local._mapping.target import Json
 
 MOST = 200
 """Maximum distinct values of a lookup."""
-_ALIKE = 0.8
+_ALIKE, _SHORT = 0.88, 5
+"""Similarity of a misspelled value; letters that both must have, as codes differ in single ones."""
+_LETTERS = frozenset(
+    (
+        *("small", "medium", "large", "male", "female", "yes", "no", "true", "false"),
+        *("mannlich", "weiblich", "homme", "femme", "ja", "nein"),
+    )
+)
+"""Words that their first letter stands for. No other value means a member that it begins with or contains."""
 
 
 def lookup(
@@ -38,37 +47,33 @@ def entries(values: Mapping[str, int], members: Sequence[str]) -> list[LookupLin
 
 
 def _member(value: str, members: Sequence[str], values: Mapping[str, int]) -> tuple[str | None, Grade]:
-    """Return the most likely member, by ever weaker resemblance, and how certain it is."""
+    """Return the member that a value certainly means, or misspells, and how certain it is."""
     if value in members:
         return value, Grade.CERTAIN
-    folds = {plain(member): member for member in members}
     text = plain(value)
-    if text in folds:
-        return folds[text], Grade.CERTAIN
+    if len(same := [member for member in members if plain(member) == text]) == 1:
+        return same[0], Grade.CERTAIN
     meant = _concepts(value)
     same = [member for member in members if meant and _concepts(member) & meant]
-    if len(same) == 1:
+    if len(same) == 1 or len(same := _initials(text, members, values)) == 1:
         return same[0], Grade.HIGH
-    if len(short := _initials(text, members, values)) == 1:
-        return short[0], Grade.HIGH
-    shared = [one for one in members if _stems(value) & _stems(one) and not are_opposed(value, one)]
-    if len(shared) == 1:
-        return shared[0], Grade.MEDIUM
     best = max(members, key=lambda member: Indel.normalized_similarity(text, plain(member)))
-    if Indel.normalized_similarity(text, plain(best)) >= _ALIKE and not are_opposed(value, best):
+    other = plain(best)
+    is_part = min(len(text), len(other)) < _SHORT or text in other or other in text
+    if not is_part and Indel.normalized_similarity(text, other) >= _ALIKE and not are_opposed(value, best):
         return best, Grade.MEDIUM
     return None, Grade.LOW
 
 
 def _initials(text: str, members: Sequence[str], values: Mapping[str, int]) -> list[str]:
-    """Return members that are a prefix of the value or the reverse, unless another value could claim them."""
+    """Return members that stand for the value by their letter or the reverse, unless another one has it, too."""
     found = []
     for member in members:
         short, long = sorted((text, plain(member)), key=len)
-        if not short or not long.startswith(short):
+        if len(short) != 1 or long not in _LETTERS or long[0] != short:
             continue
         others = [plain(other) for other in (*members, *values) if plain(other) not in (text, plain(member))]
-        if not any(other.startswith(short) and len(short) < 3 for other in others):
+        if not any(other.startswith(short) for other in others):
             found.append(member)
     return found
 
@@ -76,10 +81,6 @@ def _initials(text: str, members: Sequence[str], values: Mapping[str, int]) -> l
 def _concepts(value: str) -> frozenset[str]:
     found = [word.concepts for word in words(value)]
     return frozenset().union(*found) if len(found) == 1 else frozenset()
-
-
-def _stems(value: str) -> frozenset[str]:
-    return frozenset(word.text for word in words(value) if len(word.text) > 2)
 
 
 def share(found: Sequence[LookupLine]) -> float:
@@ -102,6 +103,15 @@ def worst(found: Sequence[LookupLine]) -> Grade:
     """Return the grade of the least certain entry in use; `CERTAIN` if there is none."""
     used = (entry.grade for entry in found if entry.target is not None)
     return max(used, key=ORDER.index, default=Grade.CERTAIN)
+
+
+def doubts(found: Sequence[LookupLine]) -> Iterator[str]:
+    """Yield what a person has to decide about a lookup, without its values."""
+    likely = sum(entry.grade is Grade.MEDIUM and entry.target is not None for entry in found)
+    if likely:
+        yield f"{counted(likely, 'value resembles', 'values resemble')} a member only: check the lookup"
+    if left := sum(entry.target is None for entry in found):
+        yield f"no certain member for {counted(left, 'value')}, which a run rejects: fill in the lookup"
 
 
 def way(found: list[LookupLine], other: str) -> Way:

@@ -149,6 +149,7 @@ class SourceColumn:
 
     Attributes:
         guesses: ways to read its values, the most likely first.
+        nulls: words that stand for no value, unless the target is a text.
         counts: its distinct values and how often they occur; empty if there are too many.
         first: some of its values, unchanged.
     """
@@ -159,6 +160,7 @@ class SourceColumn:
     padded: bool
     counts: dict[str, int] = field(repr=False)
     first: list[str] = field(repr=False)
+    nulls: Sequence[str] = ()
 
     @property
     def kind(self) -> str | None:
@@ -207,4 +209,5 @@ def profile_column(column: SampleColumn, values: Sequence[str]) -> SourceColumn:
         column.spaces,
         dict(counts.most_common()) if len(counts) <= MOST_KEPT else {},
         list(dict.fromkeys(value for value in values if value.strip()))[:200],
+        column.nulls,
     )

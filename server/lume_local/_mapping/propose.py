@@ -122,9 +122,8 @@ class SampleProposal:
             doubts += [*reading.doubts, *([reading.way.about] if reading.way.about else [])]
             if entries is not None:
                 found = worse(found, lookups.worst(entries))
-                evidence.append(
-                    f"{lookups.share(entries):.1%} of its values have a counterpart in the lookup"
-                )
+                evidence.append(f"{lookups.share(entries):.1%} of the lookup's values have a counterpart")
+                doubts += lookups.doubts(entries)
             plain = reading.way.plain
             if _is_unlike(column, plain):
                 found = worse(found, Grade.MEDIUM)

@@ -32,6 +32,7 @@ from lume_local._mapping.profile import Profile, SourceColumn
 from lume_local._mapping.proposal import Before, LookupLine
 from lume_local._mapping.rewrite import calls, over_value
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn
+from lume_local._samples.infer import without
 
 Pair = tuple[TargetColumn, SourceColumn]
 AS_IT_IS = "{column}"
@@ -85,6 +86,7 @@ class Readings:
 
     def __init__(self, target: MappingTarget, profile: Profile, tester: Tester) -> None:
         self._is_next, self._profile, self._tester = target.base is not None, profile, tester
+        self._null = target.null
         self._known: dict[tuple[str, str], PairRead] = {}
 
     def of(self, target: str, source: str) -> PairRead | None:
@@ -143,9 +145,9 @@ class Readings:
             found = [] if calls(column.sql, "seed") else own_ways(own)
             is_fixed = self._is_next or not found
             return found if is_fixed else [*found, *(one for one in ways(column, source) if one not in found)]
-        if (entries := self._lookup(column, source, is_wanted=bool(decision.sources))) is not None:
-            return [lookups.way(entries, AS_IT_IS)]
         found = ways(column, source)
+        if (entries := self._lookup(column, source, is_wanted=bool(decision.sources))) is not None:
+            return [*filter(_is_of_countries, found), lookups.way(entries, AS_IT_IS)]
         as_it_is = Way(AS_IT_IS)
         return [as_it_is, *found] if self._is_next and as_it_is not in found else found
 
@@ -159,13 +161,15 @@ class Readings:
         return lookups.lookup(source.counts, members, is_wanted=is_wanted or is_named)
 
     def _of_refused(self, column: TargetColumn, source: SourceColumn) -> Way | None:
-        """Return a lookup of the values that the flow's expression does not convert to members of its enumeration.
+        """Return a lookup of the values that an expression does not convert to members of its enumeration.
 
         A reviewed version gets no doubtful entries: a person decides about these.
         """
         read = self.of(column.name, source.name)
         members = column.definition.get("enum") or []
-        if column.sql is None or read is None or read.entries is not None or not read.result.refused:
+        if read is None or read.entries is not None or not read.result.refused:
+            return None
+        if column.sql is None and not _is_of_countries(read.decided.way):
             return None
         if not all(isinstance(one, str) for one in members):
             return None
@@ -182,7 +186,7 @@ class Readings:
         self, tried: Sequence[tuple[TargetColumn, SourceColumn, list[Way]]], decision: ColumnDecision
     ) -> None:
         wanted = {
-            f"{n}_{w}": (source.name, _definition(column, source, way))
+            f"{n}_{w}": (source.name, self._definition(column, source, way))
             for n, (column, source, several) in enumerate(tried)
             for w, way in enumerate(several)
         }
@@ -216,7 +220,7 @@ class Readings:
         )
         if reading.doubts and reading.way.group:
             again = {
-                str(n): (source.name, _definition(column, source, way))
+                str(n): (source.name, self._definition(column, source, way))
                 for n, (way, _) in enumerate(ordered)
                 if way.group == reading.way.group
             }
@@ -225,6 +229,15 @@ class Readings:
             reading = _decided(column, several, source, own, decision)
         result = next(result for way, result in tried if way == reading.way)
         self._known[column.name, source.name] = PairRead(reading, result)
+
+    def _definition(self, column: TargetColumn, source: SourceColumn, way: Way) -> Json:
+        """Return the column to try, over what the flow's `source.null` leaves of a value."""
+        name = quoted(source.name)
+        return definition_to_try(column, source, filled_in(way.sql, without(name, self._null)))
+
+
+def _is_of_countries(way: Way) -> bool:
+    return way.sql.startswith("country_code")
 
 
 def _decided(
@@ -244,10 +257,6 @@ def _decided(
         said = f"a person has decided what {counted(len(decision.lookup), 'value means', 'values mean')}"
         return evolve(found, evidence=[*found.evidence, said])
     return found
-
-
-def _definition(column: TargetColumn, source: SourceColumn, way: Way) -> Json:
-    return definition_to_try(column, source, filled_in(way.sql, quoted(source.name)))
 
 
 def over_column(sql: str) -> str:

@@ -73,6 +73,7 @@ class MappingTarget:
         base: the definition of the flow version before the one to write; None for a new flow.
         notes: requirements of the target that a flow does not check.
         place: for a table, where it is; its columns are read there.
+        null: the words that the flow's `source.null` reads as NULL in all columns.
         tables: further contents of a new flow, such as `rules`.
     """
 
@@ -85,6 +86,7 @@ class MappingTarget:
     notes: list[str] = field(factory=list)
     place: Json | None = None
     tables: Json = field(factory=dict, repr=False)
+    null: list[str] = field(factory=list)
 
     def to_json(self) -> Json:
         found: Json = cattrs.unstructure(self)
@@ -237,16 +239,16 @@ def of_flow(flow: Flow, version: str | None = None) -> MappingTarget:
         evolve(column, aliases=[name for name in column.aliases if known[folded(name)] == 1])
         for column in columns
     ]
-    return require_columns(
-        MappingTarget(flow.name, following, flow.ref, flow.name, columns, base=flow.definition)
-    )
+    target = MappingTarget(flow.name, following, flow.ref, flow.name, columns, base=flow.definition)
+    return require_columns(evolve(target, null=list(flow.source.null)))
 
 
 def as_read(target: MappingTarget, layout: str) -> MappingTarget:
     """Return a flow's target with the names and expressions of one layout; "" if the flow has none."""
     flow = read_definition(target.base)
-    columns = next((one.columns for one in flow.layouts if one.name == layout), flow.columns)
-    return evolve(target, columns=[_read_column(flow, [column]) for column in columns])
+    found = [(one.columns, one.source.null) for one in flow.layouts if one.name == layout]
+    columns, null = found[0] if found else (flow.columns, flow.source.null)
+    return evolve(target, columns=[_read_column(flow, [one]) for one in columns], null=list(null))
 
 
 def _read_column(flow: Flow, readings: Sequence[Column]) -> TargetColumn:

@@ -10,7 +10,7 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from typing import Any
@@ -78,12 +78,14 @@ class SampleColumn:
         unique: whether all values are distinct.
         blanks: how many values are empty, if so few that they may be mistakes.
         twins: the values that occur more than once, if there are few.
+        nulls: the words that stand for no value, as all others are numbers, dates or the like; texts keep them.
         codes: whether values are digits with leading zeros, which a number would lose.
         values: the distinct values, if they look like an enumeration; empty if a cleaner changes them.
     """
 
-    def __init__(self, source: str, values: Sequence[str]) -> None:
-        self.source = source
+    def __init__(self, source: str, values: Sequence[str], nulls: Sequence[str] = ()) -> None:
+        self.source, self.nulls = source, nulls
+        values = ["" if value.strip() in nulls else value for value in values]
         filled = [value.strip() for value in values if value.strip()]
         self.spaces = any(value != value.strip() for value in values if not {"\n", "\r"} & {*value})
         self.required = bool(filled) and len(filled) == len(values)
@@ -143,10 +145,17 @@ def _merit(lines: Sequence[str], mark: str) -> tuple[bool, int, float]:
     return False, 0, 0.0
 
 
-def infer(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[SampleColumn]:
+def infer(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    nulls: Mapping[str, Sequence[str]] = {},
+) -> list[SampleColumn]:
     """Return the columns; rows that are too short or too long are skipped."""
     fitting = [row for row in rows if len(row) == len(header)]
-    columns = [SampleColumn(name, [row[index] for row in fitting]) for index, name in enumerate(header)]
+    columns = [
+        SampleColumn(name, [row[index] for row in fitting], nulls.get(name, ()))
+        for index, name in enumerate(header)
+    ]
     # Phone numbers without + are read by the country column of the same row.
     countries = (column.source for column in columns for guess in column.guesses if guess.sql == _COUNTRY)
     country = next(countries, None)
@@ -254,9 +263,11 @@ def _choose(column: SampleColumn, as_text: JudgedColumn, guessed: Sequence[Judge
 def definition(column: SampleColumn, guess: Guess | None) -> dict[str, str]:
     """Return the flow's `[columns.<name>]`, read by that guess, or as a text."""
     name = quoted(column.source)
-    plain = f"nullif(trim({name}), '')" if column.spaces else name
+    plain = without(name, [""]) if column.spaces else name
     if guess is None:
         return {"sql": plain, "type": "string"}
+    if column.nulls:
+        plain = name = without(name, ["", *column.nulls] if column.spaces else column.nulls)
     type_, format_, sql_type = guess.kind
     wanted = {
         "sql": guess.sql.format(column=name) if guess.sql else plain,
@@ -267,39 +278,43 @@ def definition(column: SampleColumn, guess: Guess | None) -> dict[str, str]:
     return {key: value for key, value in wanted.items() if value is not None}
 
 
+def without(sql: str, nulls: Iterable[str]) -> str:
+    """Return the expression with NULL in place of words that stand for no value."""
+    for n, word in enumerate(nulls):
+        sql = f"nullif({sql if n else f'trim({sql})'}, '{word}')"
+    return sql
+
+
 @frozen
 class NullWords:
     """The words found.
 
     Attributes:
-        proposed: words among numbers, dates or truth values.
-        texts: for each of these, the text columns that also contain it.
+        typed: words among numbers, dates or truth values, by column.
         doubtful: words that occur only in text columns, and the first such column.
     """
 
-    proposed: tuple[str, ...] = ()
-    texts: Mapping[str, list[str]] = {}
+    typed: Mapping[str, list[str]] = {}
     doubtful: Mapping[str, str] = {}
 
 
-def null_words(names: Sequence[str], columns: Sequence[Sequence[str]]) -> NullWords:
-    """Return the words that a flow should read as NULL."""
-    typed: dict[str, None] = {}
-    texts: dict[str, list[str]] = {}
+def null_words(
+    names: Sequence[str], columns: Sequence[Sequence[str]], known: Collection[str] = ()
+) -> NullWords:
+    """Return the words that a flow should read as NULL, apart from those that it is known to."""
+    typed: dict[str, list[str]] = {}
+    texts: dict[str, str] = {}
     for name, values in zip(names, columns, strict=True):
         filled = [value.strip() for value in values if value.strip()]
-        if not (words := {value: None for value in filled if value in _WORDS}):
+        if not (words := {value: None for value in filled if value in _WORDS and value not in known}):
             continue
         others = [value for value in filled if value not in _WORDS]
         if others and is_typed(others):
-            typed |= words
+            typed[name] = list(words)
         else:
             for word in words:
-                texts.setdefault(word, []).append(name)
-    doubtful = {
-        word: found[0] for word, found in texts.items() if word not in typed and word not in _USUAL_IN_TEXTS
-    }
-    return NullWords(tuple(typed), {word: texts[word] for word in typed if word in texts}, doubtful)
+                texts.setdefault(word, name)
+    return NullWords(typed, {word: name for word, name in texts.items() if word not in _USUAL_IN_TEXTS})
 
 
 _CONTROL = re.compile("[\x80-\x9f]")

@@ -210,16 +210,9 @@ def _source(sample: Sample) -> list[str]:
             f"# footer = {{ starts_with = {toml(sample.footer)} }}".ljust(37)
             + " # the last lines begin so: if they are no records"
         )
-    null = sample.null
-    if null.proposed:
-        also = {name: None for names in null.texts.values() for name in names}
-        note = "in columns of numbers, dates or yes and no" + (
-            f"; but also in {', '.join(map(toml, list(also)[:3]))}: is that nothing, too?" if also else ""
-        )
-        lines.append(f"null = [{', '.join(map(toml, null.proposed))}]".ljust(37) + f"# {note}")
-    if null.doubtful:
-        where = ", ".join(dict.fromkeys(map(toml, null.doubtful.values())))
-        words = ", ".join(map(toml, (*null.proposed, *null.doubtful)))
+    if doubtful := sample.null.doubtful:
+        where = ", ".join(dict.fromkeys(map(toml, doubtful.values())))
+        words = ", ".join(map(toml, doubtful))
         lines.append(f"# null = [{words}]".ljust(37) + f"# in {where}: if that is nothing")
     if fixed := sample.source.get("fixed"):
         lines += [f"fixed.{key} = {toml(value)}" for key, value in fixed.items() if key != "columns"]

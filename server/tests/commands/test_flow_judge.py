@@ -101,9 +101,9 @@ def test_no_guess_rejects_a_row_of_its_sample(tmp_path: Path) -> None:
     pairs = [(kind, bad) for kind in KINDS for bad in ("", *BAD)]
     columns = {f"{kind} {n}": [*KINDS[kind] * 10, bad] for n, (kind, bad) in enumerate(pairs)}
     flow = clean(tmp_path, written(tmp_path / "a.csv", columns))
-    null = flow["source"].get("null", [])
     required = [column.get("required", False) for column in flow["columns"].values()]
-    assert required == [bad not in ("", *null) for _, bad in pairs]
+    nulls = ["nullif" in column.get("sql", "") for column in flow["columns"].values()]
+    assert required == [bad != "" and not is_null for (_, bad), is_null in zip(pairs, nulls, strict=True)]
 
 
 @pytest.mark.thorough
@@ -125,10 +125,10 @@ def test_words_for_nothing_are_proposed(tmp_path: Path) -> None:
     days = [f"2024-01-{n:02}" for n in range(1, 13)]
     columns |= {f"at_{n}": [*days, word] for n, word in enumerate(words)}
     flow = clean(tmp_path, written(tmp_path / "a.csv", columns))
-    assert sorted(flow["source"]["null"]) == sorted(words)
-    for n in range(len(words)):
-        assert flow["columns"][f"v_{n}"] == {"type": "number"}
-        assert flow["columns"][f"at_{n}"] == {"format": "date"}
+    assert "null" not in flow["source"]
+    for n, word in enumerate(words):
+        for name, kind in ((f"v_{n}", {"type": "number"}), (f"at_{n}", {"format": "date"})):
+            assert flow["columns"][name] == {"sql": f"nullif(trim(\"{name}\"), '{word}')"} | kind
 
 
 def test_in_a_column_of_texts_a_word_for_nothing_is_only_a_question(tmp_path: Path) -> None:
@@ -139,7 +139,13 @@ def test_in_a_column_of_texts_a_word_for_nothing_is_only_a_question(tmp_path: Pa
     assert '# null = ["NA", "N/A"]' in made
     assert '# in "country", "size": if that is nothing' in made
     sample.write_text("country,size\n" + "DE,1\nNA,NA\nFR,3\n" * 5)
-    assert 'but also in "country": is that nothing, too?' in init(sample).stdout
+    found = init(sample)
+    assert (
+        "'NA' is read as NULL among the numbers, dates or the like of 'size': is that right?" in found.stderr
+    )
+    columns = tomllib.loads(found.stdout)["columns"]
+    assert "NA" in columns["size"]["sql"]
+    assert "NA" not in columns["country"].get("sql", ""), "the text is kept"
 
 
 def test_quotes_that_are_escaped_by_a_backslash(tmp_path: Path) -> None:

@@ -137,8 +137,7 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
                 path, opening, encoding, delim, sheet=said.sheet, wanted=said.members, name=called, held=file
             )
             members: list[str] | None = [column.source for column in read.columns]
-            null = list(read.null.proposed)
-            guessed = read.source | ({"null": null} if null else {})
+            guessed = read.source
             settings = said.over(guessed)
             footer = [] if "footer" in said.said else read.footer
             asked, parts = read.doubts, read.parts
@@ -171,7 +170,8 @@ def _read(trials: Trials, given: Mapping[str, Any]) -> Iterator[Read]:
             for column in seen.columns:
                 if column.source in places:
                     values = [row[places[column.source]] for row in sample.rows]
-                    known = ["" if value is None or value.strip() in words else value for value in values]
+                    nulls = words.union(column.nulls)
+                    known = ["" if value is None or value.strip() in nulls else value for value in values]
                     columns.append(profile_column(column, known))
             skipped = {
                 kind: lines for kind, lines in sample.skipped.items() if not (footer and kind == "footer")

@@ -107,6 +107,12 @@ class Sample:
     @property
     def unsure(self) -> Iterator[str]:
         """What to check in the types of its columns."""
+        of_words: dict[str, list[str]] = {}
+        for column in self.columns:
+            for word in column.nulls if column.guess is not None else ():
+                of_words.setdefault(word, []).append(column.source)
+        for word, names in of_words.items():
+            yield f"{word!r} is read as NULL among the numbers, dates or the like of {listed(names)}: is that right?"
         if doubtful := [column.source for column in self.columns if column.doubt]:
             yield (
                 "read as text, as some rows would be rejected otherwise (see the comments there): "
@@ -509,12 +515,11 @@ def sample_of_rows(
     if not kept:
         raise ConfigurationError(f"{name}: {asked[-1]}: rename the columns")
     names, values = [names[n] for n in kept], [values[n] for n in kept]
-    null = null_words(names, values)
-    words = set(null.proposed)
-    filled = [["" if value.strip() in words else value for value in one] for one in values]
-    columns = infer(names, zip(*filled, strict=True))
+    known = source.get("null", ())
+    null = null_words(names, values, known)
+    columns = infer(names, zip(*values, strict=True), null.typed)
     if found.rows:
-        judge(sample, {"null": list(words)} if words else {}, columns)
+        judge(sample, {"null": known} if known else {}, columns)
     more = [*of_names([found.header[n] for n in kept], names), *of_malformed(found)]
     if not found.rows:
         more.append(f"{Path(name).name} has no rows: every column is read as text")

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from lume_local._mapping.lookups import entries, lookup, seed_text, share, worst
+from lume_local._mapping.lookups import doubts, entries, lookup, seed_text, share, worst
 
 
 def meant(values: list[str], members: list[str]) -> dict[str, str | None]:
@@ -22,7 +22,19 @@ def meant(values: list[str], members: list[str]) -> dict[str, str | None]:
         (["Männlich", "Weiblich"], ["male", "female"], ["male", "female"]),
         (["ja", "nein"], ["yes", "no"], ["yes", None]),
         (["deliverd"], ["delivered", "open"], ["delivered"]),
-        (["in transit"], ["transit", "delivered"], ["transit"]),
+        (["in transit"], ["transit", "delivered"], [None]),
+        (
+            ["Atlantis", "French Guiana", "NLX", "EUR XX", "de"],
+            ["AT", "FR", "NL", "EUR", "DE"],
+            [*[None] * 4, "DE"],
+        ),
+        (
+            ["DEU", "AUTO", "Austria"],
+            ["DE", "AUT", "Australia"],
+            [None] * 3,
+        ),  # longer, or too short for a typo
+        (["Archived", "Active"], ["A", "C"], [None, None]),
+        (["ÄB"], ["ab", "AB"], [None]),
         (["M"], ["Medium", "Maxi"], [None]),  # either may be meant
         (["Medium", "Maxi"], ["M", "S"], [None, None]),
         (["inactive", "not active", "actve"], ["active", "closed"], [None, None, "active"]),
@@ -44,6 +56,14 @@ def test_shares_count_rows_and_the_least_sure_entry_decides() -> None:
     found = entries({"Small": 6, "?": 2, "l": 2}, ["S", "L"])
     assert share(found) == 0.8
     assert worst(found) == "high"
+
+
+def test_what_is_not_certain_is_asked_without_its_values() -> None:
+    found = entries({"Small": 6, "smallish": 2, "deliverd": 1}, ["S", "delivered"])
+    assert [*doubts(found)] == [
+        "1 value resembles a member only: check the lookup",
+        "no certain member for 1 value, which a run rejects: fill in the lookup",
+    ]
 
 
 def test_the_seed_is_a_csv_file_that_a_person_can_edit() -> None:
