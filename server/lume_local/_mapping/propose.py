@@ -143,9 +143,9 @@ class SampleProposal:
         # A name alone may identify the column, whatever its values; these remain to be decided.
         if not found.is_used and (match.is_alias or ("enum" in column.definition and match.pair.name.same)):
             found = Grade.MEDIUM
-            if read is not None and (misfits := read.decided.misfits):
-                how = "correct the file or the expression" if read.entries is None else "fill in the lookup"
+            if read is not None and read.entries is None and (misfits := read.decided.misfits):
                 values = counted(source.facts.filled, "value")
+                how = "correct the file or the expression"
                 doubts.append(f"{misfits:,} of {values} do not pass the target's checks: {how}")
         blank = self.profile.rows - source.facts.filled
         if column.definition.get("required") and source.facts.share < 1 and blank > 0:

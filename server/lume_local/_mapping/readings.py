@@ -104,7 +104,8 @@ class Readings:
         """
         tried = [
             (column, source, several)
-            for column, source in (pairs if self._profile.rows else ())
+            for column, given in (pairs if self._profile.rows else ())
+            for source in [evolve(given, nulls=[one for one in given.nulls if one not in self._null])]
             if (several := self._ways(column, source, decision))
         ]
         if decision.is_of_values and not tried:

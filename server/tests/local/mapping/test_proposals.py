@@ -312,24 +312,100 @@ def test_an_enumeration_of_the_same_name_is_mapped(tmp_path: Path) -> None:
     column = chosen(found)["status"]
     assert (column["sources"], column["grade"]) == (["Status"], "medium")
     (doubt,) = column["doubts"]
-    assert doubt.endswith("do not pass the target's checks: fill in the lookup")
+    assert doubt == "no certain member for 2 values, which a run rejects: fill in the lookup"
     (seed,) = found["seeds"].values()
     assert seed.splitlines()[1:] == ["Active,active,certain,1", "y2,,low,1", "z3,,low,1"]
     other = for_columns(tmp_path, text.replace("Status", "kind"), id={"type": "integer"}, status=STATUS)
     assert other["unmapped"] == ["status"]
 
 
+CODES = {"type": "string", "enum": ["DE", "AT", "FR", "GB", "US", "NL"]}
+OTHER = ["French Guiana", "US Virgin Islands", "Atlantis", "NLX"]
+"""Neither names nor codes of these countries, whatever they begin with or contain."""
+
+
+def test_the_cleaner_reads_names_of_countries_for_their_codes(tmp_path: Path) -> None:
+    names = ["Germany", "Austria", "the Netherlands", "U.K.", "FR"]
+    found = for_columns(tmp_path, "a\n" + "".join(f"{one}\n" for one in names), a=CODES)
+    assert (chosen(found)["a"]["sql"], found["seeds"]) == ("country_code(value)", {})
+    found = for_columns(tmp_path, "a\n" + "".join(f"{one}\n" for one in names + OTHER), a=CODES)
+    assert chosen(found)["a"]["grade"] == "medium"
+    assert found["definition"]["columns"]["a"]["sql"].endswith(', country_code("a"))')
+    (seed,) = found["seeds"].values()
+    assert sorted(seed.splitlines()[1:]) == sorted(f"{one},,low,1" for one in OTHER)
+
+
+@pytest.mark.parametrize("corrected", ["CASE value WHEN 'Frnace' THEN 'France' ELSE value END", "value"])
+def test_another_sender_of_countries_is_read_by_the_cleaner(tmp_path: Path, corrected: str) -> None:
+    """Also if a person has saved corrections as a rule of one layout."""
+    layouts = {
+        "a": {
+            "source": {"format": "csv"},
+            "columns": {"land": f"country_code(({corrected.replace('value', 'Land')}))"},
+        },
+        "b": {"source": {"format": "csv"}, "columns": {"land": "country_code(Pays)"}},
+    }
+    base = {"flow": "f", "version": "v3", "columns": {"land": CODES}, "layouts": layouts}
+    (path := tmp_path / "c.csv").write_text("Country\nGermany\nDE\nAtlantis\n")
+    found = proposed(of_flow(read_definition(base)), path)
+    column = found["definition"]["layouts"]["c"]["columns"]["land"]
+    assert column["sql"].endswith("country_code(value))")
+    assert [*found["seeds"].values()] == ["source,target,grade,rows\nAtlantis,,low,1\n"]
+
+
+DASHES = "id,sku,qty,day,ok\n1,-,1,2024-01-02,yes\n2,A,-,-,no\n3,B,7,2024-02-03,-\n4,C,9,2024-02-04,yes\n"
+TYPES: Json = {
+    "sku": {"type": "string"},
+    "qty": {"type": "integer"},
+    "day": {"type": "string", "format": "date"},
+    "ok": {"type": "boolean"},
+}
+
+
+def test_a_word_for_nothing_is_one_among_numbers_and_dates_only(tmp_path: Path) -> None:
+    found = for_columns(tmp_path, DASHES, **TYPES)
+    assert "null" not in found["definition"]["source"]
+    columns = found["definition"]["columns"]
+    assert "sql" not in columns["sku"], "a text is kept"
+    for name in ("qty", "day", "ok"):
+        assert "nullif(trim(" in columns[name]["sql"], name
+        assert chosen(found)[name]["doubts"] == ["'-' is read as NULL: remove nullif if not"]
+        assert chosen(found)[name]["passes"] == 1
+    texts = for_columns(tmp_path, DASHES, **{key: {"type": "string"} for key in TYPES})
+    assert not any("sql" in one for one in texts["definition"]["columns"].values()), "the target wants texts"
+
+
+@pytest.mark.parametrize("null", [[], ["-"]])
+def test_a_version_that_reads_a_word_as_nothing_is_not_asked_again(tmp_path: Path, null: list[str]) -> None:
+    qty = "qty" if null else "nullif(trim(qty), '-')"
+    base: Json = {
+        "flow": "f",
+        "version": "v1",
+        "columns": {"sku": {}, "qty": {"type": "integer", "sql": qty}},
+    }
+    base |= {"source": {"null": null}} if null else {}
+    target = of_flow(read_definition(base))
+    (path := tmp_path / "a.csv").write_text("sku,qty\n-,1\nA,-\nB,7\n")
+    (column,) = [one for one in proposed(target, path)["columns"] if one["name"] == "qty"]
+    assert (column["chosen"]["passes"], column["chosen"]["grade"]) == (1, "certain")
+    (path := tmp_path / "b.csv").write_text("Artikel;Menge\n-;1\nA;-\nB;7\n")
+    found = proposed(target, path, layout="b")["definition"]["layouts"]["b"]
+    assert "null" not in found.get("source", {})
+    expected = {} if null else {"sql": "nullif(trim(value), '-')"}
+    assert found["columns"]["qty"] == {"from": ["Menge"]} | expected
+
+
 @pytest.mark.parametrize("inline", [False, True])
 def test_the_next_version_looks_up_the_values_of_a_sample(tmp_path: Path, inline: bool) -> None:
     path = tmp_path / "new.csv"
-    path.write_text("id,state,type\n1,A,x1\n2,C,y2\n")
+    path.write_text("id,state,type\n1,Active,x1\n2,CLOSED,y2\n")
     columns: dict[str, Any] = {"id": {"type": "integer"}, "state": STATUS, "type": STATUS}
     base = people(columns=columns, seeds={"people_state_values": {"path": "seeds/a.csv", "key": "k"}})
     found = proposed(of_flow(read_definition(base)), path, inline=inline)
     written = found["definition"]["columns"]
     assert written["type"] == STATUS, "nothing is known of its values"
     if inline:
-        assert written["state"]["sql"].startswith("CASE trim(\"state\") WHEN 'A' THEN 'active'")
+        assert written["state"]["sql"].startswith("CASE trim(\"state\") WHEN 'Active' THEN 'active'")
         assert found["seeds"] == {}
     else:
         name = "people_state_values_"
