@@ -52,7 +52,7 @@ async def propose(
     source: JsonObject | None = None,
     references: str | None = None,
     suggest: Place | None = None,
-    encoding: str | None = None,
+    encoding: str | Mapping[str, str] | None = None,
     delim: str | None = None,
     layout: str | None = None,
     footers: Sequence[Place] = (),
@@ -74,7 +74,9 @@ async def propose(
         source: how the files are read, as `[source]` of a flow; detected by default.
         references: the environment variable with the database of a contract's or a dbt model's `relationships`, which
             become checks.
-        encoding: the encoding of CSV samples if `source` is not given; detected by default. `delim` likewise.
+        encoding: the encoding of CSV samples if `source` is not given, or a dict with that of single samples by their
+            paths; detected by default.
+        delim: their delimiter, likewise.
         layout: the name of the new layout, which is added even if the version reads the samples; default: that of a
             sample.
         footers: the samples whose last lines are no records, where the proposal asks about them.
@@ -89,16 +91,16 @@ async def propose(
     paths = [samples] if isinstance(samples, str | PathLike) else list(samples)
     if not paths:
         raise FlowError("samples", "are missing: pass at least one file")
+    names = [fspath(one) for one in paths]
     confirmed = {fspath(one) for one in footers}
-    if unknown := confirmed - {fspath(one) for one in paths}:
-        raise FlowError("footers", f"{min(unknown)} is none of the samples")
-    options = {"encoding": encoding, "delim": delim}
-    given = [
-        _sample(path, source)
-        | {key: one for key, one in options.items() if one}
-        | ({"footer": True} if fspath(path) in confirmed else {})
-        for path in paths
-    ]
+    encodings = encoding if isinstance(encoding, Mapping) else dict.fromkeys(names, encoding)
+    for place, own in (("footers", confirmed), ("encoding", encodings.keys())):
+        if unknown := own - {*names}:
+            raise FlowError(place, f"{min(unknown)} is none of the samples")
+    given = []
+    for path, name in zip(paths, names, strict=True):
+        options = {"encoding": encodings.get(name), "delim": delim, "footer": name in confirmed}
+        given.append(_sample(path, source) | {key: one for key, one in options.items() if one})
     try:
         async with WorkerPool().running() as pool:
             job = Propose(wanted.to_json(), given, layout=layout or "")

@@ -24,7 +24,7 @@ from lume_local._mapping.toml_text import key as toml_key
 from lume_local._mapping.toml_text import value as toml
 from lume_local._samples.infer import SampleColumn, definition
 from lume_local._worker.samples.read import Sample, read_sample
-from lume_local.commands.flow_write import file_in, sample_options, target_of, write
+from lume_local.commands.flow_write import delim_option, file_in, target_of, write
 
 _ENGINES = {"rowid": "row_id", "file_row_number": "row_number"}
 """Names that a flow's column can't have, and their replacements."""
@@ -44,7 +44,10 @@ def _share(_context: click.Context, _option: click.Parameter, value: str) -> flo
 @click.command("init", short_help="Write a flow file from a sample.")
 @click.argument("sample", type=FILE)
 @click.option("--name", metavar="NAME", help="Name of the flow; default: the sample's name.")
-@sample_options
+@click.option(
+    "--encoding", metavar="NAME", help="Encoding of a CSV sample, such as cp1252; default: guessed."
+)
+@delim_option
 @click.option(
     "--members",
     multiple=True,

@@ -22,7 +22,7 @@ from lume_cli.commands import FILE
 from lume_local import FlowError, ProposedFlow, open_trial, propose
 from lume_local._mapping.proposal import LayoutProposal
 from lume_local.commands import flow_write
-from lume_local.commands.flow_write import sample_options
+from lume_local.commands.flow_write import delim_option
 
 _REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*:[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LONGEST = 40
@@ -57,7 +57,15 @@ _LONGEST = 40
     type=FILE,
     help="A sample whose last lines are no records, as the proposal has asked; may be repeated.",
 )
-@sample_options
+@click.option(
+    "--encoding",
+    "encodings",
+    metavar="[SAMPLE=]NAME",
+    multiple=True,
+    help="Encoding of the CSV samples, such as cp1252, or of one of them: a.csv=cp1252; may be repeated; "
+    "default: guessed.",
+)
+@delim_option
 @click.option(
     "-o",
     "--output",
@@ -124,7 +132,7 @@ def command(
 
 
 async def _proposal(
-    session: CommandSession, target: str, samples: Sequence[Path], **how: Any
+    session: CommandSession, target: str, samples: Sequence[Path], encodings: Sequence[str], **how: Any
 ) -> tuple[ProposedFlow, list[str]]:
     """Return the proposal, and the arrivals that name a version of the flow; both are the server's for its versions.
 
@@ -143,13 +151,27 @@ async def _proposal(
                 flow = target.partition(":")[0]
                 pinned = [visible(one.name) for one in known if one.flow.startswith(f"{flow}:")]
     try:
-        return await propose(wanted, samples, **how), pinned
+        return await propose(wanted, samples, encoding=_by_sample(encodings, samples), **how), pinned
     except FlowError as error:
-        problem = in_options(error.problem)
+        one = " SAMPLE=NAME" if len(samples) > 1 else ""  # the others need none, or another one
+        problem = in_options(error.problem).replace("pass --encoding", f"pass --encoding{one}")
         raise click.ClickException(f"{error.place}: {problem}" if error.place else problem) from None
     except (ConfigurationError, ModuleNotFoundError) as error:
         is_missing = isinstance(error.__context__, FileNotFoundError)
         raise (click.UsageError if is_missing else click.ClickException)(str(error)) from None
+
+
+def _by_sample(given: Sequence[str], samples: Sequence[Path]) -> dict[str, str]:
+    """Return the encoding of each sample that has one of its own, or the one of all."""
+    found = dict[str, str]()
+    for one in given:
+        sample, _, name = one.rpartition("=")
+        found |= (
+            {str(Path(sample)): name}
+            if sample
+            else {str(path): name for path in samples if str(path) not in found}
+        )
+    return found
 
 
 def _is_ref(target: str) -> bool:

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import click
 
-from lume_cli._options import stack
-
 
 def _delimiter(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     """Accept `tab` and `\\t`, since a tab is hard to type in a shell."""
@@ -16,16 +14,11 @@ def _delimiter(_context: click.Context, _option: click.Parameter, value: str | N
     return delim
 
 
-sample_options = stack(
-    click.option(
-        "--encoding", metavar="NAME", help="Encoding of a CSV sample, such as cp1252; default: guessed."
-    ),
-    click.option(
-        "--delim",
-        metavar="CHARACTER",
-        callback=_delimiter,
-        help="Delimiter of a CSV sample, such as ';' or tab; default: guessed.",
-    ),
+delim_option = click.option(
+    "--delim",
+    metavar="CHARACTER",
+    callback=_delimiter,
+    help="Delimiter of a CSV sample, such as ';' or tab; default: guessed.",
 )
 
 
