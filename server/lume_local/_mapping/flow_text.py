@@ -281,6 +281,8 @@ def file_text(
                     lines += _about(plain.column(entry), decisions.get(entry, NOTHING))
                 elif name == "columns" and layouts:
                     lines += _unchecked(layouts[0].column(entry))
+                if table.get("unique") is True:
+                    lines += _comment('unique: within one source. "ever" compares with earlier runs, too.')
                 lines += toml_text.table(f"{name}.{toml_text.key(entry)}", table)
         elif isinstance(content, list):
             for table in content:

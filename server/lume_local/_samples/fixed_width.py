@@ -1,13 +1,14 @@
 """Finds the columns of a text of fixed width, by the blanks that its lines have at the same places. A guess."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from attrs import define, frozen
 
 from lume_async._base.elided import elided
-from lume_async._base.words import listed
+from lume_async._base.words import counted, listed
 from lume_local._samples.infer import is_typed
 from lume_local._samples.table_start import TOTAL, Start
 
@@ -42,7 +43,7 @@ class FixedColumns:
         table: the settings for the flow's `[source]` by which the header and what is not a row are skipped.
         trimmed: whether blanks at the end of lines are missing.
         footer: the beginnings of last rows that may not be records.
-        crossed: doubts about values that run into the next column.
+        crossed: doubts about values that run into the next column, and lines of another length than the others.
     """
 
     spans: dict[str, list[int]]
@@ -134,7 +135,13 @@ def _found(
     spans = {name: [start + 1, end] for name, (start, end) in columns}
     if rows.counts:
         table = table | {"footer": {"rows": rows.counts}}
-    return FixedColumns(spans, table, trimmed, rows.footer, list(_crossed(columns, rows, texts)))
+    doubts = list(_crossed(columns, rows, texts))
+    if trimmed and rows.is_even:
+        shown = counted(len(short), "line is", "lines are")
+        doubts.append(
+            f"{shown} shorter than nearly all others: read as if only blanks at the end were missing (trimmed)"
+        )
+    return FixedColumns(spans, table, trimmed, rows.footer, doubts)
 
 
 def _crossed(columns: Sequence[Column], rows: "_Rows", texts: Sequence[str]) -> Iterator[str]:
@@ -182,6 +189,9 @@ class _Rows:
             lines.pop()
         if len(lines) < _FEWEST:
             return None
+        usual, count = Counter(map(len, lines)).most_common(1)[0]
+        if count >= _ALIKE * len(lines):  # the ends of few longer lines are no values of the last column
+            lines = [text for text in lines if len(text.rstrip()) <= usual]
         width = max(map(len, lines))
         some = [text.ljust(width) for text in lines[:: len(lines) // _SOME + 1]]
         return cls(lines, some, _filled(lines, width), counts, list(dict.fromkeys(reversed(footer))))

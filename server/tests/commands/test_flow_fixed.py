@@ -228,3 +228,17 @@ def test_other_texts_have_no_fixed_width(text: str) -> None:
 def test_commas_between_values_are_delimiters(tmp_path: Path, text: str) -> None:
     made, _ = made_of(tmp_path / "a.csv", text.encode())
     assert made["source"]["csv"]["delim"] == ","
+
+
+def test_what_few_lines_have_behind_the_last_column_is_not_read(tmp_path: Path) -> None:
+    """Nor is a line that is too short read without saying so."""
+    lines = [f"{n:06d}{'Ann' if n % 2 else 'Bernd':<12}{n * 7:8d}EUR" for n in range(1, 61)]
+    lines[20] += "XX"
+    made, said = made_of(tmp_path / "a.txt", "\n".join([*lines, ""]).encode())
+    *_, (_, end) = made["source"]["fixed"]["columns"].values()
+    assert (end, "trimmed" in made["source"]["fixed"]) == (29, False)
+    assert "a run rejects 1 line of the sample (longer than 29 characters: 1): see line 21" in said
+    lines[40] = lines[40][:20]
+    made, said = made_of(tmp_path / "b.txt", "\n".join([*lines, ""]).encode())
+    assert made["source"]["fixed"]["trimmed"] is True
+    assert "1 line is shorter than nearly all others: read as if only blanks at the end were missing" in said
