@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -24,6 +25,7 @@ from lume_async.errors import ConfigurationError
 from lume_async.models import JsonObject
 from lume_local._flow.definition import NAME, Flow, read_definition, read_toml
 from lume_local._flow.fields import FlowError
+from lume_local._mapping import toml_text
 from lume_local._mapping.proposal import ProposedFlow
 from lume_local._mapping.target import CONVERTER, MappingTarget
 from lume_local._runs.workers.worker import WorkerDied
@@ -33,6 +35,7 @@ from lume_local._shared.protocol import Propose
 from lume_local._shared.saved import text_of
 
 _TABLE = re.compile(r"env:([A-Z][A-Z0-9_]*):(.+)")
+_VERSION = re.compile(r"""^version\s*=\s*("[^"\n]*"|'[^'\n]*')""", re.MULTILINE)
 _YAML = re.compile(r"(.+\.ya?ml)(?::(.+))?")
 SECONDS = 60.0
 MOST_BYTES = 1024 * 1024
@@ -105,14 +108,37 @@ async def propose(
         async with WorkerPool().running() as pool:
             job = Propose(wanted.to_json(), given, layout=layout or "")
             found = CONVERTER.structure(await pool.propose(job), ProposedFlow)
-            if suggest is None:
-                return found
-            # An absolute path, so that it is not looked up in `PATH`.
-            suggestions = await ask(os.path.abspath(suggest), found)  # noqa: ASYNC240 - no file is read
-            job = evolve(job, suggestions=suggestions)
-            return CONVERTER.structure(await pool.propose(job), ProposedFlow)
+            if suggest is not None:
+                # An absolute path, so that it is not looked up in `PATH`.
+                suggestions = await ask(os.path.abspath(suggest), found)  # noqa: ASYNC240 - no file is read
+                job = evolve(job, suggestions=suggestions)
+                found = CONVERTER.structure(await pool.propose(job), ProposedFlow)
     except WorkerDied as error:
         raise ConfigurationError(f"no worker process can read the samples: {error}") from None
+    is_file = isinstance(target, str | PathLike) and fspath(target).endswith(".toml")
+    return _behind(text_of(Path(fspath(target)), ""), found) if is_file else found
+
+
+def _behind(given: str, found: ProposedFlow) -> ProposedFlow:
+    """Return the proposal with its new layouts behind the given text of the version, whose comments stay.
+
+    If that is not all that changes, a doubt says that they are lost.
+    """
+    text = _VERSION.sub(f"version = {toml_text.value(found.definition['version'])}", given, count=1)
+    names = (one.name for one in found.layouts if one.is_new and one.name)
+    at = min((n for name in names if (n := found.toml.find(f"\n# {name}: as in ")) >= 0), default=None)
+    if at is not None:
+        head, _, _ = found.toml.partition("\nflow = ")
+        seeds = {
+            name: one for name, one in found.definition.get("seeds", {}).items() if one["path"] in found.seeds
+        }
+        tables = ["\n".join(["", *toml_text.table(f"seeds.{name}", one)]) for name, one in seeds.items()]
+        text = "\n".join([text.rstrip(), "", head, *tables, ""]) + found.toml[at:]
+    with suppress(tomllib.TOMLDecodeError):
+        if tomllib.loads(text) == found.definition:
+            return evolve(found, toml=text)
+    lost = ["the comments of the version before are not in this one: copy those that you need"]
+    return evolve(found, doubts=[*found.doubts, *(lost if "#" in given else ())])
 
 
 def _sample(path: Place, source: JsonObject | None) -> dict[str, Any]:

@@ -55,6 +55,48 @@ def test_what_is_written_can_be_tried_at_once(lone: Shell, folder: Path) -> None
     assert clean[0] == {"email": "a@example.org", "birth_date": "1990-02-13", "size": "S"}
 
 
+VERSION = """\
+# mine
+flow = "people"
+version = "v1"  # the first
+[columns.name]
+[layouts.a]
+source.header = { contains = ["Vorname"] }
+[layouts.a.columns]
+name = { from = ["Vorname"] }  # also mine
+"""
+
+
+def test_the_next_version_keeps_the_comments_of_a_file_with_layouts(lone: Shell, folder: Path) -> None:
+    (folder / "people.toml").write_text(VERSION)
+    (folder / "b.csv").write_text("Name,Other\nAnn,1\nBob,2\n")
+    done = mapped(lone, "people.toml", "b.csv", "-o", "flows/")
+    assert done.code == 0, done.err
+    written = (folder / "flows/people.v2.toml").read_text()
+    assert written.startswith(VERSION.replace('"v1"', '"v2"'))
+    assert tomllib.loads(written)["layouts"]["b"]["columns"] == {"name": '"Name"'}
+    assert "# b: as in b.csv." in written
+    assert "the comments of" not in done.err
+    (folder / "people.toml").write_text(VERSION.partition("[layouts")[0])
+    (folder / "b.csv").write_text("Customer name,Other\nAnn,1\nBob,2\n")
+    done = mapped(lone, "people.toml", "b.csv", "-o", "flows/", "--force")
+    assert "decide: the comments of the version before are not in this one" in done.err
+
+
+def test_the_encoding_of_one_of_several_samples(lone: Shell, folder: Path) -> None:
+    (folder / "b.csv").write_bytes(SAMPLE.replace("Small", "\x81\x8d").encode("latin-1"))
+    refused = mapped(lone, "people.json", "leute.csv", "b.csv")
+    assert refused.code == 1
+    assert "b.csv is not UTF-8" in refused.err
+    assert "pass --encoding SAMPLE=NAME" in refused.err
+    done = mapped(lone, "people.json", "leute.csv", "b.csv", "--encoding", "./b.csv=cp1256", "--json")
+    assert done.code == 0, done.err
+    found = [one["source"]["csv"]["encoding"] for one in json.loads(done.out)["samples"]]
+    assert found == ["utf-8", "cp1256"]
+    unknown = mapped(lone, "people.json", "leute.csv", "--encoding", "c.csv=cp1256")
+    assert "encoding: c.csv is none of the samples" in unknown.err
+
+
 @pytest.mark.thorough
 def test_a_name_for_the_next_version_of_another_flow_is_refused(lone: Shell, folder: Path) -> None:
     assert mapped(lone, "people.json", "leute.csv", "-o", "flows/").code == 0
