@@ -115,8 +115,9 @@ async def propose(
                 found = CONVERTER.structure(await pool.propose(job), ProposedFlow)
     except WorkerDied as error:
         raise ConfigurationError(f"no worker process can read the samples: {error}") from None
-    is_file = isinstance(target, str | PathLike) and fspath(target).endswith(".toml")
-    return _behind(text_of(Path(fspath(target)), ""), found) if is_file else found
+    if isinstance(target, Mapping) or not fspath(target).endswith(".toml"):
+        return found
+    return _behind(text_of(Path(target), ""), found)
 
 
 def _behind(given: str, found: ProposedFlow) -> ProposedFlow:

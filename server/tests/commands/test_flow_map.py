@@ -74,7 +74,7 @@ def test_the_next_version_keeps_the_comments_of_a_file_with_layouts(lone: Shell,
     assert done.code == 0, done.err
     written = (folder / "flows/people.v2.toml").read_text()
     assert written.startswith(VERSION.replace('"v1"', '"v2"'))
-    assert tomllib.loads(written)["layouts"]["b"]["columns"] == {"name": '"Name"'}
+    assert tomllib.loads(written)["layouts"]["b"]["columns"] == {"name": {"from": ["Name"]}}
     assert "# b: as in b.csv." in written
     assert "the comments of" not in done.err
     (folder / "people.toml").write_text(VERSION.partition("[layouts")[0])
