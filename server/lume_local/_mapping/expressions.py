@@ -92,10 +92,8 @@ def ways(target: TargetColumn, source: SourceColumn) -> list[Way]:
     found = _ways(target, source, kind)
     if not source.nulls or (kind in ("string", None) and "format" not in target.definition):
         return found
-    column, about = (
-        without("{column}", source.nulls),
-        f"{listed(source.nulls)} is read as NULL: remove nullif if not",
-    )
+    about = f"{listed(source.nulls)} is read as NULL: remove nullif if not"
+    column = without("{column}", source.nulls)
     return [evolve(way, sql=way.sql.replace("{column}", column), about=about) for way in found]
 
 

@@ -20,10 +20,7 @@ MOST = 200
 _ALIKE, _SHORT = 0.88, 5
 """Similarity of a misspelled value; letters that both must have, as codes differ in single ones."""
 _LETTERS = frozenset(
-    (
-        *("small", "medium", "large", "male", "female", "yes", "no", "true", "false"),
-        *("mannlich", "weiblich", "homme", "femme", "ja", "nein"),
-    )
+    "small medium large male female yes no true false mannlich weiblich homme femme ja nein".split()  # noqa: SIM905
 )
 """Words that their first letter stands for. No other value means a member that it begins with or contains."""
 
@@ -107,8 +104,7 @@ def worst(found: Sequence[LookupLine]) -> Grade:
 
 def doubts(found: Sequence[LookupLine]) -> Iterator[str]:
     """Yield what a person has to decide about a lookup, without its values."""
-    likely = sum(entry.grade is Grade.MEDIUM and entry.target is not None for entry in found)
-    if likely:
+    if likely := sum(entry.grade is Grade.MEDIUM and entry.target is not None for entry in found):
         yield f"{counted(likely, 'value resembles', 'values resemble')} a member only: check the lookup"
     if left := sum(entry.target is None for entry in found):
         yield f"no certain member for {counted(left, 'value')}, which a run rejects: fill in the lookup"

@@ -285,23 +285,13 @@ def without(sql: str, nulls: Iterable[str]) -> str:
     return sql
 
 
-@frozen
-class NullWords:
-    """The words found.
-
-    Attributes:
-        typed: words among numbers, dates or truth values, by column.
-        doubtful: words that occur only in text columns, and the first such column.
-    """
-
-    typed: Mapping[str, list[str]] = {}
-    doubtful: Mapping[str, str] = {}
-
-
 def null_words(
-    names: Sequence[str], columns: Sequence[Sequence[str]], known: Collection[str] = ()
-) -> NullWords:
-    """Return the words that a flow should read as NULL, apart from those that it is known to."""
+    names: Sequence[str], columns: Sequence[Sequence[str]], known: Collection[str]
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return words that stand for no value among numbers, dates or truth values, by column.
+
+    Also those that may in texts, with the first such column. Words that a flow is `known` to read as NULL are left out.
+    """
     typed: dict[str, list[str]] = {}
     texts: dict[str, str] = {}
     for name, values in zip(names, columns, strict=True):
@@ -314,7 +304,7 @@ def null_words(
         else:
             for word in words:
                 texts.setdefault(word, name)
-    return NullWords(typed, {word: name for word, name in texts.items() if word not in _USUAL_IN_TEXTS})
+    return typed, {word: name for word, name in texts.items() if word not in _USUAL_IN_TEXTS}
 
 
 _CONTROL = re.compile("[\x80-\x9f]")

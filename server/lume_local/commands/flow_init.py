@@ -213,7 +213,7 @@ def _source(sample: Sample) -> list[str]:
             f"# footer = {{ starts_with = {toml(sample.footer)} }}".ljust(37)
             + " # the last lines begin so: if they are no records"
         )
-    if doubtful := sample.null.doubtful:
+    if doubtful := sample.doubtful:
         where = ", ".join(dict.fromkeys(map(toml, doubtful.values())))
         words = ", ".join(map(toml, doubtful))
         lines.append(f"# null = [{words}]".ljust(37) + f"# in {where}: if that is nothing")

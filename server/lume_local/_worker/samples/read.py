@@ -22,7 +22,6 @@ from lume_local._flow.patterns import MOST_FILES, Pattern
 from lume_local._samples.encodings import encoding_of
 from lume_local._samples.fixed_width import FixedColumns, fixed_columns
 from lume_local._samples.infer import (
-    NullWords,
     SampleColumn,
     controls,
     delimiter,
@@ -89,7 +88,7 @@ class Sample:
         columns: its judged columns.
         source: the flow's `[source]` to read it.
         doubts: what to check in the sample, which may have been misread.
-        null: the words for missing values.
+        doubtful: words that may stand for no value in a column of texts, and the first such column.
         footer: the beginnings of last rows that may not be records.
         others: patterns of further tables in an archive.
         parts: the contents of an archive or a workbook.
@@ -99,7 +98,7 @@ class Sample:
     rows: int
     source: dict[str, Any]
     doubts: list[str] = field(factory=list)
-    null: NullWords = field(factory=NullWords)
+    doubtful: dict[str, str] = field(factory=dict)
     footer: list[str] = field(factory=list)
     others: list[str | list[str]] = field(factory=list)
     parts: SampleParts = field(factory=SampleParts)
@@ -516,14 +515,14 @@ def sample_of_rows(
         raise ConfigurationError(f"{name}: {asked[-1]}: rename the columns")
     names, values = [names[n] for n in kept], [values[n] for n in kept]
     known = source.get("null", ())
-    null = null_words(names, values, known)
-    columns = infer(names, zip(*values, strict=True), null.typed)
+    nulls, doubtful = null_words(names, values, known)
+    columns = infer(names, zip(*values, strict=True), nulls)
     if found.rows:
         judge(sample, {"null": known} if known else {}, columns)
     more = [*of_names([found.header[n] for n in kept], names), *of_malformed(found)]
     if not found.rows:
         more.append(f"{Path(name).name} has no rows: every column is read as text")
-    return Sample(columns, found.count, source, [*asked, *more], null)
+    return Sample(columns, found.count, source, [*asked, *more], doubtful)
 
 
 def sample_parts(path: str | PathLike[str], name: str | None = None) -> SampleParts:
