@@ -71,7 +71,7 @@ def test_a_server_has_only_what_it_uses(folder: Path) -> None:
         own, "lume_local._arrivals", "lume_local._messages", "lume_local._trials", "lume_local._worker"
     )
     assert not {"lume_cli._server_watch", "lume_local._mapping.target", "lume_local._sftp.session"} & set(own)
-    assert len(own) < 190, "another room that every server imports"
+    assert len(own) < 195, "another room that every server imports"
     assert facts["records"] < 100, "attrs takes 0.5 ms for each class that it makes"
 
 
