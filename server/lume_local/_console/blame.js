@@ -61,8 +61,10 @@ export function ownColumns(readings) {
 function reads(sql, name) {
   const text = sql.toLowerCase();
   const column = name.toLowerCase();
+  const bare = text.replace(/"(?:[^"]|"")*"|'(?:[^']|'')*'/g, " ");
   return (
-    text.includes(`"${column.replaceAll('"', '""')}"`) ||
-    (/^[a-z_]\w*$/.test(column) && new RegExp(`\\b${column}\\b`).test(text))
+    text.includes(quoted(column)) ||
+    sql.includes(`"${name}.`) || // an object, whose member is read
+    (/^[a-z_]\w*$/.test(column) && new RegExp(`\\b${column}\\b`).test(bare))
   );
 }

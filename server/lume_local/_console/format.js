@@ -52,8 +52,19 @@ export const secondsBetween = (start, end) => (Date.parse(end) - Date.parse(star
 export const fileName = (path) =>
   (path.split("/").filter(Boolean).pop() ?? path).replace(/^[0-9a-f]{32}-(?=.)/, "");
 
-/** A source's path; an upload is called as its file. */
-export const sourceName = (path) => (path.startsWith("upload://") ? fileName(path) : path);
+/** Whether the source of a run has rejected rows of earlier runs. */
+export const isReplay = (path) => path.startsWith("upload://lume-replay-");
+
+/** The source of a run: its path; an upload is called as its file, and rejected rows of earlier runs as such. */
+export function sourceName({ source_path: path, run_metadata: about }) {
+  if (isReplay(path)) {
+    const rows = (about?.mend ?? about?.replay)?.rows;
+    return `${about?.mend ? "corrections" : "replay"} of ${counted(rows, "row")}`;
+  }
+  if (!path.startsWith("upload://")) return path;
+  const of = about?.resubmit_of;
+  return typeof of === "string" ? `${fileName(path)}, corrections of run ${shortId(of)}` : fileName(path);
+}
 
 /** Shortens a text to a number of characters. */
 export const cut = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);

@@ -25,6 +25,7 @@ const STATES = { live: "Live", paused: "Paused", away: "Server away" };
 const OF_SESSION = ["nav", "who", "live", "sign-out"].map((id) => document.getElementById(id));
 const PAUSE = 700;
 const AGAIN = 3000; // to reload a page that failed
+const POLL = 5000;
 const PAGES = new Map([
   ["inbox", [inbox, mend]],
   ["runs", [runs, run]],
@@ -228,6 +229,8 @@ async function start() {
   if (refusal) notice(refusal, true);
   setInterval(refreshAges, 10_000);
   follow(onChange, onState);
+  // The feed reports runs; drafts that wait for approval have to be polled.
+  setInterval(() => current?.polls && !document.hidden && onChange(new Set()), POLL);
 }
 
 start().catch((error) => door(error.message));

@@ -26,6 +26,7 @@ export async function show({ query, signal }) {
   const assignee = query.get("assignee");
   const order = query.get("order") in ORDERS ? query.get("order") : "most";
   const node = el("div");
+  let drawn = null;
   let month = null;
   let asked = 0;
 
@@ -40,6 +41,9 @@ export async function show({ query, signal }) {
 
   async function load() {
     const [now, trends] = await Promise.all([get("/v1/inbox", {}, { signal }), trend()]);
+    const state = JSON.stringify([now.flows, now.items]);
+    if (state === drawn) return; // an open choice stays open
+    drawn = state;
     const [flows, items] = [now.flows, now.items].map((all) => [...all].sort((a, b) => compare(order, a, b)));
     const shown = flows.filter((flow) => !assignee || itemsOf(flow, items, assignee).length > 0);
     refill(
@@ -59,7 +63,7 @@ export async function show({ query, signal }) {
     );
   }
   await load();
-  return { title: "Inbox", node, update: load };
+  return { title: "Inbox", node, update: load, polls: true };
 }
 
 const compare = (order, a, b) =>
@@ -86,7 +90,8 @@ function itemsOf({ flow, assigned }, items, assignee) {
 function assignees(flows, me, assignee, query) {
   const names = new Set([me, ...flows.flatMap((flow) => flow.assigned.map((one) => one.assignee))]);
   if (assignee) names.add(assignee);
-  const options = [["", "everybody"], ...[...names].map((name) => [name, name === me ? `me (${me})` : name])];
+  const isMe = (name) => name === me || me.endsWith(`:${name}`); // of the session `server:carol`, also carol
+  const options = [["", "everybody"], ...[...names].map((name) => [name, isMe(name) ? `me (${name})` : name])];
   const choose = (value) => (location.hash = address(["inbox"], query, { assignee: value }));
   return el("label.field.inline", "Assigned to", select({ name: "assignee" }, options, assignee ?? "", choose));
 }

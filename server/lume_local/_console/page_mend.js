@@ -48,7 +48,7 @@ export async function show({ parts: [, flow], query, signal }) {
       ),
     page.node,
   );
-  return { title: `Inbox: ${flow}`, node, update: (ids) => page.update(ids) };
+  return { title: `Inbox: ${flow}`, node, update: (ids) => page.update(ids), polls: page.polls };
 }
 
 /** The version registered last, which judges. */
@@ -56,7 +56,7 @@ async function newest(flow, signal) {
   const { items } = await get("/v1/flows", { flow, limit: 1000 }, { signal });
   if (!items.length) throw new Error(`There is no flow ${flow}.`);
   const { definition } = await get(path("flows", flow, "versions", items.at(-1).version), {}, { signal });
-  return { readings: readBy(definition), isOfObjects: OF_OBJECTS.includes(definition.source?.format) };
+  return { readings: readBy(definition), isOfObjects: OF_OBJECTS.includes(definition.source?.format), asks: definition.rejects?.approval };
 }
 
 /** A choice of the reason, with numbers of rows. */
@@ -85,6 +85,7 @@ class Mending {
 
   constructor({ flow, reason, assignee, owner, who, isReadOnly, version, signal, ended }) {
     Object.assign(this, { flow, reason, assignee, who, isReadOnly, signal, ended });
+    this.polls = version.asks && owner === null;
     this.sheet = new Sheet(version.isOfObjects, (rows) => this.#edited(rows));
     this.draft = new Draft(flow, reason, this.sheet, { owner, isReadOnly, signal, on: () => this.#changed() });
     this.shown = new Shown(this.sheet, this.draft, version.readings, isReadOnly);
@@ -132,10 +133,10 @@ class Mending {
     );
   }
 
-  /** Handles changed runs: some submitted here may have ended. */
+  /** Handles changed runs: some submitted here may have ended, or others may have answered. */
   async update(ids) {
     const ended = [...this.#runs].filter((id) => ids === null || ids.has(id));
-    if (!ended.length) return;
+    if (!ended.length && !(this.polls && (await this.draft.isOld()))) return;
     for (const id of ended) {
       const run = await get(`/v1/runs/${id}`, {}, { signal: this.signal });
       if (run.finished_at === null) continue;

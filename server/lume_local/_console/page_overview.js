@@ -91,7 +91,7 @@ function runs(title, items, about, more) {
         "a",
         { href: `#/runs/${run.id}`, class: "main" },
         badge(run),
-        el("span.path", sourceName(run.source_path)),
+        el("span.path", sourceName(run)),
       ),
       about(run),
     );

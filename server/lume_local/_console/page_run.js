@@ -4,7 +4,7 @@ import { all, get, path, save, saveAs, whoAmI } from "./api.js";
 import { actions } from "./actions.js";
 import { bar, reasonBars } from "./charts.js";
 import { el, fill, refill } from "./dom.js";
-import { counted, duration, fileName, moment, number, percent, secondsBetween, shortId } from "./format.js";
+import { counted, duration, fileName, moment, number, percent, secondsBetween, shortId, sourceName } from "./format.js";
 import { latest } from "./latest.js";
 import {
   actButton,
@@ -63,7 +63,7 @@ function header(run, isReadOnly) {
   const under = [badge(run), flowLink(run.flow_version), el("span.muted", "created ", ageOf(run.created_at))];
   return pageHead(
     [el("a", { href: "#/runs" }, "Runs"), " / ", el("span.mono", shortId(run.id))],
-    el("span", { title: run.source_path }, fileName(run.source_path)),
+    el("span", { title: run.source_path }, fileName(sourceName(run))),
     el("p.under", under),
     !isReadOnly && actions(run),
   );

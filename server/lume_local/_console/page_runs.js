@@ -87,7 +87,7 @@ function row(run) {
     badge(run),
     runLink(run.id),
     flowLink(run.flow_version),
-    el("a", { href: `#/runs/${run.id}` }, sourceName(run.source_path)),
+    el("a", { href: `#/runs/${run.id}` }, sourceName(run)),
     ...(ended ? [...counts, share] : ["", "", "", ""]),
     run.started_at && ended ? duration(secondsBetween(run.started_at, ended)) : "",
     ageOf(run.created_at),

@@ -31,7 +31,7 @@ export function rowsOf(run, output, label, query, signal) {
       };
       fill(
         node,
-        found.items.length ? rowTable(found.items, columns, label) : el("p.empty", "No rows."),
+        found.items.length ? rowTable(found.items, columns, label, run.source_path) : el("p.empty", "No rows."),
         (cursor || found.next_cursor) &&
           el(
             "nav.pager",
@@ -52,12 +52,12 @@ export function rowsOf(run, output, label, query, signal) {
 }
 
 /** A table of rows. `readings` comes from `readBy`, to mark the values that the reasons name. */
-export function rowTable(rows, readings, label) {
+export function rowTable(rows, readings, label, source) {
   const has = (name) => rows.some((row) => (row[OWN + name] ?? null) !== null);
   const names = [...new Set(rows.flatMap((row) => Object.keys(row)))].filter((name) => !name.startsWith(OWN));
   // For each column: its heading, its class, and its cell in a row.
   const columns = [
-    has("reasons") && ["Row", "num muted", (row) => placeOf(row)],
+    has("reasons") && ["Row", "num muted", (row) => placeOf(row, row._lume_file ?? source)],
     has("file") && ["File", "path muted", (row) => row[`${OWN}file`] ?? ""],
     has("layout") && ["Layout", "muted", (row) => row[`${OWN}layout`] ?? ""],
     has("reasons") && ["Why", "reasons", (row) => reasonsOf(row).map((reason) => el("span.reason", reason))],

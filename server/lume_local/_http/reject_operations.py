@@ -152,7 +152,8 @@ class RejectsApi:
 
         def notes(row: int) -> dict[str, str]:
             to = next((to for to, rows in assigned.items() if rows >> row & 1), Assignment("", ""))
-            return {f"_lume_{name}": text for name, text in to._asdict().items() if text}
+            noted = {f"_lume_{name}": text for name, text in to._asdict().items() if text}
+            return {"_lume_source": run.source_path, **noted}
 
         job = evolve(
             job,

@@ -57,6 +57,13 @@ export class Draft {
     this.on();
   }
 
+  /** Returns whether others have answered a submission, or changed the rows of the draft. */
+  async isOld() {
+    if (this.unsent || this.#sending) return false;
+    const { rows, submissions } = await get(this.place, { limit: 1 }, { signal: this.signal });
+    return rows !== this.rows || JSON.stringify(submissions) !== JSON.stringify(this.submissions);
+  }
+
   /** Updates a row of the page from the draft; unsent edits are kept. */
   fit(row) {
     const item = this.known.get(row.id);
@@ -175,6 +182,7 @@ export class Draft {
 
   #told(answer) {
     this.rev = answer.rev;
+    this.rows = answer.rows;
     this.submissions = answer.submissions;
     this.elsewhere = new Map(answer.elsewhere.map((one) => [idOf(one.run, one.row), one]));
   }

@@ -4,7 +4,7 @@ import { path, post } from "../api.js";
 import { el, fill } from "../dom.js";
 import { counted, number, shortId } from "../format.js";
 import { actButton, address, notice } from "../parts.js";
-import { textOf } from "./sheet.js";
+import { inLayout, labelOf, textOf } from "./sheet.js";
 
 const SHOWN = 200;
 const rows = (count) => counted(count, "row");
@@ -32,14 +32,14 @@ export function reviewing({ flow, draft, sheet, who }) {
     fill(title, `${rows(edited.length)} of ${draft.owner} wait for approval`);
     const value = (look, text) => el("span", { class: `mono ${look}` }, text || "nothing");
     const change = (row) => ([name, text], n) => [
-      `${n ? ", " : ""}${name}: `,
+      `${n ? ", " : ""}${labelOf(name)}: `,
       value("removed", textOf(row.values[name])),
       " → ",
       value("added", text),
     ];
     fill(
       changes,
-      edited.slice(0, SHOWN).map((row) => el("li", `${row.place}, `, Object.entries(row.cells).map(change(row)))),
+      edited.slice(0, SHOWN).map((row) => el("li", `${inLayout(row.whole, row)}, `, Object.entries(row.cells).map(change(row)))),
       edited.length > SHOWN && el("li", `and ${number(edited.length - SHOWN)} more, in the table below`),
     );
   }

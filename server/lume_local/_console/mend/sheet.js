@@ -1,5 +1,7 @@
 // The rejected rows of a flow under edit: their cells, and the undo history. It knows neither server nor page.
 
+import { fileName, isReplay } from "../format.js";
+
 const OWN = "_lume_";
 export const RAW = `${OWN}raw`;
 const MOST_UNDONE = 100; // steps
@@ -17,22 +19,32 @@ export const reasonsOf = (row) => row.why ?? row.reasons;
 
 export const idOf = (run, reject) => `${run}/${reject}`;
 
-/** Where a rejected row is in its file, for people: the path of an object, the line of a text, else its number. */
-export const placeOf = (item) =>
-  item._lume_path ?? (item._lume_line ? `line ${item._lume_line}` : `row ${item._lume_row ?? "?"}`);
+/** A column's heading. */
+export const labelOf = (name) => (name === RAW ? "Malformed line" : name);
 
-/** The same with the file, if its run has several. */
-const placeInRun = (item) => [item._lume_file?.split("/").pop(), placeOf(item)].filter(Boolean).join(", ");
+/** Where a rejected row is in its file, for people: the path of an object, the line of a text, else its row. */
+export function placeOf(item, file = item._lume_file) {
+  if (item._lume_path) return item._lume_path; // a malformed line of a flow with objects has an empty one
+  const unit = item._lume_line && !/\.xls[xm]$/i.test(file) ? "line" : "row"; // of a sheet
+  return `${unit} ${item._lume_line || (item._lume_row ?? "?")}`;
+}
+
+export const inLayout = (place, { layout }) => (layout ? `${place} · ${layout}` : place);
 
 /** A row of `GET /v1/rejects`. `cells` has its edited cells, `why` the reasons after the edits, null if unknown. */
 export function rowOf(item) {
   const values = Object.fromEntries(Object.entries(item).filter(([name]) => !name.startsWith(OWN)));
   if (item[RAW] !== undefined && item[RAW] !== null) values[RAW] = item[RAW];
+  const source = isReplay(item._lume_source ?? "") ? "" : item._lume_source; // rows of several files
+  const file = item._lume_file || source || "";
+  const place = placeOf(item, file);
+  const whole = [fileName(file), place].filter(Boolean).join(", ");
   return {
     id: idOf(item._lume_run, item._lume_reject),
     run: item._lume_run,
     reject: item._lume_reject,
-    place: placeInRun(item),
+    place: item._lume_file ? whole : place,
+    whole, // with the file
     identity: Object.fromEntries(Object.entries(item).filter(([name]) => /^_lume_(row|line|file)$/.test(name))),
     layout: item._lume_layout ?? "",
     assignee: item._lume_assignee ?? "",

@@ -2,7 +2,7 @@
 
 import { isBlamed } from "../blame.js";
 import { shortId } from "../format.js";
-import { RAW, reasonsOf, textOf } from "./sheet.js";
+import { inLayout, labelOf, RAW, reasonsOf, textOf } from "./sheet.js";
 
 const PLACE = { name: null, label: "Row", width: 104 };
 const WHY = { name: null, label: "Why", width: 250 };
@@ -52,7 +52,7 @@ export class Shown {
   }
 
   #column(name) {
-    const label = name === RAW ? "Malformed line" : name;
+    const label = labelOf(name);
     let longest = label.length;
     for (const row of this.sheet.rows.slice(0, SAMPLE))
       longest = Math.max(longest, this.sheet.textOf(row, name).length);
@@ -72,8 +72,8 @@ export class Shown {
   indexOf = (name) => this.columns.findIndex((column) => column.name === name);
 
   label(row) {
-    const { place, run, layout, assignee, comment } = this.rows[row];
-    const of = `${place} of run ${shortId(run)}${layout ? `, layout ${layout}` : ""}`;
+    const { whole, run, layout, assignee, comment } = this.rows[row];
+    const of = `${whole} of run ${shortId(run)}${layout ? `, layout ${layout}` : ""}`;
     return `${of}${assignee && `, assigned to ${assignee}`}${comment && `: ${comment}`}`;
   }
 
@@ -98,7 +98,7 @@ export class Shown {
   #place(row, number) {
     const other = this.draft.elsewhere.get(row.id);
     const who = `${other ? " ✎" : ""}${row.assignee && ` @${row.assignee}`}${row.comment && " ✉"}`;
-    const text = `${row.place}${row.layout ? ` · ${row.layout}` : ""}${who}`;
+    const text = `${inLayout(row.place, row)}${who}`;
     const also = other ? `, also edited by ${other.owner}` : "";
     return { text, value: text, canEdit: false, look: "fixed", title: `${this.label(number)}${also}` };
   }

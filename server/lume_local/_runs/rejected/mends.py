@@ -20,11 +20,19 @@ from lume_local._runs.rejected.replays import (
     check_version,
     described_rows,
     numbered,
-    records_in,
 )
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.drafts import DraftChanged, DraftRow, Judgement, Reject, Review, Submission
-from lume_local._runs.store.ledger import LOST, OPEN, REPLAYING, Claim, Claimed, Fate, RowsOfRun
+from lume_local._runs.store.ledger import (
+    LOST,
+    OPEN,
+    REPLAYING,
+    Claim,
+    Claimed,
+    Fate,
+    RowsOfRun,
+    records_in,
+)
 from lume_local._runs.store.records import StoredRun
 from lume_local._runs.times import now_text
 from lume_local._shared.row_set import names_of, of_text, row_set, rows_in

@@ -26,7 +26,7 @@ from lume_local._runs.sources.paths import REPLAY, UPLOAD, Roots
 from lume_local._runs.sources.resolver import SourceResolver
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.drafts import DraftChanged, Review
-from lume_local._runs.store.ledger import Claim, Claimed, RowFilter, RowsOfRun
+from lume_local._runs.store.ledger import Claim, Claimed, RowFilter, RowsOfRun, records_in
 from lume_local._runs.store.records import Duplicate, KeyReused, NewRun, StoredRun
 from lume_local._shared import no_links
 from lume_local._shared.commit import sync_file, sync_folder
@@ -401,7 +401,3 @@ def numbered(key: str | None, number: int) -> str | None:
 def described_rows(to: Flow, claims: Sequence[Claim], reasons: Sequence[str] | None) -> Json:
     found: Json = {"flow": to.name, "rows": records_in(claims)}
     return found | ({"reasons": list(reasons)} if reasons else {})
-
-
-def records_in(claims: Sequence[Claim]) -> int:
-    return sum(claim.rows.bit_count() for claim in claims)

@@ -246,8 +246,12 @@ class SqlDrafts(SqlPart):
         await self.review(flow, review)
         self.sql.must_last()
 
-    async def review(self, flow: str, review: Review) -> None:
-        """Record a review, as part of a transaction, which creates a run if it is approved. Raises `DraftChanged`."""
+    async def review(self, flow: str, review: Review, rows: int | None = None) -> None:
+        """Record a review, as part of a transaction, which creates a run if it is approved. Raises `DraftChanged`.
+
+        Args:
+            rows: how many of the rows the run has; all rows of the submission without a run.
+        """
         await self.sql.lock("drafts", flow, review.owner)
         draft = await self._draft(flow, review.owner)
         query = "SELECT cells FROM draft_rows WHERE draft_id = ? AND run_id = ?"
@@ -260,7 +264,12 @@ class SqlDrafts(SqlPart):
             raise DraftChanged
         one = one._replace(state=review.state, reviewer=review.by, comment=review.comment)
         await self._note(flow, draft.draft_id, one)
-        detail = {"edited_by": one.owner, "rows": one.rows, "to": one.to, "comment": one.comment}
+        detail = {
+            "edited_by": one.owner,
+            "rows": one.rows if rows is None else rows,
+            "to": one.to,
+            "comment": one.comment,
+        }
         await add_act(self.sql, Act(review.by, _ACTS[review.state], flow, detail))
 
     async def _note(self, flow: str, draft_id: str, one: Submission) -> None:

@@ -37,7 +37,7 @@ from lume_local._runs.sql.sql_purge import SqlPurge, look_again, superseded
 from lume_local._runs.sql.sql_table import SqlTable
 from lume_local._runs.sql.tables import DONE, FLOW, VERSION
 from lume_local._runs.store.audit import FORCE, MEND, REPLAY, Act
-from lume_local._runs.store.ledger import Claim
+from lume_local._runs.store.ledger import Claim, records_in
 from lume_local._runs.store.records import (
     ACTIVE,
     WITH_OUTPUT,
@@ -163,7 +163,7 @@ class SqlStore:
         run_id = f"run_{uuid.uuid4().hex}"
         now = now_text()
         if new.approval is not None:
-            await self.drafts.review(new.flow_version.partition(":")[0], new.approval)
+            await self.drafts.review(new.flow_version.partition(":")[0], new.approval, records_in(claims))
         if claims or new.force_rerun:
             await add_act(self.sql, _act(new, run_id, claims))
         run = await self._insert(new, run_id, now)
@@ -511,9 +511,8 @@ def _act(new: NewRun, run_id: str, claims: Sequence[Claim]) -> Act:
     """Return the act of a new run beyond its submission: a run on rejects, or a forced one."""
     by = new.submitted_by or "server"
     if claims:
-        rows = sum(claim.rows.bit_count() for claim in claims)
         what = MEND if claims[0].is_edited else REPLAY
-        return Act(by, what, run_id, {"flow_version": new.flow_version, "rows": rows})
+        return Act(by, what, run_id, {"flow_version": new.flow_version, "rows": records_in(claims)})
     return Act(by, FORCE, run_id, {"flow_version": new.flow_version, "source_path": new.source_path})
 
 

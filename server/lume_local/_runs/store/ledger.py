@@ -10,6 +10,7 @@ own run, with its new reasons. For each source, and for each flow:
     read + added + again = accepted + filtered + open + lost + discarded + superseded
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from attrs import frozen
@@ -145,6 +146,10 @@ class Claim(NamedTuple):
     def own(self, records: int) -> int:
         """Return the rows that these records of the run stand for."""
         return placed((records >> self.start) & all_rows(self.rows.bit_count()), self.rows)
+
+
+def records_in(claims: Sequence[Claim]) -> int:
+    return sum(claim.rows.bit_count() for claim in claims)
 
 
 Slice = tuple[tuple[int, int], ...] | None
