@@ -25,7 +25,7 @@ export const labelOf = (name) => (name === RAW ? "Malformed line" : name);
 /** Where a rejected row is in its file, for people: the path of an object, the line of a text, else its row. */
 export function placeOf(item, file = item._lume_file) {
   if (item._lume_path) return item._lume_path; // a malformed line of a flow with objects has an empty one
-  const unit = item._lume_line && !/\.xls[xm]$/i.test(file) ? "line" : "row"; // of a sheet
+  const unit = item._lume_line && !/\.(xls[xmb]?|ods)$/i.test(file) ? "line" : "row"; // of a sheet
   return `${unit} ${item._lume_line || (item._lume_row ?? "?")}`;
 }
 
