@@ -47,6 +47,7 @@ class RowsOf:
     Attributes:
         operation: see `Call`.
         name: what they are, for people.
+        has_decimals: whether all numbers with a fraction are `Decimal`, with the digits that were sent.
     """
 
     operation: str
@@ -54,6 +55,7 @@ class RowsOf:
     name: str
     filters: Filters = field(factory=dict)
     run_id: str | None = None
+    has_decimals: bool = False
 
 
 def rows_of_run(run_id: str, part: Part, reason: str | None) -> RowsOf:
@@ -84,7 +86,7 @@ def rows(of: RowsOf, *, limit: int, cursor: str | None) -> Call[Page[Row]]:
     return Call(
         operation=of.operation,
         path=path_of(of.path, {"limit": str(limit), **of.filters}, cursor=cursor),
-        decode=lambda answer: rows_page(exact_object(answer.body)),
+        decode=lambda answer: rows_page(exact_object(answer.body, Decimal if of.has_decimals else _number)),
         run_id=of.run_id,
         optional=True,
     )
@@ -140,18 +142,18 @@ def rows_page(raw: dict[str, Any]) -> Page[Row]:
     return Page(items, cursor)
 
 
-def exact_object(body: bytes) -> dict[str, Any]:
-    """Decode an object with all digits of its numbers; orjson turns all but 64-bit integers into floats."""
-    try:
-        exact = json.loads(body.decode("utf-8-sig"), parse_float=_number, parse_constant=_refused)
-    except (ValueError, RecursionError):  # Python refuses integers of more than 4,300 digits
-        exact = None
-    return exact if isinstance(exact, dict) else decode_object(body)
-
-
 def _number(digits: str) -> float | Decimal:
     value, exact = float(digits), Decimal(digits)
     return value if Decimal(repr(value)) == exact else exact
+
+
+def exact_object(body: bytes, number: Callable[[str], float | Decimal] = _number) -> dict[str, Any]:
+    """Decode an object with all digits of its numbers; orjson turns all but 64-bit integers into floats."""
+    try:
+        exact = json.loads(body.decode("utf-8-sig"), parse_float=number, parse_constant=_refused)
+    except (ValueError, RecursionError):  # Python refuses integers of more than 4,300 digits
+        exact = None
+    return exact if isinstance(exact, dict) else decode_object(body)
 
 
 def _refused(constant: str) -> None:

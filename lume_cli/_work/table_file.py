@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lume_async import Rows
 from lume_async._base import platform
+from lume_async._run.results.rows import in_decimals
 from lume_async._run.row_text import CsvDialect
 from lume_cli._output.text import as_json
 
@@ -16,7 +17,7 @@ _STATE = b"lume_etag"
 async def as_lines(rows: Rows, kind: str) -> AsyncGenerator[str, None]:
     """Yield the rows as lines of NDJSON, or of CSV after a header."""
     names = list[str]()
-    async for row in rows:
+    async for row in in_decimals(rows):
         if kind == "ndjson":
             yield as_json(row) + "\n"
             continue

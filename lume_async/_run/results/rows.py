@@ -8,6 +8,7 @@ from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
+from attrs import evolve
 
 from lume_async._base.batched import Chunked, Items
 from lume_async._base.public import public
@@ -197,6 +198,11 @@ class Rows(Items[dict[str, Any]]):
         except Exception as error:  # each library has errors of its own
             reason = f"{type(error).__name__}: {error}"
         raise ResponseDecodeError(f"the rows can't become a table: {reason}", retryable=False)
+
+
+def in_decimals(rows: Rows) -> Rows:
+    """Return the same rows, from the first, with all digits of their fractions: 1.00 is no float, which has 1.0."""
+    return Rows(rows._sender, evolve(rows._of, has_decimals=True), limit=rows._limit, reasons=rows._reasons)
 
 
 async def _library(name: str) -> Any:

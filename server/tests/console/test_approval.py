@@ -129,7 +129,9 @@ def test_rows_of_several_files_and_layouts_are_told_apart(browser: Any, tmp_path
         signed_in_as(ann, site, "ann")
         opened(ann, "mixed", reason=NO_CODE)
         ann.get_by_role("button", name="Similar values").click()
-        expect(ann.locator("select[name=column]")).to_have_value("Country")  # not Customer, for customer.country
+        expect(ann.locator("select[name=column]")).to_have_value(
+            "Country"
+        )  # not Customer, for customer.country
         ann.get_by_role("button", name="Find and replace").click()
         expect(ann.locator("select[name=column]")).to_have_value("Country")
         expect(cell(ann, 1, "Row")).to_have_text("line 2 · shop")
