@@ -568,6 +568,17 @@ def test_rows_are_assigned_and_found_by_their_assignee(page: Any, site: Site) ->
     assert [row["id"] for row in site.ask("GET", "/v1/rejects?assignee=ann")["items"]] == ["3"]
 
 
+def test_rows_are_assigned_to_a_person_of_the_server_by_the_name_alone(visitor: Any, site: Site) -> None:
+    rejecting(site, "hers")
+    site.ask("POST", "/v1/rejects/assign", {"flow": "hers", "reason": NO_ADDRESS, "assignee": "carol"})
+    token = site.ask("POST", "/console/links", {"name": "carol"})["token"]
+    visitor.goto(f"{site.url}/#token={token}")
+    visitor.get_by_role("heading", name="Overview").wait_for()
+    visitor.evaluate("location.hash = '#/inbox'")
+    choice = visitor.get_by_label("Assigned to").locator("option")
+    expect(choice.filter(has_text="me (")).to_have_text(["me (server:carol)", "me (carol)"])
+
+
 def test_rows_are_discarded_with_the_reason(page: Any, site: Site) -> None:
     rejecting(site, "discarding")
     grid = opened(page, "discarding")

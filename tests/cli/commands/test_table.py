@@ -124,3 +124,17 @@ def test_wrong_uses(shell: Shell, ran: tuple[str, str]) -> None:
     done = shell.lume("table", flow, "--to", "none/a.csv")
     assert (done.code, "none/a.csv can't be written: No such file" in done.err) == (1, True)
     assert "there is no flow 'nothing_of'" in shell.lume("table", "nothing_of").err
+
+
+def test_csv_has_all_digits_of_a_decimal(shell: Shell, client: Client, source: Callable[..., str]) -> None:
+    columns = {
+        "price": {"type": "number", "sql_type": "DECIMAL(12,2)"},
+        "most": {"type": "number", "sql_type": "DECIMAL(38,10)"},
+        "share": {"type": "number"},
+    }
+    flow = "digits_of_a_table"
+    client.register_flow(FLOW | {"flow": flow, "columns": columns})
+    digits = "1234567890123456789012345678.1234567890"
+    client.run(f"{flow}:v1", source(f"price,most,share\n1,{digits},0.5\n-0.10,,7\n")).wait(30)
+    text = f"price,most,share\n1.00,{digits},0.5\n-0.10,,7.0\n"
+    assert shell.lume("table", flow, "-o", "csv").out == text
