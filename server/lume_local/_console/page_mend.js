@@ -56,7 +56,8 @@ async function newest(flow, signal) {
   const { items } = await get("/v1/flows", { flow, limit: 1000 }, { signal });
   if (!items.length) throw new Error(`There is no flow ${flow}.`);
   const { definition } = await get(path("flows", flow, "versions", items.at(-1).version), {}, { signal });
-  return { readings: readBy(definition), isOfObjects: OF_OBJECTS.includes(definition.source?.format), asks: definition.rejects?.approval };
+  const { source, rejects } = definition;
+  return { readings: readBy(definition), isOfObjects: OF_OBJECTS.includes(source?.format), asks: rejects?.approval };
 }
 
 /** A choice of the reason, with numbers of rows. */

@@ -39,7 +39,9 @@ export function reviewing({ flow, draft, sheet, who }) {
     ];
     fill(
       changes,
-      edited.slice(0, SHOWN).map((row) => el("li", `${inLayout(row.whole, row)}, `, Object.entries(row.cells).map(change(row)))),
+      edited
+        .slice(0, SHOWN)
+        .map((row) => el("li", `${inLayout(row.whole, row)}, `, Object.entries(row.cells).map(change(row)))),
       edited.length > SHOWN && el("li", `and ${number(edited.length - SHOWN)} more, in the table below`),
     );
   }

@@ -14,25 +14,10 @@ from attrs import evolve, frozen
 
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
-from lume_local._runs.rejected.replays import (
-    Edits,
-    Replays,
-    check_version,
-    described_rows,
-    numbered,
-)
+from lume_local._runs.rejected.replays import Edits, Replays, check_version, described_rows, numbered
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.drafts import DraftChanged, DraftRow, Judgement, Reject, Review, Submission
-from lume_local._runs.store.ledger import (
-    LOST,
-    OPEN,
-    REPLAYING,
-    Claim,
-    Claimed,
-    Fate,
-    RowsOfRun,
-    records_in,
-)
+from lume_local._runs.store.ledger import LOST, OPEN, REPLAYING, Claim, Claimed, Fate, RowsOfRun
 from lume_local._runs.store.records import StoredRun
 from lume_local._runs.times import now_text
 from lume_local._shared.row_set import names_of, of_text, row_set, rows_in
@@ -212,7 +197,7 @@ class Mends:
                                 path, claims, to, described, numbered(key, len(runs)), owner, approval
                             )
                         )
-                        rows += records_in(claims)
+                        rows += described["mend"]["rows"]
                     break
                 except Claimed:
                     continue  # somebody else has claimed some of the rows

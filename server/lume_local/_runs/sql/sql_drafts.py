@@ -264,12 +264,8 @@ class SqlDrafts(SqlPart):
             raise DraftChanged
         one = one._replace(state=review.state, reviewer=review.by, comment=review.comment)
         await self._note(flow, draft.draft_id, one)
-        detail = {
-            "edited_by": one.owner,
-            "rows": one.rows if rows is None else rows,
-            "to": one.to,
-            "comment": one.comment,
-        }
+        rows = one.rows if rows is None else rows
+        detail = {"edited_by": one.owner, "rows": rows, "to": one.to, "comment": one.comment}
         await add_act(self.sql, Act(review.by, _ACTS[review.state], flow, detail))
 
     async def _note(self, flow: str, draft_id: str, one: Submission) -> None:
