@@ -9,7 +9,7 @@ import json
 import shlex
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
-from itertools import chain, islice
+from itertools import chain, islice, product
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -214,6 +214,7 @@ def _by_names(beginning: "_Beginning", known: Sequence[_Known], flow: dict[str, 
     fits = [(one, beginning.fit(one)) for one in rivals if one.form["format"] in formats]
     fitting = [(one, fit) for one, fit in fits if not fit.lacks and not fit.why]
     if not fitting:
+        beginning.check_opened()
         # Whoever sends a file chooses its name, and this is pasted into a shell.
         how = f"To add a layout for it: lume flow map {flow['ref']} {shlex.quote(shown)}"
         raise SourceError(
@@ -257,7 +258,7 @@ def _nearest(beginning: "_Beginning", fits: Sequence[tuple[_Known, _Fit]]) -> st
     if not fits:
         return f"It is {beginning.kind}, which none of those without match is"
     for one, fit in fits:
-        if fit.lacks and (where := beginning.elsewhere(one)):
+        if (fit.lacks or one.form["format"] in _LINES) and (where := beginning.elsewhere(one)):
             return f"Nearest is {one.name!r}: {where}"
     # What lacks everything is as far as what can't be read: text that begins like JSON is hardly CSV.
     one, fit = min(
@@ -319,6 +320,12 @@ class _Beginning:
             return ("xml",) if kind == magic.XML else ("xml", *_LINES)
         return ("json", "ndjson", *_LINES) if first in (b"{", b"[") else _LINES
 
+    def check_opened(self) -> None:
+        """Raise `SourceError`: it is damaged, so that no layout has seen its names."""
+        for key in ("book", "parquet"):
+            if isinstance(error := self._found.get(key), SourceError):
+                raise error
+
     def fit(self, one: _Known) -> _Fit:
         """Compare the names with those that a layout reads."""
         if one.names_its_columns and not one.contains:
@@ -367,23 +374,31 @@ class _Beginning:
         return _Fit(lacks=missing) if missing else None
 
     def elsewhere(self, one: _Known) -> str:
-        """Return where the names of a layout are: in another line, or with another delimiter; else nothing."""
-        form, grammars = one.form, [one.grammar]
-        if form["format"] not in (*_LINES, "excel") or form["header"]["lines"] > 1:
+        """Return where the names of a layout are: in another line, or read in another way; else nothing."""
+        form, encodings, grammars = one.form, [one.form["encoding"]], [one.grammar]
+        if form["format"] not in (*_LINES, "excel") or form["header"]["lines"] > 1 or not one.sought:
             return ""
         if isinstance(own := one.grammar, Dialect):
             grammars += [evolve(own, delim=mark) for mark in _DELIMS if mark not in (own.delim, own.quote)]
-        for grammar in grammars:
-            lines, every = self._named(form, grammar)
+        if own is not None:
+            encodings += [mark_beside(self.start, form["encoding"]) or "utf-8", "cp1252"]
+        for encoding, grammar in product(dict.fromkeys(encodings), grammars):
+            if own is not None and self._text(encoding) is None:
+                continue
+            lines, every = self._named(form | {"encoding": encoding}, grammar)
             # The quick comparison first, as a version may have many layouts.
             line = 0 if one.missing(every) else next((n for n, each in lines if not one.missing(each)), 0)
-            row, by = form["header"]["row"], ""
+            row, by = form["header"]["row"], list[str]()
             below = f" in line {line}, not in line {row}" if row not in (0, line) else ""
+            if encoding != form["encoding"]:
+                by.append(f"it is read as {encoding} (csv.encoding), not as {form['encoding']}")
             if isinstance(grammar, Dialect) and grammar is not own:
-                by = f" if {grammar.delim.decode()!r} separates its columns, not {form['csv']['delim']!r}"
-            if line and (by or below):
+                by.append(f"{grammar.delim.decode()!r} separates its columns, not {form['csv']['delim']!r}")
+            if line and not (by or below):
+                return ""
+            if line:
                 how = ': header = "find" in its source would find them' if below else ""
-                return f"the file has its names{below}{by}{how}"
+                return f"the file has its names{below}{' if ' * bool(by)}{' and '.join(by)}{how}"
         return ""
 
     def _named(
@@ -411,8 +426,7 @@ class _Beginning:
     def _lines(self, form: dict[str, Any], grammar: Dialect | FixedWidth) -> FirstLines:
         """Return the first lines of a text. Raises `SourceError`: it has another encoding."""
         encoding = form["encoding"]
-        text = self._once(("text", encoding), lambda: self._text(encoding))
-        if text is None:
+        if (text := self._text(encoding)) is None:
             raise SourceError(f"its encoding is not {encoding}")
         key = encoding, grammar, form["comment"], form["header"]["lines"]
         return self._once(("lines", *key), lambda: FirstLines.of(text, grammar, form))
@@ -478,6 +492,9 @@ class _Beginning:
 
     def _text(self, encoding: str) -> bytes | None:
         """Return the beginning in UTF-8; None if it is not in that encoding."""
+        return self._once(("text", encoding), lambda: self._decoded(encoding))
+
+    def _decoded(self, encoding: str) -> bytes | None:
         if mark_beside(self.start, encoding):
             return None
         if is_utf8_name(encoding):

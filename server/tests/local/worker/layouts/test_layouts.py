@@ -91,6 +91,23 @@ def test_a_single_file(tmp_path: Path) -> None:
             "Nearest is 'webshop': the file has its names in line 2, not in line 1 if '|' separates its columns, "
             "not ',': header = \"find\" in its source would find them",
         ),
+        (
+            OF_MUELLER.decode("cp1252").encode(),
+            "Nearest is 'mueller': the file has its names if it is read as utf-8 (csv.encoding), not as cp1252",
+        ),
+        (
+            OF_MUELLER.decode("cp1252").encode("utf-8-sig"),
+            "Nearest is 'mueller': the file has its names if it is read as utf-8 (csv.encoding), not as cp1252",
+        ),
+        (
+            b"id,total,note\n1,2,3\n".decode().encode("utf-16"),
+            "Nearest is 'webshop': the file has its names if it is read as utf-16 (csv.encoding), not as utf-8",
+        ),
+        (
+            OF_MUELLER.decode("cp1252").replace(";", "\t").encode(),
+            "Nearest is 'mueller': the file has its names if it is read as utf-8 (csv.encoding), not as cp1252 and "
+            "'\\t' separates its columns, not ';'",
+        ),
         (b"PAR1\x15", "It is a Parquet file, which none of those without match is"),
         (
             OF_MUELLER.replace(b"Betrag", b"Preis"),
@@ -104,6 +121,18 @@ def test_none(tmp_path: Path, content: bytes, words: str) -> None:
     assert str(failed.value) == (
         f"x.csv has none of the layouts of orders:v1. {words}. To add a layout for it: lume flow map orders:v1 x.csv"
     )
+
+
+def test_the_reason_for_a_damaged_file_is_its_damage(tmp_path: Path) -> None:
+    whole = written("xlsx", [["id", "total", "note"], [1, 2, "a"]])
+    layouts = {**LAYOUTS, **{name: SHOP | {"source": {"format": name}} for name in ("excel", "parquet")}}
+    with pytest.raises(RunFailed) as failed:
+        run(tmp_path / "a", layouts, ("x.xlsx", whole[: len(whole) // 2]))
+    assert str(failed.value) == (
+        "x.xlsx is a damaged ZIP archive, not a workbook (.xlsx, .xls, .xlsb, .ods): copy it again"
+    )
+    with pytest.raises(RunFailed, match=r"^x\.parquet (?!has none of the layouts)"):
+        run(tmp_path / "b", layouts, ("x.parquet", b"PAR1\x15" + bytes(100)))
 
 
 def test_the_command_for_a_file_runs_no_other(tmp_path: Path) -> None:
