@@ -63,6 +63,8 @@ class Execute:
         layouts: the layouts of that run's files by their names; by an empty name if it had only one.
         beside: how many rejects of the source were corrected or replayed before, if a run keeps their accepted rows
             in its target.
+        replaced: how many rejects of its last run were corrected, if this run replaces their rows in the current
+            table.
         is_replay: whether the source has unchanged rejects of other runs.
         rejects_table: the place of a table that gets the rejects, too.
         earlier: the place of the values that no row may repeat (see `targets.earlier_values`).
@@ -94,6 +96,7 @@ class Execute:
     taken: str | None = None
     lines: list[Json] | None = None
     beside: int = 0
+    replaced: int = 0
     rejects_table: Json | None = None
     is_replay: bool = False
     asks: bool = False

@@ -248,6 +248,10 @@ def field_as_copied(dialect: Dialect) -> Callable[[str | None], str] | None:
 
 _BEFORE = "in other corrected rejects before, or accepted by a replay, and"
 _AGAIN = "what was rejected there is among the rejects of that run"
+_REPLACED = (
+    "no longer in the current table, because this run has read the source again: correct what it rejects once more. "
+    "To run a new version on rejects alone, replay them"
+)
 _STAYS = "stays in the table, beside the rows of this run"
 
 
@@ -281,6 +285,9 @@ def for_ledger(job: Execute, intake: Intake, rejects: Rejects, metrics: dict[str
         them = "it" if job.beside == 1 else "them"
         warning = f"{closed} corrected or replayed before: what was accepted of {them} {_STAYS}"
         metrics["warnings"][warning] = 1
+    if job.replaced:
+        rows = counted(job.replaced, "corrected row is", "corrected rows are")
+        metrics["warnings"][f"{rows} {_REPLACED}"] = 1
     return found
 
 

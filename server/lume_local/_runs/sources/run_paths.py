@@ -96,6 +96,7 @@ class RunPaths:
         warns = flow.source.on_unknown_columns == "warn"
         parent = await self._parent(run)
         is_mend = has_rejects(run.run_metadata) and await self._runs.origins.of(run.run_id, None, ())
+        is_whole = not (parent or claims or is_mend)
         return Execute(
             run_id=run.run_id,
             flow=await (self._flows.compiled(flow.ref) if draft is None else self._flows.drafted(flow)),
@@ -118,13 +119,14 @@ class RunPaths:
             layouts={} if parent is None else layouts_of(parent),
             taken=None if parent is None else await self._taken(parent),
             beside=await self._beside(run, flow) if parent is None else 0,
+            replaced=await self._replaced(run, flow) if is_whole else 0,
             is_replay=has_rejects(run.run_metadata) and await self._runs.ledger.is_replay(run.run_id),
             earlier=await self._earlier(flow, batch),
             accepted=await self._accepted(run, flow, claims),
             asks=self._runs.publishing.is_shared,
             layout=run.layout or "",
             at=run.created_at,
-            is_whole=not (parent or claims or is_mend),
+            is_whole=is_whole,
         )
 
     async def roots(self, run: StoredRun) -> frozenset[str]:
@@ -223,6 +225,12 @@ class RunPaths:
             return 0
         account = await self._runs.ledger.account(flow.name, run.source_key)
         return account.mended + account.replayed
+
+    async def _replaced(self, run: StoredRun, flow: Flow) -> int:
+        """Return how many corrected rows a run on the whole source takes out of the current table."""
+        if not isinstance(flow.mapped, str) or not run.source_key:
+            return 0
+        return await self._runs.ledger.corrected(flow.name, run.source_key, run.seq)
 
     async def _earlier(self, flow: Flow, batch: str) -> Json | None:
         """Return the values that no row of a run may repeat, if they are not in a table (see `EarlierValues`)."""

@@ -75,6 +75,15 @@ class SqlLedger:
         """Return the account of a flow, or of one source."""
         return await self.entries.account(flow, source_key or "")
 
+    @statement
+    async def corrected(self, flow: str, source_key: str, before: int) -> int:
+        """Return how many rejects of the last run that has read a source whole, submitted before, were corrected."""
+        query = (
+            "SELECT coalesce(sum(count), 0) FROM row_accounts JOIN closings ON seq = newest AND state = 'mended' "
+            "WHERE flow = ? AND source_key = ? AND newest < ?"
+        )
+        return int((await self.sql.one(query, [flow, source_key, before]))[0])
+
     @reading
     async def rows(self, wanted: RowFilter, after: int, limit: int) -> list[RowsOfRun]:
         """Return the rows of up to `limit` runs with a greater sequence number than `after`, oldest first."""

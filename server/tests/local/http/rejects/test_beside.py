@@ -137,6 +137,25 @@ async def test_it_is_told_where_rows_can_be_there_twice(
     assert warnings_of(await wire.run("rb:v2", "rb.csv", force_rerun=True)) == (beside(2) if says else {})
 
 
+async def test_corrected_rows_that_leave_the_current_table_are_told(wire: Wire, home: Path) -> None:
+    text = STRICT.partition("[target]")[0] + "[columns" + STRICT.partition("[columns")[2]
+    await registered(wire, text, text.replace('"v1"', '"v2"'))
+    (home / "rb.csv").write_text(ROWS)
+    run = await wire.run("rb:v1", "rb.csv")
+    mended = await corrected(wire, run, f"{HEADER}2,,2,b\n4,,4,d\n")
+    assert warnings_of(mended) == {}
+    again = await wire.run("rb:v2", "rb.csv")
+    assert [*warnings_of(again)] == [
+        "2 corrected rows are no longer in the current table, because this run has read the source again: correct "
+        "what it rejects once more. To run a new version on rejects alone, replay them"
+    ]
+    assert warnings_of(await wire.run("rb:v2", "rb.csv", force_rerun=True)) == {}, (
+        "they were not there any more"
+    )
+    table = await wire.ask("GET", "/v1/flows/rb/table")
+    assert table.document["rows"] == 2
+
+
 async def test_without_corrections_nothing_is_told(wire: Wire, home: Path) -> None:
     await registered(wire, STRICT, LENIENT)
     (home / "rb.csv").write_text(ROWS)

@@ -448,6 +448,7 @@ OPERATIONS: dict[str, Operation] = {
     "ledger.inbox: of a flow": lambda aged: aged.store.ledger.inbox("f", "2026"),
     "ledger.days": lambda aged: aged.store.ledger.days("f", "why", "2026"),
     "ledger.account": lambda aged: aged.store.ledger.account("f", "/s1"),
+    "ledger.corrected": lambda aged: aged.store.ledger.corrected("f", "/s1", aged.runs),
     "ledger.reasons": lambda aged: aged.store.ledger.reasons(1),
     "ledger.discard": lambda aged: aged.store.ledger.discard([RowsOfRun(2, "run_1", 1, 8)], "x", "y"),
     "ledger.assign": lambda aged: aged.store.ledger.assign(
