@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from lume_async._base.words import counted
+from lume_async._base.elided import elided
+from lume_async._base.words import counted, listed
 from lume_local._flow.checks import FOOTER, PATH, VIOLATED, Check
 from lume_local._flow.definition import quoted
 from lume_local._worker.sources.files import opened
@@ -98,13 +99,21 @@ class Checks(NamedTuple):
         for n, said in enumerate(accounts if where == FOOTER else files or accounts):
             form = form_of(self.context.flow, (one := accounts[n if n < len(accounts) else 0]).layout)
             at = [column["name"] for column in form["columns"]].index(check["column"])
+            inner = form["columns"][at]["inner"].lower()
+            read = [name for name in form["sources"] if name.lower() in inner]
             rows = [{name: row[k] for name, k in one.visible.items() if k < len(row)} for row in one.footer]
             if where != FOOTER:  # as the value of whichever column the expression reads
-                inner, total_of = form["columns"][at]["inner"].lower(), _beside(where, said)
-                rows = [{name: total_of} for name in form["sources"] if name.lower() in inner]
+                total_of = _beside(where, said)
+                rows = [{name: total_of} for name in read]
             values = [value for row in rows if (value := self._value(check, form, at, row)) is not None]
             if len(values) != 1:
-                raise SourceError(f"{counted(len(values), 'value')} for it in the {where}, one expected")
+                texts = dict.fromkeys(text for row in rows for name in read if (text := row.get(name)))
+                unread = (
+                    f": {listed([*texts], 3, _shown)} can't be read as one" if texts and not values else ""
+                )
+                raise SourceError(
+                    f"{counted(len(values), 'value')} for it in the {where}, one expected{unread}"
+                )
             total += values[0]
         return total
 
@@ -119,6 +128,10 @@ class Checks(NamedTuple):
         alone = form | {"columns": columns, "checks": [], "rules": [], "where": None}
         _, made, _ = row_of(self.context.connection, Statements(alone, relation).shown())
         return None if made[at] is None else Decimal(made[at])
+
+
+def _shown(text: str) -> str:
+    return elided(repr(text), 60)
 
 
 def _beside(name: str, file: Any) -> str:

@@ -50,6 +50,10 @@ def violations(folder: Path, content: str, checks: dict[str, Any], **changes: An
         ("Summe;10.000,61;\n", "the check of sum of amount failed, 10000.60 found, 10000.61 expected"),
         ("", "0 values for it in the footer, one expected"),
         ("Summe;;\n", "0 values for it in the footer, one expected"),
+        (
+            "Summe;ca. 10.000,60;\n",
+            "0 values for it in the footer, one expected: 'ca. 10.000,60' can't be read as one",
+        ),
         ("Summe;1;\nSumme;2;\n", "2 values for it in the footer, one expected"),
         # rejected rows count: by another column, by a key, without a value
         ("x;1,00;\nSumme;10.001,60;\n", ""),
