@@ -1,5 +1,7 @@
 """Stored rows as the JSON of the wire contract. Pure."""
 
+import shlex
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -61,10 +63,23 @@ def run_document(
             ],
             "metrics": _NO_METRICS | run.metrics,
             "target_locations": {"mapped": None, "rejects": None} | run.target_locations,
-            "error_message": run.error_message,
+            "error_message": error_of(run, (beside.get("arrival") or {}).get("lies_at")),
             **{name: value for name, value in beside.items() if value},
         },
     }
+
+
+def error_of(run: StoredRun, lies_at: str | None) -> str | None:
+    """Return the error of a run; a command in it names the file where it lies now, if it was put aside."""
+    told, command, rest = (run.error_message or "").rpartition(" lume flow map ")
+    ref, _, path = rest.partition(" ")
+    if lies_at and command:
+        with suppress(ValueError):  # it was too long
+            (path,) = shlex.split(path)
+            if path.endswith(run.source_path):
+                now = shlex.quote(path.removesuffix(run.source_path) + lies_at)
+                return f"{told}{command}{ref} {now}"
+    return run.error_message
 
 
 COMPACT = "an old run: its stages and the statistics of its columns were removed (keep_runs)"

@@ -12,6 +12,7 @@ from attrs import asdict, field, frozen
 from lume_async._base.version import __version__
 from lume_async.errors import ConfigurationError
 from lume_local._http import contract, queries, requests
+from lume_local._http.documents import error_of
 from lume_local._http.exchange import Ask, Problem, Reply
 from lume_local._http.lookup import require_flow
 from lume_local._runs.flow_registry import FlowRegistry
@@ -258,7 +259,7 @@ class ArrivalsApi:
         return [
             _file(
                 *(str(run.arrival), run.source_path, "submitted", run.created_at),
-                *(run.error_message, run.run_id),
+                *(error_of(run, lies_at.get(run.run_id)), run.run_id),
             )
             | {"status": run.status, "lies_at": lies_at.get(run.run_id)}
             for run in runs

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import shutil
 import tomllib
 from importlib.util import find_spec
@@ -324,6 +325,17 @@ async def test_failed_files_are_taken_again_with_a_corrected_flow(home: Path, fi
             refused = await wire.ask("POST", path, json=body)
             assert refused.status == 422, refused.document
             assert said in refused.document["detail"]
+
+
+async def test_the_advised_command_names_the_file_where_it_was_put_aside(home: Path, file: Path) -> None:
+    file.write_text(f'{ARRIVALS}failed = "quarantine of/"\n')
+    async with serve(home, arrivals=file) as wire:
+        (home / "in/a.csv").write_text("id;Email;Age\n1;a@example.org;5\n")
+        (one,) = (await until(wire, lambda found: found["files"] and found["files"][0]["lies_at"]))["files"]
+        command = one["why"].partition(": lume ")[2]
+        assert shlex.split(command) == ["flow", "map", "people:v1", str(home / one["lies_at"])]
+        run = (await wire.ask("GET", f"/v1/runs/{one['run_id']}")).document
+        assert run["metadata"]["error_message"] == one["why"]
 
 
 @pytest.mark.parametrize("is_refused", [True, False])
