@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -18,7 +19,7 @@ from moto_server import Bucket
 from store_servers import Place
 
 from lume_local._flow.fields import FlowError
-from lume_local._runs.forget import Search, _name_tables
+from lume_local._runs.forget import Forgetter, Search
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._shared.commit import committed
 from lume_local._trials.ddl import table_ddl
@@ -372,7 +373,10 @@ def test_ddl() -> None:
 def test_forget_names_the_table_with_a_statement() -> None:
     search = Search({"name": "o'x"}, False, True, "me")
     flow = flow_of(into("lake/x"), rejects={"delta": "lake/r"})
-    _name_tables(search, flow, [["name"]])
+    flows: Any = SimpleNamespace(all=lambda: [SimpleNamespace(ref="x")], parsed=lambda ref: flow)
+    nobody: Any = SimpleNamespace(state=Path())
+    forgetter = Forgetter(nobody, flows, nobody, nobody, nobody, nobody, None)
+    assert forgetter._tables(search) == {}
     assert search.left == {
         "table lake/r of delta": "may have rejects of the person: look there",
         "table lake/x of delta": """run there: DELETE FROM delta.`lake/x` WHERE (`name` = 'o''x')""",
