@@ -57,6 +57,11 @@ _SAME = {
     "TIMESTAMPTZ": ("timestamp",),
 }
 """The types of Delta that hold all values of a type, the usual one first; all others are strings."""
+_MADE = {"delta.generationExpression", "delta.identity.start"}
+_UNSAFE = {"delta.enableDeletionVectors": "true", "delta.columnMapping.mode": "(name|id)"}
+"""Properties of tables whose data files deltalake is not trusted to read or replace."""
+_FINAL = "The transaction includes Remove", "Unsupported table features"
+"""The beginnings of errors of a commit that don't come from other writers."""
 _DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
 _SPARK = {"byte": "TINYINT", "short": "SMALLINT", "integer": "INT", "long": "BIGINT"}
 _NOISE = re.compile(r"(\x1b\[[0-9;]*m|[\s↳])+")
@@ -91,9 +96,7 @@ class DeltaLake(Lake):
     def __init__(self, load: LakeLoad, table: "DeltaTable") -> None:
         self._load, self._table = load, table
         self.columns = [
-            TableColumn(
-                one.name, _kind_of(one), not one.nullable, "delta.generationExpression" in one.metadata
-            )
+            TableColumn(one.name, _kind_of(one), not one.nullable, not _MADE.isdisjoint(one.metadata))
             for one in table.schema().fields
         ]
         self.partition_by = list(table.metadata().partition_columns)
@@ -141,6 +144,18 @@ class DeltaLake(Lake):
             columns.append(f"`{name}` {_SPARK.get(kind, kind.upper())}{required}")
         by = f" PARTITIONED BY ({', '.join(load.partition_by)})" if load.partition_by else ""
         return f"CREATE TABLE {cls.types.spelled(load.table)} ({', '.join(columns)}) USING DELTA{by}"
+
+    def check(self, load: LakeLoad) -> None:
+        super().check(load)
+        given = self._table.metadata().configuration
+        for name, value in (
+            _UNSAFE if load.mode == "append" else {"delta.appendOnly": "true", **_UNSAFE}
+        ).items():
+            if re.fullmatch(value, given.get(name, "")):
+                raise LakeTrouble(
+                    f'{load.table} has {name} = {given[name]}, with which mode = "{load.mode}" is not possible: '
+                    "drop this feature of the table, or name another table"
+                )
 
     def is_loaded(self, load: LakeLoad) -> bool:
         with _errors(load, "can't be read"):
@@ -313,7 +328,7 @@ def _errors(load: LakeLoad, what: str) -> Iterator[None]:
             meaning(load.table, code, words) if is_store_url(load.table) else words.partition(" Preview")[0]
         )
         may_pass = isinstance(error, OSError) and (code in PASSING or code.startswith("5"))
-        is_first = isinstance(error, CommitFailedError)
+        is_first = isinstance(error, CommitFailedError) and not words.startswith(_FINAL)
         raise LakeTrouble(
             f"{load.table} {what}: {elided(told, 300)}", may_pass=may_pass, is_undone=is_first
         ) from None
