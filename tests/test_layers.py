@@ -129,6 +129,7 @@ SHARED = {
         ),
         "lume_async._webhooks.signatures",
         "lume_async._run.row_files",  # what `run(data=…)` writes, `clean` reads
+        "lume_async._run.transfer",  # the types of that data
         # Its commands are those of the command line.
         *(
             f"lume_cli.{name}"

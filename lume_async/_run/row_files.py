@@ -29,7 +29,7 @@ from attrs import frozen
 from lume_async._base.threads import JobThread
 from lume_async._run.results import frames
 from lume_async._run.row_text import CsvDialect, dialect_of, json_array, json_lines, names_of
-from lume_async._run.transfer import SourceData
+from lume_async._run.transfer import PlainData, SourceData
 from lume_async.errors import ApiError, InvalidRequestError
 
 _BLOCK = 1024 * 1024
@@ -144,18 +144,7 @@ async def _written(
         return await _gathered(data, rows_as, folder, name, worker)
     if _is_table(data):
         return await worker.run(_write_rows, data, await rows_as(), folder)
-    pieces: Iterator[Any]
-    if isinstance(data, bytes | bytearray | memoryview):
-        pieces = iter([bytes(data)])
-    elif hasattr(data, "read") and not isinstance(data, type):
-        pieces = _blocks(data, name)
-    elif isinstance(data, Iterable) and not isinstance(data, Mapping):
-        pieces = iter(data)
-    else:
-        raise InvalidRequestError(
-            f"{name} must be a path, bytes, a binary file, rows or a table, not {type(data).__name__}; {_UNSENT}"
-        )
-    pieces = _while_wanted(pieces, worker)
+    pieces = _while_wanted(_pieces(data, name), worker)
     try:
         first = await worker.run(next, pieces, _NOTHING)
         if isinstance(first, Mapping):
@@ -163,6 +152,30 @@ async def _written(
         return await worker.run(_write_bytes, _begun(first, name), pieces, folder, name)
     finally:
         worker.then(pieces.close)
+
+
+def _pieces(data: Any, name: str) -> Iterator[Any]:
+    """Return the rows, or blocks of bytes. Raises `InvalidRequestError`."""
+    if isinstance(data, bytes | bytearray | memoryview):
+        return iter([bytes(data)])
+    if hasattr(data, "read") and not isinstance(data, type):
+        return _blocks(data, name)
+    if isinstance(data, Iterable) and not isinstance(data, str | Mapping):
+        return iter(data)
+    raise InvalidRequestError(
+        f"{name} must be a path, bytes, a binary file, rows or a table, not {type(data).__name__}; {_UNSENT}"
+    )
+
+
+def written(data: PlainData, rows_as: Callable[[], RowFormat], folder: Path, name: str) -> Path:
+    """Write data to a file in a folder, in this thread. Raises `InvalidRequestError`. See `local_file`."""
+    if _is_table(data):
+        return _write_rows(data, rows_as(), folder)
+    pieces = _pieces(data, name)
+    first = next(pieces, _NOTHING)
+    if isinstance(first, Mapping):
+        return _write_rows(chain([first], pieces), rows_as(), folder)
+    return _write_bytes(_begun(first, name), pieces, folder, name)
 
 
 def _while_wanted(pieces: Iterator[Any], worker: JobThread) -> Generator[Any]:

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import IO, Protocol, TypeAlias
 
 from lume_async._base import arguments
 from lume_async._base.threads import JobThread
@@ -29,9 +29,8 @@ class _BinaryFile(Protocol):
 
 _Pieces: TypeAlias = Iterable[bytes] | Iterable[Mapping[str, object]]
 _AsyncPieces: TypeAlias = AsyncIterable[bytes] | AsyncIterable[Mapping[str, object]]
-SourceData: TypeAlias = (
-    str | os.PathLike[str] | bytes | bytearray | memoryview | _BinaryFile | _Pieces | _AsyncPieces | _Table
-)
+PlainData: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | _Pieces | _Table
+SourceData: TypeAlias = PlainData | _BinaryFile | _AsyncPieces
 """The path of a file; `bytes`; a binary file object (plain or asynchronous); a plain or asynchronous iterable of
 bytes or of rows (dicts); or a table of pandas, polars or pyarrow."""
 

@@ -1,19 +1,18 @@
 """Cleans files by a flow in this process: no server, and nothing is kept but the outputs."""
 
 import os
-import re
+import select
 import shutil
-import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from tempfile import TemporaryDirectory
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeAlias, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from attrs import asdict, evolve
 
@@ -50,44 +49,24 @@ from lume_local._worker.targets.target_kinds import finish
 if TYPE_CHECKING:
     import pyarrow
 
+    from lume_async._run.transfer import PlainData
+
 _WORK = ".lume-clean-"
 """The beginning of the name of a work folder beside the outputs, from which they are renamed into place."""
 _PAGE = 100_000
 """Rows read at once from an output."""
 _BLOCK = 1024 * 1024
+_TICK = 100
+"""Milliseconds between two looks whether a clean that waits for a pipe is to stop."""
 _PACKED = (".gz", ".zst", ".bz2", ".xz", ".zip")
 _END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 """Ends an Arrow stream."""
-_WORDS = (
-    (r"the (first of the )?server's roots?", "the current folder"),
-    ("then submit the run again", "then try again"),
-    (r"the source (?='.*' lies outside )", "the file "),  # a seed
-    ("this server (?=may use|takes)", "{who} "),
-)
-"""Replacements that reword messages of the server."""
 _turn = threading.Lock()
-
-
-class _Table(Protocol):
-    """A table of pandas, polars or pyarrow; a series has no columns."""
-
-    @property
-    def columns(self) -> object: ...
-
-    def __arrow_c_stream__(self, requested_schema: object = None, /) -> object: ...
+"""Held by the run of a clean, not while its source is read: that may be rows of another clean."""
 
 
 _Path: TypeAlias = str | os.PathLike[str]
-Source: TypeAlias = (
-    _Path
-    | Sequence[_Path]
-    | bytes
-    | bytearray
-    | memoryview
-    | IO[bytes]
-    | Iterable[Mapping[str, object]]
-    | _Table
-)
+Source: TypeAlias = "PlainData | Sequence[_Path]"
 """A path or several, bytes, a binary file object, rows, or a table."""
 Definition: TypeAlias = _Path | Mapping[str, object]
 """The path of a flow file, its text, or its content."""
@@ -266,6 +245,9 @@ def flow_of(flow: Definition) -> tuple[Flow, Json]:
     """Return a flow and its compiled form. Raises `FlowError`, OSError."""
     if isinstance(flow, Mapping):
         return checked(compiled_here, dict(flow), "")
+    if not isinstance(flow, str | os.PathLike):
+        kind = type(flow).__name__
+        raise InvalidRequestError(f"flow must be a path, the text of a flow file or a dict, not {kind}")
     text = flow if isinstance(flow, str) and "\n" in flow else text_of(Path(flow))
     try:
         return checked(compiled_here, toml_of(text), text)
@@ -291,7 +273,14 @@ def outputs_of(
     rejects: _Path | None = None,
 ) -> Outputs:
     """Return where the outputs go: to a file, into a folder, or beside the source. Raises `InvalidRequestError`."""
-    is_alone = len(sources) == 1 and sources[0] != "-" and "://" not in sources[0] and not flow.source.query
+    for named in (to, rejects):
+        if named == "":
+            raise InvalidRequestError("the name of an output is empty: name a file, or a folder for both")
+        if named is not None and is_url(named):
+            raise InvalidRequestError(
+                "the outputs are files of this machine: name one, and copy it to the URL afterwards"
+            )
+    is_alone = len(sources) == 1 and not flow.source.query and Path(sources[0]).is_file()
     first = Path(sources[0]) if is_alone else Path(flow.name)
     if to is None or Path(to).is_dir() or str(to).endswith(os.sep):
         suffix = Path(flow.mapped).suffix.lower() if isinstance(flow.mapped, str) else ""
@@ -302,6 +291,10 @@ def outputs_of(
         mapped, stem = Path(to), Path(to).stem
     beside = mapped.with_name(f"{stem}.rejects{Path(flow.rejects).suffix.lower()}")
     return Outputs(_written(mapped), _for_rejects(beside if rejects is None else Path(rejects)))
+
+
+def is_url(named: _Path) -> bool:
+    return "://" in os.fspath(named)
 
 
 def _stem(path: Path) -> str:
@@ -337,11 +330,9 @@ def _for_rejects(path: Path) -> Path:
     return file
 
 
-def _spooled(root: Path, write: Callable[[IO[bytes]], object]) -> Path:
-    """Write data to a file that can be read twice."""
-    with NamedTemporaryFile(dir=root, prefix="source-", delete=False) as file:
-        write(file.file)
-    return Path(file.name)
+def _looked_up(path: str) -> str:
+    """Return text for messages: the folder of a relative path."""
+    return "" if os.path.isabs(path) else f" ({path!r} is relative to the current folder, {Path.cwd()})"
 
 
 def _settle(folder: Path) -> None:
@@ -365,7 +356,7 @@ class Cleaning:
         self, flow: Flow, compiled: Json, source: Source, layout: str = "", who: str = "lume_local.clean"
     ) -> None:
         self._flow, self._compiled, self._source = flow, compiled, source
-        self._layout, self._who = layout, who
+        self._layout, self._who, self._named = layout, who, _named(source)
         self._stages: Stages = []
         self._thread = RunInThread(self._enter)
         self.stop = self._thread.stop
@@ -410,7 +401,7 @@ class Cleaning:
         )
         if rejects is not None:
             temporary = temporary._replace(rejects=_for_rejects(rejects))
-        with on_error(folder.cleanup), _turn:
+        with on_error(folder.cleanup):
             run = self._run(root, outputs or temporary, dry=dry)
             if outputs is not None:
                 folder.cleanup()
@@ -418,7 +409,7 @@ class Cleaning:
 
     def _run(self, root: Path, outputs: Outputs, *, dry: bool) -> StoredRun:
         created = now_text()
-        named = ", ".join(_named(self._source)) or "data"
+        named = ", ".join(self._named) or "data"
         run = StoredRun(
             seq=0,
             run_id=f"clean_{uuid.uuid4().hex}",
@@ -434,7 +425,9 @@ class Cleaning:
             layout=self._layout or None,
         )
         try:
-            outcome = self._thread.execute(self._job(run.run_id, root, outputs, dry=dry))
+            job = self._job(run.run_id, root, outputs, dry=dry)
+            with _turn:
+                outcome = self._thread.execute(job)
         except PathRefused as error:
             outcome = Failed(str(error), None)
         now = now_text()
@@ -468,7 +461,7 @@ class Cleaning:
         files = [] if flow.source.query else list(self._files(root))
         roots = Roots.of((Path.cwd(), *(path.parent for path, _ in files)), root)
         seeds = {
-            seed.name: {"path": str(roots.source(seed.path)), "looked_up": roots.looked_up(seed.path)}
+            seed.name: {"path": str(roots.source(seed.path, "seed")), "looked_up": _looked_up(seed.path)}
             for seed in flow.seeds
         }
         for seed in seeds.values():
@@ -493,53 +486,61 @@ class Cleaning:
 
     def _place(self, roots: Roots, files: Sequence[tuple[Path, str]]) -> Json:
         """Return the place of the source. Raises `PathRefused`."""
-        named = _named(self._source)
         if query := self._flow.source.query:
-            if len(named) != 1:
+            if len(self._named) != 1:
                 raise PathRefused("the flow reads a query: name its argument, and only that")
-            return {"kind": "query", **asdict(query), "source_path": named[0]}
-        if named and all(map(is_store_url, named)):
-            return {"kind": "store", "objects": [{"url": one, "pattern": ""} for one in named]}
+            return {"kind": "query", **asdict(query), "source_path": self._named[0]}
+        if not files:
+            return {"kind": "store", "objects": [{"url": one, "pattern": ""} for one in self._named]}
         listed = [{"path": str(path), "shown": shown, "below": roots.relative(path)} for path, shown in files]
         return {"kind": "files", "files": listed, "looked_up": ""}
 
     def _files(self, root: Path) -> Iterator[tuple[Path, str]]:
-        """Yield the files of this machine with their names in messages. Raises `PathRefused`, OSError."""
-        named = _named(self._source)
-        if not named:
-            yield _spooled(root, self._write_data), "data"
-        for name in named:
-            if "://" in name:
-                if all(map(is_store_url, named)):
-                    return
-                raise PathRefused(
-                    f"{name!r}: {self._who} takes files of this machine, or URLs of object stores only; a server "
-                    "(`lume serve`) also reads SFTP"
+        """Yield the files of this machine with their names in messages. Raises `InvalidRequestError`, OSError."""
+        if self._named and all(map(is_store_url, self._named)):
+            return
+        for name in self._named:
+            if is_url(name):  # which may have a password
+                raise InvalidRequestError(
+                    f"a URL of {name.partition('://')[0]:.20}:// can't be read here: name files of this machine, or "
+                    "only objects of a store (s3://, gs://, az://); a server (`lume serve`) also reads SFTP"
                 )
+            path = Path(name)
             if name == "-":
-                yield _spooled(root, partial(shutil.copyfileobj, sys.stdin.buffer)), "stdin"
-            elif (path := _real(Path(name))).is_fifo():
-                with path.open("rb") as pipe:
-                    yield _spooled(root, partial(shutil.copyfileobj, pipe)), name
+                yield self._piped(0, root / "stdin"), "stdin"
+            elif path.is_fifo():
+                pipe = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+                try:
+                    yield self._piped(pipe, root / f"pipe-{pipe}"), name
+                finally:
+                    os.close(pipe)
             else:
-                yield path, name
+                yield _real(path), name
+        if not self._named:
+            yield self._data(root), "data"
 
-    def _write_data(self, file: IO[bytes]) -> None:
-        """Write data of a program as the flow reads them. Raises `InvalidRequestError`."""
-        source = self._source
-        if isinstance(source, bytes | bytearray | memoryview):
-            file.write(source)
-        elif hasattr(source, "read"):
-            shutil.copyfileobj(cast(BinaryIO, source), file, _BLOCK)
-        elif isinstance(source, Iterable) or hasattr(source, "columns"):
-            from lume_async._run.row_files import format_for  # here: it imports the client
+    def _piped(self, pipe: int, file: Path) -> Path:
+        """Copy the rest of a pipe to a file, which can be read twice; or the beginning, if `stop` is called."""
+        ready = select.poll()
+        ready.register(pipe, select.POLLIN)
+        with file.open("wb") as copy:
+            while not self._thread.is_stopped:
+                if ready.poll(_TICK):
+                    block = os.read(pipe, _BLOCK)
+                    if not block:
+                        break
+                    copy.write(block)
+        return file
 
-            format_for(self._flow.definition, self._layout or None).write(source, cast(BinaryIO, file))
-        else:
-            kind = type(source).__name__
-            raise InvalidRequestError(
-                f"source must be a path, bytes, a binary file, rows or a table, not {kind}"
-            )
+    def _data(self, root: Path) -> Path:
+        """Write data of a program to a file, as the flow reads them. Raises `InvalidRequestError`."""
+        from lume_async._run import row_files  # here: it imports the client
+
+        try:
+            rows_as = partial(row_files.format_for, self._flow.definition, self._layout or None)
+            return row_files.written(cast("PlainData", self._source), rows_as, root, "source")
+        except InvalidRequestError as error:
+            raise InvalidRequestError(str(error).removesuffix("; no request was sent")) from None
 
     def _notes(self) -> tuple[str, ...]:
         """Return what a run of a server would do in addition."""
@@ -556,6 +557,8 @@ class Cleaning:
         return tuple(notes)
 
     def _reworded(self, message: str) -> str:
-        for words, better in _WORDS:
-            message = re.sub(words, better.format(who=self._who), message)
-        return message
+        """Return a server's message in the words of this door."""
+        again = message.replace("then submit the run again", "then try again")
+        for does in ("may use", "takes"):
+            again = again.replace(f" this server {does}", f" {self._who} {does}")
+        return again

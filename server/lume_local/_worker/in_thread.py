@@ -52,6 +52,10 @@ class RunInThread:
         except duckdb.Error:  # closed meanwhile
             return 1.0
 
+    @property
+    def is_stopped(self) -> bool:
+        return self._stopped.is_set()
+
     def stop(self) -> None:
         """Let `execute` end soon, with an error and without output."""
         self._stopped.set()

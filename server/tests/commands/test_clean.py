@@ -224,3 +224,23 @@ def test_a_named_pipe_is_read(lone: Shell, folder: Path) -> None:
             pipe.write(MIXED)
         assert started.end().code == 5
     assert (folder / "out.csv").read_text().startswith("id,email,age\n1,")
+
+
+def test_a_pipe_of_the_shell_has_its_outputs_in_the_current_folder(folder: Path) -> None:
+    command = f"{sys.executable} -m lume_cli clean <(cat people.csv) --flow people.toml"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, capture_output=True, timeout=DEADLINE, check=False
+    )
+    assert done.returncode == 5, done.stderr
+    assert names(folder) == ["people.clean.parquet", "people.csv", "people.rejects.csv"]
+
+
+def test_a_pipe_that_nobody_writes_to_can_be_interrupted(lone: Shell, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    with lone:
+        started = lone.start("clean", "pipe", "--flow", "people.toml", "--to", "out.csv")
+        started.until(lambda: any(folder.glob(".lume-clean-*/pipe-*")))
+        started.signal(signal.SIGINT)
+        done = started.end()
+    assert (done.code, done.err) == (130, "interrupted\n")
+    assert names(folder) == ["pipe", "people.csv"][::-1]

@@ -138,7 +138,7 @@ def test_a_sample_is_the_whole_source_and_seeds_are_those_of_a_server_from_here(
     assert f"relative to the current folder, {tmp_path}): put it there, then try again" in said
 
     for seed, words in {
-        "/etc/passwd": f"the file '/etc/passwd' lies outside of the folders that a try may use: {tmp_path}",
+        "/etc/passwd": f"the seed '/etc/passwd' lies outside of the folders that a try may use: {tmp_path}",
         "s3://b/c.csv": "'s3://b/c.csv' is not a local file: a try takes paths",
     }.items():
         (tmp_path / "flows/f.toml").write_text(flow.replace('path = "c.csv"', f'path = "{seed}"'))

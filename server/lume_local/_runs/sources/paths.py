@@ -85,12 +85,12 @@ class Roots:
         """Return the same roots, which look at each path once. Not to be kept: links may change."""
         return evolve(self, real=cache(self._real), identity=cache(self._identity))
 
-    def source(self, text: str) -> Path:
-        """Return the file of a source path; it need not exist. Raises `PathRefused`."""
+    def source(self, text: str, kind: str = "source") -> Path:
+        """Return the file of a source path; it need not exist. Raises `PathRefused`, which names its `kind`."""
         folders = (self.uploads,) if text.startswith(UPLOAD) else self.folders
-        path = self._below(self.located(text), text, folders, "source")
+        path = self._below(self.located(text), text, folders, kind)
         if path.name.startswith(".") and self._is_in(path, self.uploads):
-            raise PathRefused(f"the source {text!r} is an upload that has not arrived yet: wait for its end")
+            raise PathRefused(f"the {kind} {text!r} is an upload that has not arrived yet: wait for its end")
         return path
 
     def located(self, text: str) -> Path:

@@ -235,8 +235,11 @@ def test_a_source_that_cannot_be_read_says_so(folder: Path) -> None:
         lume_local.clean("none.csv", "orders.toml")
     with pytest.raises(RunFailedError, match=r"is a folder"):
         lume_local.clean(folder, "orders.toml")
-    with pytest.raises(RunFailedError, match="files of this machine, or URLs of object stores only"):
-        lume_local.clean("sftp://host/a.csv", "orders.toml")
+    with pytest.raises(InvalidRequestError, match="a URL of sftp:// can't be read here") as caught:
+        lume_local.clean("sftp://me:my-password@host/a.csv", "orders.toml")
+    assert "my-password" not in str(caught.value)
+    with pytest.raises(InvalidRequestError, match="or only objects of a store"):
+        lume_local.clean(["s3://bucket/a.csv", "orders.csv"], "orders.toml")
     with pytest.raises(RunFailedError, match="has no layouts"):
         lume_local.clean("orders.csv", "orders.toml", layout="acme")
     with pytest.raises(
@@ -247,6 +250,13 @@ def test_a_source_that_cannot_be_read_says_so(folder: Path) -> None:
         lume_local.clean("orders.csv", ORDERS + "colour = 1\n")
     with pytest.raises(FileNotFoundError):
         lume_local.clean("orders.csv", "none.toml")
+    with pytest.raises(InvalidRequestError, match="flow must be a path, the text of a flow file or a dict"):
+        lume_local.clean("orders.csv", None)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequestError, match=r"not str: open the file in binary mode$"):
+        lume_local.clean(io.StringIO("id,price\n1,2\n"), "orders.toml")  # type: ignore[arg-type]
+    for to in ("s3://bucket/a.csv", ""):
+        with pytest.raises(InvalidRequestError, match=r"outputs? "):
+            lume_local.clean("orders.csv", "orders.toml", to=to)
     assert sorted(path.name for path in folder.iterdir()) == ["orders.csv", "orders.toml"]
 
 
@@ -263,3 +273,19 @@ def test_threads_take_turns(folder: Path) -> None:
     for thread in threads:
         thread.join()
     assert found == {n: [n] for n in range(4)}
+
+
+def test_rows_may_come_from_another_clean(folder: Path) -> None:
+    def first() -> Iterator[dict[str, Any]]:
+        with lume_local.clean("orders.csv", "orders.toml") as result:
+            yield from result.mapped()
+
+    with lume_local.clean(first(), "orders.toml") as result:
+        assert [row["id"] for row in result.mapped()] == [1, 3]
+
+
+def test_a_named_index_is_a_column() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"price": [2]}, index=pandas.Index([7], name="id"))
+    with lume_local.clean(table, ORDERS) as result:
+        assert [row["id"] for row in result.mapped()] == [7]
