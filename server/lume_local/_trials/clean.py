@@ -21,6 +21,7 @@ from lume_async.errors import InvalidRequestError, RunFailedError
 from lume_async.models import RunMetadata, RunStatus
 from lume_local._flow.definition import Flow
 from lume_local._flow.fields import FlowError, toml_of
+from lume_local._flow.mistakes import with_line
 from lume_local._flow.places import SUFFIXES
 from lume_local._flow.urls import is_store_url
 from lume_local._http.documents import run_document
@@ -252,8 +253,6 @@ def flow_of(flow: Definition) -> tuple[Flow, Json]:
     try:
         return checked(compiled_here, toml_of(text), text)
     except FlowError as error:
-        from lume_local._flow.mistakes import with_line
-
         raise with_line(error, text) from None
 
 

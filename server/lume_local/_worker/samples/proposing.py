@@ -14,6 +14,7 @@ from duckdb import DuckDBPyConnection
 
 from lume_async._base.words import listed
 from lume_async.errors import ConfigurationError
+from lume_local._flow.databases import HISTORY_COLUMNS, RUN_COLUMN
 from lume_local._flow.definition import quoted, read_definition
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.source_settings import read_source
@@ -235,8 +236,10 @@ def described(target: MappingTarget) -> MappingTarget:
 
 
 def _columns(columns: Sequence[_Column], rows: Sequence[Sequence[Any]]) -> Any:
+    names = {column.name.lower() for column in columns}
+    history = HISTORY_COLUMNS if {RUN_COLUMN, *HISTORY_COLUMNS} <= names else ()  # which the runs write
     for n, column in enumerate(columns):
-        if column.name.startswith(_OWN):
+        if column.name.startswith(_OWN) or column.name.lower() in history:
             continue
         found: dict[str, Any] = {"description": column.about} if column.about else {}
         found |= definition_of(column.declared) or {"type": "string"}

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import sqlite3
 import tomllib
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from lume_local._flow.definition import read_definition
 from lume_local._mapping.target import MappingTarget, of_dbt, of_flow, of_schema, of_yaml
 from lume_local._shared.protocol import Propose, Refused
 from lume_local._worker.samples import proposing
-from lume_local._worker.samples.proposing import make_proposal
+from lume_local._worker.samples.proposing import described, make_proposal
 
 Json = dict[str, Any]
 
@@ -650,3 +652,21 @@ def test_a_doubtful_word_is_named(tmp_path: Path) -> None:
     proposed = chosen(found)["amount_cents"]
     assert proposed["grade"] == "medium"
     assert "'cent' may make it another column" in proposed["evidence"]
+
+
+def test_columns_that_runs_write_into_a_table_are_not_proposed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = "valid_from TEXT, valid_to TEXT, current INTEGER"
+    with closing(sqlite3.connect(tmp_path / "w.db")) as connection, connection:
+        connection.execute(f"CREATE TABLE kept (id INTEGER, {own}, _lume_run_id TEXT)")
+        connection.execute(f"CREATE TABLE other (id INTEGER, {own})")
+    monkeypatch.setenv("WAREHOUSE_URL", f"sqlite:///{tmp_path / 'w.db'}")
+
+    def names(table: str) -> list[str]:
+        place = {"url_env": "WAREHOUSE_URL", "table": table}
+        return [
+            one.name for one in described(MappingTarget("f", "v1", table, table, [], place=place)).columns
+        ]
+
+    assert (names("kept"), names("other")) == (["id"], ["id", "valid_from", "valid_to", "current"])
