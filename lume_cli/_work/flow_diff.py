@@ -12,6 +12,7 @@ from attrs import frozen
 
 if TYPE_CHECKING:
     from lume_async import Client
+    from lume_cli._session import CommandSession
 
 _NAMES = ("flow", "version")
 """Two versions always differ in these."""
@@ -97,6 +98,14 @@ async def pair(client: "Client", before: str, after: str | None) -> tuple[dict[s
 async def definition_of(client: "Client", name: str) -> dict[str, Any]:
     """Read a definition from a file or the server. Raises `click.ClickException` as `read_flow` does."""
     return read_flow(Path(name)) if is_file(name) else (await client.flow_version(name)).definition
+
+
+async def definition_for(session: "CommandSession", name: str) -> dict[str, Any]:
+    """Do the same without a client, whose settings a file doesn't need."""
+    if is_file(name):
+        return read_flow(Path(name))
+    async with session.client() as client:
+        return await definition_of(client, name)
 
 
 def is_file(name: str) -> bool:

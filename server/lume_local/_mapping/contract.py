@@ -5,7 +5,7 @@ What the standard has no metric for is a quality rule of the engine `lume`, in t
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -34,15 +34,12 @@ _OPERATORS = {"mustBe": "=", "mustNotBe": "<>", "mustBeGreaterThan": ">", "mustB
 }
 _BROKEN = re.compile(r"SELECT count\(\*\) FROM \{object\} WHERE NOT \((.*)\)", re.IGNORECASE | re.DOTALL)
 """The query for the rows that break a rule. Other queries are in the SQL of a server, and may not run here."""
-_DOCUMENT = "apiVersion|kind|id|name|version|status|description|schema|servers"
-_ELEMENT = "id|name|description|physicalName|physicalType|logicalType|quality"
-_PROPERTY = (
-    f"{_ELEMENT}|logicalTypeOptions|businessName|required|unique|primaryKey|primaryKeyPosition|examples"
-    "|relationships"
+_READ = re.compile(
+    "apiVersion|kind|id|name|version|status|description|schema|properties|quality|physicalName|physicalType|type"
+    "|logicalType|logicalTypeOptions|businessName|required|unique|primaryKey|primaryKeyPosition|examples"
+    "|relationships|metric|arguments|unit|query|engine|implementation|severity|must.*"
 )
-_QUALITY = (
-    "id|name|description|type|metric|arguments|unit|query|engine|implementation|severity|custom.*|must.*"
-)
+"""The keys that are read. A flow does not have what the others say."""
 _NOT_RE2 = re.compile(r"\(\?<?[=!]|\\[1-9]")
 """What RE2 lacks of the patterns of the standard: looking around, and back at a group."""
 
@@ -66,20 +63,19 @@ class _Reading:
         """Add one of `rules` or `expect`, with the name of a quality rule, or else the default."""
         taken = {one["name"].lower() for key in ("rules", "expect") for one in self.tables.get(key, ())}
         name = _name(rule) or default
-        several = (name, *(f"{name}_{n}" for n in range(2, len(taken) + 3)))
-        found = {"name": next(one for one in several if one.lower() not in taken)}
-        words = {"message": elided(str(rule.get("description") or ""), 400)}
-        self.tables.setdefault(kind, []).append(_filled(found | words | how | found))
+        name += f"_{len(taken) + 1}" if name.lower() in taken else ""
+        words = elided(str(rule.get("description") or ""), 400)
+        found = {"name": name, "message": words} | how | {"name": name}
+        self.tables.setdefault(kind, []).append(_filled(found))
 
     def check(self, column: str, checks: Json) -> None:
         holder = self.tables.setdefault("checks", {})
         (holder.setdefault("columns", {}).setdefault(column, {}) if column else holder).update(checks)
 
-    def lacks(self, entry: Json, known: str, place: str = "") -> None:
+    def lacks(self, entry: Json, place: str = "", also: Collection[str] = ()) -> None:
         """Note the keys with a value that a flow has not."""
         given = [str(key) for key, value in entry.items() if value not in (None, False, -1, "", [], {})]
-        keys = [f"{place}{key}" for key in given if not re.fullmatch(known, key)]
-        if keys:
+        if keys := [f"{place}{key}" for key in given if not (_READ.fullmatch(key) or key in also)]:
             self.notes.append(f"{elided(', '.join(keys), 400)}, which a flow does not have")
 
 
@@ -115,11 +111,8 @@ def of_contract(
         row = ", ".join(map(quoted, keys))
         reading.add("expect", {}, "primary_key", {"sql": f"count(*) = count(DISTINCT ({row}))"})
     _read_quality(entry, "", {}, reading)
-    for server in entries(document, "servers"):
-        called = elided(f"{server.get('server')} ({server.get('type')})", 100)
-        reading.notes.append(f"the server {called}: write [target] if the rows belong there")
-    reading.lacks(document, _DOCUMENT)
-    reading.lacks(entry, f"{_ELEMENT}|properties", f"{chosen}.")
+    reading.lacks(document)
+    reading.lacks(entry, f"{chosen}.")
     about = document.get("description")
     words = entry.get("description") or (about.get("purpose") if isinstance(about, dict) else "")
     tables = reading.tables | ({"description": str(words)} if words else {})
@@ -168,12 +161,10 @@ def _column(name: str, entry: Json, reading: _Reading, url_env: str) -> TargetCo
         reading.notes.append(f"the physicalType {elided(declared, 100)}")
     given = entry.get("logicalTypeOptions")
     options = dict(given) if isinstance(given, dict) else {}
-    form, zone, temporal = str(options.get("format", "")), options.pop("timezone", None), kind.get("format")
+    form, temporal = str(options.get("format", "")), kind.get("format")
     is_number = kind.get("type") in ("integer", "number")
-    if temporal == "date-time" and isinstance(zone, bool):
-        kind["sql_type"] = "TIMESTAMPTZ" if zone else "TIMESTAMP"
-    elif zone:
-        reading.notes.append("its timezone")
+    if temporal == "date-time" and isinstance(options.get("timezone"), bool):
+        kind["sql_type"] = "TIMESTAMPTZ" if options.pop("timezone") else "TIMESTAMP"
     if is_number and form in _WIDTHS:
         kind.setdefault("sql_type", _WIDTHS[form])
     elif form and (is_number or (temporal and not re.match("yyyy-MM-dd|HH", form))):
@@ -200,17 +191,9 @@ def _column(name: str, entry: Json, reading: _Reading, url_env: str) -> TargetCo
     )
     assert column is not None
     physical_name = str(entry.get("physicalName") or name)
-    if physical_name != name:
-        reading.notes.append(
-            f"its physicalName {elided(physical_name, 100)}, which counts as one of its names"
-        )
-    options["enum"] = part.get("enum")
-    reading.lacks(
-        options, "|".join(["format", "multipleOf", "pattern", *column.definition]), "logicalTypeOptions."
-    )
-    reading.lacks(entry, _PROPERTY)
-    for one in entries(entry, "quality"):
-        reading.lacks(one, _QUALITY, "quality.")
+    options |= {key: part.get(key) for key in ("enum", "pattern")}
+    reading.lacks(options, "logicalTypeOptions.", ["format", "multipleOf", *column.definition])
+    reading.lacks(entry)
     return evolve(
         column,
         definition=column.definition | _filled({**reading.own, "unique": reading.own["unique"] or None}),
@@ -252,6 +235,7 @@ def _read_quality(entry: Json, column: str, part: Json, reading: _Reading) -> No
             shown = _name(rule) or rule.get("metric") or rule.get("rule") or rule.get("description")
             how = elided(f"{kind} {rule.get('engine') or ''}".strip(), 100)
             reading.notes.append(f"the quality rule {elided(str(shown), 200)!r} ({how})")
+        reading.lacks(rule, "quality.", ["customProperties"])
 
 
 def _own_of(rule: Json) -> dict[str, Json]:
@@ -266,73 +250,41 @@ def _own_of(rule: Json) -> dict[str, Json]:
 
 
 def _read_metric(rule: Json, column: str, part: Json, reading: _Reading, *, is_warning: bool) -> bool:
-    """Read a rule of the library; return False if a flow can't say it.
-
-    No bad value at all is a check of each row; another number of them is an expectation of the run.
-    """
-    arguments = rule.get("arguments")
-    arguments, metric = arguments if isinstance(arguments, dict) else {}, rule.get("metric")
-    bad, x = _bad_value(metric, arguments, quoted(column)) if column else "", quoted(column)
-    names = arguments.get("properties") if isinstance(arguments.get("properties"), list) else []
-    counted = f"count_if({bad})" if bad else ""
-    if metric == "rowCount" and not column:
-        counted = "count(*)"
-    elif metric == "duplicateValues" and (column or names):
-        row = f"({', '.join(quoted(str(one)) for one in names or ())})"
-        counted = f"count({x}) - count(DISTINCT {x})" if column else f"count(*) - count(DISTINCT {row})"
-    operator = [key for key in _OPERATORS if key in rule]
-    numbers = rule[operator[0]] if len(operator) == 1 else None
-    numbers, is_share = numbers if isinstance(numbers, list) else [numbers], rule.get("unit") == "percent"
-    is_pair, is_count = "Between" in "".join(operator), is_share or rule.get("unit") in (None, "rows")
-    if not counted or len(numbers) != 1 + is_pair or not all(map(target.is_number, numbers)) or not is_count:
+    """Read a rule of the library; return False if a flow can't say it."""
+    arguments, metric = rule.get("arguments"), rule.get("metric")
+    arguments, unit = arguments if isinstance(arguments, dict) else {}, rule.get("unit") or "rows"
+    comparisons = [key for key in _OPERATORS if key in rule]
+    how = comparisons[0] if len(comparisons) == 1 else ""
+    numbers = rule[how] if isinstance(rule.get(how), list) else [rule.get(how)]
+    if len(numbers) != 1 + ("Between" in how) or not all(map(target.is_number, numbers)):
         return False
-    default, on_fail = f"{column}_{metric}".strip("_"), "warn" if is_warning else ""
-    none, most = rule.get("mustBe") == 0, rule.get("mustBeLessOrEqualTo")
-    own: Json = {"nullValues": {"required": True}}
-    if "pattern" not in arguments and "enum" not in part:
-        own["invalidValues"] = {"enum": arguments.get("validValues")}
-    if none and not is_warning and metric == "duplicateValues" and column:
+    is_none = how == "mustBe" and numbers == [0] and unit in ("rows", "percent")
+    is_share = unit == "percent" and how == "mustBeLessOrEqualTo"
+    names, on_fail = arguments.get("properties"), "warn" if is_warning else ""
+    if metric == "rowCount" and not column and unit == "rows":
+        sql = f"count(*) {_OPERATORS[how]} {' AND '.join(map(repr, numbers))}"
+        reading.add("expect", rule, metric, {"sql": sql, "on_fail": on_fail})
+    elif metric == "duplicateValues" and not column and is_none and isinstance(names, list):
+        row = ", ".join(quoted(str(one)) for one in names)
+        sql = f"count(*) = count(DISTINCT ({row}))"
+        reading.add("expect", rule, metric, {"sql": sql, "on_fail": on_fail})
+    elif metric == "nullValues" and column and (is_share or (is_none and is_warning)):
+        nulls: Json = {"max": float(Decimal(repr(numbers[0])) / 100)}
+        reading.check(column, {"nulls": nulls | ({"on_violation": "tell"} if is_warning else {})})
+    elif not (column and is_none) or is_warning:
+        return False
+    elif metric == "nullValues":
+        part["required"] = True
+    elif metric == "duplicateValues":
         reading.own["unique"] = reading.own["unique"] or True
-    elif none and not is_warning and metric in own:
-        part |= own[metric]
-    elif none and bad:
-        reading.add("rules", rule, default, {"sql": f"NOT ({bad})", "on_fail": on_fail})
-    elif metric == "nullValues" and is_share and most is not None:
-        mode = {"on_violation": "tell"} if is_warning else {}
-        reading.check(column, {"nulls": {"max": float(Decimal(repr(most)) / 100)} | mode})
+    elif metric == "invalidValues":
+        own = _filled({"enum": arguments.get("validValues"), "pattern": arguments.get("pattern")})
+        if not own or own.keys() & part.keys() or _NOT_RE2.search(str(own.get("pattern"))):
+            return False
+        part |= own
     else:
-        bounds = " AND ".join(
-            f"{one!r} * greatest(count(*), 1)" if is_share else repr(one) for one in numbers
-        )
-        sql = f"{'100 * ' * is_share}({counted}) {_OPERATORS[operator[0]]} {bounds}"
-        reading.add("expect", rule, default, {"sql": sql, "on_fail": on_fail})
+        return False
     return True
-
-
-def _bad_value(metric: Any, arguments: Json, value: str) -> str:
-    """Return the condition for a value that a metric counts; empty if there is none."""
-    missing, valid, pattern = (arguments.get(key) for key in ("missingValues", "validValues", "pattern"))
-    found = [f"{value} IS NULL"] if metric == "nullValues" else []
-    if metric == "missingValues" and isinstance(missing, list):
-        found = [_among(value, missing)] + ([f"{value} IS NULL"] if None in missing else [])
-    elif metric == "invalidValues" and not _NOT_RE2.search(str(pattern)):
-        found = [f"NOT ({_among(value, valid)})"] if isinstance(valid, list) else []
-        if isinstance(pattern, str):
-            found.append(f"NOT regexp_matches({value}::VARCHAR, {_literal(pattern)})")
-    return " OR ".join(found)
-
-
-def _among(value: str, members: Sequence[Any]) -> str:
-    given = [one for one in members if isinstance(one, str | int | float)]
-    if any(
-        isinstance(one, str) for one in given
-    ):  # no number equals "N/A", and comparing them would be an error
-        value, given = f"{value}::VARCHAR", [str(one) for one in given]
-    return f"{value} IN ({', '.join(map(_literal, given))})" if given else "false"
-
-
-def _literal(value: str | float) -> str:
-    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)
 
 
 # -- a flow as a contract
@@ -390,12 +342,7 @@ def _property(flow: Flow, column: Column, key: Sequence[str]) -> Json:
     options = {"format": form, **column.lengths, **column.bounds, "pattern": column.pattern, **zone}
     own = {"unique": "ever"} if column.ever else {}
     own |= {"references": written["references"]} if column.references else {}
-    values = {
-        "metric": "invalidValues",
-        "arguments": {"validValues": [*column.enum]},
-        "mustBe": 0,
-        "unit": "rows",
-    }
+    values = {"metric": "invalidValues", "arguments": {"validValues": [*column.enum]}, "mustBe": 0}
     found = {
         "name": column.name,
         "businessName": written.get("title"),

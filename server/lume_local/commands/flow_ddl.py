@@ -1,13 +1,12 @@
 """`lume flow ddl`: the table for the mapped rows of a flow."""
 
-from pathlib import Path
 from typing import Literal
 
 import click
 
 from lume_cli._options import GlobalOptions, Utf8, server_options
 from lume_cli._session import CommandSession
-from lume_cli._work.flow_diff import definition_of, is_file, read_flow
+from lume_cli._work.flow_diff import definition_for
 from lume_local import FlowError, table_ddl
 
 
@@ -36,11 +35,7 @@ def command(
     session = CommandSession(options)
 
     async def work() -> None:
-        if is_file(flow):
-            definition = read_flow(Path(flow))
-        else:
-            async with session.client() as client:
-                definition = await definition_of(client, flow)
+        definition = await definition_for(session, flow)
         try:
             statement = table_ddl(definition, database)
         except FlowError as error:
