@@ -196,7 +196,8 @@ def _column(name: str, entry: Json, reading: _Reading, url_env: str) -> TargetCo
     reading.lacks(entry)
     return evolve(
         column,
-        definition=column.definition | _filled({**reading.own, "unique": reading.own["unique"] or None}),
+        definition=column.definition
+        | _filled({**reading.own, "unique": reading.own["unique"] or part.get("unique")}),
         aliases=[] if physical_name == name else [physical_name],
         notes=[*column.notes, *reading.notes],
     )
@@ -260,30 +261,29 @@ def _read_metric(rule: Json, column: str, part: Json, reading: _Reading, *, is_w
         return False
     is_none = how == "mustBe" and numbers == [0] and unit in ("rows", "percent")
     is_share = unit == "percent" and how == "mustBeLessOrEqualTo"
-    names, on_fail = arguments.get("properties"), "warn" if is_warning else ""
-    if metric == "rowCount" and not column and unit == "rows":
-        sql = f"count(*) {_OPERATORS[how]} {' AND '.join(map(repr, numbers))}"
-        reading.add("expect", rule, metric, {"sql": sql, "on_fail": on_fail})
-    elif metric == "duplicateValues" and not column and is_none and isinstance(names, list):
-        row = ", ".join(quoted(str(one)) for one in names)
-        sql = f"count(*) = count(DISTINCT ({row}))"
-        reading.add("expect", rule, metric, {"sql": sql, "on_fail": on_fail})
-    elif metric == "nullValues" and column and (is_share or (is_none and is_warning)):
+    if not column:
+        sql, names = "", arguments.get("properties")
+        if metric == "rowCount" and unit == "rows":
+            sql = f"count(*) {_OPERATORS[how]} {' AND '.join(map(repr, numbers))}"
+        elif metric == "duplicateValues" and is_none and isinstance(names, list):
+            sql = f"count(*) = count(DISTINCT ({', '.join(quoted(str(one)) for one in names)}))"
+        if sql:
+            reading.add("expect", rule, str(metric), {"sql": sql, "on_fail": "warn" if is_warning else ""})
+        return bool(sql)
+    if metric == "nullValues" and (is_share or (is_none and is_warning)):
         nulls: Json = {"max": float(Decimal(repr(numbers[0])) / 100)}
         reading.check(column, {"nulls": nulls | ({"on_violation": "tell"} if is_warning else {})})
-    elif not (column and is_none) or is_warning:
+        return True
+    known: dict[str, Json] = {
+        "nullValues": {"required": True},
+        "duplicateValues": {"unique": True},
+        "invalidValues": {"enum": arguments.get("validValues"), "pattern": arguments.get("pattern")},
+    }
+    own = _filled(known.get(str(metric), {}))
+    is_said = all(part.get(key, value) == value for key, value in own.items())
+    if not (own and is_none and is_said) or is_warning or _NOT_RE2.search(str(own.get("pattern"))):
         return False
-    elif metric == "nullValues":
-        part["required"] = True
-    elif metric == "duplicateValues":
-        reading.own["unique"] = reading.own["unique"] or True
-    elif metric == "invalidValues":
-        own = _filled({"enum": arguments.get("validValues"), "pattern": arguments.get("pattern")})
-        if not own or own.keys() & part.keys() or _NOT_RE2.search(str(own.get("pattern"))):
-            return False
-        part |= own
-    else:
-        return False
+    part |= own
     return True
 
 
@@ -294,10 +294,6 @@ def contract_of(definition: Mapping[str, Any]) -> Json:
     """Return the contract for the mapped rows of a flow version. Raises `FlowError` if the flow has a mistake."""
     flow = read_definition(dict(definition))
     table = flow.mapped if isinstance(flow.mapped, TableTarget) else None
-    nature = f"The rows are those of a source in the format {flow.source.format}, read by the flow {flow.ref}. A row "
-    nature += "that breaks a check is rejected, and kept with its reasons apart from the others."
-    if flow.max_ratio is not None:
-        nature += f" No rows are published if more than {_percent(flow.max_ratio):g} % are rejected."
     content = {
         "name": flow.name,
         "logicalType": "object",
@@ -314,7 +310,6 @@ def contract_of(definition: Mapping[str, Any]) -> Json:
         "name": flow.name,
         "version": flow.version,
         "status": "active",
-        "description": {"limitations": nature},
         "schema": [_filled(content)],
     }
 
@@ -391,7 +386,7 @@ def _of_checks(flow: Flow, column: str) -> list[Json]:
                 {"type": "text", "description": f"The sum of {column} is the control total of its source."}
             )
         elif kind == "nulls":
-            most = {"mustBeLessOrEqualTo": _percent(check["most"]), "unit": "percent"}
+            most = {"mustBeLessOrEqualTo": float(Decimal(repr(check["most"])) * 100), "unit": "percent"}
             found.append({"metric": "nullValues", **most, "severity": "warning" if is_told else "error"})
         else:
             own = (holder["columns"][column] if column else holder)[kind] | {
@@ -399,7 +394,3 @@ def _of_checks(flow: Flow, column: str) -> list[Json]:
             }
             found.append(_own({"checks": {kind: own}}))
     return found
-
-
-def _percent(share: float) -> float:
-    return float(Decimal(repr(share)) * 100)
