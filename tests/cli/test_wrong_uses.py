@@ -177,7 +177,6 @@ OTHERWISE = {
         "key new --keys",
         "flow init --output",
         "flow map --output",
-        "flow contract --output",
     ),  # made if missing
 }
 

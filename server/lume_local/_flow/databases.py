@@ -172,13 +172,7 @@ def _table_name(table: Table) -> str:
 
 def read_table(table: Table) -> TableTarget:
     """Return `mapped` as a table: `{ url_env = …, table = …, mode = … }`. Raises `FlowError`."""
-    mode = table.choice("mode", MODES, default=None)
-    if mode is None:
-        raise FlowError(
-            table.at("mode"),
-            'is missing: "append" rows, "replace_batch" (those of the same source) or "upsert" by a key',
-        )
-    key = tuple(table.scalars("key"))
+    mode, key, history = read_mode(table)
     target = TableTarget(
         _variable(table),
         _table_name(table),
@@ -186,25 +180,32 @@ def read_table(table: Table) -> TableTarget:
         key,
         table.flag("create"),
         table.choice("on_violation", ("fail", "reject"), default="fail"),
-        read_history(table, mode),
+        history,
     )
     table.refuse_unknown()
+    return target
+
+
+def read_mode(table: Table) -> tuple[str, tuple[str, ...], str]:
+    """Return `mode`, `key` and `history` of `mapped` as a table. Raises `FlowError`."""
+    mode = table.choice("mode", MODES, default=None)
+    if mode is None:
+        raise FlowError(
+            table.at("mode"),
+            'is missing: "append" rows, "replace_batch" (those of the same source) or "upsert" by a key',
+        )
+    key = tuple(table.scalars("key"))
     if (mode == "upsert") != bool(key):
         raise FlowError(
             table.at("key"),
             'is required with mode = "upsert", and only there: the columns that identify a row',
         )
-    return target
-
-
-def read_history(table: Table, mode: str) -> str:
-    """Return `history` of a target with this mode: empty, or `scd2`. Raises `FlowError`."""
     history: str = table.choice("history", (SCD2,), default="")
     if history and mode != "upsert":
         raise FlowError(
             table.at("history"), 'needs mode = "upsert" and a key, by which the versions of a row are found'
         )
-    return history
+    return mode, key, history
 
 
 def check_history(history: str, columns: Iterable[str]) -> None:

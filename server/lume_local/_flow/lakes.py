@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
-from lume_local._flow.databases import MODES, TableTarget, read_history, read_rejects_table, read_table
+from lume_local._flow.databases import TableTarget, read_mode, read_rejects_table, read_table
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.urls import NotAStoreUrl, is_store_url, split_store_url
 
@@ -56,19 +56,8 @@ def read_mapped_table(table: Table) -> TableTarget | LakeTable:
     kind = _kind_of(table)
     if kind is None:
         return read_table(table)
-    mode = table.choice("mode", MODES, default=None)
-    if mode is None:
-        raise FlowError(
-            table.at("mode"),
-            'is missing: "append" rows, "replace_batch" (those of the same source) or "upsert" by a key',
-        )
-    key, partition_by = tuple(table.scalars("key")), tuple(table.scalars("partition_by"))
-    if (mode == "upsert") != bool(key):
-        raise FlowError(
-            table.at("key"),
-            'is required with mode = "upsert", and only there: the columns that identify a row',
-        )
-    evolve, history = table.choice("evolve", ("add",), default=""), read_history(table, mode)
+    mode, key, history = read_mode(table)
+    partition_by, evolve = tuple(table.scalars("partition_by")), table.choice("evolve", ("add",), default="")
     found = _lake_table(table, kind, mode, key, history, partition_by, evolve)
     table.refuse_unknown()
     return found
@@ -165,13 +154,15 @@ def check_lake(target: Any, columns: Mapping[str, str], ever: Collection[str]) -
             f'"ever" needs a table with constraints, which {target.kind} does not have: set true, which compares the '
             'rows of a run, and mode = "upsert" with this key, which keeps one row for each value',
         )
-    for given in target.partition_by:
-        name = partition_of(given)[1] if target.kind == ICEBERG and given not in columns else given
+    names = [
+        partition_of(given)[1] if target.kind == ICEBERG and given not in columns else given
+        for given in target.partition_by
+    ]
+    for name in names:
         if name not in columns:
             raise FlowError(
                 "target.mapped.partition_by", f"{name!r} is not a column of this flow: {', '.join(columns)}"
             )
-    names = [partition_of(given)[1] if target.kind == ICEBERG else given for given in target.partition_by]
     if len(set(names)) != len(names):
         raise FlowError("target.mapped.partition_by", "names a column twice")
     if target.partition_by and len(target.partition_by) == len(columns):

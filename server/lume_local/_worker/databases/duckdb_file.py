@@ -18,7 +18,7 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from lume_async._base.elided import elided
-from lume_local._flow.databases import HISTORY_COLUMNS, RUN_COLUMN, with_parameter
+from lume_local._flow.databases import RUN_COLUMN, with_parameter
 from lume_local._flow.definition import quoted
 from lume_local._shared.failing import on_error
 from lume_local._worker.connection import configure
@@ -32,14 +32,12 @@ from lume_local._worker.databases.database import (
     Refused,
     Row,
     check_all,
-    in_table,
     on_conflict,
     plain,
 )
 from lume_local._worker.databases.file_loader import PATIENCE, FileLoader, check_there
 from lume_local._worker.databases.history import Versions, instant
 from lume_local._worker.sql import allowed, row_of, text
-from lume_local._worker.statements import twin_reason
 
 OLDEST = "v1.0.0"
 """The oldest DuckDB that can read a file which a run creates."""
@@ -172,7 +170,7 @@ def _as_text(column: str, kind: str) -> str:
 class DuckdbLoader(FileLoader):
     """See `Loader`."""
 
-    types, begin = DuckdbTypes(), "BEGIN TRANSACTION"
+    types, begin, joined = DuckdbTypes(), "BEGIN TRANSACTION", "SEMI JOIN"
 
     def check(self) -> None:
         if self._load.on_violation == "reject":
@@ -192,19 +190,12 @@ class DuckdbLoader(FileLoader):
         return bool(_of_table(connection, "duckdb_views()", "true", self._load.table, "view_name"))
 
     def _columns(self, connection: DuckDBPyConnection) -> list[TableColumn]:
-        # DuckDB ignores the case of names.
-        spelled: dict[str, str] = {
-            name.lower(): name for name in (*self._load.names, RUN_COLUMN, *HISTORY_COLUMNS)
-        }
-        return [
-            TableColumn(str(spelled.get(name.lower(), name)), kind, must_be_given)
-            for name, kind, must_be_given in columns_of(connection, self._load.table)
-        ]
+        there = columns_of(connection, self._load.table)
+        return [TableColumn(self._spelled(name), kind, must_be_given) for name, kind, must_be_given in there]
 
     def _unique(self, connection: DuckDBPyConnection) -> list[UniqueIndex]:
         found = unique_of(connection, self._load.table)
-        spelled = {name.lower(): name for name in self._load.key}
-        return [UniqueIndex({spelled.get(name.lower(), name): "" for name in names}) for names in found]
+        return [UniqueIndex({self._spelled(name): "" for name in names}) for names in found]
 
     def _insert(self, connection: DuckDBPyConnection, built: Path, *, numbered: bool) -> Refused:
         load, rows = self._load, Built(connection, f"read_parquet({text(str(built))})")
@@ -252,21 +243,9 @@ class DuckdbLoader(FileLoader):
         refused: Refused = {}
         number = f"n.{NUMBER}" if numbered else "0"
         for name in self._load.ever:
-            column, table, new = quoted(name), self.types.spelled(self._load.table), _new(name, types)
-            there = (
-                f"SELECT DISTINCT {number} FROM {rows.rows} AS n SEMI JOIN {table} AS t ON t.{column} = {new}"
-            )
-            for (n,) in rows.connection.execute(there).fetchall():
-                refused.setdefault(n, []).append(in_table(self._load, name))
-            # The first part of the union, the table's column, decides about the collation.
-            union = (
-                f"SELECT {column} AS v, 0 AS n FROM {table} WHERE false "
-                f"UNION ALL SELECT {new}, {number} FROM {rows.rows} AS n"
-            )
-            nth = "row_number() OVER (PARTITION BY v ORDER BY n) AS nth"
-            twins = f"SELECT n FROM (SELECT v, n, {nth} FROM ({union})) WHERE nth > 1 AND v IS NOT NULL"
-            for (n,) in rows.connection.execute(twins).fetchall() if numbered else ():
-                refused.setdefault(n, []).append(twin_reason(name))
+            new = f"(SELECT {_new(name, types)} AS v, {number} AS n FROM {rows.rows} AS n)"
+            for n, reason in self._twice(rows.connection, name, new, numbered=numbered):
+                refused.setdefault(n, []).append(reason)
         return refused
 
 

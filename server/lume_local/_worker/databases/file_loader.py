@@ -2,14 +2,15 @@
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any, ClassVar
 
 from attrs import define
 
-from lume_local._flow.databases import RUN_COLUMN
+from lume_local._flow.databases import HISTORY_COLUMNS, RUN_COLUMN
+from lume_local._flow.definition import quoted
 from lume_local._worker.databases.columns import (
     TableColumn,
     Types,
@@ -26,8 +27,10 @@ from lume_local._worker.databases.database import (
     Load,
     Loader,
     Refused,
+    in_table,
     taken_meanwhile,
 )
+from lume_local._worker.statements import twin_reason
 
 PATIENCE = 60.0
 """Seconds to wait for another connection's lock."""
@@ -64,6 +67,8 @@ class FileLoader(ABC):
 
     types: ClassVar[Types]
     begin: ClassVar[str]
+    joined: ClassVar[str]
+    """The join by which new values are looked up in the table."""
 
     def __init__(self, url: DatabaseUrl, load: Load, beside: Iterable[Loader] = ()) -> None:
         self._url, self._load = url, load
@@ -91,6 +96,28 @@ class FileLoader(ABC):
     @abstractmethod
     def _insert(self, connection: Any, built: Path, *, numbered: bool) -> Refused:
         """Insert all rows that the table accepts; return the reasons of the others, if rows are `numbered`."""
+
+    def _spelled(self, name: str) -> str:
+        """Return a name of the table as the load spells it: these databases ignore its case."""
+        names = (*self._load.names, RUN_COLUMN, *HISTORY_COLUMNS)
+        return {one.lower(): one for one in names}.get(name.lower(), name)
+
+    def _twice(self, connection: Any, name: str, new: str, *, numbered: bool) -> Iterator[tuple[int, str]]:
+        """Yield the rows with a unique value that, as the table compares it, is there or in an earlier row.
+
+        `new` is SQL with the values `v` of rows `n`.
+        """
+        column, table = quoted(name), self.types.spelled(self._load.table)
+        there = f"SELECT DISTINCT new.n FROM {new} AS new {self.joined} {table} AS t ON t.{column} = new.v"
+        # The first part of the union, the table's column, decides about the collation.
+        union = (
+            f"SELECT {column} AS v, 0 AS n FROM {table} WHERE false UNION ALL SELECT v, n FROM {new} AS new"
+        )
+        nth = "row_number() OVER (PARTITION BY v ORDER BY n) AS nth"
+        twins = f"SELECT n FROM (SELECT v, n, {nth} FROM ({union})) WHERE nth > 1 AND v IS NOT NULL"
+        yield from ((n, in_table(self._load, name)) for (n,) in connection.execute(there).fetchall())
+        if numbered:
+            yield from ((n, twin_reason(name)) for (n,) in connection.execute(twins).fetchall())
 
     def check(self) -> None:
         """Check the flow's columns, and a unique index for an upsert; create the table of loads."""

@@ -365,6 +365,19 @@ _NEEDED = {
 }
 
 
+def table_of(connection: "psycopg.Connection[Any]", table: str) -> Any:
+    """Return the OID of a table or view, its schema, and whether it is a table; None if it is missing."""
+    return connection.execute(
+        "SELECT c.oid, n.nspname, c.relkind IN ('r', 'p') FROM pg_class AS c "
+        "JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)",
+        [_TYPES.spelled(table)],
+    ).fetchone()
+
+
+def columns_of(connection: "psycopg.Connection[Any]", oid: int) -> list[TableColumn]:
+    return [TableColumn(*row) for row in connection.execute(_COLUMNS, [oid])]
+
+
 class PostgresLoader:
     """See `Loader`."""
 
@@ -384,13 +397,13 @@ class PostgresLoader:
             psycopg_errors(self._url, f"{self._url.shown} can't be written to"),
         ):
             connection.autocommit = True
-            if not self._load.create or self._found(connection) is not None:
+            if not self._load.create or table_of(connection, self._load.table) is not None:
                 self._check_table(connection)
 
     def _check_table(self, connection: "psycopg.Connection[Any]") -> None:
         load = self._load
         table, schema = self._table(connection)
-        check_columns(load, load.table, self._columns(connection, table), _TYPES)
+        check_columns(load, load.table, columns_of(connection, table), _TYPES)
         unique = connection.execute(_UNIQUE, [table]).fetchall()
         check_unique(
             load,
@@ -408,25 +421,15 @@ class PostgresLoader:
         with _created_at_once():
             connection.execute(sent(_LOADS.format(name)))
 
-    def _found(self, connection: "psycopg.Connection[Any]") -> Any:
-        return connection.execute(
-            "SELECT c.oid, n.nspname, c.relkind IN ('r', 'p') FROM pg_class AS c "
-            "JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)",
-            [_TYPES.spelled(self._load.table)],
-        ).fetchone()
-
     def _table(self, connection: "psycopg.Connection[Any]") -> tuple[int, str]:
         """Return the table's OID and its schema."""
-        row = self._found(connection)
+        row = table_of(connection, self._load.table)
         if row is None:
             near = connection.execute(_NEAR, [_TYPES.spelled(self._load.table)]).fetchone()
             raise no_table(self._load, self._url.shown, _TYPES, near and near[0])
         if not row[2]:
             raise DatabaseTrouble(f"{self._load.table} in {self._url.shown} is not a table: name one")
         return row[0], row[1]
-
-    def _columns(self, connection: "psycopg.Connection[Any]", table: int) -> list[TableColumn]:
-        return [TableColumn(*row) for row in connection.execute(_COLUMNS, [table])]
 
     def fill(self, built: Path) -> bool:
         """Claim the load, then insert the rows, in one transaction."""
@@ -462,7 +465,7 @@ class PostgresLoader:
         self._connection = connection = connect(self._url)
         if load.create:
             connection.autocommit = True  # before the load: others need the table at once
-            if self._found(connection) is None:
+            if table_of(connection, self._load.table) is None:
                 with _created_at_once():
                     # Of two runs only one creates table and index, both at once.
                     created = "; ".join(create_table(load, _TYPES)).replace(" IF NOT EXISTS", "")
@@ -501,7 +504,7 @@ class PostgresLoader:
     ) -> StagedRows:
         """Copy the rows to a temporary table; delete the rows of an earlier run of the batch."""
         load = self._load
-        given = {column.name: column.type for column in self._columns(connection, self._oid)}
+        given = {column.name: column.type for column in columns_of(connection, self._oid)}
         rows = StagedRows(connection, load, given, numbered=numbered)
         rows.copy(file)
         if load.mode == "replace_batch":

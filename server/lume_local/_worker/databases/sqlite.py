@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lume_local._flow.databases import HISTORY_COLUMNS, RUN_COLUMN, with_parameter
+from lume_local._flow.databases import RUN_COLUMN, with_parameter
 from lume_local._flow.definition import quoted
 from lume_local._shared.failing import on_error
 from lume_local._worker.databases.built import Built, opened
@@ -30,7 +30,6 @@ from lume_local._worker.databases.database import (
     Row,
     by_constraint,
     check_all,
-    in_table,
     on_conflict,
     plain,
     shown,
@@ -38,7 +37,6 @@ from lume_local._worker.databases.database import (
 from lume_local._worker.databases.file_loader import PATIENCE, FileLoader, check_there
 from lume_local._worker.databases.history import Versions, instant
 from lume_local._worker.sql import text
-from lume_local._worker.statements import twin_reason
 
 Batch = list[tuple[Any, ...]]
 
@@ -184,10 +182,21 @@ def _as_text(value: Any) -> str | None:
     return plain(repr(value))
 
 
+def columns_of(connection: sqlite3.Connection, table: str) -> list[Any]:
+    """Return each column of a table: its name, type, whether a row needs a value for it, and if it is generated."""
+    return connection.execute(
+        'SELECT c.name, c.type, c."notnull" AND c.dflt_value IS NULL, c.hidden IN (2, 3) '
+        "FROM sqlite_master AS t, pragma_table_xinfo(t.name) AS c "
+        "WHERE t.type = 'table' AND t.name = ? COLLATE NOCASE AND c.hidden <> 1",
+        [table],
+    ).fetchall()
+
+
 class SqliteLoader(FileLoader):
     """See `Loader`."""
 
     types, begin = SqliteTypes(), "BEGIN IMMEDIATE"
+    joined = "CROSS JOIN"  # SQLite builds an index if the table has none, and keeps the order
 
     def _connect(self, mode: str, built: Path | None = None) -> sqlite3.Connection:
         return connect(self._url, mode)
@@ -204,19 +213,9 @@ class SqliteLoader(FileLoader):
         self._check_rowid(connection)
 
     def _columns(self, connection: sqlite3.Connection) -> list[TableColumn]:
-        rows = connection.execute(
-            'SELECT c.name, c.type, c."notnull" AND c.dflt_value IS NULL, c.hidden IN (2, 3) '
-            "FROM sqlite_master AS t, pragma_table_xinfo(t.name) AS c "
-            "WHERE t.type = 'table' AND t.name = ? COLLATE NOCASE AND c.hidden <> 1",
-            [self._load.table],
-        ).fetchall()
-        # SQLite ignores the case of names.
-        spelled: dict[str, str] = {
-            name.lower(): name for name in (*self._load.names, RUN_COLUMN, *HISTORY_COLUMNS)
-        }
         return [
-            TableColumn(str(spelled.get(name.lower(), name)), kind, bool(must_be_given), bool(is_made))
-            for name, kind, must_be_given, is_made in rows
+            TableColumn(self._spelled(name), kind, *map(bool, flags))
+            for name, kind, *flags in columns_of(connection, self._load.table)
         ]
 
     def _check_rowid(self, connection: sqlite3.Connection) -> None:
@@ -247,7 +246,6 @@ class SqliteLoader(FileLoader):
 
     def _unique(self, connection: sqlite3.Connection) -> list[UniqueIndex]:
         """Return the unique indexes; the columns have their collations."""
-        spelled = {name.lower(): name for name in self._load.key}
         query = (
             "SELECT i.name, c.name, c.coll, iif(i.partial, m.sql, '') FROM pragma_index_list(?1) AS i, "
             "pragma_index_xinfo(i.name) AS c LEFT JOIN sqlite_master AS m ON m.type = 'index' AND m.name = i.name "
@@ -259,7 +257,7 @@ class SqliteLoader(FileLoader):
             name = column or ""  # an expression has no name
             where = _WHERE.split(defined)[-1] if defined else ""
             one = found.setdefault(index, UniqueIndex({}, where))
-            one.columns[spelled.get(name.lower(), name)] = collation
+            one.columns[self._spelled(name)] = collation
         return list(found.values())
 
     def _check_key(self, connection: sqlite3.Connection, rows: Built) -> None:
@@ -327,23 +325,15 @@ class SqliteLoader(FileLoader):
         for name, sql_type in self._load.columns:
             if name not in self._load.ever:
                 continue
-            column, table = quoted(name), quoted(self._load.table)
             # The temporary column gets the affinity of the table's; the left operand decides about the collation.
             connection.execute(
-                f"CREATE TEMP TABLE _lume_new AS SELECT {column} AS v, 0 AS n FROM {table} WHERE false"
+                f"CREATE TEMP TABLE _lume_new AS SELECT {quoted(name)} AS v, 0 AS n "
+                f"FROM {quoted(self._load.table)} WHERE false"
             )
-            values = rows.batches([item(sql_type, column), NUMBER if numbered else "0"])
+            values = rows.batches([item(sql_type, quoted(name)), NUMBER if numbered else "0"])
             for batch in values:
                 connection.executemany("INSERT INTO temp._lume_new VALUES (?, ?)", batch)
-            # A join, as SQLite then builds an index if the table has none; CROSS keeps the order.
-            there = f"temp._lume_new AS new CROSS JOIN {table} AS t ON t.{column} = new.v"
-            for (number,) in connection.execute(f"SELECT DISTINCT new.n FROM {there}"):
-                refused.setdefault(number, []).append(in_table(self._load, name))
-            # The first part of a union, the table's column, decides about the collation.
-            union = f"SELECT {column} AS v, 0 AS n FROM {table} WHERE false UNION ALL SELECT v, n FROM temp._lume_new"
-            nth = "row_number() OVER (PARTITION BY v ORDER BY n) AS nth"
-            twins = f"SELECT n FROM (SELECT v, n, {nth} FROM ({union})) WHERE nth > 1 AND v IS NOT NULL"
-            for (number,) in connection.execute(twins) if numbered else ():
-                refused.setdefault(number, []).append(twin_reason(name))
+            for n, reason in self._twice(connection, name, "temp._lume_new", numbered=numbered):
+                refused.setdefault(n, []).append(reason)
             connection.execute("DROP TABLE temp._lume_new")
         return refused

@@ -91,11 +91,9 @@ def _sqlite(url: DatabaseUrl, name: str, deletes: bool) -> Iterator[_Table]:
         connection.create_function("regexp", 2, regexp, deterministic=True)
         execute("PRAGMA secure_delete = ON")  # no page keeps the bytes
         execute("BEGIN IMMEDIATE" if deletes else "BEGIN")
-        query = (
-            "SELECT c.name FROM sqlite_master AS t, pragma_table_xinfo(t.name) AS c "
-            "WHERE t.type = 'table' AND t.name = ? COLLATE NOCASE"
+        columns, loads = (
+            [column for column, *_ in sqlite.columns_of(connection, one)] for one in (name, "_lume_loads")
         )
-        columns, loads = ([row[0] for row in execute(query, [one])] for one in (name, "_lume_loads"))
         there = "_lume_loads" if loads and RUN_COLUMN in columns else ""
         compared = "{} = {} COLLATE BINARY", "{} REGEXP {}"
         yield _Table(execute, execute, quoted(name), columns, there, "?", *compared)
@@ -112,13 +110,9 @@ def _postgres(url: DatabaseUrl, name: str, deletes: bool) -> Iterator[_Table]:
         cursor, connection.read_only = RawCursor(connection), not deletes
         connection.isolation_level = IsolationLevel.REPEATABLE_READ  # what is counted is what is deleted
         spelled = PostgresTypes().spelled(name)
-        query = (
-            "SELECT a.attname, quote_ident(n.nspname) || '._lume_loads' FROM pg_class AS c "
-            "JOIN pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_attribute AS a ON a.attrelid = c.oid "
-            "WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
-        )
-        found = cursor.execute(query, [spelled]).fetchall()
-        columns, loads = [row[0] for row in found], found[0][1] if found else ""
+        oid, schema, is_table = postgres.table_of(connection, name) or (0, "", False)
+        columns = [one.name for one in postgres.columns_of(connection, oid)] if is_table else []
+        loads = f"{quoted(schema)}._lume_loads" if is_table else ""
         (is_there,) = cursor.execute("SELECT to_regclass($1) IS NOT NULL", [loads]).fetchall()[0]
 
         def takes(condition: str, value: str) -> bool:
