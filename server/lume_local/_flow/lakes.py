@@ -58,15 +58,19 @@ def read_mapped_table(table: Table) -> TableTarget | LakeTable:
         return read_table(table)
     mode, key, history = read_mode(table)
     partition_by, evolve = tuple(table.scalars("partition_by")), table.choice("evolve", ("add",), default="")
-    found = _lake_table(table, kind, mode, key, history, partition_by, evolve)
+    place, catalog = _place(table, kind)
+    create = table.flag("create")
     table.refuse_unknown()
-    return found
+    return LakeTable(kind, place, mode, key, create, history, partition_by, evolve, catalog)
 
 
 def read_table_of_rejects(table: Table) -> TableTarget | LakeTable:
     """Return `rejects` as a table, except its `file`. Raises `FlowError`."""
     kind = _kind_of(table)
-    return read_rejects_table(table) if kind is None else _lake_table(table, kind, "append")
+    if kind is None:
+        return read_rejects_table(table)
+    place, catalog = _place(table, kind)
+    return LakeTable(kind, place, "append", (), table.flag("create"), catalog=catalog)
 
 
 def _kind_of(table: Table) -> str | None:
@@ -80,25 +84,17 @@ def _kind_of(table: Table) -> str | None:
     return kinds[0] if kinds else None
 
 
-def _lake_table(
-    table: Table,
-    kind: str,
-    mode: str,
-    key: tuple[str, ...] = (),
-    history: str = "",
-    partition_by: tuple[str, ...] = (),
-    evolve: str = "",
-) -> LakeTable:
-    create, more = table.flag("create"), (history, partition_by, evolve)
-    if kind == ICEBERG:
-        name, catalog = table.text(kind, longest=1000), table.text("catalog", pattern=_CATALOG)
-        if not _NAME.fullmatch(name):
-            raise FlowError(
-                table.at(kind),
-                f"{name!r} is not a name in a catalog: write namespace.table, such as sales.customers",
-            )
-        return LakeTable(kind, name, mode, key, create, *more, catalog)
-    return LakeTable(kind, _folder(table, kind), mode, key, create, *more)
+def _place(table: Table, kind: str) -> tuple[str, str]:
+    """Return the folder, URL or name of a table, and the catalog of the name."""
+    if kind == DELTA:
+        return _folder(table, kind), ""
+    name, catalog = table.text(kind, longest=1000), table.text("catalog", pattern=_CATALOG)
+    if not _NAME.fullmatch(name):
+        raise FlowError(
+            table.at(kind),
+            f"{name!r} is not a name in a catalog: write namespace.table, such as sales.customers",
+        )
+    return name, catalog
 
 
 def _folder(table: Table, kind: str) -> str:

@@ -375,22 +375,18 @@ def _of_expectation(rule: Rule) -> Json:
 
 
 def _of_checks(flow: Flow, column: str) -> list[Json]:
-    """Return the checks of a column, or of all rows: sums in words, as they are those of a file."""
+    """Return the checks of a column, or of all rows, without sums: those are of a source's file."""
     found = list[Json]()
     for check in flow.checks:
-        kind, is_told, holder = check["kind"], check["on_violation"] == "tell", flow.definition["checks"]
-        if check["column"] != column:
+        kind, mode, holder = check["kind"], check["on_violation"], flow.definition["checks"]
+        if check["column"] != column or kind == "sum":
             continue
-        if kind == "sum":
-            found.append(
-                {"type": "text", "description": f"The sum of {column} is the control total of its source."}
-            )
-        elif kind == "nulls":
+        if kind == "nulls":
             most = {"mustBeLessOrEqualTo": float(Decimal(repr(check["most"])) * 100), "unit": "percent"}
-            found.append({"metric": "nullValues", **most, "severity": "warning" if is_told else "error"})
+            found.append(
+                {"metric": "nullValues", **most, "severity": "warning" if mode == "tell" else "error"}
+            )
         else:
-            own = (holder["columns"][column] if column else holder)[kind] | {
-                "on_violation": check["on_violation"]
-            }
-            found.append(_own({"checks": {kind: own}}))
+            own = (holder["columns"][column] if column else holder)[kind]
+            found.append(_own({"checks": {kind: own | {"on_violation": mode}}}))
     return found

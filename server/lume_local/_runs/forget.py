@@ -318,9 +318,8 @@ class Forgetter:
         try:
             answer = await self._pool.forget(job)
             if isinstance(answer, Forgotten) and deletes:
-                if (
-                    answer.count
-                ):  # first, so that no row goes without an act; the last act counts those that went
+                if answer.count:
+                    # First, so that no row goes without an act. The last act counts those that went.
                     detail = {"columns": sorted(search.match), "rows": answer.count}
                     await self._store.audit.note(Act(search.by, FORGET, place, detail))
                 answer = await self._pool.forget(evolve(job, table=about | {"deletes": True}))
@@ -337,9 +336,7 @@ class Forgetter:
             found.append(f"{counted(answer.others, 'row')} that no run has loaded: look there")
         if found:
             by_hand = "; ".join(dict.fromkeys(loaded.statements.values()))
-            search.left[place] = f"has {' and '.join(found)}" + (
-                f"; or run there: {by_hand}" if by_hand else ""
-            )
+            search.left[place] = f"has {' and '.join(found)}{by_hand and f'; or run there: {by_hand}'}"
         return answer.traces
 
     async def _strange(self) -> list[Path]:
