@@ -159,6 +159,7 @@ SHARED = {
             for name in ["controls", "elided", "extras", "platform", "secret", "tasks", "threads", "words"]
         ),
         "lume_async._http.settings",
+        "lume_async._run.results.rows",  # `lume table` writes the digits of its rows
         "lume_async._run.row_text",
         "lume_async._wire.withhold",
     },

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import IO, Protocol, TypeAlias
 
 from lume_async._base import arguments
-from lume_async._base.threads import JobThread
 from lume_async.errors import ApiError
 
 OnProgress: TypeAlias = Callable[[int, int | None], object]
@@ -44,6 +43,8 @@ _BLOCK = 1024 * 1024
 
 async def sha256_of(file: Path) -> str:
     """Return the checksum of a file, in hex."""
+    from lume_async._base.threads import JobThread  # here: `lume_local.clean` needs only the types above
+
     worker = JobThread()
 
     def digest() -> str:

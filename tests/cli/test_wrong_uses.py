@@ -170,13 +170,15 @@ OTHERWISE = {
         "backfill --from-file",
         "flow ddl flow",
         "flow contract flow",
+        "clean files",
     ),  # read later, `-` or a reference: they are in `USES`
-    "table --to",  # replaced as a whole
+    *("table --to", "clean --to", "clean --rejects"),  # replaced as a whole
     *(
         "backfill --journal",
         "key new --keys",
         "flow init --output",
         "flow map --output",
+        "flow show --to",
     ),  # made if missing
 }
 

@@ -325,8 +325,10 @@ class Forgetter:
                 answer = await self._pool.forget(evolve(job, table=about | {"deletes": True}))
         except WorkerDied as error:
             answer = Failed(str(error), None)
+        by_hand = "; ".join(dict.fromkeys(loaded.statements.values()))
+        by_hand = by_hand and f"; or run there: {by_hand}"
         if isinstance(answer, Failed):
-            search.left[place] = f"was not searched, or is unchanged: {answer.message}"
+            search.left[place] = f"was not searched, or is unchanged: {answer.message}{by_hand}"
             return []
         search.rows[place] += answer.count
         found = list[str]()
@@ -335,8 +337,7 @@ class Forgetter:
         if answer.others:
             found.append(f"{counted(answer.others, 'row')} that no run has loaded: look there")
         if found:
-            by_hand = "; ".join(dict.fromkeys(loaded.statements.values()))
-            search.left[place] = f"has {' and '.join(found)}{by_hand and f'; or run there: {by_hand}'}"
+            search.left[place] = f"has {' and '.join(found)}{by_hand}"
         return answer.traces
 
     async def _strange(self) -> list[Path]:

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 from attrs import asdict, evolve
 
 from lume_async._base.elided import bounded
+from lume_async._run.transfer import PlainData
 from lume_async.errors import InvalidRequestError, RunFailedError
 from lume_async.models import RunMetadata, RunStatus
 from lume_local._flow.definition import Flow
@@ -50,7 +51,6 @@ from lume_local._worker.targets.target_kinds import finish
 if TYPE_CHECKING:
     import pyarrow
 
-    from lume_async._run.transfer import PlainData
 
 _WORK = ".lume-clean-"
 """The beginning of the name of a work folder beside the outputs, from which they are renamed into place."""
@@ -67,7 +67,7 @@ _turn = threading.Lock()
 
 
 _Path: TypeAlias = str | os.PathLike[str]
-Source: TypeAlias = "PlainData | Sequence[_Path]"
+Source: TypeAlias = PlainData | Sequence[_Path]
 """A path or several, bytes, a binary file object, rows, or a table."""
 Definition: TypeAlias = _Path | Mapping[str, object]
 """The path of a flow file, its text, or its content."""
@@ -537,7 +537,7 @@ class Cleaning:
 
         try:
             rows_as = partial(row_files.format_for, self._flow.definition, self._layout or None)
-            return row_files.written(cast("PlainData", self._source), rows_as, root, "source")
+            return row_files.written(cast(PlainData, self._source), rows_as, root, "source")
         except InvalidRequestError as error:
             raise InvalidRequestError(str(error).removesuffix("; no request was sent")) from None
 

@@ -142,7 +142,7 @@ def test_only_what_is_needed_is_imported(folder: Path) -> None:
 def slow(folder: Path) -> Path:
     """A flow that takes a while, and the outputs of an earlier clean of its source."""
     (folder / "slow.toml").write_text(SLOW)
-    (folder / "slow.csv").write_text("id\n" + "".join(f"{n}\n" for n in range(5000)))
+    (folder / "slow.csv").write_text("id\n" + "".join(f"{n}\n" for n in range(50_000)))
     for name in ("slow.clean.parquet", "slow.rejects.csv"):
         (folder / name).write_text(f"_lume_row: an earlier {name}")
     return folder

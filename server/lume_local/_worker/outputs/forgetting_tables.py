@@ -149,6 +149,8 @@ def forget_rows(job: Forget) -> Forgotten | Failed:
     work = _rejects if job.table["part"] == "rejects" else _mapped
     try:
         url = DatabaseUrl.of(job.table["url_env"])
+        if url.scheme not in KINDS:
+            return Failed(f"tables of {url.scheme} are left to you", None)
         if url.scheme == "sqlite" and not Path(url.path).is_file():
             return Forgotten(0)
         with KINDS[url.scheme](url, job.table["table"], deletes) as table:

@@ -16,7 +16,7 @@ from attrs import evolve
 from local import servers
 from local.flows import PEOPLE
 from local.runs.test_forget import ADA, KILLER, mentions, upload
-from local.table_run import ENV, Database, sqlite
+from local.table_run import ENV, Database, duckdb, sqlite
 from local.wire import Wire
 
 from lume_local._shared.person import Person
@@ -26,6 +26,10 @@ from lume_local._worker.outputs.forgetting_tables import forget_rows
 
 SOURCE = f"id,Email,Age\n1,{ADA},36\n2,bob@example.org,40\nx,{ADA},7\n3,cy@example.org,x\nonly {ADA}\n"
 PLACE, REFUSED = f"table people of {ENV}", f"table refused of {ENV}"
+
+
+with_deletes = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+"""The kinds of databases from whose tables rows are deleted."""
 
 
 async def loaded(wire: Wire, name: str = "tabled", **changes: Any) -> dict[str, Any]:
@@ -47,6 +51,7 @@ async def of_tables(wire: Wire, match: Mapping[str, str] = {"email": ADA}, **fie
     return answer.document["tables"], answer.document["left"]
 
 
+@with_deletes
 async def test_rows_that_runs_have_loaded_are_deleted(home: Path, wire: Wire, database: Database) -> None:
     await loaded(wire)
     await loaded(wire, "other")
@@ -79,6 +84,20 @@ async def test_rows_that_runs_have_loaded_are_deleted(home: Path, wire: Wire, da
     assert tables == {PLACE: 0, REFUSED: 0}, "it is idempotent"
 
 
+async def test_a_table_of_duckdb_is_named_with_the_statement(
+    wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with duckdb(tmp_path, monkeypatch) as database:
+        await loaded(wire)
+        tables, left = await of_tables(wire)
+        words = "was not searched, or is unchanged: tables of duckdb are left to you"
+        assert (tables, left[REFUSED]) == ({}, words)
+        assert left[PLACE].startswith(f"{words}; or run there: ")
+        database.execute(left[PLACE].split("run there: ")[1])
+        assert database.execute("SELECT id FROM people") == [(2,)]
+
+
+@with_deletes
 async def test_the_statement_for_other_rows_is_right(wire: Wire, database: Database) -> None:
     await loaded(wire)
     _, left = await of_tables(wire, tables=False)
@@ -86,6 +105,7 @@ async def test_the_statement_for_other_rows_is_right(wire: Wire, database: Datab
     assert database.execute("SELECT id FROM people") == [(2,)]
 
 
+@with_deletes
 async def test_a_table_without_the_column_of_runs_is_only_counted(wire: Wire, database: Database) -> None:
     database.execute("CREATE TABLE people (id bigint, email text, age bigint, country text)")
     await loaded(wire)
@@ -95,6 +115,7 @@ async def test_a_table_without_the_column_of_runs_is_only_counted(wire: Wire, da
     assert len(database.execute("SELECT 1 FROM people")) == 2
 
 
+@with_deletes
 async def test_a_table_that_keeps_rows_is_named_and_the_rest_is_done(wire: Wire, database: Database) -> None:
     await loaded(wire)
     if database.kind == "sqlite":
@@ -110,6 +131,7 @@ async def test_a_table_that_keeps_rows_is_named_and_the_rest_is_done(wire: Wire,
     assert "keeps 1 of 1 row" in left[PLACE]
 
 
+@with_deletes
 async def test_a_database_that_refuses_quotes_no_value(wire: Wire, database: Database) -> None:
     """PostgreSQL's message has the key of the row."""
     if database.kind == "sqlite":
@@ -124,6 +146,7 @@ async def test_a_database_that_refuses_quotes_no_value(wire: Wire, database: Dat
     assert ADA not in left[PLACE]
 
 
+@with_deletes
 async def test_a_database_that_is_away_is_named(
     wire: Wire, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +219,7 @@ INSERT INTO t VALUES
         ({"a": "x' OR 'x' = 'x"}, False, 0, 0),
     ],
 )
+@with_deletes
 def test_values_are_compared_as_the_column_has_them(
     database: Database, match: dict[str, str], ignore_case: bool, count: int, others: int
 ) -> None:
@@ -209,6 +233,7 @@ def test_values_are_compared_as_the_column_has_them(
     assert database.execute("SELECT count(*) FROM t") == [(5 - count,)]
 
 
+@with_deletes
 def test_only_rows_that_were_counted_are_deleted(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run may load more at that moment. In SQLite it waits."""
     for statement in MADE.split(";")[:-1]:
@@ -234,6 +259,7 @@ def test_only_rows_that_were_counted_are_deleted(database: Database, monkeypatch
     assert database.execute("SELECT count(*) FROM t") == [(5,)]
 
 
+@with_deletes
 def test_each_flow_has_columns_of_its_own(database: Database) -> None:
     for statement in MADE.split(";")[:-1]:
         database.execute(statement)
@@ -242,6 +268,7 @@ def test_each_flow_has_columns_of_its_own(database: Database) -> None:
     assert forget_rows(Forget(["4711"], False, table=table)) == Forgotten(1, others=2)
 
 
+@with_deletes
 def test_a_rejects_table_without_runs_is_named(database: Database) -> None:
     for statement in [*MADE.split(";")[:2], "CREATE TABLE refused (_lume_values text)"]:
         database.execute(statement)
@@ -258,6 +285,7 @@ def test_a_rejects_table_without_runs_is_named(database: Database) -> None:
 
 
 @pytest.mark.parametrize("value", ["straße", "ǅx", "a.b+c@d", "İ", "x\\y"])
+@with_deletes
 def test_a_pattern_is_about_any_case(value: str, database: Database) -> None:
     database.execute("CREATE TABLE t (v text)")
     like = "SELECT count(*) FROM t WHERE v ~ %s"
@@ -267,6 +295,7 @@ def test_a_pattern_is_about_any_case(value: str, database: Database) -> None:
         assert database.execute(like, [Person([value]).pattern(value)])[0][0] >= 2
 
 
+@with_deletes
 async def test_a_killed_server_does_the_rest_when_it_is_asked_again(
     home: Path, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +333,7 @@ forgetting_tables.forget_rows(Forget(["4711"], False, table={table}))
     [("forgetting_tables._check", 5), ("forgetting_tables.Forgotten", 4)],
     ids=["after the DELETE", "after the commit"],
 )
+@with_deletes
 def test_a_process_that_is_killed_leaves_all_rows_or_none(database: Database, where: str, left: int) -> None:
     for statement in MADE.split(";")[:-1]:
         database.execute(statement)
