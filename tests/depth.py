@@ -1,10 +1,15 @@
 """How far random tests go: few of their examples are tried in the quick run, all of them with `--thorough`."""
 
+import os
+
 import pytest
 from hypothesis import settings
 
 is_thorough = False
 """Set by conftest.py before a test is collected."""
+
+KILLS = int(os.environ.get("LUME_TEST_KILLS", "30"))
+"""How many processes a thorough test of a target kills."""
 
 
 def examples(number: int) -> settings:

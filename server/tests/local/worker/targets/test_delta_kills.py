@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import depth
 import duckdb
 import pytest
 from attrs import asdict, define
@@ -168,7 +169,7 @@ def foreign(table: str, is_over: threading.Event, seen: list[int]) -> None:
 @posix_only
 @pytest.mark.parametrize(
     ("kills", "seed"),
-    [(24, 1), pytest.param(150, 2, marks=[pytest.mark.thorough, pytest.mark.timeout(1200)])],
+    [(24, 1), pytest.param(depth.KILLS + 1, 2, marks=[pytest.mark.thorough, pytest.mark.timeout(1200)])],
 )
 def test_nothing_is_lost_or_twice(tmp_path: Path, kills: int, seed: int) -> None:
     table = str(tmp_path / "lake/people")

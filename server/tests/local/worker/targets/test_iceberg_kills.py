@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import depth
 import pytest
 from attrs import define, field
 from local import iceberg
@@ -139,8 +140,8 @@ class Writers:
     [
         pytest.param("modes", 10),
         pytest.param("history", 6),
-        pytest.param("modes", 150, marks=AT_LENGTH),
-        pytest.param("history", 150, marks=AT_LENGTH),
+        pytest.param("modes", depth.KILLS, marks=AT_LENGTH),
+        pytest.param("history", depth.KILLS, marks=AT_LENGTH),
     ],
 )
 def test_nothing_is_lost_or_written_twice(tmp_path: Path, kind: str, kills: int) -> None:
