@@ -25,6 +25,9 @@ _UNFIT = {
     "table": "belongs to a database: this table is found by {kind}",
 }
 
+_NO_PLACE = {DELTA: ("FLOAT", "DOUBLE", "DECIMAL"), ICEBERG: ("FLOAT", "DOUBLE")}
+"""Types of columns that can't divide files: NaN is lost by pyiceberg, and deltalake can't read -0.5 again."""
+
 
 @frozen
 class LakeTable:
@@ -158,6 +161,12 @@ def check_lake(target: Any, columns: Mapping[str, str], ever: Collection[str]) -
         if name not in columns:
             raise FlowError(
                 "target.mapped.partition_by", f"{name!r} is not a column of this flow: {', '.join(columns)}"
+            )
+        if columns[name].startswith(_NO_PLACE[target.kind]):
+            raise FlowError(
+                "target.mapped.partition_by",
+                f"{name!r} is of the type {columns[name]}, whose values can't divide files: choose a text, a date or "
+                "a whole number",
             )
     if len(set(names)) != len(names):
         raise FlowError("target.mapped.partition_by", "names a column twice")

@@ -17,7 +17,7 @@ import duckdb
 
 from lume_async._base.elided import elided
 from lume_local._flow.databases import CURRENT, RUN_COLUMN, VALID_FROM, VALID_TO
-from lume_local._flow.definition import INTEGERS, quoted
+from lume_local._flow.definition import quoted
 from lume_local._flow.urls import is_store_url
 from lume_local._worker.databases.built import Built
 from lume_local._worker.databases.columns import TableColumn
@@ -64,6 +64,8 @@ _FINAL = "The transaction includes Remove", "Unsupported table features"
 """The beginnings of errors of a commit that don't come from other writers."""
 _DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
 _SPARK = {"byte": "TINYINT", "short": "SMALLINT", "integer": "INT", "long": "BIGINT"}
+_BOUNDED = *_SPARK, "string"
+"""Types whose values are compared as their literals are."""
 _NOISE = re.compile(r"(\x1b\[[0-9;]*m|[\s↳])+")
 """Colours and line breaks, with which the library shows causes."""
 
@@ -176,7 +178,7 @@ class DeltaLake(Lake):
         stream: Any = rows.connection.sql(query)
         with _errors(load, "can't be written"):
             if load.key:
-                own, same = _same(names), _on_key(load, rows, query)
+                own, same = _same(names), self._on_key(load, rows, query)
                 others = {name: value for name, value in own.items() if name not in map(quoted, load.key)}
                 merge = self._merge(load, stream, same)
                 if others:
@@ -230,11 +232,26 @@ class DeltaLake(Lake):
             if not count:
                 return self._note(load)
             stream = connection.sql(f"{new} UNION ALL {closed}")
-            on = f"s._lume_closes AND t.{quoted(CURRENT)} AND {_on_key(load, rows, 'FROM _lume_new')}"
+            on = f"s._lume_closes AND t.{quoted(CURRENT)} AND {self._on_key(load, rows, 'FROM _lume_new')}"
             merge = self._merge(load, stream, on)
             merge = merge.when_matched_update({VALID_TO: f"s.{VALID_FROM}", quoted(CURRENT): "false"})
             all_names = [*names, VALID_FROM, VALID_TO, CURRENT]
             merge.when_not_matched_insert(_same(all_names), "NOT s._lume_closes").execute()
+
+    def _on_key(self, load: LakeLoad, rows: Built, query: str) -> str:
+        """Return the condition of a merge, with bounds of the key.
+
+        A merge keeps each file in memory until it knows whether one of its rows changes: the bounds leave files out.
+        """
+        kinds, parts = {one.name: one.type for one in self.columns}, list[str]()
+        for column, name in zip(map(quoted, load.key), load.key, strict=True):
+            parts.append(f"t.{column} = s.{column}")
+            if kinds[name] in _BOUNDED:
+                spelled = text if kinds[name] == "string" else str
+                low, high = row_of(rows.connection, f"SELECT min({column}), max({column}) FROM ({query})")
+                if low is not None:
+                    parts.append(f"t.{column} BETWEEN {spelled(low)} AND {spelled(high)}")
+        return " AND ".join(parts)
 
     def _note(self, load: LakeLoad) -> None:
         """Commit the name of a load that changes nothing: later it might change something."""
@@ -282,22 +299,6 @@ def _named(load: LakeLoad) -> "CommitProperties":
 def _same(names: Collection[str]) -> dict[str, str]:
     """Return the assignments of a merge, which copy columns."""
     return {name: f"s.{name}" for name in map(quoted, names)}
-
-
-def _on_key(load: LakeLoad, rows: Built, query: str) -> str:
-    """Return the condition of a merge, with bounds of the key.
-
-    A merge keeps each file in memory until it knows whether one of its rows changes: the bounds leave files out.
-    """
-    kinds, parts = dict(zip(load.names, (kind for _, kind in load.columns), strict=True)), list[str]()
-    for column, name in zip(map(quoted, load.key), load.key, strict=True):
-        parts.append(f"t.{column} = s.{column}")
-        if kinds[name] in INTEGERS or kinds[name] == "VARCHAR":
-            spelled = text if kinds[name] == "VARCHAR" else str
-            low, high = row_of(rows.connection, f"SELECT min({column}), max({column}) FROM ({query})")
-            if low is not None:
-                parts.append(f"t.{column} BETWEEN {spelled(low)} AND {spelled(high)}")
-    return " AND ".join(parts)
 
 
 def _kind_of(field: "Field") -> str:

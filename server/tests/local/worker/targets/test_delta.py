@@ -160,6 +160,34 @@ def test_rejects_are_a_table(table: Path, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("history", ["", "scd2"])
+@pytest.mark.parametrize(
+    ("kind", "sql_type", "keys"),
+    [
+        ("integer", "UBIGINT", ["18446744073709551615", "1"]),
+        ("integer", "HUGEINT", ["9" * 38, "10", "9"]),
+        ("integer", "SMALLINT", ["-5", "1"]),
+        ("number", "DECIMAL(10,3)", ["-0.001", "1.5", "10"]),
+        ("string", "VARCHAR", ["a", "A", "\u00e4", "a\u0308", " a", "\U0010ffff" * 40]),
+        ("string", "DATE", ["0001-01-01", "9999-12-31"]),
+        ("string", "TIMESTAMPTZ", ["2024-03-31 03:00:00.5+02", "2024-01-01 00:00:00.000001+00"]),
+    ],
+)
+def test_keys_of_each_type_are_found_again(
+    table: Path, tmp_path: Path, kind: str, sql_type: str, keys: list[str], history: str
+) -> None:
+    key = {"sql": "k", "type": kind, "sql_type": sql_type, "required": True, "unique": True}
+    columns = {"k": key, "v": {"sql": "v", "type": "string"}}
+    more = {"history": history} if history else {}
+    flow = flow_of(into(table, mode="upsert", key=["k"], **more), columns)
+    for n in range(2):
+        csv = "k,v\n" + "".join(f'"{one}",{n}\n' for one in keys)
+        execute(flow, tmp_path, csv, f"run_{n}", at=f"2026-01-0{n + 1}T00:00:00+00:00")
+    rows = polars.read_delta(str(table)).to_dicts()
+    assert [row["v"] for row in rows if not history or row["current"]] == ["1"] * len(keys)
+    assert len(rows) == len(keys) * (2 if history else 1)
+
+
 def test_history(table: Path, tmp_path: Path) -> None:
     flow = flow_of(upsert(table, history="scd2"))
     execute(flow, tmp_path, TWO, "run_1", at="2026-03-01T10:00:00+00:00")
@@ -344,6 +372,15 @@ def test_without_the_extra(table: Path, tmp_path: Path, monkeypatch: pytest.Monk
         ({"mode": "append", "history": "scd2"}, {}, "target.mapped.history", 'needs mode = "upsert"'),
         ({"mode": "append", "evolve": "all"}, {}, "target.mapped.evolve", "is not one of add"),
         ({"mode": "append", "partition_by": ["no"]}, {}, "target.mapped.partition_by", "is not a column"),
+        *(
+            (
+                {"mode": "append", "partition_by": ["n"]},
+                {"n": {"sql": "n", "type": "number", "sql_type": kind}},
+                "target.mapped.partition_by",
+                "whose values can't divide files: choose",
+            )
+            for kind in ("DOUBLE", "DECIMAL(10,3)")
+        ),
         (
             {"mode": "append", "partition_by": ["id", "id"]},
             {},
