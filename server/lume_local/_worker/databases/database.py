@@ -189,8 +189,8 @@ def check_all(load: Load, rows: int, written: int) -> None:
     """Check that every row is in the table, with history as one version. Raises `DatabaseTrouble`."""
     if rows != written and load.history:
         raise DatabaseTrouble(
-            f"{load.table} would have {written:,} current rows for the {rows:,} of the run: a key has several, "
-            "its collation makes keys equal, or a trigger skips some. Nothing was written"
+            f"{load.table} would have {counted(written, 'current row')} for {counted(rows, 'row')} of the run: a key "
+            "has several, its collation makes keys equal, or a trigger skips some. Nothing was written"
         )
     if rows != written:
         raise DatabaseTrouble(
