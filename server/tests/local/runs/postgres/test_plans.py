@@ -160,7 +160,9 @@ async def watched(aged: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[W
 
 @pytest.mark.thorough
 async def test_no_operation_reads_more_after_a_long_history(watched: Watched) -> None:
-    assert await watched.read_much(OPERATIONS) == ""
+    # The queries of `table.parts` alone are for SQLite, which doesn't count those of another connection.
+    names = [name for name in OPERATIONS if not name.startswith("table.parts: query")]
+    assert await watched.read_much(names) == ""
 
 
 @pytest.mark.thorough
