@@ -48,7 +48,7 @@ class Shown(_worker.Leash):
         _worker.leash = self
 
 _worker.Leash = Shown
-_worker.Context, _worker.one_process.execute = Odd, Odd.execute
+_worker.Context, _worker.one_process.execute = Odd, lambda context, place: context.execute()
 _worker.main()
 """
 """A worker whose runs do what the test says, instead of a flow."""
