@@ -118,7 +118,7 @@ def test_corrected_rejects_need_none(client: lume_sync.Client, source: str) -> N
     assert row["_lume_layout"] == "shop"
     again = run.resubmit([row | {"ID": "5"}]).wait()
     assert (again.layout, layouts(again), list(again.mapped())) == (
-        *(None, {"shop": (1, 1)}),
+        *(None, {"shop": (0, 1)}),
         [{"id": 5, "name": "Cy"}],
     )
 

@@ -10,7 +10,7 @@ from faults.support import ROOT
 @pytest.mark.once
 def test_every_test_that_the_page_names_exists() -> None:
     page = (ROOT / "docs" / "what-happens-when.md").read_text(encoding="utf-8")
-    files = [ROOT / path for path in re.findall(r"`(tests/\w+/(?:\w+/)?test_\w+\.py)`", page)]
+    files = [ROOT / path for path in re.findall(r"`((?:server/)?tests/(?:\w+/)*test_\w+\.py)`", page)]
     trees = [ast.parse(file.read_text(encoding="utf-8")) for file in files]
     there = {getattr(node, "name", "") for tree in trees for node in tree.body}
 
