@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 from attrs import asdict, evolve
 
 from lume_async._base.elided import bounded
+from lume_async._base.extras import require
 from lume_async._run.transfer import PlainData
 from lume_async.errors import InvalidRequestError, RunFailedError
 from lume_async.models import RunMetadata, RunStatus
@@ -31,7 +32,7 @@ from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.store.records import FollowUp, StoredRun
 from lume_local._runs.times import Stages, closed, entered, now_text
 from lume_local._shared.commit import FILE
-from lume_local._shared.failing import on_error, require
+from lume_local._shared.failing import on_error
 from lume_local._shared.lock import holder_died
 from lume_local._shared.protocol import (
     MEMORY_LIMIT,
