@@ -6,9 +6,9 @@ is carried out in a state with a short history and in one that is twenty times a
 
 import inspect
 import sqlite3
-import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -37,6 +37,8 @@ from lume_local._shared.row_set import all_rows, as_text, packed
 
 SHORT, LONG = 1_000, 20_000
 NEW = NewRun("f:v1", "new.csv", "/new.csv", {}, False, "new", "print", "https://a.b/", "trace", "a note")
+_NUMBERS = count()
+"""Of new sources: random names would have another order in each store, and an index is read in their order."""
 GROWING = """
 seeds runs changes idempotency_keys deliveries traces notes outputs sources attention mends dismissals
 rejected rejected_for closings row_accounts draft_rows audit notices arrived arrived_paths
@@ -196,7 +198,7 @@ def aged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Aged, Aged]
 
 
 async def a_run(store: SqliteStore) -> StoredRun:
-    unique = f"/{uuid.uuid4()}"
+    unique = f"/{next(_NUMBERS):06}"
     return (await store.create(evolve(NEW, source_key=unique, idempotency_key=unique)))[0]
 
 
@@ -239,7 +241,7 @@ async def overtaken(aged: Aged, back: int) -> Any:
 
 async def mended(aged: Aged) -> Any:
     """Another attempt at the rejects of a run that was corrected often already, and its end."""
-    unique = f"/{uuid.uuid4()}"
+    unique = f"/{next(_NUMBERS):06}"
     new = evolve(NEW, source_key=unique, idempotency_key=unique, run_metadata={"resubmit_of": "run_0"})
     run, _ = await aged.store.create(new)
     return await aged.store.update(
@@ -259,7 +261,7 @@ async def rejecting(aged: Aged) -> Any:
 async def replaying(aged: Aged) -> Any:
     """A replay of the newest rows, which ends without effect, so that the next one can have them."""
     found = (await aged.store.ledger.rows(RowFilter("f"), aged.runs - 50, 2))[-1]
-    unique = f"/{uuid.uuid4()}"
+    unique = f"/{next(_NUMBERS):06}"
     new = evolve(NEW, source_key=unique, idempotency_key=unique)
     run, _ = await aged.store.create(new, [Claim(found.seq, 0, found.rows)])
     assert await aged.store.ledger.is_replay(run.run_id)
@@ -462,7 +464,7 @@ OPERATIONS: dict[str, Operation] = {
     "ledger.is_replay": lambda aged: aged.store.ledger.is_replay("run_1"),
     "ledger.fate": lambda aged: aged.store.ledger.fate("run_1"),
     "drafts.draft": lambda aged: aged.store.drafts.draft("f", "ann"),
-    "drafts.save": lambda aged: drafting(aged, f"owner{uuid.uuid4()}"),
+    "drafts.save": lambda aged: drafting(aged, f"owner{next(_NUMBERS)}"),
     "drafts.rows": lambda aged: aged.store.drafts.rows("f", "ann", None, 10),
     "drafts.unjudged": lambda aged: aged.store.drafts.unjudged("f", "ann", "f:v1", 10),
     "drafts.judged_by": lambda aged: aged.store.drafts.judged_by("f", "ann", "f:v1"),
@@ -583,8 +585,6 @@ async def test_an_operation_takes_no_more_steps_after_a_longer_history(
     aged: tuple[Aged, Aged], name: str
 ) -> None:
     (few, _), (many, scans) = [await one.steps(OPERATIONS[name](one)) for one in aged]
-    if many > 1.2 * few + 50:  # once more, as the store's own upkeep may have stepped meanwhile
-        many, scans = await aged[1].steps(OPERATIONS[name](aged[1]))
     assert many <= 1.2 * few + 50, f"{few} steps after {SHORT} runs, {many} after {LONG}"
     assert scans <= set(SCANS)
 
