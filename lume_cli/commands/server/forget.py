@@ -29,7 +29,7 @@ def command(
     """Remove the rows of a person from everything that a server keeps; needs a key with the role admin.
 
     Without --yes they are only counted. Sources, backups and, without --tables, database tables stay as they are; the
-    command names those that the server knows, and exits with 5.
+    command lists the ones that the server knows, and exits with 5.
 
     \b
     lume forget --match email=ada@example.com

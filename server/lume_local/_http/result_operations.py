@@ -125,7 +125,7 @@ class ResultsApi:
         headers: dict[str, str] | None = None,
         **more: int,
     ) -> Reply:
-        """Return a page; as Arrow without a limit all pages from there on, and those of the runs in `others`."""
+        """Return a page; as Arrow without a limit, all following pages, also of the runs in `others`."""
         (as_arrow, limit), headers = _form(ask), headers or {}
         page, content = await self._page(run_id, job, limit, as_arrow=as_arrow)
         following = cursor_of(page)

@@ -58,7 +58,7 @@ _WORD = re.compile(r'"([^"]+)"|([^\W\d]\w*)')
 
 @frozen
 class Search:
-    """A request of the key `by`, and what was found: rows and texts by place, uploads, why places are `left`.
+    """A request of the key `by` and its findings: rows and texts by place, uploads, why places are `left`.
 
     Attributes:
         tables: whether rows of tables are deleted, too.

@@ -290,7 +290,7 @@ def null_words(
 ) -> tuple[dict[str, list[str]], dict[str, str]]:
     """Return words that stand for no value among numbers, dates or truth values, by column.
 
-    Also those that may in texts, with the first such column. Words that a flow is `known` to read so are left out.
+    And words that may mean it in texts, each with its first column. Words that the flow has `known` are left out.
     """
     typed: dict[str, list[str]] = {}
     texts: dict[str, str] = {}

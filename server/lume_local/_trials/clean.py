@@ -209,8 +209,8 @@ def clean(
 ) -> CleanResult:
     """Clean files by a flow, as a run of a server would, in this process and without a server.
 
-    The source is the whole source, whatever `uri` of the flow says. Values, reasons and their order are those of a
-    run; only earlier runs are unknown, so that `unique = "ever"` compares the rows of this source. Threads may call
+    `source` replaces the `uri` of the flow. Values, reasons and their order are the same as in a run. Earlier runs
+    are unknown, so `unique = "ever"` compares the rows of this source only. Threads may call
     this at the same time: they take turns, each with a database of its own.
 
     Args:

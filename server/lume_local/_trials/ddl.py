@@ -12,7 +12,7 @@ from lume_local._flow.lakes import LakeTable
 from lume_local._worker.databases.columns import DuckdbTypes, PostgresTypes, SqliteTypes, Types, create_table
 from lume_local._worker.databases.database import Load
 
-# Not those of `kinds`, whose loaders need Linux.
+# Not from `kinds`, whose loaders need Linux.
 _TYPES: dict[str, Types] = {"postgresql": PostgresTypes(), "sqlite": SqliteTypes(), "duckdb": DuckdbTypes()}
 
 

@@ -69,8 +69,8 @@ def command(
     """Clean each FILE by FLOW: write the clean rows, the rejected rows with their reasons, and the account.
 
     Needs no server, and keeps nothing but the outputs. Several FILEs are one source, as in a run; - is stdin. Both
-    outputs are complete, or stay as they were; those of an earlier clean are replaced. The account goes to stderr, or
-    with -o json to stdout; -o csv and -o arrow write the clean rows to stdout.
+    outputs are complete, or stay as they were. Outputs of an earlier clean are replaced. The account goes to stderr,
+    or with -o json to stdout; -o csv and -o arrow write the clean rows to stdout.
 
     \b
     lume clean orders.csv --flow orders.toml

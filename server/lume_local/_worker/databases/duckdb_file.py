@@ -120,7 +120,7 @@ def duckdb_errors(url: DatabaseUrl, what: str) -> Iterator[None]:
         yield
     except duckdb.Error as error:
         words = url.scrubbed(str(error).partition("\n\n")[0])
-        # Of the disk, or of a connection that a failed write has made useless: not of the rows.
+        # The disk failed, or an earlier write has broken the connection: the rows are not to blame.
         lost = isinstance(error, duckdb.IOException | duckdb.FatalException)
         raise DatabaseTrouble(f"{what}: {elided(words, 2 * LONGEST)}", may_pass=lost) from None
 

@@ -467,7 +467,7 @@ class PostgresLoader:
             connection.autocommit = True  # before the load: others need the table at once
             if table_of(connection, self._load.table) is None:
                 with _created_at_once():
-                    # Of two runs only one creates table and index, both at once.
+                    # Only one of two runs creates the table, together with its index.
                     created = "; ".join(create_table(load, _TYPES)).replace(" IF NOT EXISTS", "")
                     connection.execute(sent(created))
             self._check_table(connection)
@@ -486,7 +486,7 @@ class PostgresLoader:
             self.close()
             return None
         if load.history:
-            # No other transaction may end or add a version meanwhile: of two that did, the later would see neither.
+            # Two transactions that changed versions at once would not see each other's.
             connection.execute(sent(f"LOCK TABLE {_TYPES.spelled(load.table)} IN SHARE ROW EXCLUSIVE MODE"))
         if load.ever:
             # Only one run at a time looks for its values and adds them.

@@ -299,7 +299,7 @@ class SqliteLoader(FileLoader):
     def _versions(
         self, connection: sqlite3.Connection, batches: Iterable[Batch], into: str, names: list[str]
     ) -> list[str]:
-        """Return the statements that add a version of a row, the last of which counts its current ones."""
+        """Return the statements that add a version of a row; the last one counts its current versions."""
         load = self._load
         values = [f":v{number}" for number in range(len(names))]
         new = dict(zip(load.names, values, strict=False))  # the last one may be the run's

@@ -108,7 +108,7 @@ def _postgres(url: DatabaseUrl, name: str, deletes: bool) -> Iterator[_Table]:
         from psycopg import DataError, IsolationLevel, ProgrammingError, RawCursor
 
         cursor, connection.read_only = RawCursor(connection), not deletes
-        connection.isolation_level = IsolationLevel.REPEATABLE_READ  # what is counted is what is deleted
+        connection.isolation_level = IsolationLevel.REPEATABLE_READ  # the rows that were counted are deleted
         spelled = PostgresTypes().spelled(name)
         oid, schema, is_table = postgres.table_of(connection, name) or (0, "", False)
         columns = [one.name for one in postgres.columns_of(connection, oid)] if is_table else []
@@ -141,7 +141,7 @@ KINDS: dict[str, Callable[[DatabaseUrl, str, bool], AbstractContextManager[_Tabl
 
 
 def forget_rows(job: Forget) -> Forgotten | Failed:
-    """Count the rows of a person; delete those that runs have loaded, if the job says so.
+    """Count the rows of a person; if the job says so, delete the ones that runs have loaded.
 
     If the table keeps some of them, nothing is deleted.
     """

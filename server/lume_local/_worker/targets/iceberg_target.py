@@ -366,7 +366,7 @@ class _Work:
         ).read_all()["hit"]
 
     def _closed(self, rows: "pa.Table", hits: Any) -> "pa.Table":
-        """Return the rows with those of `hits` closed."""
+        """Return the rows, closed where `hits` is true."""
         import pyarrow as pa
 
         pc: Any = import_module("pyarrow.compute")

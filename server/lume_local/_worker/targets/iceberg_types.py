@@ -1,4 +1,4 @@
-"""Maps the types and partitions of a flow to those of Iceberg. Pure."""
+"""Maps a flow's types and partitions to Iceberg's. Pure."""
 
 import re
 

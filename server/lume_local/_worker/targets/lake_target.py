@@ -77,7 +77,7 @@ class Lake(ABC):
 
     Attributes:
         extra: the extra of the distribution that has its library, and `module` of that library.
-        types: how its types relate to those of flows.
+        types: how its types relate to a flow's.
         columns: the columns of this version.
         partition_by: the columns that divide its files.
     """
