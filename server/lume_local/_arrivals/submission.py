@@ -6,12 +6,12 @@ from attrs import evolve, frozen
 
 from lume_async.models import RunStatus
 from lume_local._arrivals.settings import Arrival, inverted
-from lume_local._flow.definition import Flow
+from lume_local._flow.definition import Flow, LayoutRefused
 from lume_local._flow.source_settings import CONTENT
 from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import PathRefused
-from lume_local._runs.sources.resolver import CantTell, LayoutRefused, SourceResolver
+from lume_local._runs.sources.resolver import CantTell, SourceResolver
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.arrived import Arrived, Move
 from lume_local._runs.store.records import ACTIVE, Duplicate, NewRun, TooLong

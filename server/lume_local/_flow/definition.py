@@ -171,6 +171,10 @@ class FlowLayout(NamedTuple):
     columns: tuple[Column, ...]
 
 
+class LayoutRefused(Exception):
+    """A flow version has no layout of that name. The message says which it has."""
+
+
 @frozen
 class Flow:
     """A checked flow version. `definition` is its JSON form.
@@ -221,6 +225,14 @@ class Flow:
         for reading in self.layouts or (self,):
             sql += [reading.source.where, *(column.sql for column in reading.columns)]
         return named_in(sql)
+
+    def check_layout(self, layout: str) -> None:
+        """Raise `LayoutRefused` if it has no layout of this name."""
+        known = [one.name for one in self.layouts]
+        if not known:
+            raise LayoutRefused(f"{self.ref} has no layouts: name none, or a version that has {layout!r}")
+        if layout not in known:
+            raise LayoutRefused(f"{self.ref} has no layout {layout!r}; it has {', '.join(sorted(known))}")
 
 
 def read_toml(text: str) -> Flow:

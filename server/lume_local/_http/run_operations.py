@@ -10,6 +10,7 @@ from anyio.to_thread import run_sync
 from attrs import evolve, frozen
 
 from lume_async.models import RunStatus
+from lume_local._flow.definition import LayoutRefused
 from lume_local._http import queries, requests
 from lume_local._http.documents import change_document, dry_run_document, etag, run_document
 from lume_local._http.exchange import Ask, Problem, Reply
@@ -25,7 +26,7 @@ from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import PathRefused
-from lume_local._runs.sources.resolver import CantTell, LayoutRefused, SeedRefused, SourceResolver
+from lume_local._runs.sources.resolver import CantTell, SeedRefused, SourceResolver
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import (
     Cursor,

@@ -21,7 +21,7 @@ from lume_async._base.extras import require
 from lume_async._run.transfer import PlainData
 from lume_async.errors import InvalidRequestError, RunFailedError
 from lume_async.models import RunMetadata, RunStatus
-from lume_local._flow.definition import Flow
+from lume_local._flow.definition import Flow, LayoutRefused
 from lume_local._flow.fields import FlowError, toml_of
 from lume_local._flow.mistakes import with_line
 from lume_local._flow.places import SUFFIXES
@@ -330,11 +330,6 @@ def _for_rejects(path: Path) -> Path:
     return file
 
 
-def _looked_up(path: str) -> str:
-    """Return text for messages: the folder of a relative path."""
-    return "" if os.path.isabs(path) else f" ({path!r} is relative to the current folder, {Path.cwd()})"
-
-
 def _settle(folder: Path) -> None:
     """Finish or undo what killed processes left in a folder. Raises OSError."""
     for lock in folder.glob(f"{_WORK}*/runs/*/lock"):
@@ -428,7 +423,7 @@ class Cleaning:
             job = self._job(run.run_id, root, outputs, dry=dry)
             with _turn:
                 outcome = self._thread.execute(job)
-        except PathRefused as error:
+        except (PathRefused, LayoutRefused) as error:
             outcome = Failed(str(error), None)
         now = now_text()
         run = evolve(run, finished_at=now, stages=closed(self._stages, None, now))
@@ -446,22 +441,19 @@ class Cleaning:
         )
 
     def _job(self, run_id: str, root: Path, outputs: Outputs, *, dry: bool) -> Execute:
-        """Return the job. Raises `PathRefused`, OSError."""
+        """Return the job. Raises `PathRefused`, `LayoutRefused`, OSError."""
         flow = self._flow
         if self._layout:
-            from lume_local._runs.sources.resolver import (  # here: it imports a server
-                LayoutRefused,
-                check_layout,
-            )
-
-            try:
-                check_layout(flow, self._layout)
-            except LayoutRefused as error:
-                raise PathRefused(str(error)) from None
+            flow.check_layout(self._layout)
         files = [] if flow.source.query else list(self._files(root))
         roots = Roots.of((Path.cwd(), *(path.parent for path, _ in files)), root)
         seeds = {
-            seed.name: {"path": str(roots.source(seed.path, "seed")), "looked_up": _looked_up(seed.path)}
+            seed.name: {
+                "path": str(roots.source(seed.path, "seed")),
+                "looked_up": ""
+                if os.path.isabs(seed.path)
+                else f" ({seed.path!r} is relative to the current folder, {Path.cwd()})",
+            }
             for seed in flow.seeds
         }
         for seed in seeds.values():

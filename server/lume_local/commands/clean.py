@@ -20,23 +20,14 @@ from lume_local._flow.fields import FlowError
 from lume_local.commands.account import lines_of, report
 
 if TYPE_CHECKING:
-    from lume_local._trials.clean import Cleaning, CleanResult
+    from lume_local._trials.clean import CleanResult
 
 _ROWS = {"table": ".csv", "csv": ".csv", "ndjson": ".ndjson", "arrow": ".parquet"}
 """The suffix of the clean rows that go to stdout, by the output format."""
 
 
-def _sources(_context: click.Context, _argument: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if value == "-" and len(values) > 1:
-            raise click.BadParameter("stdin (-) is read alone, without other files")
-        if "://" not in value and Path(value).is_dir():
-            raise click.BadParameter(f"{value} is a folder: name the files in it")
-    return values
-
-
 @click.command("clean")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", callback=_sources)
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--flow", "flow", required=True, type=FILE, metavar="FLOW.toml", help="The flow file.")
 @click.option(
     "--to",
@@ -99,7 +90,8 @@ def command(
         except FlowError as error:
             report(session, flow, error)
             return exit_codes.ERROR
-        _check_files(() if parsed.source.query else files)
+        if not parsed.source.query:
+            _check_files(files)
         outputs = None if is_piped else outputs_of(parsed, files, to, rejects)
         cleaning = Cleaning(parsed, compiled, list(files), layout or "", "`lume clean`")
 
@@ -112,7 +104,7 @@ def command(
             return result
 
         try:
-            with progress(session.say, lambda: _standing(cleaning)):
+            with progress(session.say, lambda: Standing(cleaning.stage, cleaning.progress, 1.0)):
                 result = await run_sync(clean, abandon_on_cancel=True)
         finally:
             cleaning.stop()
@@ -131,12 +123,14 @@ def command(
 
 def _check_files(files: tuple[str, ...]) -> None:
     for file in files:
-        if file != "-" and "://" not in file and not os.path.exists(file):
-            raise click.UsageError(f"{file} does not exist")
-
-
-def _standing(cleaning: "Cleaning") -> Standing:
-    return Standing(cleaning.stage, cleaning.progress, 1.0)
+        if file == "-":
+            if len(files) > 1:
+                raise click.UsageError("stdin (-) is read alone, without other files")
+        elif "://" not in file:
+            if not os.path.exists(file):
+                raise click.UsageError(f"{file} does not exist")
+            if os.path.isdir(file):
+                raise click.UsageError(f"{file} is a folder: name the files in it")
 
 
 def _write(result: "CleanResult", *, is_arrow: bool) -> None:

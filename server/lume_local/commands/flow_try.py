@@ -110,18 +110,17 @@ class _TrialRuns:
                     "rows_filtered": metrics.get("rows_filtered", 0),
                     "reject_reasons": metrics.get("reject_reasons", {}),
                     "warnings": metrics.get("warnings", {}),
-                    "max_ratio_exceeded": (over is not None),
+                    "max_ratio_exceeded": over is not None,
                     "clean": tried.mapped,
                     "rejected": tried.rejects,
                 }
             )
             return
-        limit = (
-            f"  with max_ratio = {over:g} this run would be FAILED and write nothing"
+        more = (
+            [f"  with max_ratio = {over:g} this run would be FAILED and write nothing"]
             if over is not None
-            else ""
+            else []
         )
-        more = filter(None, [limit])
         lines = lines_of(tried.ref, self._shown, tried.status, failure, metrics, *more)
         shown = side_by_side(tried.mapped, tried.rejects, data.width)
         data.prose("\n".join(lines))

@@ -47,10 +47,6 @@ class SeedRefused(Exception):
         self.is_place = is_place
 
 
-class LayoutRefused(Exception):
-    """A flow version has no layout of that name. The message says which it has."""
-
-
 class CantTell(Obstacle):
     """The content of a source can't be determined."""
 
@@ -105,7 +101,7 @@ class SourceResolver:
     ) -> Resolved:
         """Resolve a run of a known flow version. Raises `PathRefused`, `SeedRefused`, `LayoutRefused`, `CantTell`."""
         if layout:
-            check_layout(flow, layout)
+            flow.check_layout(layout)
         key = source_key(flow.source, source_path, self._roots)
         seeds = await _found_seeds(flow, given, self._roots) if given else {}
         if flow.source.identity == CONTENT and not is_dry:
@@ -157,15 +153,6 @@ class SourceResolver:
             except WorkerDied as error:
                 raise CantTell(f"the source can't be read: {error}", may_pass=True) from None
         raise CantTell(f"reading the source took longer than {limit:g} s", may_pass=False)
-
-
-def check_layout(flow: Flow, layout: str) -> None:
-    """Raise `LayoutRefused` if the flow version has no layout of this name."""
-    known = [one.name for one in flow.layouts]
-    if not known:
-        raise LayoutRefused(f"{flow.ref} has no layouts: name none, or a version that has {layout!r}")
-    if layout not in known:
-        raise LayoutRefused(f"{flow.ref} has no layout {layout!r}; it has {', '.join(sorted(known))}")
 
 
 async def _found_seeds(flow: Flow, given: Mapping[str, str], roots: Roots) -> RunSeeds:
