@@ -19,6 +19,8 @@ ACCOUNT = """people:v1 on people.csv: 4 rows read, 3 clean, 1 rejected
   rejects: people.rejects.csv
 """
 
+PIPED = [sys.executable, *"-m lume_cli clean people.csv --flow people.toml -o".split()]
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -74,17 +76,7 @@ def test_rows_go_through_pipes(lone: Shell, folder: Path) -> None:
 
 def test_arrow_goes_to_stdout(folder: Path) -> None:
     pa = pytest.importorskip("pyarrow")
-    command = [
-        sys.executable,
-        "-m",
-        "lume_cli",
-        "clean",
-        "people.csv",
-        "--flow",
-        "people.toml",
-        "-o",
-        "arrow",
-    ]
+    command = [*PIPED, "arrow"]
     done = subprocess.run(command, cwd=folder, capture_output=True, timeout=DEADLINE, check=False)
     table = pa.ipc.open_stream(io.BytesIO(done.stdout)).read_all()
     assert (done.returncode, table.column("id").to_pylist()) == (5, [1, 3, 4])
@@ -190,17 +182,7 @@ def test_a_reader_that_ends_early_is_no_error(folder: Path) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no disk that is full")
 def test_a_full_disk_is_reported(folder: Path) -> None:
     with open("/dev/full", "wb") as full:
-        command = [
-            sys.executable,
-            "-m",
-            "lume_cli",
-            "clean",
-            "people.csv",
-            "--flow",
-            "people.toml",
-            "-o",
-            "csv",
-        ]
+        command = [*PIPED, "csv"]
         done = subprocess.run(
             command, cwd=folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
