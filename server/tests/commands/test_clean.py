@@ -19,7 +19,7 @@ ACCOUNT = """people:v1 on people.csv: 4 rows read, 3 clean, 1 rejected
   rejects: people.rejects.csv
 """
 
-PIPED = [sys.executable, *"-m lume_cli clean people.csv --flow people.toml -o".split()]
+PIPED = [sys.executable, "-m", "lume_cli", "clean", "people.csv", "--flow", "people.toml", "-o"]
 
 
 @pytest.fixture
