@@ -354,7 +354,7 @@ COLUMN = st.one_of(
             "sql_type": st.sampled_from(["TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UBIGINT"]),
             "minimum": st.integers(-100, 0),
             "exclusiveMaximum": st.integers(1, 100),
-            "enum": st.lists(st.integers(), min_size=1, max_size=3, unique=True),
+            "enum": st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=3, unique=True),
             **FLAGS,
         },
     ),
