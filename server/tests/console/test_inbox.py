@@ -547,7 +547,7 @@ def test_rows_are_assigned_and_found_by_their_assignee(page: Any, site: Site) ->
     card = page.locator(".card", has=page.get_by_role("heading", name="assigned", exact=True))
     expect(card.get_by_role("row")).to_have_count(2)
     expect(page.get_by_text("2 of ")).to_have_text(
-        re.compile(r"^2 of \d+ open rejected rows are assigned to ann\.$")
+        re.compile(r"^2 of [\d,]+ open rejected rows are assigned to ann\.$")
     )
     expect(card.locator(".figure")).to_have_text("Open2")
     expect(page.get_by_label("Order")).to_have_value("oldest")
