@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft201909Validator
 from local.flows import PEOPLE
 
-from lume_local._flow.definition import Flow, read_definition, read_toml
+from lume_local._flow.definition import RESERVED, Flow, read_definition, read_toml
 from lume_local._flow.fields import FlowError
 from lume_local._mapping.contract import contract_of, contract_text, is_contract, of_contract
 from lume_local._mapping.target import MappingTarget, of_yaml
@@ -391,13 +391,14 @@ COLUMN = st.one_of(
         ]
     ),
 )
-RULE = {"name": TEXT, "sql": st.sampled_from(["1 = 1", "true OR (false)", "'a' < 'b'"])}
+NAME = TEXT.filter(lambda name: name.strip() and not name.lower().startswith(RESERVED))
+RULE = {"name": NAME, "sql": st.sampled_from(["1 = 1", "true OR (false)", "'a' < 'b'"])}
 WORDS = {"message": TEXT.filter(str.strip)}
 
 
 @st.composite
 def flows(draw: st.DrawFn) -> Json:
-    names = draw(st.lists(TEXT.filter(str.strip), min_size=1, max_size=5, unique_by=str.lower))
+    names = draw(st.lists(NAME, min_size=1, max_size=5, unique_by=str.lower))
     names = [one for one in names if one.lower() not in ("rowid", "file_row_number")] or ["a"]
     several = draw(
         st.lists(
