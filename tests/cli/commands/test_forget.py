@@ -1,7 +1,8 @@
 """`lume forget`: what a server has of a person is counted, and removed with --yes."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from cli.shell import Shell
@@ -10,6 +11,19 @@ import lume_local
 from lume_sync import Client
 
 ADA = "ada@example.com"
+
+
+@pytest.fixture
+def server(home: Path, tmp_path: Path) -> Iterator[lume_local.ThreadedServer]:
+    """One for each test, since all runs of a server are searched."""
+    with lume_local.serve_in_thread(home / "flows", tmp_path / ".lume", [home]) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: lume_local.ThreadedServer) -> Iterator[Client]:
+    with server.client() as client:
+        yield client
 
 
 def test_a_person_is_counted_and_then_removed(shell: Shell, client: Client) -> None:

@@ -119,7 +119,13 @@ async def test_a_new_version_with_a_layout_is_used_from_then_on(
             for folder in ("newest", "pinned", "named"):
                 (home / folder / f"{number}.csv").write_text("ID\n1\n")
             if number == 2:
-                found = await until(wire, lambda found: [one for one in found["files"] if one["why"] == why])
+                found = await until(
+                    wire,
+                    lambda found: (
+                        any(one["why"] == why for one in found["files"])
+                        and sum(one["submitted"] for one in found["arrivals"]) == 2
+                    ),
+                )
                 assert [one["path"] for one in found["files"] if one["why"] == why] == ["named/2.csv"]
         await until(wire, lambda found: sum(one["submitted"] for one in found["arrivals"]) == 6)
         runs = (await wire.ask("GET", "/v1/runs?flow=sold")).document["items"]
