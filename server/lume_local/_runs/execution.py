@@ -22,7 +22,7 @@ from lume_local._runs.recovery.settle import NOTHING_WRITTEN, Settler
 from lume_local._runs.sources.run_paths import RunPaths
 from lume_local._runs.store.audit import CANCEL, Act
 from lume_local._runs.store.records import StoredRun, StoreFailed
-from lume_local._runs.workers.worker import Worker
+from lume_local._runs.workers.worker import SILENCE, Worker
 from lume_local._shared.commit import begun, committed
 from lume_local._shared.protocol import (
     AsksToCommit,
@@ -41,8 +41,6 @@ Found = TypeVar("Found")
 
 KILL_AFTER = 5.0
 """Seconds between asking a worker to stop and killing it."""
-SILENCE = 60.0
-"""Seconds without an event after which a worker counts as stopped or stuck; a healthy one reports more often."""
 
 
 class Stop(enum.Enum):

@@ -110,7 +110,7 @@ class Execute:
 class Finish:
     """Carry out the commit in the folder of a run whose process is gone, or undo its steps elsewhere.
 
-    Answered by `Done`, without a record if nothing was committed, or by `Failed`.
+    Answered by `Done`, without a record if nothing was committed, or by `Failed`; until then by `Progressed`.
     """
 
     folder: str

@@ -221,7 +221,7 @@ def _serve(over_shards: str) -> None:
         job, variables = leash.next_job()
         while not isinstance(job, Execute):
             with _lent(variables):
-                answer = _answer(job)
+                answer = _answer(job, outbox)
             outbox.send(answer)
             job, variables = leash.next_job()
         with _lent(variables):
@@ -284,7 +284,25 @@ def _resident() -> int:
         return most if sys.platform == "darwin" else most * 1024
 
 
-def _answer(job: _Plain) -> Event:
+@contextmanager
+def _heartbeat(outbox: EventWriter) -> Iterator[None]:
+    """Report for the duration of the block that this process works."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(_HEARTBEAT):
+            outbox.send(Progressed(0.0))
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _answer(job: _Plain, outbox: EventWriter) -> Event:
     """Do any other job. The code for some is imported by the first such job, as few workers get one."""
     match job:
         case Gather():
@@ -306,7 +324,8 @@ def _answer(job: _Plain) -> Event:
                     return Refused(error.place, error.problem)
         case Finish():
             try:
-                return Done(finish(Path(job.folder)) or {})
+                with _heartbeat(outbox):
+                    return Done(finish(Path(job.folder)) or {})
             except TargetError as error:
                 return Failed(str(error), None, error.may_pass)
             except OSError as error:

@@ -33,6 +33,7 @@ from lume_local._shared.protocol import (
     Lend,
     Look,
     Permit,
+    Progressed,
     Propose,
     ProtocolError,
     Ready,
@@ -47,8 +48,8 @@ _LONGEST_LINE = 64 * 1024 * 1024
 _STDERR_KEPT = 4096
 START_LIMIT = 60.0
 """Seconds that a process may take to be ready for its first job."""
-FINISH_LIMIT = 600.0
-"""Seconds that carrying out a commit may take."""
+SILENCE = 60.0
+"""Seconds without an event after which a worker counts as stopped or stuck; a healthy one reports more often."""
 PATIENCE = 5.0
 """Seconds for a worker to exit after its stdin is closed, or to be ready again after a run."""
 MOST_RUNS = 1000
@@ -154,11 +155,12 @@ class Worker:
     ) -> Answer | Refusal:
         """Return the answer to a job, of one of these types. Raises `WorkerDied`, `ProtocolError`.
 
-        If it takes longer than `limit` seconds, the process is killed, and `late` is raised.
+        If it takes longer than `limit` seconds without progress, the process is killed, and `late` is raised.
         """
-        with anyio.move_on_after(limit):
+        with anyio.move_on_after(limit) as patience:
             await self._send(job)
-            event = await self._event()
+            while isinstance(event := await self._event(), Progressed):
+                patience.deadline = anyio.current_time() + limit
             if event is None:
                 died = await self.death()
                 raise OutOfTime(died) if self._process.returncode == -signal.SIGXCPU else WorkerDied(died)
@@ -170,9 +172,12 @@ class Worker:
         raise late or WorkerDied(f"the worker process did not answer within {limit:g} s")
 
     async def finish(self, folder: Path) -> None:
-        """Carry out the commit in a run's folder, or undo its steps. Raises `NotFinished`, `WorkerDied`."""
-        late = NotFinished(f"that takes longer than {FINISH_LIMIT:g} s", may_pass=True)
-        answer = await self.answer(Finish(str(folder)), Done, Failed, FINISH_LIMIT, late)
+        """Carry out the commit in a run's folder, or undo its steps. Raises `NotFinished`, `WorkerDied`.
+
+        As in the run itself, a load may last as long as its process works: repeated, it would take as long again.
+        """
+        late = NotFinished(f"the worker process did not respond for {SILENCE:g} s", may_pass=True)
+        answer = await self.answer(Finish(str(folder)), Done, Failed, SILENCE, late)
         if isinstance(answer, Failed):
             raise NotFinished(answer.message, may_pass=answer.may_pass)
 

@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 from lume_async._base.tasks import task_group
 from lume_local._flow.fields import FlowError
 from lume_local._runs.health import Health
-from lume_local._runs.workers.worker import FINISH_LIMIT, OutOfTime, Worker, WorkerDied
+from lume_local._runs.workers.worker import OutOfTime, Worker, WorkerDied
 from lume_local._shared.protocol import (
     ArchiveRuns,
     ArrowFile,
@@ -62,7 +62,7 @@ PROPOSE_LIMIT = 45.0
 READ_LIMIT = 60.0
 """Seconds that reading a page of an output or repairing values may take."""
 GATHER_LIMIT = 600.0
-"""Seconds that gathering rejects of some runs or writing an archive file may take."""
+"""Seconds that gathering rejects of some runs, writing an archive file or forgetting a person may take."""
 QUIET = 30.0
 """Seconds without a run after which one spare worker is enough."""
 RETRY = 5.0
@@ -316,8 +316,8 @@ class WorkerPool:
 
     async def forget(self, job: Forget) -> Forgotten | Failed:
         """Find the rows of a person in an output, or the files about one."""
-        late = _late("looking for the rows", FINISH_LIMIT)
-        return await self._answered(job, Forgotten, Failed, FINISH_LIMIT, late)
+        late = _late("looking for the rows", GATHER_LIMIT)
+        return await self._answered(job, Forgotten, Failed, GATHER_LIMIT, late)
 
     async def look(self, job: Look) -> Looked:
         """Determine the content of a source. The caller limits the time, and then ends the process."""

@@ -360,6 +360,8 @@ from lume_local._worker.targets.target import TargetError
 class Note:
     def publish(step):
         Path(step["path"]).open("a").write("published ")
+        if waits := step.get("waits_for"):
+            Path(waits).read_text()
         if step.get("refuse"):
             raise TargetError("the table is gone")
 
@@ -367,6 +369,7 @@ class Note:
         Path(step["path"]).open("a").write("abandoned ")
 
 target_kinds.KINDS["note"] = Note
+_worker._HEARTBEAT = 0.05
 _worker.main()
 """
 
@@ -390,3 +393,42 @@ async def test_a_worker_finishes_what_another_process_has_left(
             await taken.finish(tmp_path)
         checked = await taken.answer(Check(people()), Checked, Refused, 20.0, None)
         assert isinstance(checked, Checked), "it has served no run, and can"
+
+
+async def test_a_load_that_is_taken_over_may_last_as_long_as_its_process_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour of the server's clock passes; then the process is silent for longer than a run's may be."""
+    loop, passed, beats, event_of = asyncio.get_running_loop(), 0.0, 0, Worker._event
+    clock = loop.time
+    monkeypatch.setattr(loop, "time", lambda: clock() + passed)
+
+    async def counted_event(self: Worker) -> Event | None:
+        nonlocal beats
+        event = await event_of(self)
+        beats += 1
+        return event
+
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    commit(tmp_path, {"steps": [{"kind": "note", "path": str(tmp_path / "note"), "waits_for": str(pipe)}]})
+    monkeypatch.setattr(child, "default_start", altered(lambda _: UNKNOWN_KIND))
+    async with WorkerPool().running() as pool, pool.worker() as taken:
+        monkeypatch.setattr(Worker, "_event", counted_event)
+        finishing = asyncio.create_task(taken.finish(tmp_path))
+        while passed < 3600:
+            before, passed = beats, passed + worker.SILENCE - 10
+            while beats == before:
+                await asyncio.sleep(0.001)
+        pipe.write_text("")
+        await finishing
+        finishing = asyncio.create_task(taken.finish(tmp_path))
+        while (tmp_path / "note").read_text().count("published") < 2:
+            await asyncio.sleep(0.001)
+        os.kill(taken.pid, signal.SIGSTOP)
+        while not finishing.done():
+            passed += worker.SILENCE + 1
+            await asyncio.sleep(0.01)
+        with pytest.raises(NotFinished, match="did not respond for 60 s"):
+            await finishing
+        assert await gone([taken.pid])
