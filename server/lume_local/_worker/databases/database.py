@@ -199,6 +199,24 @@ def check_all(load: Load, rows: int, written: int) -> None:
         )
 
 
+def without_secrets(message: str, secrets: Iterable[str]) -> str:
+    """Return a message on one line, with `***` in place of each secret.
+
+    Ordinary words contain a secret of up to three characters: it is replaced in a URL (`:x@`), as a value (`=x`), and
+    if it is all that is quoted.
+    """
+    for secret in sorted(set(secrets), key=len, reverse=True):
+        one = re.escape(secret)
+        message = re.sub(
+            one
+            if len(secret) > 3
+            else rf"(?<=:){one}(?=@)|(?<==){one}(?=[&;,\s]|$)|(?<=['\"]){one}(?=['\"])",
+            "***",
+            message,
+        )
+    return re.sub(r"\s+", " ", message).strip()
+
+
 FILES = {"sqlite": "SQLite", "duckdb": "DuckDB"}
 """The schemes of databases that are files."""
 SCHEMES = ("postgresql", "postgres", *FILES)
@@ -257,9 +275,7 @@ class DatabaseUrl:
 
     def scrubbed(self, message: str) -> str:
         """Return a message of the database or its driver on one line, without the password."""
-        for secret in self.secrets:
-            message = message.replace(secret, "***")
-        return re.sub(r"\s+", " ", message).strip()
+        return without_secrets(message, self.secrets)
 
 
 def _broken(env: str) -> str:

@@ -24,7 +24,7 @@ from lume_local._flow.definition import quoted
 from lume_local._flow.lakes import ICEBERG, partition_as_given, partition_of
 from lume_local._worker.databases.built import Built
 from lume_local._worker.databases.columns import TableColumn
-from lume_local._worker.databases.database import DatabaseTrouble
+from lume_local._worker.databases.database import DatabaseTrouble, without_secrets
 from lume_local._worker.object_stores import iceberg_settings
 from lume_local._worker.sql import row_of, text
 from lume_local._worker.targets.iceberg_types import IcebergTypes
@@ -495,9 +495,7 @@ def _catalog(load: LakeLoad) -> "Iterator[Catalog]":
         raise
     except Exception as error:  # a catalog or a file system raises what its library does
         kind = type(error).__name__
-        words = re.sub(r"\s+", " ", f"{kind}: {error}")
-        for secret in _secrets(settings):
-            words = words.replace(secret, "***")
+        words = without_secrets(f"{kind}: {error}", _secrets(settings))
         may_pass = bool(_MAY_PASS.fullmatch(kind)) or (
             isinstance(error, OSError) and not isinstance(error, (FileNotFoundError, PermissionError))
         )

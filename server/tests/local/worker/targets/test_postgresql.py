@@ -19,7 +19,7 @@ from lume_local._flow.definition import Flow
 from lume_local._flow.fields import FlowError
 from lume_local._worker.databases import postgres as connections
 from lume_local._worker.databases.columns import PostgresTypes
-from lume_local._worker.databases.database import DatabaseUrl, Load
+from lume_local._worker.databases.database import DatabaseUrl, Load, without_secrets
 from lume_local._worker.databases.postgres import PostgresLoader
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.targets import database_target
@@ -152,6 +152,40 @@ def test_a_wrong_url_says_what_is_wrong_and_no_secret(
         execute(flow_of(), tmp_path)
     assert not re.search("s3cret|s4cret|ä|C3|p%|%2[^0F3]", str(caught.value))
     assert list((tmp_path / "run_1/run").iterdir()) == []
+
+
+@pytest.mark.parametrize("password", ["a", "es"])
+def test_a_short_password_leaves_the_words_of_a_message(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    database.execute(f"CREATE ROLE short LOGIN PASSWORD '{password}'")
+    try:
+        monkeypatch.setenv(ENV, re.sub("//.*@", f"//short:{password}@", postgres_url()))
+        with pytest.raises(RunFailed, match='relation "nowhere" does not exist'):
+            execute(flow_of(query="SELECT * FROM nowhere"), tmp_path)
+    finally:
+        database.execute("DROP ROLE short")
+
+
+@pytest.mark.parametrize(
+    ("secrets", "message", "left"),
+    [
+        (("a",), "a table: password=a, token=a", "a table: password=***, token=***"),
+        (
+            ("a",),
+            "no such host: postgresql://a:a@alpha/a?password=a&b=a2",
+            "no such host: postgresql://a:***@alpha/a?password=***&b=a2",
+        ),
+        (("a",), """{"password": "a"} 'a' "aa" a=b""", """{"password": "***"} '***' "aa" a=b"""),
+        (("1", "1%"), "line 1\n of 11: :1%@h or x=1%", "line 1 of 11: :***@h or x=***"),
+        ((".",), "an end. And :.@", "an end. And :***@"),
+        (("p ss", "p%20ss"), "xp ssx p%20ss", "x***x ***"),
+        (("abcd", "ab"), "abcdef :ab@", "***ef :***@"),
+        ((), " two\n\tlines ", "two lines"),
+    ],
+)
+def test_secrets_in_a_message(secrets: tuple[str, ...], message: str, left: str) -> None:
+    assert without_secrets(message, secrets) == left
 
 
 def test_a_dead_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
