@@ -9,11 +9,8 @@ from lume_local._flow.databases import REJECTS_REQUIRED, REJECTS_TABLE, TableTar
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._flow.lakes import LakeTable
-from lume_local._worker.databases.columns import DuckdbTypes, PostgresTypes, SqliteTypes, Types, create_table
+from lume_local._worker.databases.columns import TYPES, create_table
 from lume_local._worker.databases.database import Load
-
-# Not from `kinds`, whose loaders need Linux.
-_TYPES: dict[str, Types] = {"postgresql": PostgresTypes(), "sqlite": SqliteTypes(), "duckdb": DuckdbTypes()}
 
 
 def table_ddl(definition: JsonObject, database: Literal["postgresql", "sqlite", "duckdb"]) -> str:
@@ -42,7 +39,7 @@ def table_ddl(definition: JsonObject, database: Literal["postgresql", "sqlite", 
     loads = [_load(target, columns, [column.name for column in flow.columns if column.required])]
     if isinstance(flow.rejects_table, TableTarget):
         loads.append(_load(flow.rejects_table, list(map(list, REJECTS_TABLE)), list(REJECTS_REQUIRED)))
-    types = _TYPES[database]
+    types = TYPES[database]
     return "\n".join(f"{one};" for load in loads for one in create_table(load, types, by_lines=True))
 
 

@@ -19,7 +19,7 @@ from duckdb import DuckDBPyConnection
 from lume_local._flow.definition import quoted
 from lume_local._shared.commit import begin
 from lume_local._worker.databases.database import NUMBER, DatabaseTrouble
-from lume_local._worker.databases.references import lookup_of
+from lume_local._worker.databases.references import ReferenceLookup
 from lume_local._worker.sources.source import Pause
 from lume_local._worker.sql import STAGED, RowsFile, copy_to, literal, row_of, text
 from lume_local._worker.statements import count_of
@@ -184,7 +184,7 @@ def _missing(
     value, missing = f"CAST({quoted(reference['name'])} AS VARCHAR)", list[str]()
     query = f"SELECT DISTINCT {value} AS v FROM {_candidates(taken)} WHERE v IS NOT NULL ORDER BY v"
     try:
-        with closing(lookup_of(*(reference[key] for key in ("url_env", "table", "column")))) as lookup:
+        with closing(ReferenceLookup(*(reference[key] for key in ("url_env", "table", "column")))) as lookup:
             found = connection.execute(query)
             while rows := found.fetchmany(_AT_ONCE):
                 pause()

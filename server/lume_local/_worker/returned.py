@@ -284,7 +284,7 @@ class _DatabaseTable:
 
     def __init__(self, place: Json) -> None:
         self._url = DatabaseUrl.of(place["url_env"])
-        self._spelled = KINDS[self._url.scheme].types.spelled(place["table"])
+        self._spelled = KINDS[self._url.scheme].access.types.spelled(place["table"])
 
     def names(self) -> list[str]:
         with closing(query_of(self._url, f"SELECT * FROM {self._spelled} LIMIT 0", "")) as query:

@@ -374,3 +374,7 @@ class DuckdbTypes:
             return PostgresTypes().fits(given.replace("DECIMAL", "numeric"), least)
         wider = {"FLOAT": "DOUBLE", "JSON": "VARCHAR", "UUID": "VARCHAR"}
         return given in (least, wider.get(least))
+
+
+TYPES: dict[str, Types] = {"postgresql": PostgresTypes(), "sqlite": SqliteTypes(), "duckdb": DuckdbTypes()}
+"""By the scheme of the database's URL."""

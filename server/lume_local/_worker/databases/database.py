@@ -2,10 +2,9 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from attrs import Factory, field, frozen
@@ -34,21 +33,6 @@ class DatabaseTrouble(Obstacle):
     def __init__(self, message: str, *, may_pass: bool = False, is_undone: bool = False) -> None:
         super().__init__(message, may_pass=may_pass)
         self.is_undone = is_undone
-
-
-class Query(Protocol):
-    """A started query, before any of its rows has arrived."""
-
-    names: list[str]
-
-    def __init__(self, url: "DatabaseUrl", query: str, source_path: str) -> None: ...
-
-    def batches(self) -> Iterator[list[Row]]:
-        """Yield batches of its rows. Raises `DatabaseTrouble`."""
-        ...
-
-    def close(self) -> None:
-        """Release the connection."""
 
 
 @frozen
@@ -96,50 +80,6 @@ class Load:
 
 Refused = dict[int, list[str]]
 """The reasons why a table refuses rows, by row number."""
-
-
-class Loader(Protocol):
-    """One load, in one transaction, which holds from `fill` to `commit`.
-
-    Args:
-        beside: loads of this process with open transactions.
-    """
-
-    def __init__(self, url: "DatabaseUrl", load: Load, beside: "Iterable[Loader]" = ()) -> None: ...
-
-    def check(self) -> None:
-        """Check the table for problems. Raises `DatabaseTrouble`."""
-
-    def fill(self, built: Path) -> bool:
-        """Begin the transaction and do everything in it that can fail; return False if the load was done before.
-
-        Its first statement claims the run, so that the same load can't be done twice. Raises `DatabaseTrouble`.
-        """
-        ...
-
-    def judge(self, rows: Path) -> "Refused":
-        """Load only the rows that the table accepts; return why it refuses the others.
-
-        `rows` also has the column `NUMBER`, which identifies each row. Raises `DatabaseTrouble`.
-        """
-        ...
-
-    def commit(self) -> None:
-        """Make the load visible. After `DatabaseTrouble` it is unknown whether it is."""
-
-    def close(self) -> None:
-        """Undo everything that was not committed."""
-
-
-class ReferenceLookup(Protocol):
-    """Looks values up in a column of a table."""
-
-    def missing(self, values: list[str]) -> list[str]:
-        """Return the values that the column lacks. Raises `DatabaseTrouble`."""
-        ...
-
-    def close(self) -> None:
-        """Release the connection."""
 
 
 def in_table(load: Load, name: str) -> str:

@@ -9,7 +9,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,12 +18,13 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from lume_async._base.elided import elided
-from lume_local._flow.databases import RUN_COLUMN, with_parameter
+from lume_local._flow.databases import RUN_COLUMN
 from lume_local._flow.definition import quoted
 from lume_local._shared.failing import on_error
 from lume_local._worker.connection import configure
+from lume_local._worker.databases.access import Access, Query
 from lume_local._worker.databases.built import Built
-from lume_local._worker.databases.columns import DuckdbTypes, TableColumn, UniqueIndex
+from lume_local._worker.databases.columns import TYPES, TableColumn, UniqueIndex
 from lume_local._worker.databases.database import (
     LONGEST,
     NUMBER,
@@ -35,8 +36,8 @@ from lume_local._worker.databases.database import (
     on_conflict,
     plain,
 )
-from lume_local._worker.databases.file_loader import PATIENCE, FileLoader, check_there
-from lume_local._worker.databases.history import Versions, instant
+from lume_local._worker.databases.history import Versions
+from lume_local._worker.databases.loader import PATIENCE, FileLoader, check_there
 from lume_local._worker.sql import allowed, row_of, text
 
 OLDEST = "v1.0.0"
@@ -114,7 +115,7 @@ def _create(path: Path) -> None:
 
 
 @contextmanager
-def duckdb_errors(url: DatabaseUrl, what: str) -> Iterator[None]:
+def duckdb_errors(url: DatabaseUrl, what: str, *, blames_rows: bool = False) -> Iterator[None]:
     """Convert errors of DuckDB to `DatabaseTrouble`."""
     try:
         yield
@@ -125,38 +126,66 @@ def duckdb_errors(url: DatabaseUrl, what: str) -> Iterator[None]:
         raise DatabaseTrouble(f"{what}: {elided(words, 2 * LONGEST)}", may_pass=lost) from None
 
 
-class DuckdbQuery:
+def _columns_of(connection: DuckDBPyConnection, table: str) -> list[TableColumn]:
+    items = "column_name, data_type, NOT is_nullable AND column_default IS NULL"
+    return [TableColumn(*row) for row in _of_table(connection, "duckdb_columns()", items, table)]
+
+
+def _unique_of(connection: DuckDBPyConnection, table: str) -> list[UniqueIndex]:
+    is_unique = "constraint_type IN ('UNIQUE', 'PRIMARY KEY')"
+    keys = _of_table(
+        connection, f"(FROM duckdb_constraints() WHERE {is_unique})", "constraint_column_names", table
+    )
+    indexes = _of_table(
+        connection, "(FROM duckdb_indexes() WHERE is_unique)", "CAST(expressions AS VARCHAR[])", table
+    )
+    quotes = re.compile(r'"(.*)"', re.DOTALL)
+    names_of = [names for (names,) in keys] + [
+        [match[1].replace('""', '"') if (match := quotes.fullmatch(name)) else name for name in names]
+        for (names,) in indexes
+    ]
+    return [UniqueIndex(dict.fromkeys(names, "")) for names in names_of]
+
+
+def _is_table(connection: DuckDBPyConnection, table: str) -> bool:
+    return bool(_of_table(connection, "duckdb_tables()", "true", table))
+
+
+def _of_table(connection: DuckDBPyConnection, source: str, items: str, table: str) -> list[Any]:
+    """Return what one of DuckDB's own tables has of a table or a view in the file."""
+    schema, _, name = table.rpartition(".")
+    return connection.execute(
+        f"SELECT {items} FROM {source} WHERE database_name = current_database() "
+        f"AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?)",
+        [schema or "main", name],
+    ).fetchall()
+
+
+ACCESS = Access(TYPES["duckdb"], "$", connect, duckdb_errors, _columns_of, _unique_of, _is_table)
+
+
+class DuckdbQuery(Query):
     """See `Query`."""
 
-    def __init__(self, url: DatabaseUrl, query: str, source_path: str) -> None:
-        self._url = url
-        self._connection = connect(url, "ro")
-        with on_error(self.close), duckdb_errors(url, f"the query can't be run on {url.shown}"):
-            sent, has_parameter = with_parameter(query, "$1")
-            parameters = [source_path] if has_parameter else []
-            statements = self._connection.extract_statements(sent)
-            if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
-                raise DatabaseTrouble(f"the query can't be run on {url.shown}: only a SELECT may be sent")
-            described = self._connection.execute(f"DESCRIBE {sent}", parameters).fetchall()
-            self.names, kinds = [str(one[0]) for one in described], [str(one[1]) for one in described]
-            self._numbers = [n for n, kind in enumerate(kinds) if kind in ("FLOAT", "DOUBLE")]
-            items = ", ".join(_as_text(f"c{n}", kind) for n, kind in enumerate(kinds))
-            rows = f"({sent}\n) AS _lume_rows({', '.join(f'c{n}' for n in range(len(kinds)))})"
-            self._rows = self._connection.execute(f"SELECT {items} FROM {rows}", parameters)
+    access = ACCESS
 
-    def batches(self) -> Iterator[list[Row]]:
-        while True:
-            with duckdb_errors(self._url, f"the query was interrupted by {self._url.shown}"):
-                rows = self._rows.fetchmany(_AT_ONCE)
-            if not rows:
-                return
-            if self._numbers:
-                values = (enumerate(row) for row in rows)
-                rows = [tuple(plain(v) if v and n in self._numbers else v for n, v in row) for row in values]
-            yield rows
+    def _begin(self, query: str, parameters: list[str]) -> None:
+        statements = self._connection.extract_statements(query)
+        if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
+            raise DatabaseTrouble(f"the query can't be run on {self._url.shown}: only a SELECT may be sent")
+        described = self._connection.execute(f"DESCRIBE {query}", parameters).fetchall()
+        self.names, kinds = [str(one[0]) for one in described], [str(one[1]) for one in described]
+        self._numbers = [n for n, kind in enumerate(kinds) if kind in ("FLOAT", "DOUBLE")]
+        items = ", ".join(_as_text(f"c{n}", kind) for n, kind in enumerate(kinds))
+        rows = f"({query}\n) AS _lume_rows({', '.join(f'c{n}' for n in range(len(kinds)))})"
+        self._rows = self._connection.execute(f"SELECT {items} FROM {rows}", parameters)
 
-    def close(self) -> None:
-        self._connection.close()
+    def _fetch(self) -> list[Row]:
+        rows: list[Row] = self._rows.fetchmany(_AT_ONCE)
+        if not self._numbers:
+            return rows
+        values = (enumerate(row) for row in rows)
+        return [tuple(plain(v) if v and n in self._numbers else v for n, v in row) for row in values]
 
 
 def _as_text(column: str, kind: str) -> str:
@@ -170,7 +199,7 @@ def _as_text(column: str, kind: str) -> str:
 class DuckdbLoader(FileLoader):
     """See `Loader`."""
 
-    types, begin, joined = DuckdbTypes(), "BEGIN TRANSACTION", "SEMI JOIN"
+    access, begin, joined = ACCESS, "BEGIN TRANSACTION", "SEMI JOIN"
 
     def check(self) -> None:
         if self._load.on_violation == "reject":
@@ -180,22 +209,8 @@ class DuckdbLoader(FileLoader):
             )
         super().check()
 
-    def _connect(self, mode: str, built: Path | None = None) -> DuckDBPyConnection:
-        return connect(self._url, mode, built)
-
-    def _errors(self, what: str) -> AbstractContextManager[None]:
-        return duckdb_errors(self._url, what)
-
-    def _is_view(self, connection: DuckDBPyConnection) -> bool:
-        return bool(_of_table(connection, "duckdb_views()", "true", self._load.table, "view_name"))
-
-    def _columns(self, connection: DuckDBPyConnection) -> list[TableColumn]:
-        there = columns_of(connection, self._load.table)
-        return [TableColumn(self._spelled(name), kind, must_be_given) for name, kind, must_be_given in there]
-
-    def _unique(self, connection: DuckDBPyConnection) -> list[UniqueIndex]:
-        found = unique_of(connection, self._load.table)
-        return [UniqueIndex({self._spelled(name): "" for name in names}) for names in found]
+    def _connect(self, built: Path) -> DuckDBPyConnection:
+        return connect(self._url, "rwc" if self._load.create else "rw", built)
 
     def _insert(self, connection: DuckDBPyConnection, built: Path, *, numbered: bool) -> Refused:
         load, rows = self._load, Built(connection, f"read_parquet({text(str(built))})")
@@ -205,7 +220,16 @@ class DuckdbLoader(FileLoader):
             names.append(RUN_COLUMN)
             items.append(text(load.run_id))
         rows.check_key(load.key)
-        refused = self._refused_for_ever(rows, types, numbered=numbered)
+        number = f"n.{NUMBER}" if numbered else "0"
+
+        def new(name: str) -> str:
+            return f"CAST(n.{quoted(name)} AS {types[name]})"  # as the table has it
+
+        refused = self._refused_for_ever(
+            connection,
+            lambda name: f"(SELECT {new(name)} AS v, {number} AS n FROM {rows.rows} AS n)",
+            numbered=numbered,
+        )
         if refused and not numbered:
             return refused
         source = f"{rows.rows} AS n"
@@ -214,76 +238,22 @@ class DuckdbLoader(FileLoader):
                 "CREATE OR REPLACE TEMP TABLE _lume_refused AS SELECT unnest(?) AS n", [[*refused]]
             )
             source = f"(FROM {rows.rows} WHERE {NUMBER} NOT IN (FROM _lume_refused)) AS n"
-        into = f"INSERT INTO {self.types.spelled(load.table)}"
+        into = f"INSERT INTO {self._table}"
         if load.history:
-            versions = self._versions(source, types)
-            at = f"TIMESTAMP {text(instant(load, row_of(connection, versions.latest())[0]))}"
-            connection.execute(versions.close(at))
-            connection.execute(versions.add(into, names, items, at))
-            (written,) = row_of(connection, versions.current())
+
+            def differs(name: str) -> str:
+                # A value that only a collation considers equal is another one.
+                exact = "encode({})" if types[name] == "VARCHAR" else "{}"
+                return " IS DISTINCT FROM ".join(map(exact.format, (f"t.{quoted(name)}", new(name))))
+
+            versions = Versions(
+                load, self._table, source, lambda name: f"t.{quoted(name)} = {new(name)}", differs
+            )
+            written = versions.write(
+                connection.execute, into, names, items, versions.begin(connection.execute)
+            )
         else:
             insert = f"{into} ({', '.join(names)}) SELECT {', '.join(items)} FROM {source}{on_conflict(load, names)}"
             (written,) = row_of(connection, insert)
         check_all(load, rows.count() - len(refused), written)
         return refused
-
-    def _versions(self, source: str, types: dict[str, str]) -> Versions:
-        def differs(name: str) -> str:
-            # A value that only a collation considers equal is another one.
-            exact = "encode({})" if types[name] == "VARCHAR" else "{}"
-            return f"{exact.format(f't.{quoted(name)}')} IS DISTINCT FROM {exact.format(_new(name, types))}"
-
-        def is_same(name: str) -> str:
-            return f"t.{quoted(name)} = {_new(name, types)}"
-
-        return Versions(self._load, self.types.spelled(self._load.table), source, is_same, differs)
-
-    def _refused_for_ever(self, rows: Built, types: dict[str, str], *, numbered: bool) -> Refused:
-        """Return the rows with a unique value that, as the table compares it, is there or in an earlier row."""
-        refused: Refused = {}
-        number = f"n.{NUMBER}" if numbered else "0"
-        for name in self._load.ever:
-            new = f"(SELECT {_new(name, types)} AS v, {number} AS n FROM {rows.rows} AS n)"
-            for n, reason in self._twice(rows.connection, name, new, numbered=numbered):
-                refused.setdefault(n, []).append(reason)
-        return refused
-
-
-def _new(name: str, types: dict[str, str]) -> str:
-    """Return SQL for the new value of a column, as the table has it."""
-    return f"CAST(n.{quoted(name)} AS {types[name]})"
-
-
-def columns_of(connection: DuckDBPyConnection, table: str) -> list[tuple[str, str, bool]]:
-    """Return each column of a table with its type and whether a row needs a value for it; none if it is missing."""
-    items = "column_name, data_type, NOT is_nullable AND column_default IS NULL"
-    tables = "(FROM duckdb_columns() JOIN (SELECT table_oid FROM duckdb_tables()) USING (table_oid))"
-    return _of_table(connection, tables, items, table)
-
-
-def unique_of(connection: DuckDBPyConnection, table: str) -> list[list[str]]:
-    """Return the columns, or expressions, of each unique index of a table."""
-    is_unique = "constraint_type IN ('UNIQUE', 'PRIMARY KEY')"
-    keys = _of_table(
-        connection, f"(FROM duckdb_constraints() WHERE {is_unique})", "constraint_column_names", table
-    )
-    indexes = _of_table(
-        connection, "(FROM duckdb_indexes() WHERE is_unique)", "CAST(expressions AS VARCHAR[])", table
-    )
-    quotes = re.compile(r'"(.*)"', re.DOTALL)
-    return [names for (names,) in keys] + [
-        [match[1].replace('""', '"') if (match := quotes.fullmatch(name)) else name for name in names]
-        for (names,) in indexes
-    ]
-
-
-def _of_table(
-    connection: DuckDBPyConnection, source: str, items: str, table: str, column: str = "table_name"
-) -> list[Any]:
-    """Return what one of DuckDB's own tables has of a table or a view in the file."""
-    schema, _, name = table.rpartition(".")
-    return connection.execute(
-        f"SELECT {items} FROM {source} WHERE database_name = current_database() "
-        f"AND lower(schema_name) = lower(?) AND lower({column}) = lower(?)",
-        [schema or "main", name],
-    ).fetchall()

@@ -3,11 +3,12 @@
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lume_local._flow.databases import HISTORY_COLUMNS, VALID_FROM
 from lume_local._flow.definition import quoted
 from lume_local._worker.databases.database import DatabaseTrouble, Load
+from lume_local._worker.sql import text
 
 _FROM, _TO, _CURRENT = map(quoted, HISTORY_COLUMNS)
 Sql = Callable[[str], str]
@@ -29,6 +30,24 @@ class Versions(NamedTuple):
     rows: str
     is_same: Sql
     differs: Sql
+
+    def begin(self, execute: Callable[[str], Any]) -> str:
+        """Return, as SQL, the instant from which the versions of the load are valid. Raises `DatabaseTrouble`."""
+        return f"TIMESTAMP {text(instant(self.load, execute(self.latest()).fetchone()[0]))}"
+
+    def write(
+        self,
+        execute: Callable[[str], Any],
+        into: str,
+        names: list[str],
+        values: list[str],
+        at: str,
+        where: str = "",
+    ) -> int:
+        """Add versions of all rows by a few statements; return the number of rows that then have a current one."""
+        execute(self.close(at, where))
+        execute(self.add(into, names, values, at, where))
+        return int(execute(self.current(where)).fetchone()[0])
 
     def latest(self) -> str:
         """Return the query for the latest begin of the current versions that have a key of the rows."""

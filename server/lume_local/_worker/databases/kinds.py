@@ -2,23 +2,27 @@
 
 from typing import NamedTuple
 
-from lume_local._worker.databases.columns import DuckdbTypes, PostgresTypes, SqliteTypes, Types
-from lume_local._worker.databases.database import DatabaseUrl, Loader, Query
+from lume_local._worker.databases.access import Access, Query
+from lume_local._worker.databases.database import DatabaseUrl
 from lume_local._worker.databases.duckdb_file import DuckdbLoader, DuckdbQuery
+from lume_local._worker.databases.loader import Loader
 from lume_local._worker.databases.postgres import PostgresLoader, PostgresQuery
 from lume_local._worker.databases.sqlite import SqliteLoader, SqliteQuery
 
 
 class DatabaseKind(NamedTuple):
-    types: Types
     query: type[Query]
     loader: type[Loader]
 
+    @property
+    def access(self) -> Access:
+        return self.query.access
+
 
 KINDS = {
-    "postgresql": DatabaseKind(PostgresTypes(), PostgresQuery, PostgresLoader),
-    "sqlite": DatabaseKind(SqliteTypes(), SqliteQuery, SqliteLoader),
-    "duckdb": DatabaseKind(DuckdbTypes(), DuckdbQuery, DuckdbLoader),
+    "postgresql": DatabaseKind(PostgresQuery, PostgresLoader),
+    "sqlite": DatabaseKind(SqliteQuery, SqliteLoader),
+    "duckdb": DatabaseKind(DuckdbQuery, DuckdbLoader),
 }
 
 

@@ -4,18 +4,18 @@ A query uses a cursor on the server, which sends some rows at a time. Rows for a
 temporary table, then by one statement into the table itself.
 """
 
-import re
-
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lume_async._base.elided import elided
-from lume_local._flow.databases import LONGEST_NAME, RUN_COLUMN, with_parameter
+from lume_local._flow.databases import LONGEST_NAME, RUN_COLUMN
 from lume_local._flow.definition import quoted
 from lume_local._shared.failing import on_error, require
+from lume_local._worker.databases.access import Access, Query
 from lume_local._worker.databases.built import opened
 from lume_local._worker.databases.columns import (
     PostgresTypes,
@@ -23,8 +23,6 @@ from lume_local._worker.databases.columns import (
     UniqueIndex,
     array_of,
     base_of,
-    check_columns,
-    check_unique,
     create_table,
     no_table,
     whole_text,
@@ -35,18 +33,15 @@ from lume_local._worker.databases.database import (
     DatabaseTrouble,
     DatabaseUrl,
     Load,
-    Loader,
     Refused,
     Row,
     by_constraint,
     check_all,
-    in_table,
     on_conflict,
-    taken_meanwhile,
 )
-from lume_local._worker.databases.history import Versions, instant
+from lume_local._worker.databases.history import Versions
+from lume_local._worker.databases.loader import Loader
 from lume_local._worker.sql import text
-from lume_local._worker.statements import twin_reason
 
 if TYPE_CHECKING:
     import psycopg
@@ -70,10 +65,12 @@ connection or the server. Its statements may be right, so it can be repeated.
 """
 
 
-def connect(url: DatabaseUrl) -> "psycopg.Connection[Any]":
+def connect(url: DatabaseUrl, mode: str) -> "psycopg.Connection[Any]":
+    """Connect, for reading only if the mode is `ro`. Statements have `$1` as their parameters."""
     try:
         require("psycopg", "postgres", "a PostgreSQL database")
         import psycopg
+        from psycopg import RawCursor
         from psycopg.conninfo import conninfo_to_dict
     except ImportError as error:  # psycopg also raises it without libpq
         raise DatabaseTrouble(str(error)) from None
@@ -83,17 +80,13 @@ def connect(url: DatabaseUrl) -> "psycopg.Connection[Any]":
         raise DatabaseTrouble(f"{url.env} does not hold a valid postgresql:// URL") from None
     options: dict[str, Any] = {"application_name": "lume", **_DEFAULTS, **given, "client_encoding": "UTF8"}
     with psycopg_errors(url, f"{url.shown} ({url.env}) can't be reached"):
-        connection = psycopg.connect(**options)
+        connection = psycopg.connect(**options, cursor_factory=RawCursor)
         with on_error(connection.close):
             for name, value in _SESSION.items():
-                connection.execute("SELECT set_config(%s, %s, false)", [name, value])
+                connection.execute("SELECT set_config($1, $2, false)", [name, value])
             connection.commit()
+            connection.read_only = True if mode == "ro" else None
     return connection
-
-
-def sent(statement: str) -> bytes:
-    """Encode a statement, as psycopg's types accept only literal strings; ours contain quoted names."""
-    return statement.encode()
 
 
 @contextmanager
@@ -121,52 +114,93 @@ def psycopg_errors(url: DatabaseUrl, what: str, *, blames_rows: bool = False) ->
         raise DatabaseTrouble(f"{what}: {words}", may_pass=lost, is_undone=is_undone) from None
 
 
+_EVER = 0x6C756D65
+"""The first key of the advisory locks of values; the second is the table. A batch uses the table and its hash."""
+_LOADS = (
+    "CREATE TABLE IF NOT EXISTS {} (run_id text PRIMARY KEY, flow text NOT NULL, source_path text NOT NULL, "
+    "target text NOT NULL, loaded_at timestamptz NOT NULL DEFAULT now())"
+)
+_COLUMNS = """
+SELECT attname, format_type(atttypid, atttypmod),
+    attnotnull AND NOT atthasdef AND attidentity = '', attgenerated <> '' OR attidentity = 'a'
+FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+_UNIQUE = """
+SELECT array_agg(coalesce(a.attname::text, '')), coalesce(pg_get_expr(i.indpred, i.indrelid), '')
+FROM pg_index AS i
+CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, nth)
+LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indrelid = to_regclass($1) AND k.nth <= i.indnkeyatts
+    AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indexprs IS NULL
+GROUP BY i.indexrelid, i.indpred, i.indrelid
+"""
+_NEAR = """
+SELECT c.oid::regclass::text
+FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace, parse_ident(lower($1)) AS name
+WHERE c.relkind IN ('r', 'p') AND lower(c.relname) = name[array_upper(name, 1)]
+    AND CASE WHEN array_length(name, 1) > 1 THEN lower(n.nspname) = name[1] ELSE pg_table_is_visible(c.oid) END
+"""
+_NEEDED = {
+    "append": ("INSERT",),
+    "replace_batch": ("INSERT", "SELECT", "DELETE"),
+    "upsert": ("INSERT", "SELECT", "UPDATE"),
+}
+
+
+def table_of(connection: Any, table: str) -> Any:
+    """Return the OID of a table or view, its schema, and whether it is a table; None if it is missing."""
+    return connection.execute(
+        "SELECT c.oid, n.nspname, c.relkind IN ('r', 'p') FROM pg_class AS c "
+        "JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)",
+        [_TYPES.spelled(table)],
+    ).fetchone()
+
+
+def _columns_of(connection: Any, table: str) -> list[TableColumn]:
+    return [TableColumn(*row) for row in connection.execute(_COLUMNS, [_TYPES.spelled(table)])]
+
+
+def _unique_of(connection: Any, table: str) -> list[UniqueIndex]:
+    found = connection.execute(_UNIQUE, [_TYPES.spelled(table)])
+    return [UniqueIndex(dict.fromkeys(names, ""), where) for names, where in found]
+
+
+def _is_table(connection: Any, table: str) -> bool:
+    return bool((table_of(connection, table) or (0, "", False))[2])
+
+
+_TYPES = PostgresTypes()
+ACCESS = Access(_TYPES, "$", connect, psycopg_errors, _columns_of, _unique_of, _is_table)
+
+
 _FIRST, _MOST = 500, 20_000
 _AT_ONCE = 4 * 1024 * 1024
 """Characters to aim at per batch: rows may be short or very long."""
 
 
-class PostgresQuery:
+class PostgresQuery(Query):
     """See `Query`. All values arrive as the server's own text, exact and the same everywhere."""
 
-    def __init__(self, url: DatabaseUrl, query: str, source_path: str) -> None:
-        self._url = url
-        self._connection = connect(url)
-        with on_error(self.close):
-            self._begin(*with_parameter(query, "$1"), source_path)
+    access = ACCESS
 
-    def _begin(self, query: str, has_parameter: bool, source_path: str) -> None:
-        from psycopg import RawCursor
+    def _begin(self, query: str, parameters: list[str]) -> None:
         from psycopg.types.string import TextLoader
 
-        with psycopg_errors(self._url, f"the query can't be run on {self._url.shown}"):
-            self._connection.read_only = True
-            self._cursor = RawCursor(self._connection)
-            parameters = [source_path] if has_parameter else None
-            # `binary` selects the protocol that allows only one statement; the answer is empty.
-            declare = sent(f"DECLARE _lume_rows NO SCROLL CURSOR FOR {query}")
-            self._cursor.execute(declare, parameters, binary=True)
-            self._cursor.execute("FETCH FORWARD 0 FROM _lume_rows")
-            columns = self._cursor.description or []
-            self.names = [column.name for column in columns]
-            for column in columns:
-                self._cursor.adapters.register_loader(column.type_code, TextLoader)
+        self._cursor, self._size = self._connection.cursor(), _FIRST
+        # `binary` selects the protocol that allows only one statement; the answer is empty.
+        declare = f"DECLARE _lume_rows NO SCROLL CURSOR FOR {query}"
+        self._cursor.execute(declare, parameters or None, binary=True)
+        self._cursor.execute("FETCH FORWARD 0 FROM _lume_rows")
+        columns = self._cursor.description or []
+        self.names = [column.name for column in columns]
+        for column in columns:
+            self._cursor.adapters.register_loader(column.type_code, TextLoader)
 
-    def batches(self) -> Iterator[list[Row]]:
-        size = _FIRST
-        while True:
-            with psycopg_errors(self._url, f"the query was interrupted by {self._url.shown}"):
-                rows: list[Row] = self._cursor.execute(
-                    sent(f"FETCH FORWARD {size} FROM _lume_rows")
-                ).fetchall()
-            if not rows:
-                return
-            length = sum(len(value) for row in rows for value in row if value is not None)
-            yield rows
-            size = max(1, min(_MOST, 2 * size, _AT_ONCE * len(rows) // max(1, length)))
-
-    def close(self) -> None:
-        self._connection.close()
+    def _fetch(self) -> list[Row]:
+        rows: list[Row] = self._cursor.execute(f"FETCH FORWARD {self._size} FROM _lume_rows").fetchall()
+        length = sum(len(value) for row in rows for value in row if value is not None)
+        self._size = max(1, min(_MOST, 2 * self._size, _AT_ONCE * len(rows) // max(1, length)))
+        return rows
 
 
 _BLOCK = 1024 * 1024
@@ -177,45 +211,128 @@ _OF_A_ROW = ("22", "23")
 """Classes of SQLSTATE: an invalid value, a violated constraint."""
 
 
-class StagedRows:
-    """The rows of one load.
+class PostgresLoader(Loader):
+    """See `Loader`. The rows are copied to a temporary table, then inserted by one statement."""
 
-    Args:
-        connection: with the transaction of the load.
-        given: the type of each column of the table.
+    access, joined = ACCESS, "JOIN"
 
-    Raises:
-        DatabaseTrouble: the table has lost a column since it was checked.
-    """
+    def __init__(self, url: DatabaseUrl, load: Load, beside: Iterable[Loader] = ()) -> None:
+        super().__init__(url, load)
+        self._connection: psycopg.Connection[Any] | None = None
+        self._oid, self._at = 0, ""
+        self._given: dict[str, str] = {}
+        """The type of each column of the table."""
+        self._numbered = False
 
-    def __init__(
-        self, connection: "psycopg.Connection[Any]", load: Load, given: dict[str, str], *, numbered: bool
-    ) -> None:
-        self._connection, self._load, self._given, self._numbered = connection, load, given, numbered
-        self._table = PostgresTypes().spelled(load.table)
-        self.count, self._at = 0, ""
-        if gone := [name for name in load.names if name not in given]:
+    def check(self) -> None:
+        if long := [name for name in self._load.names if len(name.encode()) > LONGEST_NAME]:
+            raise DatabaseTrouble(
+                f"PostgreSQL cuts names off after {LONGEST_NAME} bytes: {', '.join(long)}. Give the flow shorter ones"
+            )
+        super().check()
+
+    def _near(self, connection: Any) -> str | None:
+        near = connection.execute(_NEAR, [self._table]).fetchone()
+        return near and str(near[0])
+
+    def _check_more(self, connection: Any) -> None:
+        """Check our rights."""
+        for right in _NEEDED[self._load.mode]:
+            query = "SELECT has_table_privilege(to_regclass($1)::oid, $2)"
+            if connection.execute(query, [self._table, right]).fetchone() != (True,):
+                raise DatabaseTrouble(
+                    f"the user of {self._url.env} has no right to {right} on {self._load.table}"
+                )
+
+    def _create_loads(self, connection: Any) -> None:
+        connection.commit()
+        if (found := table_of(connection, self._load.table)) is None:
+            return
+        name = f"{quoted(found[1])}._lume_loads"
+        if connection.execute("SELECT to_regclass($1)", [name]).fetchone() == (None,):
+            with _created_at_once():
+                connection.execute(_LOADS.format(name))
+        connection.commit()
+
+    def _begin(self, built: Path) -> Any:
+        load = self._load
+        self._connection = connection = connect(self._url, "rw")
+        if load.create:
+            # Committed before the load: others need the table at once.
+            if table_of(connection, load.table) is None:
+                with _created_at_once():
+                    # Only one of two runs creates the table, together with its index.
+                    created = "; ".join(create_table(load, _TYPES)).replace(" IF NOT EXISTS", "")
+                    connection.execute(created)
+            connection.commit()
+            self._check_table(connection)
+            self._create_loads(connection)
+        if load.ever or load.history or load.mode == "replace_batch":
+            # Each statement sees what others have committed, including their loads before we got a lock.
+            connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        found = table_of(connection, load.table)
+        if found is None:
+            raise no_table(load, self._url.shown, _TYPES, self._near(connection))
+        self._oid, self.loads = found[0] % 2**31, f"{quoted(found[1])}._lume_loads"
+        return connection
+
+    def _lock(self, connection: Any) -> None:
+        load = self._load
+        if load.history:
+            # Two transactions that changed versions at once would not see each other's.
+            connection.execute(f"LOCK TABLE {self._table} IN SHARE ROW EXCLUSIVE MODE")
+        if load.ever:
+            # Only one run at a time looks for its values and adds them.
+            connection.execute("SELECT pg_advisory_xact_lock($1, $2::integer)", [_EVER, self._oid])
+        if load.mode == "replace_batch":
+            # Only one version of the flow at a time replaces the rows of a source.
+            batch = f"{load.flow}\n{load.source_path}"
+            connection.execute("SELECT pg_advisory_xact_lock($1::integer, hashtext($2))", [self._oid, batch])
+
+    def _insert(self, connection: Any, built: Path, *, numbered: bool) -> Refused:
+        load = self._load
+        self._given, self._numbered = {one.name: one.type for one in self._columns(connection)}, numbered
+        if gone := [name for name in load.names if name not in self._given]:  # since the table was checked
             raise DatabaseTrouble(f"{load.table} no longer has the column {', '.join(map(repr, gone[:10]))}")
+        if numbered:
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        count, number = self._copy(connection, built), NUMBER if numbered else "0"
+        refused = self._refused_for_ever(
+            connection,
+            lambda name: f"(SELECT {self._value(name, 'n.')} AS v, {number} AS n FROM _lume_new AS n)",
+            numbered=numbered,
+        )
+        if refused and not numbered:
+            return refused
+        if refused:
+            connection.execute(f"DELETE FROM _lume_new WHERE {NUMBER} = ANY($1)", [list(refused)])
+        is_each = numbered and load.on_violation == "reject"
+        written = self._write_each(connection, refused) if is_each else self._write(connection)
+        check_all(load, count - len(refused), written)
+        if not numbered:
+            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        return refused
 
-    def copy(self, built: Path) -> None:
-        """Copy the rows to a temporary table that ends with the transaction."""
+    def _copy(self, connection: Any, built: Path) -> int:
+        """Copy the rows to a temporary table that ends with the transaction; return their number."""
         load, file = self._load, built.with_suffix(".copy")
         names = [*load.names, NUMBER] if self._numbered else load.names
         with opened(built) as rows:
             rows.check_key(load.key)
             whole = {name: whole_text(one, self._given[name]) for name, one in self._each()}
-            self.count = rows.write_csv(whole | ({NUMBER: NUMBER} if self._numbered else {}), file)
+            count = rows.write_csv(whole | ({NUMBER: NUMBER} if self._numbered else {}), file)
         items = (f"NULL::text AS {one}" if self._is_text(name) else one for name, one in self._each())
         number = f", NULL::bigint AS {NUMBER}" if self._numbered else ""
         like = f"SELECT {', '.join(items)}{number} FROM {self._table} WITH NO DATA"
-        self._connection.execute(sent(f"CREATE TEMP TABLE _lume_new ON COMMIT DROP AS {like}"))
+        connection.execute(f"CREATE TEMP TABLE _lume_new ON COMMIT DROP AS {like}")
         copying = f"COPY _lume_new ({', '.join(map(quoted, names))}) FROM STDIN (FORMAT csv)"
-        with self._connection.cursor() as cursor, file.open("rb") as source:
-            with cursor.copy(sent(copying)) as copy:
+        with connection.cursor() as cursor, file.open("rb") as source:
+            with cursor.copy(copying) as copy:
                 while block := source.read(_BLOCK):
                     copy.write(block)
-            check_all(load, self.count, cursor.rowcount)
+            check_all(load, count, cursor.rowcount)
         file.unlink()
+        return count
 
     def _each(self) -> Iterator[tuple[str, str]]:
         """Return each name, plain and as SQL."""
@@ -232,7 +349,7 @@ class StagedRows:
             return array_of(value, kind)
         return f"{value}::{kind}" if self._is_text(name) else value
 
-    def insert(self, only: Sequence[int] | None = None) -> int:
+    def _write(self, connection: Any, only: Sequence[int] | None = None) -> int:
         """Insert all or some rows by one statement; return the number written."""
         load, names = self._load, [one for _, one in self._each()]
         items = [self._value(name, "n.") for name in load.names]
@@ -242,30 +359,25 @@ class StagedRows:
         some = "" if only is None else f"n.{NUMBER} = ANY('{{{','.join(map(str, only))}}}'::bigint[])"
         into = f"INSERT INTO {self._table}"
         if load.history:
-            return self._add_versions(into, names, items, some and f" AND {some}")
+            return self._add_versions(connection, into, names, items, some and f" AND {some}")
         # In the order of the key, concurrent upserts wait for each other without a deadlock.
         order = f" ORDER BY {', '.join(map(quoted, load.key or ([NUMBER] if self._numbered else [])))}"
         statement = (
             f"{into} ({', '.join(names)}) SELECT {', '.join(items)} FROM _lume_new AS n{some and f' WHERE {some}'}"
             f"{order if load.key or self._numbered else ''}{on_conflict(load, names)}"
         )
-        return self._connection.execute(sent(statement)).rowcount
+        return int(connection.execute(statement).rowcount)
 
-    def _add_versions(self, into: str, names: list[str], items: list[str], where: str) -> int:
-        """Add versions of rows; return the number of these that then have a current one."""
-        load = self._load
+    def _add_versions(
+        self, connection: Any, into: str, names: list[str], items: list[str], where: str
+    ) -> int:
         versions = Versions(
-            *(load, self._table, "_lume_new AS n"),
+            *(self._load, self._table, "_lume_new AS n"),
             lambda name: f"t.{quoted(name)} = {self._value(name, 'n.')}",
             self._differs,
         )
-        if not self._at:
-            row = self._connection.execute(sent(versions.latest())).fetchone()
-            self._at = f"TIMESTAMP {text(instant(load, row and row[0]))}"
-        self._connection.execute(sent(versions.close(self._at, where)))
-        self._connection.execute(sent(versions.add(into, names, items, self._at, where)))
-        row = self._connection.execute(sent(versions.current(where))).fetchone()
-        return int(row[0]) if row else 0
+        self._at = self._at or versions.begin(connection.execute)
+        return versions.write(connection.execute, into, names, items, self._at, where)
 
     def _differs(self, name: str) -> str:
         """Return SQL that is true if the value is another one, even if only a collation considers it equal."""
@@ -274,51 +386,20 @@ class StagedRows:
         values = f"t.{quoted(name)}", self._value(name, "n.")
         return " IS DISTINCT FROM ".join(map(exact.format, values))
 
-    def judged(self) -> Refused:
-        """Insert all rows that the table accepts; return the reasons of the others."""
-        refused = self.refused_for_ever()
-        if refused:
-            self._connection.execute(sent(f"DELETE FROM _lume_new WHERE {NUMBER} = ANY(%s)"), [list(refused)])
-        is_each = self._load.on_violation == "reject"
-        written = self._insert_each(refused) if is_each else self.insert()
-        check_all(self._load, self.count - len(refused), written)
-        return refused
-
-    def refused_for_ever(self) -> Refused:
-        """Return the rows with a unique value that, as the table compares it, is there or in an earlier row."""
-        refused: Refused = {}
-        number = NUMBER if self._numbered else "0"
-        for name in self._load.ever:
-            column, value = quoted(name), self._value(name, "n.")
-            there = f"SELECT 1 FROM {self._table} AS t WHERE t.{column} = {value}"
-            query = f"SELECT {number} FROM _lume_new AS n WHERE EXISTS ({there})"
-            self._note(refused, query, in_table(self._load, name))
-            if self._numbered:
-                nth = f"row_number() OVER (PARTITION BY {value} ORDER BY {NUMBER}) AS nth"
-                numbered = f"SELECT {NUMBER}, {nth} FROM _lume_new AS n WHERE {column} IS NOT NULL"
-                self._note(
-                    refused, f"SELECT {NUMBER} FROM ({numbered}) AS x WHERE nth > 1", twin_reason(name)
-                )
-        return refused
-
-    def _note(self, refused: Refused, query: str, reason: str) -> None:
-        for (number,) in self._connection.execute(sent(query)):
-            refused.setdefault(number, []).append(reason)
-
-    def _insert_each(self, refused: Refused) -> int:
+    def _write_each(self, connection: Any, refused: Refused) -> int:
         """Insert many rows at a time, in savepoints; bisect a failing batch to the refused row."""
         import psycopg
 
         order = ", ".join(map(quoted, self._load.key or [NUMBER]))
         query = f"SELECT {NUMBER} FROM _lume_new ORDER BY {order}"
-        numbers = [number for (number,) in self._connection.execute(sent(query))]
+        numbers = [number for (number,) in connection.execute(query)]
         left = [numbers[at : at + _TOGETHER] for at in range(0, len(numbers), _TOGETHER)][::-1]
         written = 0
         while left:
             some = left.pop()
             try:
-                with self._connection.transaction():
-                    written += self.insert(some)
+                with connection.transaction():
+                    written += self._write(connection, some)
             except psycopg.Error as error:
                 if (error.sqlstate or "")[:2] not in _OF_A_ROW:
                     raise
@@ -330,200 +411,13 @@ class StagedRows:
                     left += [some[half:], some[:half]]
         return written
 
-
-_TYPES = PostgresTypes()
-_EVER = 0x6C756D65
-"""The first key of the advisory locks of values; the second is the table. A batch uses the table and its hash."""
-_LOADS = (
-    "CREATE TABLE IF NOT EXISTS {} (run_id text PRIMARY KEY, flow text NOT NULL, source_path text NOT NULL, "
-    "target text NOT NULL, loaded_at timestamptz NOT NULL DEFAULT now())"
-)
-_COLUMNS = """
-SELECT attname, format_type(atttypid, atttypmod),
-    attnotnull AND NOT atthasdef AND attidentity = '', attgenerated <> '' OR attidentity = 'a'
-FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
-"""
-_UNIQUE = """
-SELECT array_agg(coalesce(a.attname::text, '')), coalesce(pg_get_expr(i.indpred, i.indrelid), '')
-FROM pg_index AS i
-CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, nth)
-LEFT JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
-WHERE i.indrelid = %s AND k.nth <= i.indnkeyatts
-    AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indexprs IS NULL
-GROUP BY i.indexrelid, i.indpred, i.indrelid
-"""
-_NEAR = """
-SELECT c.oid::regclass::text
-FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace, parse_ident(lower(%s)) AS name
-WHERE c.relkind IN ('r', 'p') AND lower(c.relname) = name[array_upper(name, 1)]
-    AND CASE WHEN array_length(name, 1) > 1 THEN lower(n.nspname) = name[1] ELSE pg_table_is_visible(c.oid) END
-"""
-_NEEDED = {
-    "append": ("INSERT",),
-    "replace_batch": ("INSERT", "SELECT", "DELETE"),
-    "upsert": ("INSERT", "SELECT", "UPDATE"),
-}
-
-
-def table_of(connection: "psycopg.Connection[Any]", table: str) -> Any:
-    """Return the OID of a table or view, its schema, and whether it is a table; None if it is missing."""
-    return connection.execute(
-        "SELECT c.oid, n.nspname, c.relkind IN ('r', 'p') FROM pg_class AS c "
-        "JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = to_regclass(%s)",
-        [_TYPES.spelled(table)],
-    ).fetchone()
-
-
-def columns_of(connection: "psycopg.Connection[Any]", oid: int) -> list[TableColumn]:
-    return [TableColumn(*row) for row in connection.execute(_COLUMNS, [oid])]
-
-
-class PostgresLoader:
-    """See `Loader`."""
-
-    def __init__(self, url: DatabaseUrl, load: Load, beside: Iterable[Loader] = ()) -> None:
-        self._url, self._load = url, load
-        self._connection: psycopg.Connection[Any] | None = None
-        self._oid, self._loads = 0, ""
-
-    def check(self) -> None:
-        """Check the flow's columns, a unique index for an upsert, and our rights; create the table of loads."""
-        if long := [name for name in self._load.names if len(name.encode()) > LONGEST_NAME]:
-            raise DatabaseTrouble(
-                f"PostgreSQL cuts names off after {LONGEST_NAME} bytes: {', '.join(long)}. Give the flow shorter ones"
-            )
-        with (
-            closing(connect(self._url)) as connection,
-            psycopg_errors(self._url, f"{self._url.shown} can't be written to"),
-        ):
-            connection.autocommit = True
-            if not self._load.create or table_of(connection, self._load.table) is not None:
-                self._check_table(connection)
-
-    def _check_table(self, connection: "psycopg.Connection[Any]") -> None:
-        load = self._load
-        table, schema = self._table(connection)
-        check_columns(load, load.table, columns_of(connection, table), _TYPES)
-        unique = connection.execute(_UNIQUE, [table]).fetchall()
-        check_unique(
-            load,
-            load.table,
-            [UniqueIndex(dict.fromkeys(names, ""), where) for names, where in unique],
-            _TYPES,
-        )
-        for right in _NEEDED[load.mode]:
-            row = connection.execute("SELECT has_table_privilege(%s::oid, %s)", [table, right]).fetchone()
-            if row != (True,):
-                raise DatabaseTrouble(f"the user of {self._url.env} has no right to {right} on {load.table}")
-        name = f"{quoted(schema)}._lume_loads"
-        if connection.execute("SELECT to_regclass(%s)", [name]).fetchone() != (None,):
-            return
-        with _created_at_once():
-            connection.execute(sent(_LOADS.format(name)))
-
-    def _table(self, connection: "psycopg.Connection[Any]") -> tuple[int, str]:
-        """Return the table's OID and its schema."""
-        row = table_of(connection, self._load.table)
-        if row is None:
-            near = connection.execute(_NEAR, [_TYPES.spelled(self._load.table)]).fetchone()
-            raise no_table(self._load, self._url.shown, _TYPES, near and near[0])
-        if not row[2]:
-            raise DatabaseTrouble(f"{self._load.table} in {self._url.shown} is not a table: name one")
-        return row[0], row[1]
-
-    def fill(self, built: Path) -> bool:
-        """Claim the load, then insert the rows, in one transaction."""
-        load = self._load
-        with psycopg_errors(
-            self._url, f"{load.table} in {self._url.shown} refuses the rows", blames_rows=True
-        ):
-            connection = self._claimed()
-            if connection is None:
-                return False
-            rows = self._staged(connection, built)
-            if load.ever and (found := rows.refused_for_ever()):
-                raise taken_meanwhile(load, len(found))
-            check_all(load, rows.count, rows.insert())
-            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        return True
-
-    def judge(self, rows: Path) -> Refused:
-        """Do the same, row by row where the table refuses several together."""
-        what = f"{self._load.table} in {self._url.shown} refuses the rows"
-        with psycopg_errors(self._url, what, blames_rows=True):
-            connection = self._claimed()
-            if connection is None:
-                raise DatabaseTrouble(
-                    f"the run {self._load.run_id} has been loaded into {self._load.table} before"
-                )
-            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            return self._staged(connection, rows, numbered=True).judged()
-
-    def _claimed(self) -> "psycopg.Connection[Any] | None":
-        """Begin the transaction with the claim; return None if the load was done before."""
-        load = self._load
-        self._connection = connection = connect(self._url)
-        if load.create:
-            connection.autocommit = True  # before the load: others need the table at once
-            if table_of(connection, self._load.table) is None:
-                with _created_at_once():
-                    # Only one of two runs creates the table, together with its index.
-                    created = "; ".join(create_table(load, _TYPES)).replace(" IF NOT EXISTS", "")
-                    connection.execute(sent(created))
-            self._check_table(connection)
-            connection.autocommit = False
-        if load.ever or load.history or load.mode == "replace_batch":
-            # Each statement sees what others have committed, including their loads before we got a lock.
-            connection.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        self._oid, schema = self._table(connection)
-        self._loads = f"{quoted(schema)}._lume_loads".replace("%", "%%")  # needed with parameters
-        claim = (
-            f"INSERT INTO {self._loads} (run_id, flow, source_path, target) VALUES (%s, %s, %s, %s) "
-            "ON CONFLICT (run_id) DO NOTHING"
-        )
-        claimed = connection.execute(sent(claim), [load.claim, load.flow, load.source_path, load.table])
-        if not claimed.rowcount:
-            self.close()
-            return None
-        if load.history:
-            # Two transactions that changed versions at once would not see each other's.
-            connection.execute(sent(f"LOCK TABLE {_TYPES.spelled(load.table)} IN SHARE ROW EXCLUSIVE MODE"))
-        if load.ever:
-            # Only one run at a time looks for its values and adds them.
-            connection.execute("SELECT pg_advisory_xact_lock(%s, %s::integer)", [_EVER, self._oid % 2**31])
-        if load.mode == "replace_batch":
-            # Only one version of the flow at a time replaces the rows of a source.
-            batch = f"{load.flow}\n{load.source_path}"
-            connection.execute(
-                "SELECT pg_advisory_xact_lock(%s::integer, hashtext(%s))", [self._oid % 2**31, batch]
-            )
-        return connection
-
-    def _staged(
-        self, connection: "psycopg.Connection[Any]", file: Path, *, numbered: bool = False
-    ) -> StagedRows:
-        """Copy the rows to a temporary table; delete the rows of an earlier run of the batch."""
-        load = self._load
-        given = {column.name: column.type for column in columns_of(connection, self._oid)}
-        rows = StagedRows(connection, load, given, numbered=numbered)
-        rows.copy(file)
-        if load.mode == "replace_batch":
-            earlier = f"SELECT run_id FROM {self._loads} WHERE flow = %s AND source_path = %s"
-            connection.execute(
-                sent(f"DELETE FROM {_TYPES.spelled(load.table)} WHERE {RUN_COLUMN} IN ({earlier})"),
-                [load.flow, load.source_path],
-            )
-        return rows
-
     def commit(self) -> None:
-        """Make the load visible to all."""
         assert self._connection is not None
-        with psycopg_errors(self._url, f"{self._url.shown} can't commit"):
+        with self._errors(f"{self._url.shown} can't commit"):
             self._connection.commit()
         self.close()
 
     def close(self) -> None:
-        """Close the connection; the server undoes everything not committed."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

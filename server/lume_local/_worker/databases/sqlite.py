@@ -4,18 +4,19 @@
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lume_local._flow.databases import RUN_COLUMN, with_parameter
+from lume_local._flow.databases import RUN_COLUMN
 from lume_local._flow.definition import quoted
 from lume_local._shared.failing import on_error
+from lume_local._worker.databases.access import Access, Query
 from lume_local._worker.databases.built import Built, opened
 from lume_local._worker.databases.columns import (
-    SqliteTypes,
+    TYPES,
     TableColumn,
     UniqueIndex,
     as_compared,
@@ -34,8 +35,8 @@ from lume_local._worker.databases.database import (
     plain,
     shown,
 )
-from lume_local._worker.databases.file_loader import PATIENCE, FileLoader, check_there
 from lume_local._worker.databases.history import Versions, instant
+from lume_local._worker.databases.loader import PATIENCE, FileLoader, check_there
 from lume_local._worker.sql import text
 
 Batch = list[tuple[Any, ...]]
@@ -130,7 +131,7 @@ def connect(url: DatabaseUrl, mode: str) -> sqlite3.Connection:
 
 
 @contextmanager
-def sqlite_errors(url: DatabaseUrl, what: str) -> Iterator[None]:
+def sqlite_errors(url: DatabaseUrl, what: str, *, blames_rows: bool = False) -> Iterator[None]:
     """Convert errors of `sqlite3` to `DatabaseTrouble`."""
     try:
         yield
@@ -143,28 +144,53 @@ def sqlite_errors(url: DatabaseUrl, what: str) -> Iterator[None]:
         raise DatabaseTrouble(f"{what}: {words}", may_pass="locked" in words) from None
 
 
-class SqliteQuery:
+def _columns_of(connection: sqlite3.Connection, table: str) -> list[TableColumn]:
+    query = (
+        'SELECT c.name, c.type, c."notnull" AND c.dflt_value IS NULL, c.hidden IN (2, 3) '
+        "FROM sqlite_master AS t, pragma_table_xinfo(t.name) AS c "
+        "WHERE t.type IN ('table', 'view') AND t.name = ? COLLATE NOCASE AND c.hidden <> 1"
+    )
+    return [
+        TableColumn(name, kind, *map(bool, flags))
+        for name, kind, *flags in connection.execute(query, [table])
+    ]
+
+
+def _unique_of(connection: sqlite3.Connection, table: str) -> list[UniqueIndex]:
+    """Return the unique indexes; the columns have their collations."""
+    query = (
+        "SELECT i.name, c.name, c.coll, iif(i.partial, m.sql, '') FROM pragma_index_list(?1) AS i, "
+        "pragma_index_xinfo(i.name) AS c LEFT JOIN sqlite_master AS m ON m.type = 'index' AND m.name = i.name "
+        'WHERE i."unique" AND c.key '
+        "UNION ALL SELECT '', name, 'BINARY', '' FROM pragma_table_info(?1) WHERE pk"
+    )
+    found: dict[str, UniqueIndex] = {}
+    for index, column, collation, defined in connection.execute(query, [table]):
+        one = found.setdefault(index, UniqueIndex({}, _WHERE.split(defined)[-1] if defined else ""))
+        one.columns[column or ""] = collation  # an expression has no name
+    return list(found.values())
+
+
+def _is_table(connection: sqlite3.Connection, table: str) -> bool:
+    found = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"
+    return connection.execute(found, [table]).fetchone() is not None
+
+
+ACCESS = Access(TYPES["sqlite"], "?", connect, sqlite_errors, _columns_of, _unique_of, _is_table)
+
+
+class SqliteQuery(Query):
     """See `Query`."""
 
-    def __init__(self, url: DatabaseUrl, query: str, source_path: str) -> None:
-        self._url = url
-        self._connection = connect(url, "ro")
+    access = ACCESS
+
+    def _begin(self, query: str, parameters: list[str]) -> None:
         self._connection.set_authorizer(_authorized)
-        with on_error(self.close), sqlite_errors(url, f"the query can't be run on {url.shown}"):
-            sent, has_parameter = with_parameter(query, "?1")
-            self._cursor = self._connection.execute(sent, [source_path] if has_parameter else [])
+        self._cursor = self._connection.execute(query, parameters)
         self.names = [column[0] for column in self._cursor.description or ()]
 
-    def batches(self) -> Iterator[list[Row]]:
-        while True:
-            with sqlite_errors(self._url, f"the query was interrupted by {self._url.shown}"):
-                rows = self._cursor.fetchmany(_AT_ONCE)
-            if not rows:
-                return
-            yield [tuple(map(_as_text, row)) for row in rows]
-
-    def close(self) -> None:
-        self._connection.close()
+    def _fetch(self) -> list[Row]:
+        return [tuple(map(_as_text, row)) for row in self._cursor.fetchmany(_AT_ONCE)]
 
 
 def _authorized(action: int, first: str | None, *_: str | None) -> int:
@@ -182,43 +208,13 @@ def _as_text(value: Any) -> str | None:
     return plain(repr(value))
 
 
-def columns_of(connection: sqlite3.Connection, table: str) -> list[Any]:
-    """Return each column of a table: its name, type, whether a row needs a value for it, and if it is generated."""
-    return connection.execute(
-        'SELECT c.name, c.type, c."notnull" AND c.dflt_value IS NULL, c.hidden IN (2, 3) '
-        "FROM sqlite_master AS t, pragma_table_xinfo(t.name) AS c "
-        "WHERE t.type = 'table' AND t.name = ? COLLATE NOCASE AND c.hidden <> 1",
-        [table],
-    ).fetchall()
-
-
 class SqliteLoader(FileLoader):
     """See `Loader`."""
 
-    types, begin = SqliteTypes(), "BEGIN IMMEDIATE"
+    access, begin = ACCESS, "BEGIN IMMEDIATE"
     joined = "CROSS JOIN"  # SQLite builds an index if the table has none, and keeps the order
 
-    def _connect(self, mode: str, built: Path | None = None) -> sqlite3.Connection:
-        return connect(self._url, mode)
-
-    def _errors(self, what: str) -> AbstractContextManager[None]:
-        return sqlite_errors(self._url, what)
-
-    def _is_view(self, connection: sqlite3.Connection) -> bool:
-        view = "SELECT 1 FROM sqlite_master WHERE type = 'view' AND name = ? COLLATE NOCASE"
-        return connection.execute(view, [self._load.table]).fetchone() is not None
-
-    def _check_table(self, connection: sqlite3.Connection) -> None:
-        super()._check_table(connection)
-        self._check_rowid(connection)
-
-    def _columns(self, connection: sqlite3.Connection) -> list[TableColumn]:
-        return [
-            TableColumn(self._spelled(name), kind, *map(bool, flags))
-            for name, kind, *flags in columns_of(connection, self._load.table)
-        ]
-
-    def _check_rowid(self, connection: sqlite3.Connection) -> None:
+    def _check_more(self, connection: sqlite3.Connection) -> None:
         """Check that SQLite doesn't replace NULLs of the flow with numbers, as it does in one kind of key."""
         query = (
             "SELECT name FROM pragma_table_info(?1) WHERE pk AND type = 'INTEGER' COLLATE NOCASE "
@@ -244,22 +240,6 @@ class SqliteLoader(FileLoader):
         replaces = _REPLACES.search(_KEEPS.sub("", defined))
         return f"INSERT{' OR ABORT' if replaces else ''} INTO {quoted(self._load.table)}"
 
-    def _unique(self, connection: sqlite3.Connection) -> list[UniqueIndex]:
-        """Return the unique indexes; the columns have their collations."""
-        query = (
-            "SELECT i.name, c.name, c.coll, iif(i.partial, m.sql, '') FROM pragma_index_list(?1) AS i, "
-            "pragma_index_xinfo(i.name) AS c LEFT JOIN sqlite_master AS m ON m.type = 'index' AND m.name = i.name "
-            'WHERE i."unique" AND c.key '
-            "UNION ALL SELECT '', name, 'BINARY', '' FROM pragma_table_info(?1) WHERE pk"
-        )
-        found: dict[str, UniqueIndex] = {}
-        for index, column, collation, defined in connection.execute(query, [self._load.table]):
-            name = column or ""  # an expression has no name
-            where = _WHERE.split(defined)[-1] if defined else ""
-            one = found.setdefault(index, UniqueIndex({}, where))
-            one.columns[self._spelled(name)] = collation
-        return list(found.values())
-
     def _check_key(self, connection: sqlite3.Connection, rows: Built) -> None:
         """Check that rows have different keys in each unique index that the upsert may use."""
         key, types = self._load.key, dict(self._load.columns)
@@ -280,7 +260,11 @@ class SqliteLoader(FileLoader):
         into = self._insert_into(connection)
         with opened(built) as rows:
             self._check_key(connection, rows)
-            refused = self._refused_for_ever(connection, rows, numbered=numbered) if load.ever else {}
+            refused = self._refused_for_ever(
+                connection,
+                lambda name: self._new(connection, rows, name, numbered=numbered),
+                numbered=numbered,
+            )
             if refused and not numbered:
                 return refused
             if load.history:
@@ -319,21 +303,14 @@ class SqliteLoader(FileLoader):
         at = text(instant(load, latest))
         return [versions.close(at), versions.add(into, names, values, at), versions.current()]
 
-    def _refused_for_ever(self, connection: sqlite3.Connection, rows: Built, *, numbered: bool) -> Refused:
-        """Return the rows with a unique value that, as the table compares it, is there or in an earlier row."""
-        refused: Refused = {}
-        for name, sql_type in self._load.columns:
-            if name not in self._load.ever:
-                continue
-            # The temporary column gets the affinity of the table's; the left operand decides about the collation.
-            connection.execute(
-                f"CREATE TEMP TABLE _lume_new AS SELECT {quoted(name)} AS v, 0 AS n "
-                f"FROM {quoted(self._load.table)} WHERE false"
-            )
-            values = rows.batches([item(sql_type, quoted(name)), NUMBER if numbered else "0"])
-            for batch in values:
-                connection.executemany("INSERT INTO temp._lume_new VALUES (?, ?)", batch)
-            for n, reason in self._twice(connection, name, "temp._lume_new", numbered=numbered):
-                refused.setdefault(n, []).append(reason)
-            connection.execute("DROP TABLE temp._lume_new")
-        return refused
+    def _new(self, connection: sqlite3.Connection, rows: Built, name: str, *, numbered: bool) -> str:
+        """Return a temporary table with the values of a column."""
+        # It gets the affinity of the table's; the left operand decides about the collation.
+        connection.execute("DROP TABLE IF EXISTS temp._lume_new")
+        connection.execute(
+            f"CREATE TEMP TABLE _lume_new AS SELECT {quoted(name)} AS v, 0 AS n FROM {self._table} WHERE false"
+        )
+        kind = dict(self._load.columns)[name]
+        for batch in rows.batches([item(kind, quoted(name)), NUMBER if numbered else "0"]):
+            connection.executemany("INSERT INTO temp._lume_new VALUES (?, ?)", batch)
+        return "temp._lume_new"

@@ -91,10 +91,9 @@ def _sqlite(url: DatabaseUrl, name: str, deletes: bool) -> Iterator[_Table]:
         connection.create_function("regexp", 2, regexp, deterministic=True)
         execute("PRAGMA secure_delete = ON")  # no page keeps the bytes
         execute("BEGIN IMMEDIATE" if deletes else "BEGIN")
-        columns, loads = (
-            [column for column, *_ in sqlite.columns_of(connection, one)] for one in (name, "_lume_loads")
-        )
-        there = "_lume_loads" if loads and RUN_COLUMN in columns else ""
+        is_table, has_loads = (sqlite.ACCESS.is_table(connection, one) for one in (name, "_lume_loads"))
+        columns = [one.name for one in sqlite.ACCESS.columns(connection, name)] if is_table else []
+        there = "_lume_loads" if has_loads and RUN_COLUMN in columns else ""
         compared = "{} = {} COLLATE BINARY", "{} REGEXP {}"
         yield _Table(execute, execute, quoted(name), columns, there, "?", *compared)
         execute("COMMIT")
@@ -104,33 +103,34 @@ def _sqlite(url: DatabaseUrl, name: str, deletes: bool) -> Iterator[_Table]:
 
 @contextmanager
 def _postgres(url: DatabaseUrl, name: str, deletes: bool) -> Iterator[_Table]:
-    with closing(postgres.connect(url)) as connection, postgres.psycopg_errors(url, f"{url.shown} refuses"):
-        from psycopg import DataError, IsolationLevel, ProgrammingError, RawCursor
+    with (
+        closing(postgres.connect(url, "rw" if deletes else "ro")) as connection,
+        postgres.psycopg_errors(url, f"{url.shown} refuses"),
+    ):
+        from psycopg import DataError, IsolationLevel, ProgrammingError
 
-        cursor, connection.read_only = RawCursor(connection), not deletes
+        cursor: Any = connection.cursor()
         connection.isolation_level = IsolationLevel.REPEATABLE_READ  # the rows that were counted are deleted
         spelled = PostgresTypes().spelled(name)
-        oid, schema, is_table = postgres.table_of(connection, name) or (0, "", False)
-        columns = [one.name for one in postgres.columns_of(connection, oid)] if is_table else []
+        _, schema, is_table = postgres.table_of(connection, name) or (0, "", False)
+        columns = [one.name for one in postgres.ACCESS.columns(connection, name)] if is_table else []
         loads = f"{quoted(schema)}._lume_loads" if is_table else ""
         (is_there,) = cursor.execute("SELECT to_regclass($1) IS NOT NULL", [loads]).fetchall()[0]
 
         def takes(condition: str, value: str) -> bool:
             try:
                 with connection.transaction():
-                    cursor.execute(f"SELECT 1 FROM {spelled} WHERE {condition} LIMIT 0".encode(), [value])
+                    cursor.execute(f"SELECT 1 FROM {spelled} WHERE {condition} LIMIT 0", [value])
             except (DataError, ProgrammingError) as error:
                 if (error.sqlstate or "22")[:2] not in ("22", "42") or error.sqlstate == "42501":
                     raise
                 return False
             return True
 
-        execute, stream = (
-            lambda query, values, send=send: send(query.encode(), values)
-            for send in (cursor.execute, cursor.stream)
-        )
         there = loads if is_there and RUN_COLUMN in columns else ""
-        yield _Table(execute, stream, spelled, columns, there, "$", "{} = {}", "{}::text ~ {}", takes)
+        yield _Table(
+            cursor.execute, cursor.stream, spelled, columns, there, "$", "{} = {}", "{}::text ~ {}", takes
+        )
         connection.commit()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,9 +27,9 @@ from lume_local._mapping.target import MappingTarget, TargetColumn, definition_o
 from lume_local._samples.known import KnownSource
 from lume_local._samples.opening import JudgedColumn, SampleParts, SampleRows
 from lume_local._shared.protocol import Json, Propose, Proposed, Refused
-from lume_local._worker.databases import duckdb_file, postgres, sqlite
-from lume_local._worker.databases.columns import DuckdbTypes, PostgresTypes
-from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl
+from lume_local._worker.databases.columns import PostgresTypes
+from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Row
+from lume_local._worker.databases.kinds import KINDS, query_of
 from lume_local._worker.samples.read import Sample, read_sample, sample_of_rows
 from lume_local._worker.samples.sample import HeldSample, Trials, opened_trials
 from lume_local._worker.samples.whole import WholeSample, errors, opened_whole
@@ -229,13 +230,22 @@ def described(target: MappingTarget) -> MappingTarget:
     place = target.place or {}
     url, table = DatabaseUrl.of(place["url_env"]), place["table"]
     kinds = {"postgresql": _of_postgres, "sqlite": _of_sqlite, "duckdb": _of_duckdb}
-    columns, rows = kinds[url.scheme](url, table)
+    access = KINDS[url.scheme].access
+    with (
+        closing(access.connect(url, "ro")) as connection,
+        access.errors(url, f"{table} in {url.shown} can't be read"),
+    ):
+        columns = kinds[url.scheme](connection, table)
     if not columns:
         raise DatabaseTrouble(f"there is no table {table} in {url.shown}")
+    names = ", ".join(quoted(column.name) for column in columns)
+    query = f"SELECT {names} FROM {access.types.spelled(table)} LIMIT {_VALUES}"
+    with closing(query_of(url, query, "")) as found:
+        rows = list(chain.from_iterable(found.batches()))
     return evolve(target, columns=list(_columns(columns, rows)), shown=f"{table} in {url.shown}")
 
 
-def _columns(columns: Sequence[_Column], rows: Sequence[Sequence[Any]]) -> Any:
+def _columns(columns: Sequence[_Column], rows: Sequence[Row]) -> Any:
     names = {column.name.lower() for column in columns}
     history = HISTORY_COLUMNS if {RUN_COLUMN, *HISTORY_COLUMNS} <= names else ()  # which the runs write
     for n, column in enumerate(columns):
@@ -244,63 +254,43 @@ def _columns(columns: Sequence[_Column], rows: Sequence[Sequence[Any]]) -> Any:
         found: dict[str, Any] = {"description": column.about} if column.about else {}
         found |= definition_of(column.declared) or {"type": "string"}
         found |= ({"required": True} if column.required else {}) | ({"unique": True} if column.unique else {})
-        values = [str(row[n]) for row in rows if row[n] is not None]
+        values = [value for row in rows if (value := row[n]) is not None]
         yield TargetColumn(column.name, found, about=column.about, examples=values)
 
 
-def _of_sqlite(url: DatabaseUrl, table: str) -> tuple[list[_Column], list[Any]]:
-    with (
-        closing(sqlite.connect(url, "ro")) as connection,
-        sqlite.sqlite_errors(url, f"{table} in {url.shown} can't be read"),
-    ):
-        columns = connection.execute(
-            'SELECT name, type, "notnull", pk FROM pragma_table_xinfo(?) WHERE hidden = 0', [table]
-        ).fetchall()
-        unique = connection.execute(
-            "SELECT min(c.name) FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c "
-            'WHERE i."unique" AND NOT i.partial GROUP BY i.name HAVING count(*) = 1',
-            [table],
-        ).fetchall()
-        single = {name for (name,) in unique}
-        keys = [name for name, _, _, key in columns if key]
-        rows = (
-            connection.execute(f"SELECT * FROM {quoted(table)} LIMIT {_VALUES}").fetchall() if columns else []
-        )
+def _of_sqlite(connection: Any, table: str) -> list[_Column]:
+    columns = connection.execute(
+        'SELECT name, type, "notnull", pk FROM pragma_table_xinfo(?) WHERE hidden = 0', [table]
+    ).fetchall()
+    unique = connection.execute(
+        "SELECT min(c.name) FROM pragma_index_list(?) AS i, pragma_index_info(i.name) AS c "
+        'WHERE i."unique" AND NOT i.partial GROUP BY i.name HAVING count(*) = 1',
+        [table],
+    ).fetchall()
+    single = {name for (name,) in unique}
+    keys = [name for name, _, _, key in columns if key]
     return [
         _Column(name, kind, bool(needed or key), name in single or keys == [name])
         for name, kind, needed, key in columns
-    ], rows
+    ]
 
 
-def _of_duckdb(url: DatabaseUrl, table: str) -> tuple[list[_Column], list[Any]]:
-    with (
-        closing(duckdb_file.connect(url, "ro")) as connection,
-        duckdb_file.duckdb_errors(url, f"{table} in {url.shown} can't be read"),
-    ):
-        columns = duckdb_file.columns_of(connection, table)
-        single = {names[0] for names in duckdb_file.unique_of(connection, table) if len(names) == 1}
-        query = f"SELECT * FROM {DuckdbTypes().spelled(table)} LIMIT {_VALUES}"
-        rows = connection.execute(query).fetchall() if columns else []
-    return [_Column(name, kind, needed, name in single) for name, kind, needed in columns], rows
+def _of_duckdb(connection: Any, table: str) -> list[_Column]:
+    access = KINDS["duckdb"].access
+    unique = [one.columns for one in access.unique(connection, table)]
+    return [
+        _Column(one.name, one.type, one.must_be_given, {one.name} in map(set, unique))
+        for one in access.columns(connection, table)
+    ]
 
 
-def _of_postgres(url: DatabaseUrl, table: str) -> tuple[list[_Column], list[Any]]:
-    name = PostgresTypes().spelled(table)
-    with (
-        closing(postgres.connect(url)) as connection,
-        postgres.psycopg_errors(url, f"{table} in {url.shown} can't be read"),
-    ):
-        connection.read_only = True
-        found = connection.execute(
-            "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, "
-            "EXISTS (SELECT 1 FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique "
-            "AND i.indpred IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum), "
-            "coalesce(col_description(a.attrelid, a.attnum), '') FROM pg_attribute AS a "
-            "WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
-            [name],
-        ).fetchall()
-        columns = [_Column(*row) for row in found]
-        casts = ", ".join(f"{quoted(one.name)}::text" for one in columns)
-        query = f"SELECT {casts} FROM {name} LIMIT {_VALUES}"
-        rows = connection.execute(postgres.sent(query)).fetchall() if columns else []
-    return columns, rows
+def _of_postgres(connection: Any, table: str) -> list[_Column]:
+    found = connection.execute(
+        "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, "
+        "EXISTS (SELECT 1 FROM pg_index AS i WHERE i.indrelid = a.attrelid AND i.indisunique "
+        "AND i.indpred IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum), "
+        "coalesce(col_description(a.attrelid, a.attnum), '') FROM pg_attribute AS a "
+        "WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+        [PostgresTypes().spelled(table)],
+    )
+    return [_Column(*row) for row in found]

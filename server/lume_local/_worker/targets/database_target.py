@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 from attrs import asdict
 
 from lume_local._shared.failing import on_error
-from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Load, Loader, Refused
+from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Load, Refused
 from lume_local._worker.databases.kinds import KINDS
+from lume_local._worker.databases.loader import Loader
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 T = TypeVar("T")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lume_local._shared.identity import SourceContent
-from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Query, Row
+from lume_local._worker.databases.access import Query
+from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Row
 from lume_local._worker.databases.kinds import query_of
 from lume_local._worker.sources.formats.names import relation_of_table, visible_columns
 from lume_local._worker.sources.intake import Reading

@@ -13,8 +13,7 @@ from local.table_run import ENV, NUMBERS, Database, execute, flow_of
 
 from lume_local._shared.commit import committed
 from lume_local._worker.connection import connect
-from lume_local._worker.databases.database import DatabaseUrl
-from lume_local._worker.databases.references import SqliteLookup
+from lume_local._worker.databases.references import ReferenceLookup
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.targets import target_kinds
 
@@ -309,7 +308,7 @@ def test_values_are_looked_up_quickly_in_a_table_without_an_index(
     query = number.format(5000) + "SELECT id, 'N' || id AS name FROM n"
     metrics = execute(flow_of(query=query, columns=columns, **into("append")), tmp_path)["metrics"]
     assert (metrics["rows_mapped"], metrics["rows_rejected"]) == (4000, 1000)
-    lookup = SqliteLookup(DatabaseUrl.of(ENV), "clean", "name")
+    lookup = ReferenceLookup(ENV, "clean", "name")
     with closing(lookup):
         missing = lookup.missing([f"N{n}" for n in range(10_000, 16_000)])
     assert missing == [f"N{n}" for n in range(14_001, 16_000)]

@@ -18,7 +18,7 @@ from local.table_run import ENV, Database, execute, flow_of
 from lume_local._worker.databases import duckdb_file
 from lume_local._worker.databases.columns import DuckdbTypes
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl
-from lume_local._worker.databases.references import lookup_of
+from lume_local._worker.databases.references import ReferenceLookup
 from lume_local._worker.engine import RunFailed
 
 OPEN = "import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only={}); print(1, flush=True); sys.stdin.read()"
@@ -268,12 +268,12 @@ def test_a_new_file_can_be_read_by_old_versions_and_an_old_one_stays_so(
 def test_a_reference_that_the_column_can_not_have_is_missing(database: Database) -> None:
     database.execute("CREATE SCHEMA s; CREATE TABLE s.kinds (no DECIMAL(5,2), word VARCHAR COLLATE NOCASE)")
     database.execute("INSERT INTO s.kinds VALUES (1.50, 'a'), (NULL, NULL)")
-    with closing(lookup_of(ENV, "s.kinds", "No")) as lookup:
+    with closing(ReferenceLookup(ENV, "s.kinds", "No")) as lookup:
         assert sorted(lookup.missing(["1.5", "1.500", "2", "x"])) == ["2", "x"]
-    with closing(lookup_of(ENV, "s.kinds", "word")) as lookup:
+    with closing(ReferenceLookup(ENV, "s.kinds", "word")) as lookup:
         assert lookup.missing(["A", "b"]) == ["b"]
     with pytest.raises(DatabaseTrouble, match=r"there is no column s\.kinds\.nothing"):
-        lookup_of(ENV, "s.kinds", "nothing")
+        ReferenceLookup(ENV, "s.kinds", "nothing")
 
 
 def test_a_unique_value_is_compared_as_the_column_has_it(database: Database, tmp_path: Path) -> None:
