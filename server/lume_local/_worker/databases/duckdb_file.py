@@ -9,7 +9,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,7 +18,6 @@ import duckdb
 from duckdb import DuckDBPyConnection
 
 from lume_async._base.elided import elided
-from lume_local._flow.databases import RUN_COLUMN
 from lume_local._flow.definition import quoted
 from lume_local._shared.failing import on_error
 from lume_local._worker.connection import configure
@@ -32,13 +31,10 @@ from lume_local._worker.databases.database import (
     DatabaseUrl,
     Refused,
     Row,
-    check_all,
-    on_conflict,
     plain,
 )
-from lume_local._worker.databases.history import Versions
 from lume_local._worker.databases.loader import PATIENCE, FileLoader, check_there
-from lume_local._worker.sql import allowed, row_of, text
+from lume_local._worker.sql import allowed, text
 
 OLDEST = "v1.0.0"
 """The oldest DuckDB that can read a file which a run creates."""
@@ -212,48 +208,29 @@ class DuckdbLoader(FileLoader):
     def _connect(self, built: Path) -> DuckDBPyConnection:
         return connect(self._url, "rwc" if self._load.create else "rw", built)
 
-    def _insert(self, connection: DuckDBPyConnection, built: Path, *, numbered: bool) -> Refused:
-        load, rows = self._load, Built(connection, f"read_parquet({text(str(built))})")
-        types = {column.name: column.type for column in self._columns(connection)}
-        names, items = list(map(quoted, load.names)), [f"n.{quoted(name)}" for name in load.names]
-        if RUN_COLUMN in types:
-            names.append(RUN_COLUMN)
-            items.append(text(load.run_id))
-        rows.check_key(load.key)
-        number = f"n.{NUMBER}" if numbered else "0"
+    def _opened(self, connection: DuckDBPyConnection, built: Path) -> AbstractContextManager[Built]:
+        return nullcontext(Built(connection, f"read_parquet({text(str(built))})"))
 
-        def new(name: str) -> str:
-            return f"CAST(n.{quoted(name)} AS {types[name]})"  # as the table has it
+    def _value(self, name: str) -> str:
+        return f"CAST(n.{quoted(name)} AS {self._given[name]})"
 
-        refused = self._refused_for_ever(
-            connection,
-            lambda name: f"(SELECT {new(name)} AS v, {number} AS n FROM {rows.rows} AS n)",
-            numbered=numbered,
-        )
-        if refused and not numbered:
-            return refused
-        source = f"{rows.rows} AS n"
+    def _differs(self, name: str) -> str:
+        exact = "encode({})" if self._given[name] == "VARCHAR" else "{}"
+        return " IS DISTINCT FROM ".join(map(exact.format, (f"t.{quoted(name)}", self._value(name))))
+
+    def _write(
+        self,
+        connection: DuckDBPyConnection,
+        rows: Built,
+        names: list[str],
+        refused: Refused,
+        *,
+        numbered: bool,
+    ) -> int:
+        source = rows.rows
         if refused:
             connection.execute(
                 "CREATE OR REPLACE TEMP TABLE _lume_refused AS SELECT unnest(?) AS n", [[*refused]]
             )
-            source = f"(FROM {rows.rows} WHERE {NUMBER} NOT IN (FROM _lume_refused)) AS n"
-        into = f"INSERT INTO {self._table}"
-        if load.history:
-
-            def differs(name: str) -> str:
-                # A value that only a collation considers equal is another one.
-                exact = "encode({})" if types[name] == "VARCHAR" else "{}"
-                return " IS DISTINCT FROM ".join(map(exact.format, (f"t.{quoted(name)}", new(name))))
-
-            versions = Versions(
-                load, self._table, source, lambda name: f"t.{quoted(name)} = {new(name)}", differs
-            )
-            written = versions.write(
-                connection.execute, into, names, items, versions.begin(connection.execute)
-            )
-        else:
-            insert = f"{into} ({', '.join(names)}) SELECT {', '.join(items)} FROM {source}{on_conflict(load, names)}"
-            (written,) = row_of(connection, insert)
-        check_all(load, rows.count() - len(refused), written)
-        return refused
+            source = f"(FROM {rows.rows} WHERE {NUMBER} NOT IN (FROM _lume_refused))"
+        return self._write_from(connection, f"{source} AS n", names)

@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ from attrs import define, evolve
 from lume_local._flow.databases import HISTORY_COLUMNS, RUN_COLUMN
 from lume_local._flow.definition import quoted
 from lume_local._worker.databases.access import Access
+from lume_local._worker.databases.built import Built, opened
 from lume_local._worker.databases.columns import (
     TableColumn,
     UniqueIndex,
@@ -22,13 +23,18 @@ from lume_local._worker.databases.columns import (
 )
 from lume_local._worker.databases.database import (
     FILES,
+    NUMBER,
     DatabaseTrouble,
     DatabaseUrl,
     Load,
     Refused,
+    check_all,
     in_table,
+    on_conflict,
     taken_meanwhile,
 )
+from lume_local._worker.databases.history import Versions
+from lume_local._worker.sql import text
 from lume_local._worker.statements import twin_reason
 
 PATIENCE = 60.0
@@ -64,6 +70,10 @@ class Loader(ABC):
     def __init__(self, url: DatabaseUrl, load: Load, beside: "Iterable[Loader]" = ()) -> None:
         self._url, self._load = url, load
         self._table = self.access.types.spelled(load.table)
+        self._given: dict[str, str] = {}
+        """The type of each column of the table."""
+        self._at = ""
+        """From when versions of rows are valid, as SQL."""
 
     @abstractmethod
     def _begin(self, built: Path) -> Any:
@@ -74,8 +84,21 @@ class Loader(ABC):
         """Create the table of finished loads, unless it exists."""
 
     @abstractmethod
-    def _insert(self, connection: Any, built: Path, *, numbered: bool) -> Refused:
-        """Insert all rows that the table accepts; return the reasons of the others, if rows are `numbered`."""
+    def _value(self, name: str) -> str:
+        """Return SQL for the new value of a column, of a row `n`, as the table has it."""
+
+    @abstractmethod
+    def _differs(self, name: str) -> str:
+        """Return SQL that is true if the value is another one, even if only a collation considers it equal."""
+
+    @abstractmethod
+    def _write(
+        self, connection: Any, rows: Built, names: list[str], refused: Refused, *, numbered: bool
+    ) -> int:
+        """Insert the rows that are not refused; return how many, and add the reasons of those the table refuses.
+
+        `names` are the columns that are written, as SQL.
+        """
 
     @abstractmethod
     def commit(self) -> None:
@@ -181,25 +204,80 @@ class Loader(ABC):
             )
         return connection
 
-    def _refused_for_ever(self, connection: Any, new: Callable[[str], str], *, numbered: bool) -> Refused:
-        """Return the rows with a unique value that, as the table compares it, is there or in an earlier row.
+    def _insert(self, connection: Any, built: Path, *, numbered: bool) -> Refused:
+        """Insert all rows that the table accepts; return the reasons of the others, if rows are `numbered`."""
+        load = self._load
+        self._given = {column.name: column.type for column in self._columns(connection)}
+        if gone := [name for name in load.names if name not in self._given]:  # since the table was checked
+            raise DatabaseTrouble(f"{load.table} no longer has the column {', '.join(map(repr, gone[:10]))}")
+        with self._opened(connection, built) as rows:
+            self._check_key(connection, rows)
+            self._stage(connection, rows, built, numbered=numbered)
+            refused = self._refused_for_ever(connection, rows, numbered=numbered)
+            if refused and not numbered:
+                return refused
+            names = [*load.names, RUN_COLUMN] if RUN_COLUMN in self._given else load.names
+            written = self._write(connection, rows, list(map(quoted, names)), refused, numbered=numbered)
+            check_all(load, rows.count() - len(refused), written)
+        return refused
 
-        `new` returns SQL with the values `v` of a column of the rows `n`.
-        """
+    def _opened(self, connection: Any, built: Path) -> AbstractContextManager[Built]:
+        """Open the rows for the duration of the block."""
+        return opened(built)
+
+    def _check_key(self, connection: Any, rows: Built) -> None:
+        rows.check_key(self._load.key)
+
+    def _stage(self, connection: Any, rows: Built, built: Path, *, numbered: bool) -> None:
+        """Bring the rows to the database, where it can't read them itself."""
+        return
+
+    def _source(self, rows: Built) -> str:
+        """Return the rows as SQL of the database."""
+        return rows.rows
+
+    def _new(self, connection: Any, rows: Built, name: str, number: str) -> str:
+        """Return SQL for the values `v` of a column of the rows `n`."""
+        return f"(SELECT {self._value(name)} AS v, {number} AS n FROM {self._source(rows)} AS n)"
+
+    def _refused_for_ever(self, connection: Any, rows: Built, *, numbered: bool) -> Refused:
+        """Return the rows with a unique value that, as the table compares it, is there or in an earlier row."""
         refused: Refused = {}
         for name in self._load.ever:
-            column, rows = quoted(name), f"{new(name)} AS new"
-            there = (
-                f"SELECT DISTINCT new.n FROM {rows} {self.joined} {self._table} AS t ON t.{column} = new.v"
-            )
+            column, new = quoted(name), self._new(connection, rows, name, NUMBER if numbered else "0")
+            there = f"SELECT DISTINCT new.n FROM {new} AS new {self.joined} {self._table} AS t ON t.{column} = new.v"
             # The first part of the union, the table's column, decides about the collation.
-            union = f"SELECT {column} AS v, 0 AS n FROM {self._table} WHERE false UNION ALL SELECT v, n FROM {rows}"
+            typed = f"SELECT {column} AS v, 0 AS n FROM {self._table} WHERE false"
+            union = f"{typed} UNION ALL SELECT v, n FROM {new} AS new"
             nth = f"SELECT v, n, row_number() OVER (PARTITION BY v ORDER BY n) AS nth FROM ({union}) AS x"
             twins = f"SELECT n FROM ({nth}) AS x WHERE nth > 1 AND v IS NOT NULL"
             for reason, query in ((in_table(self._load, name), there), (twin_reason(name), twins)):
                 for (number,) in connection.execute(query).fetchall() if numbered or query is there else ():
                     refused.setdefault(number, []).append(reason)
         return refused
+
+    def _is_same(self, name: str) -> str:
+        """Return SQL that is true if the table considers the values of a key equal."""
+        return f"t.{quoted(name)} = {self._value(name)}"
+
+    def _versions(self, source: str) -> Versions:
+        return Versions(self._load, self._table, source, self._is_same, self._differs)
+
+    def _write_from(
+        self, connection: Any, source: str, names: list[str], where: str = "", order: str = ""
+    ) -> int:
+        """Insert the rows of a source by one statement, or add versions by a few; return the number written."""
+        load, into = self._load, f"INSERT INTO {self._table}"
+        items = [*map(self._value, load.names), text(load.run_id)][: len(names)]
+        if load.history:
+            versions = self._versions(source)
+            self._at = self._at or versions.begin(connection.execute)
+            return versions.write(connection.execute, into, names, items, self._at, where and f" AND {where}")
+        done = connection.execute(
+            f"{into} ({', '.join(names)}) SELECT {', '.join(items)} FROM {source}{where and f' WHERE {where}'}{order}"
+            f"{on_conflict(load, names)}"
+        )
+        return int(done.rowcount if done.rowcount >= 0 else done.fetchone()[0])  # DuckDB returns it as a row
 
 
 @define

@@ -6,17 +6,17 @@ temporary table, then by one statement into the table itself.
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lume_async._base.elided import elided
-from lume_local._flow.databases import LONGEST_NAME, RUN_COLUMN
+from lume_local._flow.databases import LONGEST_NAME
 from lume_local._flow.definition import quoted
 from lume_local._shared.failing import on_error, require
 from lume_local._worker.databases.access import Access, Query
-from lume_local._worker.databases.built import opened
+from lume_local._worker.databases.built import Built
 from lume_local._worker.databases.columns import (
     PostgresTypes,
     TableColumn,
@@ -32,16 +32,12 @@ from lume_local._worker.databases.database import (
     NUMBER,
     DatabaseTrouble,
     DatabaseUrl,
-    Load,
     Refused,
     Row,
     by_constraint,
     check_all,
-    on_conflict,
 )
-from lume_local._worker.databases.history import Versions
 from lume_local._worker.databases.loader import Loader
-from lume_local._worker.sql import text
 
 if TYPE_CHECKING:
     import psycopg
@@ -216,13 +212,7 @@ class PostgresLoader(Loader):
 
     access, joined = ACCESS, "JOIN"
 
-    def __init__(self, url: DatabaseUrl, load: Load, beside: Iterable[Loader] = ()) -> None:
-        super().__init__(url, load)
-        self._connection: psycopg.Connection[Any] | None = None
-        self._oid, self._at = 0, ""
-        self._given: dict[str, str] = {}
-        """The type of each column of the table."""
-        self._numbered = False
+    _connection: "psycopg.Connection[Any] | None" = None
 
     def check(self) -> None:
         if long := [name for name in self._load.names if len(name.encode()) > LONGEST_NAME]:
@@ -290,40 +280,25 @@ class PostgresLoader(Loader):
             connection.execute("SELECT pg_advisory_xact_lock($1::integer, hashtext($2))", [self._oid, batch])
 
     def _insert(self, connection: Any, built: Path, *, numbered: bool) -> Refused:
-        load = self._load
-        self._given, self._numbered = {one.name: one.type for one in self._columns(connection)}, numbered
-        if gone := [name for name in load.names if name not in self._given]:  # since the table was checked
-            raise DatabaseTrouble(f"{load.table} no longer has the column {', '.join(map(repr, gone[:10]))}")
+        """Insert the rows; deferred constraints are checked for each one if they are judged, else at the end."""
         if numbered:
             connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        count, number = self._copy(connection, built), NUMBER if numbered else "0"
-        refused = self._refused_for_ever(
-            connection,
-            lambda name: f"(SELECT {self._value(name, 'n.')} AS v, {number} AS n FROM _lume_new AS n)",
-            numbered=numbered,
-        )
-        if refused and not numbered:
-            return refused
-        if refused:
-            connection.execute(f"DELETE FROM _lume_new WHERE {NUMBER} = ANY($1)", [list(refused)])
-        is_each = numbered and load.on_violation == "reject"
-        written = self._write_each(connection, refused) if is_each else self._write(connection)
-        check_all(load, count - len(refused), written)
-        if not numbered:
-            connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        refused = super()._insert(connection, built, numbered=numbered)
+        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         return refused
 
-    def _copy(self, connection: Any, built: Path) -> int:
-        """Copy the rows to a temporary table that ends with the transaction; return their number."""
+    def _source(self, rows: Built) -> str:
+        return "_lume_new"
+
+    def _stage(self, connection: Any, rows: Built, built: Path, *, numbered: bool) -> None:
+        """Copy the rows to a temporary table that ends with the transaction."""
         load, file = self._load, built.with_suffix(".copy")
-        names = [*load.names, NUMBER] if self._numbered else load.names
-        with opened(built) as rows:
-            rows.check_key(load.key)
-            whole = {name: whole_text(one, self._given[name]) for name, one in self._each()}
-            count = rows.write_csv(whole | ({NUMBER: NUMBER} if self._numbered else {}), file)
-        items = (f"NULL::text AS {one}" if self._is_text(name) else one for name, one in self._each())
-        number = f", NULL::bigint AS {NUMBER}" if self._numbered else ""
-        like = f"SELECT {', '.join(items)}{number} FROM {self._table} WITH NO DATA"
+        names = [*load.names, NUMBER] if numbered else load.names
+        whole = {name: whole_text(quoted(name), self._given[name]) for name in load.names}
+        count = rows.write_csv(whole | ({NUMBER: NUMBER} if numbered else {}), file)
+        items = [f"NULL::text AS {quoted(one)}" if self._is_text(one) else quoted(one) for one in load.names]
+        items += [f"NULL::bigint AS {NUMBER}"] if numbered else []
+        like = f"SELECT {', '.join(items)} FROM {self._table} WITH NO DATA"
         connection.execute(f"CREATE TEMP TABLE _lume_new ON COMMIT DROP AS {like}")
         copying = f"COPY _lume_new ({', '.join(map(quoted, names))}) FROM STDIN (FORMAT csv)"
         with connection.cursor() as cursor, file.open("rb") as source:
@@ -332,66 +307,40 @@ class PostgresLoader(Loader):
                     copy.write(block)
             check_all(load, count, cursor.rowcount)
         file.unlink()
-        return count
-
-    def _each(self) -> Iterator[tuple[str, str]]:
-        """Return each name, plain and as SQL."""
-        return ((name, quoted(name)) for name in self._load.names)
 
     def _is_text(self, name: str) -> bool:
         """Return whether the temporary table has text, which is converted when the row is inserted."""
         return self._load.on_violation == "reject" or self._given[name].endswith("[]")
 
-    def _value(self, name: str, row: str = "") -> str:
-        """Return SQL for a value to insert. It is then assigned, which truncates nothing, unlike a cast."""
-        value, kind = f"{row}{quoted(name)}", base_of(self._given[name])
+    def _value(self, name: str) -> str:
+        """Return the value as SQL. It is then assigned, which truncates nothing, unlike a cast."""
+        value, kind = f"n.{quoted(name)}", base_of(self._given[name])
         if self._given[name].endswith("[]"):
             return array_of(value, kind)
         return f"{value}::{kind}" if self._is_text(name) else value
 
-    def _write(self, connection: Any, only: Sequence[int] | None = None) -> int:
-        """Insert all or some rows by one statement; return the number written."""
-        load, names = self._load, [one for _, one in self._each()]
-        items = [self._value(name, "n.") for name in load.names]
-        if RUN_COLUMN in self._given:
-            names.append(RUN_COLUMN)
-            items.append(text(load.run_id))
-        some = "" if only is None else f"n.{NUMBER} = ANY('{{{','.join(map(str, only))}}}'::bigint[])"
-        into = f"INSERT INTO {self._table}"
-        if load.history:
-            return self._add_versions(connection, into, names, items, some and f" AND {some}")
-        # In the order of the key, concurrent upserts wait for each other without a deadlock.
-        order = f" ORDER BY {', '.join(map(quoted, load.key or ([NUMBER] if self._numbered else [])))}"
-        statement = (
-            f"{into} ({', '.join(names)}) SELECT {', '.join(items)} FROM _lume_new AS n{some and f' WHERE {some}'}"
-            f"{order if load.key or self._numbered else ''}{on_conflict(load, names)}"
-        )
-        return int(connection.execute(statement).rowcount)
-
-    def _add_versions(
-        self, connection: Any, into: str, names: list[str], items: list[str], where: str
-    ) -> int:
-        versions = Versions(
-            *(self._load, self._table, "_lume_new AS n"),
-            lambda name: f"t.{quoted(name)} = {self._value(name, 'n.')}",
-            self._differs,
-        )
-        self._at = self._at or versions.begin(connection.execute)
-        return versions.write(connection.execute, into, names, items, self._at, where)
-
     def _differs(self, name: str) -> str:
-        """Return SQL that is true if the value is another one, even if only a collation considers it equal."""
         plain = base_of(self._given[name]) in _COLLATED
         exact = '({})::text COLLATE "C"' if plain else "({})"
-        values = f"t.{quoted(name)}", self._value(name, "n.")
-        return " IS DISTINCT FROM ".join(map(exact.format, values))
+        return " IS DISTINCT FROM ".join(map(exact.format, (f"t.{quoted(name)}", self._value(name))))
 
-    def _write_each(self, connection: Any, refused: Refused) -> int:
-        """Insert many rows at a time, in savepoints; bisect a failing batch to the refused row."""
+    def _write(
+        self, connection: Any, rows: Built, names: list[str], refused: Refused, *, numbered: bool
+    ) -> int:
+        """Insert all rows by one statement.
+
+        If refused ones are left out, insert many at a time, in savepoints; bisect a failing batch to the refused row.
+        """
         import psycopg
 
-        order = ", ".join(map(quoted, self._load.key or [NUMBER]))
-        query = f"SELECT {NUMBER} FROM _lume_new ORDER BY {order}"
+        if refused:
+            connection.execute(f"DELETE FROM _lume_new WHERE {NUMBER} = ANY($1)", [list(refused)])
+        # In the order of the key, concurrent upserts wait for each other without a deadlock.
+        by = ", ".join(map(quoted, self._load.key or [NUMBER])) if self._load.key or numbered else ""
+        order = by and f" ORDER BY {by}"
+        if not numbered or self._load.on_violation != "reject":
+            return self._write_from(connection, "_lume_new AS n", names, order=order)
+        query = f"SELECT {NUMBER} FROM _lume_new{order}"
         numbers = [number for (number,) in connection.execute(query)]
         left = [numbers[at : at + _TOGETHER] for at in range(0, len(numbers), _TOGETHER)][::-1]
         written = 0
@@ -399,7 +348,8 @@ class PostgresLoader(Loader):
             some = left.pop()
             try:
                 with connection.transaction():
-                    written += self._write(connection, some)
+                    where = f"n.{NUMBER} = ANY('{{{','.join(map(str, some))}}}'::bigint[])"
+                    written += self._write_from(connection, "_lume_new AS n", names, where, order)
             except psycopg.Error as error:
                 if (error.sqlstate or "")[:2] not in _OF_A_ROW:
                     raise

@@ -6,15 +6,13 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lume_local._flow.databases import RUN_COLUMN
 from lume_local._flow.definition import quoted
 from lume_local._shared.failing import on_error
 from lume_local._worker.databases.access import Access, Query
-from lume_local._worker.databases.built import Built, opened
+from lume_local._worker.databases.built import Built
 from lume_local._worker.databases.columns import (
     TYPES,
     TableColumn,
@@ -30,12 +28,11 @@ from lume_local._worker.databases.database import (
     Refused,
     Row,
     by_constraint,
-    check_all,
     on_conflict,
     plain,
     shown,
 )
-from lume_local._worker.databases.history import Versions, instant
+from lume_local._worker.databases.history import instant
 from lume_local._worker.databases.loader import PATIENCE, FileLoader, check_there
 from lume_local._worker.sql import text
 
@@ -249,68 +246,51 @@ class SqliteLoader(FileLoader):
         }:
             rows.check_key(key, compared)
 
-    def _insert(self, connection: sqlite3.Connection, built: Path, *, numbered: bool) -> Refused:
-        """Insert all rows that the table accepts; return the reasons of the others, if rows are `numbered`."""
-        load = self._load
-        names = list(map(quoted, load.names))
+    def _value(self, name: str) -> str:
+        return f":v{self._load.names.index(name)}"
+
+    def _is_same(self, name: str) -> str:
+        return f"t.{quoted(name)} COLLATE {self._collations[name]} = {self._value(name)}"
+
+    def _differs(self, name: str) -> str:
+        return f"t.{quoted(name)} COLLATE BINARY IS NOT {self._value(name)}"
+
+    def _write(
+        self,
+        connection: sqlite3.Connection,
+        rows: Built,
+        names: list[str],
+        refused: Refused,
+        *,
+        numbered: bool,
+    ) -> int:
+        load, into = self._load, self._insert_into(connection)
         items = [item(sql_type, quoted(name)) for name, sql_type in load.columns]
-        if any(column.name == RUN_COLUMN for column in self._columns(connection)):
-            names.append(RUN_COLUMN)
-            items.append(text(load.run_id))
-        into = self._insert_into(connection)
-        with opened(built) as rows:
-            self._check_key(connection, rows)
-            refused = self._refused_for_ever(
-                connection,
-                lambda name: self._new(connection, rows, name, numbered=numbered),
-                numbered=numbered,
+        items = [*items, text(load.run_id)][: len(names)]
+        if load.history:
+            self._collations = next(one.columns for one in self._unique(connection) if one.finds(load))
+            values, versions = [f":v{number}" for number in range(len(names))], self._versions("")
+            latest = (
+                connection.execute(versions.latest(), _named(row)).fetchone()[0]
+                for row in chain.from_iterable(rows.batches(items))
             )
-            if refused and not numbered:
-                return refused
-            if load.history:
-                statements = self._versions(connection, rows.batches(items), into, names)
-            else:
-                values = ", ".join("?" * len(names))
-                statements = [f"{into} ({', '.join(names)}) VALUES ({values}){on_conflict(load, names)}"]
-            target = RowsInto(connection, statements, load, self._url.shown)
-            if numbered:
-                written = target.judged(rows.batches([*items, NUMBER]), refused)
-            else:
-                written = target.all(rows.batches(items))
-            check_all(load, rows.count() - len(refused), written)
-        return refused
+            at = text(instant(load, max(filter(None, latest), default=None)))
+            statements = [versions.close(at), versions.add(into, names, values, at), versions.current()]
+        else:
+            marks = ", ".join("?" * len(names))
+            statements = [f"{into} ({', '.join(names)}) VALUES ({marks}){on_conflict(load, names)}"]
+        target = RowsInto(connection, statements, load, self._url.shown)
+        if numbered:
+            return target.judged(rows.batches([*items, NUMBER]), refused)
+        return target.all(rows.batches(items))
 
-    def _versions(
-        self, connection: sqlite3.Connection, batches: Iterable[Batch], into: str, names: list[str]
-    ) -> list[str]:
-        """Return the statements that add a version of a row; the last one counts its current versions."""
-        load = self._load
-        values = [f":v{number}" for number in range(len(names))]
-        new = dict(zip(load.names, values, strict=False))  # the last one may be the run's
-        collations = next(one.columns for one in self._unique(connection) if one.finds(load))
-        versions = Versions(
-            load,
-            quoted(load.table),
-            "",
-            lambda name: f"t.{quoted(name)} COLLATE {collations[name]} = {new[name]}",
-            # A value that only a collation considers equal is another one.
-            lambda name: f"t.{quoted(name)} COLLATE BINARY IS NOT {new[name]}",
-        )
-        latest: str | None = None
-        for row in chain.from_iterable(batches):
-            (found,) = connection.execute(versions.latest(), _named(row)).fetchone()
-            latest = max(filter(None, (latest, found)), default=None)
-        at = text(instant(load, latest))
-        return [versions.close(at), versions.add(into, names, values, at), versions.current()]
-
-    def _new(self, connection: sqlite3.Connection, rows: Built, name: str, *, numbered: bool) -> str:
-        """Return a temporary table with the values of a column."""
+    def _new(self, connection: sqlite3.Connection, rows: Built, name: str, number: str) -> str:
         # It gets the affinity of the table's; the left operand decides about the collation.
         connection.execute("DROP TABLE IF EXISTS temp._lume_new")
         connection.execute(
             f"CREATE TEMP TABLE _lume_new AS SELECT {quoted(name)} AS v, 0 AS n FROM {self._table} WHERE false"
         )
         kind = dict(self._load.columns)[name]
-        for batch in rows.batches([item(kind, quoted(name)), NUMBER if numbered else "0"]):
+        for batch in rows.batches([item(kind, quoted(name)), number]):
             connection.executemany("INSERT INTO temp._lume_new VALUES (?, ?)", batch)
         return "temp._lume_new"
