@@ -33,7 +33,7 @@ from lume_local._shared.folders import MANIFEST, named_in
 from lume_local._shared.protocol import Execute, Json, Read, read_job
 from lume_local._worker.databases.built import own_database
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl
-from lume_local._worker.databases.kinds import KINDS, query_of
+from lume_local._worker.databases.kinds import ACCESS, QUERIES
 from lume_local._worker.object_stores import StoreTrouble
 from lume_local._worker.outputs.pages import open_output, opened
 from lume_local._worker.outputs.row_json import Broken, text_of
@@ -284,10 +284,12 @@ class _DatabaseTable:
 
     def __init__(self, place: Json) -> None:
         self._url = DatabaseUrl.of(place["url_env"])
-        self._spelled = KINDS[self._url.scheme].access.types.spelled(place["table"])
+        self._spelled = ACCESS[self._url.scheme].types.spelled(place["table"])
 
     def names(self) -> list[str]:
-        with closing(query_of(self._url, f"SELECT * FROM {self._spelled} LIMIT 0", "")) as query:
+        with closing(
+            QUERIES[self._url.scheme](self._url, f"SELECT * FROM {self._spelled} LIMIT 0", "")
+        ) as query:
             return query.names
 
     def rows(self, columns: Sequence[str | None], run_ids: Collection[str]) -> Iterator[Sequence[str | None]]:
@@ -295,7 +297,9 @@ class _DatabaseTable:
         keys = ", ".join("NULL" if name is None else quoted(name) for name in columns)
         which = f"WHERE {RUN_COLUMN} IN ({', '.join(map(text, run_ids))})" if run_ids else ""
         items = f"{RUN_COLUMN if run_ids else 'NULL'}, {keys}"
-        with closing(query_of(self._url, f"SELECT {items} FROM {self._spelled} {which}", "")) as query:
+        with closing(
+            QUERIES[self._url.scheme](self._url, f"SELECT {items} FROM {self._spelled} {which}", "")
+        ) as query:
             for batch in query.batches():
                 yield from batch
 

@@ -234,26 +234,26 @@ def as_compared(sql_type: str, column: str, collation: str) -> str:
     return f"rtrim({column}, ' ')" if collation == "RTRIM" else column
 
 
-_DIGITS = {
-    "TINYINT": 3,
-    "UTINYINT": 3,
-    "SMALLINT": 5,
-    "USMALLINT": 5,
-    "INTEGER": 10,
-    "UINTEGER": 10,
-    "BIGINT": 19,
-    "UBIGINT": 20,
-    "HUGEINT": 38,
-}
-_INTEGERS = ("smallint", "integer", "bigint")
+_BITS = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
+
+
+def _limits(integer: str) -> tuple[int, int]:
+    """Return the least and the greatest value of a type of integers."""
+    bits = _BITS[integer.removeprefix("U")]
+    return (0, 2**bits - 1) if integer.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _holds(one: str, other: str) -> bool:
+    """Return whether a type of integers has all values of the other one."""
+    return _limits(one)[0] <= _limits(other)[0] and _limits(one)[1] >= _limits(other)[1]
+
+
+_DIGITS = {kind: min(38, len(str(_limits(kind)[1]))) for kind in INTEGERS}
+_INTEGERS = {"smallint": "SMALLINT", "integer": "INTEGER", "bigint": "BIGINT"}
 _LEAST = {
-    "TINYINT": "smallint",
-    "UTINYINT": "smallint",
-    "SMALLINT": "smallint",
-    "USMALLINT": "integer",
-    "INTEGER": "integer",
-    "UINTEGER": "bigint",
-    "BIGINT": "bigint",
+    kind: next(name for name, one in _INTEGERS.items() if _holds(one, kind))
+    for kind in INTEGERS
+    if _holds("BIGINT", kind)
 }
 """The smallest integer type that holds all values; other types need a numeric."""
 _SAME = {
@@ -325,7 +325,7 @@ class PostgresTypes:
             (digits, scale), (least, fraction) = _size(given), _size(_numeric(sql_type))
             return scale >= fraction and digits - scale >= least - fraction
         if given in _INTEGERS:
-            return sql_type in _LEAST and _INTEGERS.index(given) >= _INTEGERS.index(_LEAST[sql_type])
+            return sql_type in _LEAST and _holds(_INTEGERS[given], sql_type)
         if (given in _JSON and sql_type not in ("JSON", "JSONB")) or given.endswith("[]"):
             return sql_type == "VARCHAR"
         plain = "character varying" if given.startswith("character varying(") else given
@@ -341,15 +341,6 @@ def _numeric(sql_type: str) -> str:
 def _size(numeric: str) -> tuple[int, int]:
     digits, _, scale = numeric.removeprefix("numeric(").rstrip(")").partition(",")
     return int(digits), int(scale or 0)
-
-
-_BITS = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "HUGEINT": 128}
-
-
-def _limits(integer: str) -> tuple[int, int]:
-    """Return the least and the greatest value of a type of integers."""
-    bits = _BITS[integer.removeprefix("U")]
-    return (0, 2**bits - 1) if integer.startswith("U") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
 class DuckdbTypes:
@@ -369,7 +360,7 @@ class DuckdbTypes:
         """Return whether it is the same type, or one for more digits."""
         least, given = self.best(sql_type), given.replace(" WITH TIME ZONE", "TZ")
         if least in INTEGERS and given.removeprefix("U") in _BITS:
-            return _limits(given)[0] <= _limits(least)[0] and _limits(given)[1] >= _limits(least)[1]
+            return _holds(given, least)
         if given.startswith("DECIMAL") and (least in _DIGITS or least.startswith("DECIMAL")):
             return PostgresTypes().fits(given.replace("DECIMAL", "numeric"), least)
         wider = {"FLOAT": "DOUBLE", "JSON": "VARCHAR", "UUID": "VARCHAR"}

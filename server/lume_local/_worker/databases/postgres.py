@@ -246,7 +246,8 @@ class PostgresLoader(Loader):
 
     def _begin(self, built: Path) -> Any:
         load = self._load
-        self._connection = connection = connect(self._url, "rw")
+        connection: Any = connect(self._url, "rw")
+        self._connection = connection
         if load.create:
             # Committed before the load: others need the table at once.
             if table_of(connection, load.table) is None:

@@ -4,7 +4,7 @@ from lume_local._flow.definition import quoted
 from lume_local._shared.failing import on_error
 from lume_local._worker.databases.columns import base_of
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl
-from lume_local._worker.databases.kinds import KINDS
+from lume_local._worker.databases.kinds import ACCESS
 
 _MISSING = {
     "postgresql": "SELECT v FROM unnest($1::text[]) AS v WHERE NOT EXISTS "
@@ -24,7 +24,7 @@ class ReferenceLookup:
 
     def __init__(self, url_env: str, table: str, column: str) -> None:
         self._url = url = DatabaseUrl.of(url_env)
-        self._access, self._shown = KINDS[url.scheme].access, f"{table}.{column} in {url.shown}"
+        self._access, self._shown = ACCESS[url.scheme], f"{table}.{column} in {url.shown}"
         self._connection = self._access.connect(url, "ro")
         with on_error(self.close):
             with self._access.errors(url, f"{self._shown} can't be read"):

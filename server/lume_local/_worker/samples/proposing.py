@@ -29,7 +29,7 @@ from lume_local._samples.opening import JudgedColumn, SampleParts, SampleRows
 from lume_local._shared.protocol import Json, Propose, Proposed, Refused
 from lume_local._worker.databases.columns import PostgresTypes
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Row
-from lume_local._worker.databases.kinds import KINDS, query_of
+from lume_local._worker.databases.kinds import ACCESS, QUERIES
 from lume_local._worker.samples.read import Sample, read_sample, sample_of_rows
 from lume_local._worker.samples.sample import HeldSample, Trials, opened_trials
 from lume_local._worker.samples.whole import WholeSample, errors, opened_whole
@@ -230,7 +230,7 @@ def described(target: MappingTarget) -> MappingTarget:
     place = target.place or {}
     url, table = DatabaseUrl.of(place["url_env"]), place["table"]
     kinds = {"postgresql": _of_postgres, "sqlite": _of_sqlite, "duckdb": _of_duckdb}
-    access = KINDS[url.scheme].access
+    access = ACCESS[url.scheme]
     with (
         closing(access.connect(url, "ro")) as connection,
         access.errors(url, f"{table} in {url.shown} can't be read"),
@@ -240,7 +240,7 @@ def described(target: MappingTarget) -> MappingTarget:
         raise DatabaseTrouble(f"there is no table {table} in {url.shown}")
     names = ", ".join(quoted(column.name) for column in columns)
     query = f"SELECT {names} FROM {access.types.spelled(table)} LIMIT {_VALUES}"
-    with closing(query_of(url, query, "")) as found:
+    with closing(QUERIES[url.scheme](url, query, "")) as found:
         rows = list(chain.from_iterable(found.batches()))
     return evolve(target, columns=list(_columns(columns, rows)), shown=f"{table} in {url.shown}")
 
@@ -276,7 +276,7 @@ def _of_sqlite(connection: Any, table: str) -> list[_Column]:
 
 
 def _of_duckdb(connection: Any, table: str) -> list[_Column]:
-    access = KINDS["duckdb"].access
+    access = ACCESS["duckdb"]
     unique = [one.columns for one in access.unique(connection, table)]
     return [
         _Column(one.name, one.type, one.must_be_given, {one.name} in map(set, unique))

@@ -16,7 +16,7 @@ from attrs import asdict
 
 from lume_local._shared.failing import on_error
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Load, Refused
-from lume_local._worker.databases.kinds import KINDS
+from lume_local._worker.databases.kinds import LOADERS
 from lume_local._worker.databases.loader import Loader
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
@@ -112,7 +112,7 @@ class DatabaseTarget:
 
 def _loader_of(load: Load) -> Loader:
     url = DatabaseUrl.of(load.url_env)
-    return KINDS[url.scheme].loader(url, load, list(_prepared.values()))
+    return LOADERS[url.scheme](url, load, list(_prepared.values()))
 
 
 def _drop(run_id: str) -> None:

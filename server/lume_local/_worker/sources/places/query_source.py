@@ -13,7 +13,7 @@ from typing import Any
 from lume_local._shared.identity import SourceContent
 from lume_local._worker.databases.access import Query
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Row
-from lume_local._worker.databases.kinds import query_of
+from lume_local._worker.databases.kinds import QUERIES
 from lume_local._worker.sources.formats.names import relation_of_table, visible_columns
 from lume_local._worker.sources.intake import Reading
 from lume_local._worker.sources.source import File, Pause, Single, SourceError, no_pause
@@ -59,7 +59,7 @@ class QuerySource:
         try:
             url = DatabaseUrl.of(self._place["url_env"])
             shown = f"the query on {url.shown}"
-            begun = query_of(url, self._place["query"], self._place["source_path"])
+            begun = QUERIES[url.scheme](url, self._place["query"], self._place["source_path"])
             with closing(begun) as query:
                 if not query.names:
                     raise SourceError(f"{shown} gives no columns: it must be a SELECT")
