@@ -40,6 +40,8 @@ _KEPT = "interval 30 days"
 """How long a table that a run has created keeps transaction identifiers."""
 _MEMORY, _SPILL, _ROWS = 256 * 1024**2, 64 * 1024**3, 100_000
 """Bytes of memory and of the disk for a merge, and rows that it writes at once."""
+_HELD, _CELL = 512 * 1024**2, 46
+"""Bytes of unchanged rows that a merge may keep in memory, and bytes of one of their values."""
 _SAME = {
     "TINYINT": ("byte", "short", "integer", "long"),
     "UTINYINT": ("short", "integer", "long"),
@@ -172,15 +174,17 @@ class DeltaLake(Lake):
     def load(self, load: LakeLoad, rows: Built) -> None:
         from deltalake import write_deltalake
 
+        if load.key and not rows.count():
+            return self._note(load)
         if load.history:
             return self._add_versions(load, rows)
         query, names = in_types_of(self, load, rows, whole=not load.key)
         stream: Any = rows.connection.sql(query)
         with _errors(load, "can't be written"):
             if load.key:
-                own, same = _same(names), self._on_key(load, rows, query)
+                own = _same(names)
                 others = {name: value for name, value in own.items() if name not in map(quoted, load.key)}
-                merge = self._merge(load, stream, same)
+                merge = self._merge(load, rows, query, stream)
                 if others:
                     merge = merge.when_matched_update(others)
                 merge.when_not_matched_insert(own).execute()
@@ -192,12 +196,37 @@ class DeltaLake(Lake):
             mode: Any = "overwrite" if where else "append"
             write_deltalake(self._table, stream, mode=mode, predicate=where, commit_properties=_named(load))
 
-    def _merge(self, load: LakeLoad, stream: Any, same: str) -> "TableMerger":
+    def _merge(self, load: LakeLoad, rows: Built, query: str, stream: Any, where: str = "") -> "TableMerger":
+        """Return a merge by key of the stream, whose keys are those of the query.
+
+        A merge keeps each file in memory until it knows whether one of its rows changes. Bounds of the key leave
+        files out. If the others are too much, all files of the table are written anew: they then pass through.
+        """
         from deltalake import WriterProperties
 
-        return self._table.merge(
+        connection, kinds = rows.connection, {one.name: one.type for one in self.columns}
+        connection.register("_lume_files", self._table.get_add_actions(flatten=True))
+        known = {name for name, *_ in connection.execute("DESCRIBE _lume_files").fetchall()}
+        on, left_out = [where] if where else list[str](), ["false"]
+        for column, name in zip(map(quoted, load.key), load.key, strict=True):
+            on.append(f"t.{column} = s.{column}")
+            if kinds[name] in _BOUNDED:
+                spelled = text if kinds[name] == "string" else str
+                low, high = map(
+                    spelled, row_of(connection, f"SELECT min({column}), max({column}) FROM ({query})")
+                )
+                on.append(f"t.{column} BETWEEN {low} AND {high}")
+                least, most = ("partition.", "partition.") if name in self.partition_by else ("min.", "max.")
+                if {least + name, most + name} <= known:
+                    left_out.append(f"{quoted(most + name)} < {low} OR {quoted(least + name)} > {high}")
+        size = f"greatest(num_records * {len(self.columns) * _CELL}, 5 * size_bytes)"
+        (held,) = row_of(
+            connection,
+            f"SELECT coalesce(sum({size}), 0) FROM _lume_files WHERE NOT coalesce({' OR '.join(left_out)}, false)",
+        )
+        merge = self._table.merge(
             stream,
-            same,
+            " AND ".join(on),
             source_alias="s",
             target_alias="t",
             max_spill_size=_MEMORY,
@@ -205,6 +234,8 @@ class DeltaLake(Lake):
             writer_properties=WriterProperties(max_row_group_size=_ROWS),
             commit_properties=_named(load),
         )
+        column = quoted(load.key[0])
+        return merge.when_not_matched_by_source_update({column: f"t.{column}"}) if held > _HELD else merge
 
     def _add_versions(self, load: LakeLoad, rows: Built) -> None:
         """Close the current versions of the rows that have changed, and add new ones, in one commit."""
@@ -232,26 +263,11 @@ class DeltaLake(Lake):
             if not count:
                 return self._note(load)
             stream = connection.sql(f"{new} UNION ALL {closed}")
-            on = f"s._lume_closes AND t.{quoted(CURRENT)} AND {self._on_key(load, rows, 'FROM _lume_new')}"
-            merge = self._merge(load, stream, on)
+            where = f"s._lume_closes AND t.{quoted(CURRENT)}"
+            merge = self._merge(load, rows, "FROM _lume_new", stream, where)
             merge = merge.when_matched_update({VALID_TO: f"s.{VALID_FROM}", quoted(CURRENT): "false"})
             all_names = [*names, VALID_FROM, VALID_TO, CURRENT]
             merge.when_not_matched_insert(_same(all_names), "NOT s._lume_closes").execute()
-
-    def _on_key(self, load: LakeLoad, rows: Built, query: str) -> str:
-        """Return the condition of a merge, with bounds of the key.
-
-        A merge keeps each file in memory until it knows whether one of its rows changes: the bounds leave files out.
-        """
-        kinds, parts = {one.name: one.type for one in self.columns}, list[str]()
-        for column, name in zip(map(quoted, load.key), load.key, strict=True):
-            parts.append(f"t.{column} = s.{column}")
-            if kinds[name] in _BOUNDED:
-                spelled = text if kinds[name] == "string" else str
-                low, high = row_of(rows.connection, f"SELECT min({column}), max({column}) FROM ({query})")
-                if low is not None:
-                    parts.append(f"t.{column} BETWEEN {spelled(low)} AND {spelled(high)}")
-        return " AND ".join(parts)
 
     def _note(self, load: LakeLoad) -> None:
         """Commit the name of a load that changes nothing: later it might change something."""
