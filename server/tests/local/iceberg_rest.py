@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,17 @@ TOKEN = "t0ken"
 
 @define
 class Rest:
-    """`lost` commits are carried out, but their answers are an error; `busy` ones are neither."""
+    """`lost` commits are carried out, but their answers are an error; `busy` ones are neither.
+
+    `silent` are all requests, or `commits` after they are carried out: no answer comes before `released`. After a
+    `closed` commit the connection ends without one.
+    """
 
     url: str = ""
     lost: int = 0
     busy: int = 0
+    silent: str = ""
+    released: threading.Event = field(factory=threading.Event)
     commits: list[int] = field(factory=list)
     """The status of each commit."""
 
@@ -42,6 +48,10 @@ def serving(folder: Path) -> Iterator[Rest]:
 
         def carry_out(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if rest.silent == "all":
+                rest.released.wait(60)
+                self.close_connection = True
+                return
             with iceberg.opened(folder) as catalog:
                 try:
                     if self.headers["Authorization"] != f"Bearer {TOKEN}":
@@ -85,19 +95,25 @@ def serving(folder: Path) -> Iterator[Rest]:
                 done = catalog.commit_table(table, request.requirements, request.updates)
             except exceptions.CommitFailedException as error:
                 return 409, _error(409, "CommitFailedException", str(error))
+            if rest.silent == "commits":
+                rest.released.wait(60)
             if rest.lost:
                 rest.lost -= 1
                 return 500, _error(500, "InternalServerError", "the answer was lost")
             return 200, done.model_dump_json()
 
         def answer(self, status: int, body: Any) -> None:
+            if rest.silent == "closed" and self.command == "POST":
+                self.close_connection = True
+                return
             text = (body if isinstance(body, str) else json.dumps(body or {})).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(text)
+                with suppress(OSError):  # a client that has waited for long enough is gone
+                    self.wfile.write(text)
 
         def log_message(self, *args: object) -> None:
             pass
@@ -109,6 +125,7 @@ def serving(folder: Path) -> Iterator[Rest]:
         try:
             yield rest
         finally:
+            rest.released.set()
             server.shutdown()
             thread.join()
 

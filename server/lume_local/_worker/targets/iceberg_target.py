@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import wraps
 from importlib import import_module
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,13 @@ _MAY_PASS = re.compile(
     "TooManyRequestsError|AuthorizationExpiredError"
 )
 """Errors of catalogs that are no OSError, by name: their libraries need not be installed."""
+_REFUSED = re.compile(
+    "AWS Error (ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|NO_SUCH_BUCKET)|"
+    "AuthorizationFailure|AuthorizationPermissionMismatch|AuthenticationFailed"
+)
+"""Answers of stores that a repetition does not change; Arrow raises an OSError for all."""
+_CONNECT, _ANSWER = 10.0, 60.0
+"""Seconds for a connection to a REST catalog, and for its answer: pyiceberg would wait for ever."""
 
 
 class IcebergLake(Lake):
@@ -466,6 +474,21 @@ def _columns(load: LakeLoad) -> list[tuple[str, str]]:
     return [(name, IcebergTypes().best(sql_type)) for name, sql_type in load.all_columns]
 
 
+def _bound_requests() -> None:
+    """Give each request of this process without a timeout one: pyiceberg has no setting for it."""
+    from requests.adapters import HTTPAdapter
+
+    send: Any = HTTPAdapter.send
+    if getattr(send, "is_bound", False):
+        return
+
+    def bound(self: Any, request: Any, stream: Any = False, timeout: Any = None, **more: Any) -> Any:
+        return send(self, request, stream, (_CONNECT, _ANSWER) if timeout is None else timeout, **more)
+
+    HTTPAdapter.send = wraps(send)(bound)  # type: ignore[method-assign]
+    vars(bound)["is_bound"] = True
+
+
 _catalogs: dict[str, "tuple[dict[str, str], Catalog]"] = {}
 """The catalogs that this process has opened, with their settings."""
 
@@ -489,6 +512,7 @@ def _catalog(load: LakeLoad) -> "Iterator[Catalog]":
         if known is None or known[0] != settings:
             if known is not None:
                 known[1].close()
+            _bound_requests()
             _catalogs[name] = settings, load_catalog(name, **settings)
         yield _catalogs[name][1]
     except DatabaseTrouble:
@@ -497,7 +521,9 @@ def _catalog(load: LakeLoad) -> "Iterator[Catalog]":
         kind = type(error).__name__
         words = without_secrets(f"{kind}: {error}", _secrets(settings))
         may_pass = bool(_MAY_PASS.fullmatch(kind)) or (
-            isinstance(error, OSError) and not isinstance(error, (FileNotFoundError, PermissionError))
+            isinstance(error, OSError)
+            and not isinstance(error, (FileNotFoundError, PermissionError))
+            and not _REFUSED.search(words)
         )
         raise LakeTrouble(
             f"{load.table} in the catalog {name} can't be used: {elided(words, 500)}", may_pass=may_pass

@@ -253,7 +253,7 @@ from lume_local._worker.targets.lake_target import LakeLoad
 
 columns = [["id", "BIGINT"], *([f"c{n}", "VARCHAR"] for n in range(12))]
 flow = flow_of({"delta": sys.argv[1], "mode": "upsert", "key": ["id"]})
-run = {"run_id": "r", "flow": "f", "source_path": "s", "columns": columns, "required": ["id"], "at": "", "history": ""}
+run = {"run_id": "r", "flow": "f", "source_path": "s", "columns": columns, "required": ["id"], "at": ""}
 load = LakeLoad(**asdict(flow.mapped) | run)
 resource.setrlimit(resource.RLIMIT_DATA, (1280 * 2**20,) * 2)
 with opened(Path(sys.argv[2])) as rows:

@@ -457,7 +457,15 @@ def test_a_warehouse_in_s3(
             monkeypatch.setenv(name, value)
         with pytest.raises(RunFailed, match="ACCESS_DENIED") as no:
             execute(flow_of(UPSERT), tmp_path, csv((1, "x")), "run_3")
-    assert given["AWS_SECRET_ACCESS_KEY"] not in str(no.value)
+        # Its metadata can't be written, after the commit of the run: a repetition would not help.
+        with pytest.raises(RunFailed, match=r"ACCESS_DENIED.*None of its rows") as at_publish:
+            execute(flow_of(UPSERT | {"iceberg": "s.new"}), tmp_path, csv((1, "x")), "run_4")
+        record = committed(tmp_path / "run_4/run")
+        assert record is not None
+        with pytest.raises(TargetError, match="ACCESS_DENIED") as refused:
+            target_kinds.publish(record, tmp_path / "run_4/run")
+        assert not refused.value.may_pass
+    assert given["AWS_SECRET_ACCESS_KEY"] not in f"{no.value} {at_publish.value}"
 
 
 def test_keys_of_earlier_runs(tmp_path: Path, catalog: Catalog) -> None:

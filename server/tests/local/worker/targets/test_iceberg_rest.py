@@ -84,3 +84,35 @@ def test_whether_it_may_pass(tmp_path: Path, rest: Rest, monkeypatch: pytest.Mon
         assert caught.value.may_pass is may_pass
         assert value not in str(caught.value)
     assert rows(tmp_path) == [(1, "a")]
+
+
+@pytest.mark.parametrize("silent", ["all", "commits"])
+def test_a_catalog_that_never_answers(
+    tmp_path: Path, rest: Rest, monkeypatch: pytest.MonkeyPatch, silent: str
+) -> None:
+    monkeypatch.setattr(iceberg_target, "_ANSWER", 0.5)
+    execute(flow_of(UPSERT), tmp_path, "id,name\n1,a\n", "run_1")
+    if silent == "all":
+        iceberg.forget()  # its first request comes before any other setting
+    rest.silent = silent
+    with pytest.raises(RunFailed, match=r"ReadTimeout|Read timed out"):
+        execute(flow_of(UPSERT), tmp_path, "id,name\n1,b\n", "run_2")
+    rest.silent = ""
+    rest.released.set()
+    if record := committed(tmp_path / "run_2/run"):
+        target_kinds.publish(record, tmp_path / "run_2/run")
+    assert (silent, rows(tmp_path)) in (("all", [(1, "a")]), ("commits", [(1, "b")]))
+    assert iceberg.loads(tmp_path, "s.t") == ["run_1", "run_2"][: 1 + (silent == "commits")]
+
+
+def test_a_catalog_that_goes_away_during_a_commit(tmp_path: Path, rest: Rest) -> None:
+    execute(flow_of(UPSERT), tmp_path, "id,name\n1,a\n", "run_1")
+    rest.silent = "closed"
+    with pytest.raises(RunFailed, match="can't be used: ConnectionError"):
+        execute(flow_of(UPSERT), tmp_path, "id,name\n1,b\n", "run_2")
+    rest.silent = ""
+    record = committed(tmp_path / "run_2/run")
+    assert record is not None
+    target_kinds.publish(record, tmp_path / "run_2/run")
+    assert rows(tmp_path) == [(1, "b")]
+    assert iceberg.loads(tmp_path, "s.t") == ["run_1", "run_2"]
