@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import wraps
+from functools import cache
 from importlib import import_module
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -474,19 +474,18 @@ def _columns(load: LakeLoad) -> list[tuple[str, str]]:
     return [(name, IcebergTypes().best(sql_type)) for name, sql_type in load.all_columns]
 
 
+@cache
 def _bound_requests() -> None:
     """Give each request of this process without a timeout one: pyiceberg has no setting for it."""
     from requests.adapters import HTTPAdapter
 
-    send: Any = HTTPAdapter.send
-    if getattr(send, "is_bound", False):
-        return
+    adapter: Any = HTTPAdapter
+    send = adapter.send
 
     def bound(self: Any, request: Any, stream: Any = False, timeout: Any = None, **more: Any) -> Any:
         return send(self, request, stream, (_CONNECT, _ANSWER) if timeout is None else timeout, **more)
 
-    HTTPAdapter.send = wraps(send)(bound)  # type: ignore[method-assign]
-    vars(bound)["is_bound"] = True
+    adapter.send = bound
 
 
 _catalogs: dict[str, "tuple[dict[str, str], Catalog]"] = {}
