@@ -259,9 +259,9 @@ class DeltaLake(Lake):
             f"{VALID_TO}, true AS {quoted(CURRENT)}, {{}} AS _lume_closes FROM _lume_new"
         )
         new, closed = versions.format("false"), f"{versions.format('true')} WHERE _lume_since IS NOT NULL"
+        if not count:
+            return self._note(load)
         with _errors(load, "can't be written"):
-            if not count:
-                return self._note(load)
             stream = connection.sql(f"{new} UNION ALL {closed}")
             where = f"s._lume_closes AND t.{quoted(CURRENT)}"
             merge = self._merge(load, rows, "FROM _lume_new", stream, where)
@@ -271,9 +271,10 @@ class DeltaLake(Lake):
 
     def _note(self, load: LakeLoad) -> None:
         """Commit the name of a load that changes nothing: later it might change something."""
-        self._table.create_write_transaction(
-            [], "append", self._table.schema(), self.partition_by, commit_properties=_named(load)
-        )
+        with _errors(load, "can't be written"):
+            self._table.create_write_transaction(
+                [], "append", self._table.schema(), self.partition_by, commit_properties=_named(load)
+            )
 
     def nothing(self) -> Any:
         from arro3.core import RecordBatchReader
