@@ -6,6 +6,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import wait
 from functools import cached_property, partial
 from io import BytesIO
 from itertools import islice
@@ -15,13 +16,15 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from attrs import asdict, evolve
+from duckdb import InterruptException
 
 from lume_async._base.elided import bounded
 from lume_async._base.extras import require
+from lume_async._base.threads import in_thread
 from lume_async._run.transfer import PlainData
 from lume_async.errors import InvalidRequestError, RunFailedError
 from lume_async.models import RunMetadata, RunStatus
-from lume_local._flow.definition import Flow, LayoutRefused
+from lume_local._flow.definition import Flow, LayoutRefused, read_definition
 from lume_local._flow.fields import FlowError, toml_of
 from lume_local._flow.mistakes import with_line
 from lume_local._flow.places import SUFFIXES
@@ -38,14 +41,22 @@ from lume_local._shared.protocol import (
     MEMORY_LIMIT,
     THREADS,
     ArrowFile,
+    Cancelled,
+    Done,
+    Event,
     Execute,
     Failed,
     Json,
+    Progressed,
     RowsPage,
+    StageBegun,
     Unreadable,
 )
 from lume_local._trials.mistaken import checked, text_of
-from lume_local._worker.in_thread import RunInThread, compiled_here
+from lume_local._worker.compiler.compile import compile_flow
+from lume_local._worker.connection import confine_check, connect
+from lume_local._worker.main import run_job
+from lume_local._worker.one_process import Instances
 from lume_local._worker.outputs.pages import read_page
 from lume_local._worker.targets.target_kinds import finish
 
@@ -144,21 +155,19 @@ class CleanResult:
         from pyarrow import ipc
 
         stream = BytesIO()
-        self.write_arrow(stream)
+        self.write(stream, arrow=True)
         return ipc.open_stream(stream.getbuffer()).read_all()
 
-    def write(self, target: IO[bytes]) -> None:
-        """Write the content of the file of the clean rows."""
-        with open(str(self._run.target_locations["mapped"]), "rb") as file:
-            shutil.copyfileobj(file, target, _BLOCK)
-
-    def write_arrow(self, target: IO[bytes]) -> None:
-        """Write the clean rows as an Arrow IPC stream."""
+    def write(self, target: IO[bytes], *, arrow: bool = False) -> None:
+        """Write the clean rows: the content of their file, or an Arrow IPC stream."""
+        if not arrow:
+            with open(str(self._run.target_locations["mapped"]), "rb") as file:
+                shutil.copyfileobj(file, target, _BLOCK)
+            return
         with TemporaryDirectory(prefix="lume-arrow-") as folder:
             for page in self._pages("mapped", arrow=True, folder=os.path.realpath(folder)):
                 assert isinstance(page, ArrowFile)
-                with open(page.path, "rb") as file:
-                    shutil.copyfileobj(file, target, _BLOCK)
+                target.write(Path(page.path).read_bytes())
                 os.unlink(page.path)
         target.write(_END)
 
@@ -246,15 +255,22 @@ def clean(
 def flow_of(flow: Definition) -> tuple[Flow, Json]:
     """Return a flow and its compiled form. Raises `FlowError`, OSError."""
     if isinstance(flow, Mapping):
-        return checked(compiled_here, dict(flow), "")
+        return checked(_compiled, dict(flow), "")
     if not isinstance(flow, str | os.PathLike):
         kind = type(flow).__name__
         raise InvalidRequestError(f"flow must be a path, the text of a flow file or a dict, not {kind}")
     text = flow if isinstance(flow, str) and "\n" in flow else text_of(Path(flow))
     try:
-        return checked(compiled_here, toml_of(text), text)
+        return checked(_compiled, toml_of(text), text)
     except FlowError as error:
         raise with_line(error, text) from None
+
+
+def _compiled(definition: Json) -> Json:
+    """Compile a flow in this process. Raises `FlowError`."""
+    with connect() as connection:
+        confine_check(connection)
+        return compile_flow(connection, read_definition(definition))
 
 
 def _named(source: Source) -> list[str]:
@@ -353,19 +369,20 @@ class Cleaning:
         self._flow, self._compiled, self._source = flow, compiled, source
         self._layout, self._who, self._named = layout, who, _named(source)
         self._stages: Stages = []
-        self._thread = RunInThread(self._enter)
-        self.stop = self._thread.stop
+        self._stopped = threading.Event()
+        self.stop = self._stopped.set
+        self.progress = 0.0
 
     @property
     def stage(self) -> str:
         return str(self._stages[-1]["name"]) if self._stages else "CREATED"
 
-    @property
-    def progress(self) -> float:
-        return self._thread.progress
-
-    def _enter(self, stage: str, rows: int | None) -> None:
-        self._stages = entered(self._stages, stage, rows, now_text())
+    def _note(self, event: Event) -> None:
+        if isinstance(event, StageBegun):
+            self._stages = entered(self._stages, event.name, event.rows, now_text())
+            self.progress = event.progress
+        elif isinstance(event, Progressed):
+            self.progress = event.value
 
     def clean(
         self,
@@ -422,7 +439,7 @@ class Cleaning:
         try:
             job = self._job(run.run_id, root, outputs, dry=dry)
             with _turn:
-                outcome = self._thread.execute(job)
+                outcome = self._executed(job)
         except (PathRefused, LayoutRefused) as error:
             outcome = Failed(str(error), None)
         now = now_text()
@@ -439,6 +456,15 @@ class Cleaning:
             error_message=message and self._reworded(message),
             target_locations=record["built"] if dry else record["target_locations"],
         )
+
+    def _executed(self, job: Execute) -> Done | Failed:
+        # In the main thread, DuckDB would delay Ctrl-C until the end of its statement.
+        run = in_thread(lambda: run_job(job, Instances(), self._note, self._stopped))
+        with on_error(lambda: (self.stop(), wait([run]))):
+            outcome, _ = run.result()
+        if isinstance(outcome, Cancelled):
+            raise InterruptException("stopped")
+        return outcome
 
     def _job(self, run_id: str, root: Path, outputs: Outputs, *, dry: bool) -> Execute:
         """Return the job. Raises `PathRefused`, `LayoutRefused`, OSError."""
@@ -516,7 +542,7 @@ class Cleaning:
         ready = select.poll()
         ready.register(pipe, select.POLLIN)
         with file.open("wb") as copy:
-            while not self._thread.is_stopped:
+            while not self._stopped.is_set():
                 if ready.poll(_TICK):
                     block = os.read(pipe, _BLOCK)
                     if not block:

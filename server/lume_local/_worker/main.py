@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -160,8 +160,10 @@ class Pulse:
     An interrupt only stops the statement running at that moment, so it is repeated until the run has ended.
     """
 
-    def __init__(self, connection: DuckDBPyConnection, outbox: EventWriter, leash: Leash) -> None:
-        self._connection, self._outbox, self._leash = connection, outbox, leash
+    def __init__(
+        self, connection: DuckDBPyConnection, send: Callable[[Event], object], cancelled: threading.Event
+    ) -> None:
+        self._connection, self._send, self._cancelled = connection, send, cancelled
         self._stage = "SYNCING_SOURCE"
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="pulse", daemon=True)
@@ -176,26 +178,26 @@ class Pulse:
 
     def pause(self) -> None:
         """Stop if cancelled; called where Python itself works, which no interrupt of DuckDB stops."""
-        if self._leash.cancelled.is_set():
+        if self._cancelled.is_set():
             raise duckdb.InterruptException("cancelled")
 
     def enter(self, stage: str, rows: int | None) -> None:
         """Begin a stage; `rows` is the number of rows that the previous stage has seen."""
         self.pause()
         self._stage = stage
-        self._outbox.send(StageBegun(stage, rows, WEIGHTS[stage][0]))
+        self._send(StageBegun(stage, rows, WEIGHTS[stage][0]))
 
     def _beat(self) -> None:
         """Report progress; once cancelled, keep interrupting, as the run may begin another statement."""
         sent, due = 0.0, time.monotonic() + _HEARTBEAT
-        while not self._ended.wait(0.01 if self._leash.cancelled.is_set() else _TICK):
-            if self._leash.cancelled.is_set():
+        while not self._ended.wait(0.01 if self._cancelled.is_set() else _TICK):
+            if self._cancelled.is_set():
                 self._connection.interrupt()
                 continue
             progress = progress_in(self._stage, self._connection)
             if progress > sent or time.monotonic() > due:
                 sent, due = max(sent, progress), time.monotonic() + _HEARTBEAT
-                self._outbox.send(Progressed(sent))
+                self._send(Progressed(sent))
 
 
 def main(over_shards: str = "") -> None:
@@ -215,6 +217,11 @@ def main(over_shards: str = "") -> None:
 def _serve(over_shards: str) -> None:
     outbox, leash = EventWriter(), Leash()
     instances, before = Instances(), _surroundings()
+
+    def permit() -> None:
+        outbox.send(AsksToCommit())
+        leash.permit()
+
     while True:
         _limit_data(MOST_DATA)
         outbox.send(Ready(_resident()))
@@ -224,8 +231,9 @@ def _serve(over_shards: str) -> None:
                 answer = _answer(job, outbox)
             outbox.send(answer)
             job, variables = leash.next_job()
+        _limit_data(MOST_DATA + DATA_OF_A_COLUMN * len(job.flow["columns"]))
         with _lent(variables):
-            outcome, orderly = _run(over_shards, instances, outbox, leash, job)
+            outcome, orderly = run_job(job, instances, outbox.send, leash.cancelled, permit, over_shards)
         # Sent last, as the next event belongs to the next run: nothing of this run is left in the process now.
         outbox.send(outcome)
         if not orderly or leash.cancelled.is_set() or _surroundings() != before:
@@ -387,27 +395,33 @@ def _archive(job: ArchiveRuns) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _run(
-    over_shards: str, instances: Instances, outbox: EventWriter, leash: Leash, job: Execute
+def run_job(
+    job: Execute,
+    instances: Instances,
+    send: Callable[[Event], object],
+    cancelled: threading.Event,
+    permit: Callable[[], None] | None = None,
+    over_shards: str = "",
 ) -> tuple[Outcome, bool]:
-    """Do a run and close its database; return its outcome, and whether another run may follow."""
+    """Do a run and close its database; return its outcome, and whether another run may follow in this process.
+
+    Args:
+        send: called from two threads, with the stages and the progress.
+        permit: called before the commit of a job that asks.
+    """
     folder, place = Path(job.folder), place_of(job)
-
-    def permit() -> None:
-        if job.asks:
-            outbox.send(AsksToCommit())
-            leash.permit()
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # A new server must not judge this run's folder while this process may still write to it.
         with (
             held(folder / "lock"),
             instances.connection(job, place) as connection,
-            Pulse(connection, outbox, leash) as pulse,
+            Pulse(connection, send, cancelled) as pulse,
         ):
             try:
-                context = Context(connection, job, pulse.enter, pulse.pause, permit)
+                context = Context(
+                    connection, job, pulse.enter, pulse.pause, permit if permit and job.asks else pulse.pause
+                )
                 record = _execute(context, place, over_shards)
             except RunFailed as error:
                 cause = error.__context__
@@ -421,7 +435,6 @@ def _run(
 
 
 def _execute(context: Context, place: Path | None, over_shards: str) -> dict[str, Any]:
-    _limit_data(MOST_DATA + DATA_OF_A_COLUMN * len(context.job.flow["columns"]))
     # Checks that need databases or other runs are done in one place.
     if context.job.engine is None or context.flow["references"] or context.flow["judged_by_table"]:
         return one_process.execute(context, place)

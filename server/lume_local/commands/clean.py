@@ -136,8 +136,7 @@ def _check_files(files: tuple[str, ...]) -> None:
 def _write(result: "CleanResult", *, is_arrow: bool) -> None:
     """Write the clean rows to stdout. Raises OSError."""
     sys.stdout.flush()
-    write = result.write_arrow if is_arrow else result.write
-    write(sys.stdout.buffer)
+    result.write(sys.stdout.buffer, arrow=is_arrow)
     sys.stdout.buffer.flush()
 
 
