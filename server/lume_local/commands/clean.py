@@ -84,6 +84,7 @@ def command(
         gc.disable()  # collecting amid imports, which leave no garbage, takes a tenth of their time
         from lume_local._trials.clean import Cleaning, flow_of, outputs_of
 
+        gc.freeze()
         gc.enable()
         try:
             parsed, compiled = await run_sync(flow_of, flow)

@@ -11,7 +11,7 @@ from local.one_run import compiled
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.compiler.expressions import Judge
+from lume_local._worker.compiler.expressions import _TOTAL, _USUAL, Judge
 from lume_local._worker.connection import connect
 
 
@@ -285,3 +285,15 @@ def test_other_functions_as_duckdb_suggests_them() -> None:
 
 def test_the_overloads_of_a_function_are_not_listed() -> None:
     assert "Candidate" not in mistake('year("x")')
+
+
+def test_functions_that_are_not_looked_up_see_one_row(connection: duckdb.DuckDBPyConnection) -> None:
+    known = sorted(_TOTAL.difference({"coalesce"}) | _USUAL)  # an operator
+    found = connection.execute(
+        "SELECT function_name, function_type, stability FROM duckdb_functions() "
+        "WHERE internal AND list_contains(?, function_name)",
+        [known],
+    ).fetchall()
+    assert sorted({name for name, *_ in found}) == known
+    assert {kind for name, kind, _ in found if name != "nullif"} == {"scalar"}
+    assert "VOLATILE" not in {stability for *_, stability in found}
