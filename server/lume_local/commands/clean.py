@@ -101,7 +101,9 @@ def command(
             result = cleaning.clean(outputs, suffix=_ROWS.get(form, ".parquet"), rejects=place)
             if is_piped and result.status != RunStatus.FAILED:
                 with writing():
-                    _write(result, is_arrow=form == "arrow")
+                    sys.stdout.flush()
+                    result.write(sys.stdout.buffer, arrow=form == "arrow")
+                    sys.stdout.buffer.flush()
             return result
 
         try:
@@ -132,13 +134,6 @@ def _check_files(files: tuple[str, ...]) -> None:
                 raise click.UsageError(f"{file} does not exist")
             if os.path.isdir(file):
                 raise click.UsageError(f"{file} is a folder: name the files in it")
-
-
-def _write(result: "CleanResult", *, is_arrow: bool) -> None:
-    """Write the clean rows to stdout. Raises OSError."""
-    sys.stdout.flush()
-    result.write(sys.stdout.buffer, arrow=is_arrow)
-    sys.stdout.buffer.flush()
 
 
 def _tell(session: CommandSession, result: "CleanResult", *, is_piped: bool, keeps: bool) -> None:
