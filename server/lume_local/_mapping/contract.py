@@ -5,18 +5,20 @@ What the standard has no metric for is a quality rule of the engine `lume`, in t
 
 import re
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from reprlib import repr as shortly
 from typing import Any
 
 from attrs import evolve, field, frozen
 
 from lume_async._base.elided import elided
 from lume_local._flow.databases import TableTarget
-from lume_local._flow.definition import BOUNDS, NAME, VERSION, Column, Flow, Rule, quoted, read_definition
+from lume_local._flow.definition import BOUNDS, INTEGERS, VERSION, Column, Flow, Rule, quoted, read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._mapping import target
-from lume_local._mapping.target import Json, MappingTarget, TargetColumn, entries
+from lume_local._mapping.rewrite import calls, is_whole
+from lume_local._mapping.target import Json, MappingTarget, TargetColumn
 
 KIND, API, ENGINE = "DataContract", "v3.1.0", "lume"
 _LOGICAL: dict[str, Json] = {one: {"type": one} for one in ("string", "integer", "number", "boolean")} | {
@@ -32,55 +34,67 @@ _OPERATORS = {"mustBe": "=", "mustNotBe": "<>", "mustBeGreaterThan": ">", "mustB
     **{"mustBeLessThan": "<", "mustBeLessOrEqualTo": "<="},
     **{"mustBeBetween": "BETWEEN", "mustNotBeBetween": "NOT BETWEEN"},
 }
-_BROKEN = re.compile(r"SELECT count\(\*\) FROM \{object\} WHERE NOT \((.*)\)", re.IGNORECASE | re.DOTALL)
-"""The query for the rows that break a rule. Other queries are in the SQL of a server, and may not run here."""
-_READ = re.compile(
-    "apiVersion|kind|id|name|version|status|description|schema|properties|quality|physicalName|physicalType|type"
-    "|logicalType|logicalTypeOptions|businessName|required|unique|primaryKey|primaryKeyPosition|examples"
-    "|relationships|metric|arguments|unit|query|engine|implementation|severity|must.*"
+_BROKEN = re.compile(
+    r"SELECT\s+count\(\*\)\s+FROM\s+\$?\{object\}\s+WHERE\s+NOT\s*\((.*)\)\s*;?", re.IGNORECASE | re.DOTALL
 )
-"""The keys that are read. A flow does not have what the others say."""
+"""The query for the rows that break a rule. Other queries are in the SQL of a server, and may not run here."""
 _NOT_RE2 = re.compile(r"\(\?<?[=!]|\\[1-9]")
 """What RE2 lacks of the patterns of the standard: looking around, and back at a group."""
+_UNSAID = {"partitioned": False, "partitionKeyPosition": -1, "criticalDataElement": False}
+"""The standard's defaults."""
+_UNUSED = ("id", "name", "status", "logicalType", "physicalType", "primaryKeyPosition")
+"""Keys without a meaning for a flow, where nothing takes them."""
+_WORDS = {str: "a text: put it in quotes", bool: "true or false", dict: "a mapping", list: "a list"}
 
 
 def is_contract(document: Any) -> bool:
-    return isinstance(document, dict) and document.get("kind") == KIND
+    return isinstance(document, dict) and (document.get("kind") == KIND or "apiVersion" in document)
 
 
 # -- a contract as a target
 
 
 @frozen
-class _Reading:
-    """The parts of a flow as they are read; `own` is the definition of one column, `notes` what a flow has not."""
+class _Part:
+    """A mapping of the document, and its place. What nothing takes from it is what a flow does not have."""
 
-    tables: Json = field(factory=dict)
-    own: Json = field(factory=dict)
-    notes: list[str] = field(factory=list)
+    place: str
+    left: Json
 
-    def add(self, kind: str, rule: Json, default: str, how: Json) -> None:
-        """Add one of `rules` or `expect`, with the name of a quality rule, or else the default."""
-        taken = {one["name"].lower() for key in ("rules", "expect") for one in self.tables.get(key, ())}
-        name = _name(rule) or default
-        name += f"_{len(taken) + 1}" if name.lower() in taken else ""
-        words = elided(str(rule.get("description") or ""), 400)
-        found = {"name": name, "message": words} | how | {"name": name}
-        self.tables.setdefault(kind, []).append(_filled(found))
+    def take(self, key: str, kind: type) -> Any:
+        """Return a value, an empty one if it is missing. Raises `FlowError` if it is of another kind."""
+        value = self.left.pop(key, None)
+        if value is not None and not isinstance(value, kind):
+            raise FlowError("target", f"{self.place}: {key} must be {_WORDS[kind]}; it is {shortly(value)}")
+        return kind() if value is None else value
 
-    def check(self, column: str, checks: Json) -> None:
-        holder = self.tables.setdefault("checks", {})
-        (holder.setdefault("columns", {}).setdefault(column, {}) if column else holder).update(checks)
+    def parts(self, key: str) -> list["_Part"]:
+        several = [_Part(f"{self.place}: {key}[{n}]", one) for n, one in enumerate(self.take(key, list))]
+        if wrong := next((one for one in several if not isinstance(one.left, dict)), None):
+            raise FlowError("target", f"{wrong.place} must be a mapping; it is {shortly(wrong.left)}")
+        return [evolve(one, left=dict(one.left)) for one in several]
 
-    def lacks(self, entry: Json, place: str = "", also: Collection[str] = ()) -> None:
-        """Note the keys with a value that a flow has not."""
-        given = [str(key) for key, value in entry.items() if value not in (None, False, -1, "", [], {})]
-        if keys := [f"{place}{key}" for key in given if not (_READ.fullmatch(key) or key in also)]:
-            self.notes.append(f"{elided(', '.join(keys), 400)}, which a flow does not have")
+    def named(self, key: str, mark: str) -> dict[str, "_Part"]:
+        """Return the parts by their names, which follow the mark in their places."""
+        found = dict[str, _Part]()
+        for one in self.parts(key):
+            if not (name := one.take("name", str)):
+                raise FlowError("target", f"{one.place} has no name: give it one")
+            if name in found:
+                raise FlowError(
+                    "target", f"{self.place}: {key} has two elements called {name!r}: rename one of them"
+                )
+            found[name] = evolve(one, place=f"{self.place}{mark}{name}")
+        return found
 
-
-def _name(rule: Json) -> str:
-    return elided(str(rule.get("name") or rule.get("id") or ""), 100)
+    def rest(self, prefix: str = "") -> list[str]:
+        """Return a note with the keys that are left; none if they have no values."""
+        given = [
+            f"{prefix}{key}"
+            for key, value in self.left.items()
+            if key not in _UNUSED and value not in ("", [], {}) and value != _UNSAID.get(key)
+        ]
+        return [f"{elided(', '.join(given), 400)}, which a flow does not have"] if given else []
 
 
 def of_contract(
@@ -92,199 +106,237 @@ def of_contract(
         part: the name of the object; empty if the contract has only one.
         url_env: the variable with the database of its relationships, which become notes without it.
     """
-    if not str(document.get("apiVersion")).startswith("v3."):
-        given = elided(str(document.get("apiVersion")), 40)
+    top = _Part(shown, dict(document))
+    kind, api = top.take("kind", str), top.take("apiVersion", str)
+    if kind != KIND:
         raise FlowError(
-            "target", f"{shown} has the apiVersion {given}: it must be of version 3, such as {API}"
+            "target", f"{shown} has the kind {elided(kind, 40) or 'none'}: a contract is a {KIND}"
         )
-    chosen, entry = target.chosen_of(_by_name(document, "schema", shown), part, shown, "objects")
-    shown, reading, columns = f"{shown}:{chosen}", _Reading(), list[TargetColumn]()
-    properties = _by_name(entry, "properties", shown)
-    keys = [key for key, one in properties.items() if one.get("primaryKey") is True]
+    if not api.startswith("v3."):
+        given = f"{shown} has the apiVersion {elided(api, 40) or 'none'}"
+        raise FlowError("target", f"{given}: it must be of version 3, such as {API}")
+    own, about = top.take("version", str), top.left.pop("description", None)
+    objects, purpose = top.named("schema", ":"), _Part(shown, dict(about) if isinstance(about, dict) else {})
+    entry = objects[chosen := target.chosen_of(objects, part, shown, "objects")]
+    words = entry.take("description", str) or purpose.take("purpose", str) or str(about or "")
+    table = entry.take("physicalName", str) or chosen
+    reading, notes, properties = _Reading(url_env), list[str](), entry.named("properties", ".")
+    keys = [key for key, one in properties.items() if one.left.get("primaryKey") is True]
     for key, one in properties.items():
-        column = _column(key, one, evolve(reading, own={"unique": keys == [key]}, notes=[]), url_env)
-        if column is None:
-            reading.notes.append(f"{key}, an object or an array, which a column can't be")
+        if (column := reading.column(key, one, is_unique=keys == [key])) is None:
+            notes.append(f"{key}, an object or an array, which a column can't be")
         else:
-            columns.append(column)
-    if len(keys) > 1:
-        row = ", ".join(map(quoted, keys))
-        reading.add("expect", {}, "primary_key", {"sql": f"count(*) = count(DISTINCT ({row}))"})
-    _read_quality(entry, "", {}, reading)
-    reading.lacks(document)
-    reading.lacks(entry, f"{chosen}.")
-    about = document.get("description")
-    words = entry.get("description") or (about.get("purpose") if isinstance(about, dict) else "")
-    tables = reading.tables | ({"description": str(words)} if words else {})
+            reading.columns.append(column)
+    if len(keys) > 1 and not reading.distinct("primary_key", {}, keys):
+        notes.append(f"the primary key of {elided(', '.join(keys), 400)}")
+    notes += reading.quality(entry, "", {})
+    if own and not VERSION.fullmatch(own):
+        notes.append(f"the version {elided(own, 100)}, which a flow can't have")
+    notes += [*top.rest(), *purpose.rest("description."), *entry.rest(f"{chosen}.")]
     flow = re.sub(r"[^A-Za-z0-9_-]+", "_", chosen).strip("_-")[:64]
-    own = str(document.get("version"))
+    tables = _filled(reading.tables | {"description": words})
     found = MappingTarget(
-        name or (flow if NAME.fullmatch(flow) else "proposal"),
+        name or flow or "proposal",
         version or (own if VERSION.fullmatch(own) else "v1"),
-        shown,
-        str(entry.get("physicalName") or chosen),
-        columns,
-        notes=[f"left out: {one}" for one in reading.notes],
+        entry.place,
+        table,
+        reading.columns,
+        notes=[f"left out: {one}" for one in notes],
         tables=tables,
     )
     definitions = {one.name: one.definition for one in target.require_columns(found).columns}
     try:
         read_definition({"flow": found.name, "version": found.version, "columns": definitions, **tables})
     except FlowError as error:
-        raise FlowError("target", f"{shown}: {error}") from None
+        raise FlowError("target", f"{entry.place}: {error}") from None
     return found
 
 
-def _by_name(entry: Json, key: str, shown: str) -> dict[str, Json]:
-    found = dict[str, Json]()
-    for one in entries(entry, key):
-        if (name := str(one.get("name"))) in found:
-            raise FlowError("target", f"{shown}: {key} has two elements called {name!r}: rename one of them")
-        found[name] = one
-    return found
+@frozen
+class _Reading:
+    """Reads the columns and the quality rules of an object; `tables` are the parts of a flow beside its columns."""
+
+    url_env: str
+    columns: list[TargetColumn] = field(factory=list)
+    tables: Json = field(factory=dict)
+
+    def column(self, name: str, entry: _Part, *, is_unique: bool) -> TargetColumn | None:
+        """Return the column of a property, with its quality rules; None for an object or array."""
+        declared, logical = entry.take("physicalType", str), entry.take("logicalType", str)
+        physical = target.definition_of(declared)
+        is_nested = not entry.left.keys().isdisjoint(("properties", "items"))
+        if logical == "array" or is_nested or (logical == "object" and not physical):
+            return None
+        kind, notes = dict(_LOGICAL.get(logical, {})), list[str]()
+        if logical not in (*_LOGICAL, "", "object"):
+            notes.append(f"the logicalType {elided(logical, 100)}")
+        if physical.get("format") == "uuid":
+            physical = {"type": "string", "sql_type": "UUID"}
+        form, closer = (one.get("format", one.get("type", "")) for one in (kind, physical))
+        # A database's type may say more; before version 3.1, a date may have a time.
+        if not kind or closer in (form, {"number": "integer", "date": "date-time"}.get(form)):
+            kind |= physical
+        if declared and not (physical and physical.items() <= kind.items()):
+            notes.append(f"the physicalType {elided(declared, 100)}")
+        options = _Part(entry.place, dict(entry.take("logicalTypeOptions", dict)))
+        part = _limits(options.left, kind, notes)
+        alias, is_key = entry.take("physicalName", str), entry.take("primaryKey", bool)
+        part |= _filled(
+            {
+                "title": entry.take("businessName", str),
+                "description": entry.take("description", str),
+                "required": entry.take("required", bool) or is_key,
+                "unique": entry.take("unique", bool) or is_unique,
+            }
+        )
+        for one in entry.parts("relationships"):
+            to = one.left.get("to")
+            table, dot, field_name = to.rpartition(".") if isinstance(to, str) else ("", "", "")
+            if dot and "/" not in table:
+                notes += target.refer(table, field_name, part, self.url_env)
+            else:
+                notes.append(f"the relationship to {to if isinstance(to, str) else shortly(to)}")
+        notes += self.quality(entry, name, part)
+        part["examples"] = entry.take("examples", list)
+        column = target.of_property(name, part, "required" in part)
+        assert column is not None
+        definition = dict(column.definition)
+        definition |= {key: part[key] for key in ("sql_type", "unique", "references") if key in part}
+        options.left.update({key: part.get(key) for key in ("enum", "pattern")})
+        for key in ("multipleOf", *definition):
+            options.left.pop(key, None)
+        notes = [*column.notes, *notes, *options.rest("logicalTypeOptions."), *entry.rest()]
+        return evolve(
+            column, definition=definition, aliases=[alias] if alias not in ("", name) else [], notes=notes
+        )
+
+    def quality(self, entry: _Part, column: str, part: Json) -> list[str]:
+        """Read the quality rules of a property, or of an object, whose `column` is empty; return notes.
+
+        Args:
+            part: the property of a JSON Schema, which receives what a column checks itself.
+        """
+        notes = list[str]()
+        for rule in entry.parts("quality"):
+            kind, engine = rule.take("type", str) or "library", rule.take("engine", str)
+            how, old, words = _comparison(rule), rule.take("rule", str), rule.take("description", str)
+            metric = rule.take("metric", str) or ("duplicateValues" if old == "duplicateCount" else old)
+            name, query = rule.take("name", str) or str(rule.left.get("id") or ""), rule.take("query", str)
+            own = rule.left.pop("implementation", None)
+            said: Json = {"name": name, "message": elided(words, 400)}
+            said |= {"on_fail": "warn"} if rule.take("severity", str) in ("warning", "info") else {}
+            is_read = False
+            if kind == "custom" and engine == ENGINE and isinstance(own, dict):
+                is_read = self._own(_Part(rule.place, dict(own)), column, part, said)
+            elif kind == "sql" and how == "= 0" and (found := _BROKEN.fullmatch(query.strip())):
+                fails = {"property": "onFail", "value": "fail"} in rule.take("customProperties", list)
+                sql = re.sub(r"\$?\{property\}", lambda _: quoted(column), found[1]) if column else found[1]
+                if is_whole(sql) and not re.search(r"\{\w+\}", sql):
+                    default = f"{column}_rule".strip("_")
+                    how_to = {"sql": sql} | ({"on_fail": "fail"} if fails else {})
+                    is_read = self.add("rules", default, said, how_to)
+            elif kind == "library":
+                is_read = self._metric(metric, how, rule, column, part, said)
+            if not is_read:
+                shown = elided(name or metric or words or query or str(own), 200)
+                notes.append(f"the quality rule {shown!r} ({elided(f'{kind} {engine}'.strip(), 100)})")
+            notes += rule.rest("quality.")
+        return notes
+
+    def add(self, kind: str, default: str, said: Json, how: Json) -> bool:
+        """Add one of `rules` or `expect`, by its own name or the default; return False if it needs a seed."""
+        taken = {one["name"].lower() for key in ("rules", "expect") for one in self.tables.get(key, ())}
+        name = elided(said.get("name") or default, 100)
+        name += f"_{len(taken) + 1}" if name.lower() in taken else ""
+        if calls(str(how.get("sql")), "seed"):
+            return False
+        self.tables.setdefault(kind, []).append(_filled(said | how | {"name": name}))
+        return True
+
+    def distinct(self, default: str, said: Json, names: Any) -> bool:
+        """Expect that columns are distinct together; return False if these are no columns."""
+        known = [one.name for one in self.columns]
+        if not isinstance(names, list) or not names or not all(one in known for one in names):
+            return False
+        row = ", ".join(map(quoted, names))
+        return self.add("expect", default, said, {"sql": f"count(*) = count(DISTINCT ({row}))"})
+
+    def _check(self, column: str, kind: str, check: Any) -> bool:
+        """Add a check; return False if there is one of its kind."""
+        holder = self.tables.setdefault("checks", {})
+        holder = holder.setdefault("columns", {}).setdefault(column, {}) if column else holder
+        return holder.setdefault(kind, check) is check
+
+    def _own(self, own: _Part, column: str, part: Json, said: Json) -> bool:
+        """Read the implementation of a rule as `contract_of` writes it; return False if it is another one."""
+        part |= own.take("column", dict) if column else {}
+        checks, expect = own.take("checks", dict), own.take("expect", dict)
+        done = [self._check(column, kind, one) for kind, one in checks.items()]
+        if expect:
+            done.append(self.add("expect", "expectation", said, expect))
+        return all(done) and not own.left
+
+    def _metric(self, metric: str, how: str, rule: _Part, column: str, part: Json, said: Json) -> bool:
+        """Read a rule of the library; return False if a flow can't say it."""
+        unit, arguments = rule.take("unit", str) or "rows", rule.take("arguments", dict)
+        is_none, is_warning = how == "= 0" and unit in ("rows", "percent"), "on_fail" in said
+        if not column:
+            if metric == "rowCount" and how and unit == "rows":
+                return self.add("expect", metric, said, {"sql": f"count(*) {how}"})
+            is_key = metric == "duplicateValues" and is_none
+            return is_key and self.distinct(metric, said, arguments.get("properties"))
+        is_share = unit == "percent" and how.startswith("<= ")
+        if metric == "nullValues" and (is_share or (is_none and is_warning)):
+            nulls: Json = {"max": float(Decimal(how.rpartition(" ")[2]) / 100)}
+            return self._check(column, "nulls", nulls | ({"on_violation": "tell"} if is_warning else {}))
+        known: dict[str, Json] = {
+            "nullValues": {"required": True},
+            "duplicateValues": {"unique": True},
+            "invalidValues": {"enum": arguments.get("validValues"), "pattern": arguments.get("pattern")},
+        }
+        own = _filled(known.get(metric, {}))
+        is_said = all(part.get(key, value) == value for key, value in own.items())
+        if not (own and is_none and is_said) or is_warning or _NOT_RE2.search(str(own.get("pattern"))):
+            return False
+        part |= own
+        return True
 
 
-def _column(name: str, entry: Json, reading: _Reading, url_env: str) -> TargetColumn | None:
-    """Return the column of a property, with its quality rules; None for an object or array."""
-    declared, logical = str(entry.get("physicalType") or ""), str(entry.get("logicalType"))
-    physical = target.definition_of(declared)
-    if physical.get("format") == "uuid":
-        physical = {"type": "string", "sql_type": "UUID"}
-    if logical == "array" or (logical == "object" and ("properties" in entry or not physical)):
-        return None
-    kind = dict(_LOGICAL.get(logical, {}))
-    if logical not in (*_LOGICAL, "None", "object"):
-        reading.notes.append(f"the logicalType {elided(logical, 100)}")
-    if not kind or _fits(kind, physical):
-        kind |= physical
-    if declared and not (physical and physical.items() <= kind.items()):
-        reading.notes.append(f"the physicalType {elided(declared, 100)}")
-    given = entry.get("logicalTypeOptions")
-    options = dict(given) if isinstance(given, dict) else {}
-    form, temporal = str(options.get("format", "")), kind.get("format")
-    is_number = kind.get("type") in ("integer", "number")
+def _limits(options: Json, kind: Json, notes: list[str]) -> Json:
+    """Return the property of a JSON Schema with these options and this type, which they may make closer."""
+    form, temporal = options.pop("format", None), kind.get("format")
     if temporal == "date-time" and isinstance(options.get("timezone"), bool):
         kind["sql_type"] = "TIMESTAMPTZ" if options.pop("timezone") else "TIMESTAMP"
-    if is_number and form in _WIDTHS:
-        kind.setdefault("sql_type", _WIDTHS[form])
-    elif form and (is_number or (temporal and not re.match("yyyy-MM-dd|HH", form))):
-        reading.notes.append(f"the format {elided(form, 100)}")
-    part = {
-        f"format{key[0].upper()}{key[1:]}" if temporal and key in BOUNDS else key: options[key]
-        for key in options
+    is_number = kind.get("type") in ("integer", "number")
+    if is_number and str(form) in _WIDTHS:
+        kind.setdefault("sql_type", _WIDTHS[str(form)])
+    elif form and (temporal or kind.get("type", "string") != "string"):
+        notes += (
+            []
+            if temporal and re.match("yyyy-MM-dd|HH", str(form))
+            else [f"the format {elided(str(form), 100)}"]
+        )
+    for low in ("minimum", "maximum"):  # before version 3.1, a flag says that a limit is exclusive
+        strict = f"exclusive{low.capitalize()}"
+        if isinstance(options.get(strict), bool) and options.pop(strict) and low in options:
+            options[strict] = options.pop(low)
+    if _NOT_RE2.search(str(options.get("pattern"))):
+        notes.append(f"the pattern {elided(str(options.pop('pattern')), 200)}")
+    named = {
+        f"format{key[0].upper()}{key[1:]}" if temporal and key in BOUNDS else key: key for key in options
     }
-    if _NOT_RE2.search(str(part.get("pattern"))):
-        reading.notes.append(f"the pattern {elided(str(part.pop('pattern')), 200)}")
-    part |= {"title": entry.get("businessName"), "description": entry.get("description"), **kind}
-    reading.own["unique"] |= entry.get("unique") is True
-    reading.own["sql_type"] = kind.get("sql_type")
-    required = entry.get("required") is True or entry.get("primaryKey") is True
-    for one in entries(entry, "relationships"):
-        table, dot, field_name = str(one.get("to")).rpartition(".")
-        if dot and "/" not in table:
-            reading.notes.extend(target.refer(table, field_name, reading.own, url_env))
-        else:
-            reading.notes.append(f"the relationship to {elided(str(one.get('to')), 100)}")
-    _read_quality(entry, name, part, reading)
-    column = target.of_property(
-        name, part | {"examples": entry.get("examples")}, required or "required" in part
-    )
-    assert column is not None
-    physical_name = str(entry.get("physicalName") or name)
-    options |= {key: part.get(key) for key in ("enum", "pattern")}
-    reading.lacks(options, "logicalTypeOptions.", ["format", "multipleOf", *column.definition])
-    reading.lacks(entry)
-    return evolve(
-        column,
-        definition=column.definition
-        | _filled({**reading.own, "unique": reading.own["unique"] or part.get("unique")}),
-        aliases=[] if physical_name == name else [physical_name],
-        notes=[*column.notes, *reading.notes],
-    )
+    return {name: options[key] for name, key in named.items()} | {"format": form} | kind
 
 
-def _fits(kind: Json, physical: Json) -> bool:
-    """Return whether the type of a database is a closer description of a logical one."""
-    if kind["type"] == "number":
-        return physical.get("type") in ("number", "integer")
-    form = physical.get("format")
-    if kind.get("format") == "date":  # before version 3.1, also a date with a time
-        return form in ("date", "date-time")
-    return (physical.get("type"), form) == (kind["type"], kind.get("format"))
-
-
-def _read_quality(entry: Json, column: str, part: Json, reading: _Reading) -> None:
-    """Read the quality rules of a property, or of an object, whose `column` is empty.
-
-    Args:
-        part: the property of a JSON Schema, which receives what a column checks itself.
-    """
-    for rule in entries(entry, "quality"):
-        query, own = _BROKEN.fullmatch(str(rule.get("query")).strip()), _own_of(rule)
-        kind, is_warning = rule.get("type") or "library", rule.get("severity") in ("warning", "info")
-        if own:
-            reading.own.update(own.get("column", {}))
-            if "checks" in own:
-                reading.check(column, own["checks"])
-            if "expect" in own:
-                reading.add("expect", rule, "expectation", own["expect"])
-        elif kind == "sql" and query and rule.get("mustBe") == 0:
-            custom = [one.get("value") for one in entries(rule, "customProperties")]
-            on_fail = "fail" if custom == ["fail"] else "warn" if is_warning else ""
-            reading.add("rules", rule, f"{column}_rule".strip("_"), {"sql": query[1], "on_fail": on_fail})
-        elif kind != "library" or not _read_metric(rule, column, part, reading, is_warning=is_warning):
-            shown = _name(rule) or rule.get("metric") or rule.get("rule") or rule.get("description")
-            how = elided(f"{kind} {rule.get('engine') or ''}".strip(), 100)
-            reading.notes.append(f"the quality rule {elided(str(shown), 200)!r} ({how})")
-        reading.lacks(rule, "quality.", ["customProperties"])
-
-
-def _own_of(rule: Json) -> dict[str, Json]:
-    """Return the implementation of a quality rule that `contract_of` writes; empty for another one."""
-    given = rule.get("implementation")
-    if (rule.get("type"), rule.get("engine")) != ("custom", ENGINE) or not isinstance(given, dict):
-        return {}
-    is_known = given.keys() <= {"column", "checks", "expect"} and all(
-        isinstance(one, dict) for one in given.values()
-    )
-    return given if is_known and given.get("column", {}).keys() <= {"unique", "references"} else {}
-
-
-def _read_metric(rule: Json, column: str, part: Json, reading: _Reading, *, is_warning: bool) -> bool:
-    """Read a rule of the library; return False if a flow can't say it."""
-    arguments, metric = rule.get("arguments"), rule.get("metric")
-    arguments, unit = arguments if isinstance(arguments, dict) else {}, rule.get("unit") or "rows"
-    comparisons = [key for key in _OPERATORS if key in rule]
-    how = comparisons[0] if len(comparisons) == 1 else ""
-    numbers = rule[how] if isinstance(rule.get(how), list) else [rule.get(how)]
-    if len(numbers) != 1 + ("Between" in how) or not all(map(target.is_number, numbers)):
-        return False
-    is_none = how == "mustBe" and numbers == [0] and unit in ("rows", "percent")
-    is_share = unit == "percent" and how == "mustBeLessOrEqualTo"
-    if not column:
-        sql, names = "", arguments.get("properties")
-        if metric == "rowCount" and unit == "rows":
-            sql = f"count(*) {_OPERATORS[how]} {' AND '.join(map(repr, numbers))}"
-        elif metric == "duplicateValues" and is_none and isinstance(names, list):
-            sql = f"count(*) = count(DISTINCT ({', '.join(quoted(str(one)) for one in names)}))"
-        if sql:
-            reading.add("expect", rule, str(metric), {"sql": sql, "on_fail": "warn" if is_warning else ""})
-        return bool(sql)
-    if metric == "nullValues" and (is_share or (is_none and is_warning)):
-        nulls: Json = {"max": float(Decimal(repr(numbers[0])) / 100)}
-        reading.check(column, {"nulls": nulls | ({"on_violation": "tell"} if is_warning else {})})
-        return True
-    known: dict[str, Json] = {
-        "nullValues": {"required": True},
-        "duplicateValues": {"unique": True},
-        "invalidValues": {"enum": arguments.get("validValues"), "pattern": arguments.get("pattern")},
-    }
-    own = _filled(known.get(str(metric), {}))
-    is_said = all(part.get(key, value) == value for key, value in own.items())
-    if not (own and is_none and is_said) or is_warning or _NOT_RE2.search(str(own.get("pattern"))):
-        return False
-    part |= own
-    return True
+def _comparison(rule: _Part) -> str:
+    """Return the comparison of a quality rule as SQL, such as `= 0`; empty if it has none, or several."""
+    found = [(sql, rule.left.pop(key)) for key, sql in _OPERATORS.items() if key in rule.left]
+    several = [one if isinstance(one, list) else [one] for _, one in found]
+    if len(found) != 1 or len(several[0]) != 1 + ("BETWEEN" in found[0][0]):
+        return ""
+    if not all(map(target.is_number, several[0])):
+        return ""
+    return f"{found[0][0]} {' AND '.join(repr(int(one) if one == int(one) else one) for one in several[0])}"
 
 
 # -- a flow as a contract
@@ -323,39 +375,36 @@ def contract_text(document: Json) -> str:
 
 
 def _filled(entry: Json) -> Json:
-    return {key: one for key, one in entry.items() if one is not None and one not in ("", [], {})}
+    return {key: one for key, one in entry.items() if one not in (None, "", [], {}) and one is not False}
 
 
 def _property(flow: Flow, column: Column, key: Sequence[str]) -> Json:
     written, plain = flow.definition["columns"][column.name], column.sql_type.partition("(")[0]
-    logical = {"DATE": "date", "TIME": "time", "TIMESTAMP": "timestamp", "TIMESTAMPTZ": "timestamp"}.get(
-        plain, "integer" if plain.endswith(("INT", "INTEGER")) else column.type
-    )
+    shape = plain.removesuffix("TZ").lower()
+    logical = "integer" if plain in INTEGERS else shape if shape in _LOGICAL else column.type
     width = next((one for one, name in _WIDTHS.items() if name == plain), None)
-    zone = {"timezone": plain == "TIMESTAMPTZ"} if logical == "timestamp" else {}
     form = column.format if logical == "string" else width
-    options = {"format": form, **column.lengths, **column.bounds, "pattern": column.pattern, **zone}
-    own = {"unique": "ever"} if column.ever else {}
-    own |= {"references": written["references"]} if column.references else {}
+    options = _filled({"format": form, **column.lengths, **column.bounds, "pattern": column.pattern})
+    own = {"unique": "ever" if column.ever else None, "references": written.get("references")}
     values = {"metric": "invalidValues", "arguments": {"validValues": [*column.enum]}, "mustBe": 0}
-    found = {
-        "name": column.name,
-        "businessName": written.get("title"),
-        "description": written.get("description"),
-        "logicalType": logical,
-        "logicalTypeOptions": _filled(options),
-        "physicalType": column.sql_type,
-        "required": column.required or None,
-        "unique": column.unique or None,
-        "primaryKey": column.name in key or None,
-        "primaryKeyPosition": key.index(column.name) + 1 if column.name in key else None,
-        "quality": [
-            *([values] if column.enum else []),
-            *([_own({"column": own})] if own else []),
-            *_of_checks(flow, column.name),
-        ],
-    }
-    return _filled(found)
+    quality = [values] if column.enum else []
+    quality += [_own({"column": _filled(own)})] if any(own.values()) else []
+    return _filled(
+        {
+            "name": column.name,
+            "businessName": written.get("title"),
+            "description": written.get("description"),
+            "logicalType": logical,
+            "logicalTypeOptions": options
+            | ({"timezone": plain.endswith("TZ")} if shape == "timestamp" else {}),
+            "physicalType": column.sql_type,
+            "required": column.required,
+            "unique": column.unique,
+            "primaryKey": column.name in key,
+            "primaryKeyPosition": key.index(column.name) + 1 if column.name in key else None,
+            "quality": [*quality, *_of_checks(flow, column.name)],
+        }
+    )
 
 
 def _own(implementation: Json, **more: Any) -> Json:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from lume_local._flow.definition import Column, quoted
 from lume_local._flow.table_bounds import folded
@@ -115,6 +115,12 @@ def last_text(sql: str, function: str) -> tuple[str, str, str] | None:
             before, behind = "".join(tokens[: solid[n - 2]]), "".join(tokens[solid[n] :])
             return (before, words[n - 1][1:-1], behind) if is_text else None
     return None
+
+
+def is_whole(sql: str) -> bool:
+    """Return whether each parenthesis has its counterpart within the expression."""
+    depths: list[int] = [0, *accumulate((one == "(") - (one == ")") for one in _TOKEN.findall(sql))]
+    return min(depths) >= 0 == depths[-1]
 
 
 def renamed(sql: str, names: Mapping[str, str]) -> str:

@@ -5,7 +5,8 @@ Pure, except for PyYAML.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from math import isfinite
 from typing import Any
 
 import cattrs
@@ -106,7 +107,7 @@ CONVERTER.register_structure_hook_func(lambda kind: kind == Json, lambda value, 
 def require_columns(target: MappingTarget) -> MappingTarget:
     """Return the target. Raises `FlowError` if it has no columns."""
     if not target.columns and target.place is None:
-        raise FlowError("target", f"{target.shown} describes no columns")
+        raise FlowError("target", "; ".join([f"{target.shown} describes no columns", *target.notes[:5]]))
     return target
 
 
@@ -207,7 +208,7 @@ def _limits(part: dict[str, Any], kind: str | None, form: Any) -> dict[str, Any]
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _kind_of(enum: list[Any]) -> str | None:
@@ -296,26 +297,35 @@ def of_yaml(text: str, shown: str) -> Any:
     import yaml
 
     class AsWritten(yaml.SafeLoader):
-        """Reads dates as texts."""
+        """Reads dates as texts, and refuses a second value of a key, which would replace the first."""
 
-    def as_written(loader: Any, node: Any) -> Any:
-        return loader.construct_scalar(node)
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen = set[str]()
+            for key in (key for key, _ in node.value if isinstance(key.value, str)):
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"{key.value!r} is there twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+            return super().construct_mapping(node, deep)
 
-    AsWritten.add_constructor("tag:yaml.org,2002:timestamp", as_written)
+    AsWritten.add_constructor(
+        "tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node)
+    )
     try:
         return yaml.load(text, AsWritten)  # noqa: S506 - a safe one
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # also a number with too many digits
-        problem = "its values are nested too deeply" if isinstance(error, RecursionError) else error
+        said = str(error).replace('"<unicode string>"', shown)
+        problem = "its values are nested too deeply" if isinstance(error, RecursionError) else said
         raise FlowError("target", f"{shown} is not YAML: {problem}") from None
 
 
-def chosen_of(known: dict[str, Json], wanted: str, shown: str, what: str) -> tuple[str, Json]:
-    """Return the wanted part of a file, or its only one, with its name. Raises `FlowError`."""
+def chosen_of(known: Collection[str], wanted: str, shown: str, what: str) -> str:
+    """Return the name of the wanted part of a file, or of its only one. Raises `FlowError`."""
     if not known or (wanted and wanted not in known) or (not wanted and len(known) > 1):
         names = ", ".join(list(known)[:20]) or "none"
         raise FlowError("target", f"name one of the {what} of {shown} behind a colon: {names}")
-    name = wanted or next(iter(known))
-    return name, known[name]
+    return wanted or next(iter(known))
 
 
 def of_dbt(
@@ -332,8 +342,8 @@ def of_dbt(
         for entry in entries(document, key):
             tables = entries(entry, "tables") if key == "sources" else [entry]
             models |= {str(one["name"]): one for one in tables if "name" in one}
-    chosen, entry = chosen_of(models, model, shown, "models")
-    columns = [_of_dbt_column(one, url_env) for one in entries(entry, "columns") if "name" in one]
+    chosen = chosen_of(models, model, shown, "models")
+    columns = [_of_dbt_column(one, url_env) for one in entries(models[chosen], "columns") if "name" in one]
     table = re.sub(r"^(stg|dim|fct|int)_(?:\w+?__)?", "", chosen)
     return require_columns(MappingTarget(name or chosen, version, f"{shown}:{chosen}", table, columns))
 

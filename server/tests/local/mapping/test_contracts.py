@@ -173,10 +173,11 @@ def test_what_concerns_no_column_is_a_note_of_the_target() -> None:
 
 
 def test_limits_before_version_3_1_may_be_exclusive_by_a_flag() -> None:
-    options = {"minimum": 1, "exclusiveMinimum": True}
+    options = {"minimum": 1, "exclusiveMinimum": True, "maximum": 5, "exclusiveMaximum": False}
     document = contract(X | {"logicalTypeOptions": options}) | {"apiVersion": "v3.0.2"}
     (column,) = of_contract(document, "", "", None, "a").columns
-    assert column.notes == ["logicalTypeOptions.exclusiveMinimum, which a flow does not have"]
+    assert column.definition == {"type": "integer", "exclusiveMinimum": 1, "maximum": 5}
+    assert column.notes == []
 
 
 @pytest.mark.parametrize("form", [["i8"], 8, {}, "i8"])
@@ -233,6 +234,94 @@ TWICE = [{"name": "a", "properties": [X]}, {"name": "b", "properties": [X]}]
 def test_a_contract_that_describes_no_target_is_refused(document: Json, words: str) -> None:
     with pytest.raises(FlowError, match=words):
         of_contract(document, "", "", None, "a.yaml")
+
+
+HEAD = "apiVersion: v3.0.2\nkind: DataContract\nversion: 1.0.0\nschema:\n- name: orders\n  properties:\n"
+MISTAKES: list[tuple[str, str]] = [
+    ("  - {logicalType: string}", r"a.yaml:orders: properties\[0\] has no name: give it one"),
+    ("  - name: no", r"properties\[0\]: name must be a text: put it in quotes; it is False"),
+    ("  - total", r"properties\[0\] must be a mapping; it is 'total'"),
+    ("    total: {logicalType: string}", "properties must be a list; it is {'total'"),
+    ("  - {name: a, required: 'yes'}", "a.yaml:orders.a: required must be true or false; it is 'yes'"),
+    ("  - {name: a, quality: {metric: nullValues}}", "a.yaml:orders.a: quality must be a list"),
+    (
+        "  - {name: a, quality: [be good]}",
+        r"a.yaml:orders.a: quality\[0\] must be a mapping; it is 'be good'",
+    ),
+    ("  - {name: a, logicalTypeOptions: [1]}", "a.yaml:orders.a: logicalTypeOptions must be a mapping"),
+    ("  - {name: a, logicalType: array}", "describes no columns; left out: a, an object or an array"),
+    (
+        "  - name: a\n    unique: true\n    unique: false",
+        "'unique' is there twice\n  in a.yaml, line 9, column 5",
+    ),
+    ("  - [", "a.yaml is not YAML: (.|\n)*in a.yaml, line 7"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), MISTAKES, ids=lambda one: one[:40])
+def test_a_mistake_is_refused_with_its_place(text: str, words: str) -> None:
+    with pytest.raises(FlowError, match=words):
+        of_contract(of_yaml(HEAD + text, "a.yaml"), "", "", None, "a.yaml")
+
+
+def test_a_document_of_another_kind_is_refused() -> None:
+    document = contract(X)
+    del document["kind"]
+    assert is_contract(document)
+    with pytest.raises(FlowError, match="has the kind none: a contract is a DataContract"):
+        of_contract(document, "", "", None, "a.yaml")
+
+
+BREAKS = {"type": "sql", "name": "r", "mustBe": 0}
+LEFT_OUT: list[tuple[Json, list[str]]] = [
+    ({"relationships": [{"from": ["orders.x"], "to": ["a.x"]}], "businessName": "B"},
+     ["orders.relationships, orders.businessName, which a flow does not have"]),
+    ({"quality": [BREAKS | {"query": "SELECT count(*) FROM {object} WHERE NOT (x > 1) AND (x < 9)"}]},
+     ["the quality rule 'r' (sql)"]),
+    ({"quality": [BREAKS | {"query": "SELECT count(*) FROM {object} WHERE NOT (seed('s', x) = 'a')"}]},
+     ["the quality rule 'r' (sql)"]),
+    ({"quality": [BREAKS | {"query": "SELECT count(*) FROM {object} WHERE NOT (x IN (SELECT y FROM {object}))"}]},
+     ["the quality rule 'r' (sql)"]),
+    ({"quality": [{"metric": "duplicateValues", "mustBe": 0, "arguments": {"properties": ["x", "deep"]}}]},
+     ["the quality rule 'duplicateValues' (library)"]),
+    ({"quality": [{"type": "custom", "engine": "lume", "implementation": {"column": {"unique": "ever"}}}]},
+     ["""the quality rule "{'column': {'unique': 'ever'}}" (custom lume)"""]),
+    ({"quality": [{"metric": "rowCount", "mustBe": float("inf")}]}, ["the quality rule 'rowCount' (library)"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("part", "notes"), LEFT_OUT, ids=lambda one: json.dumps(one)[:60])
+def test_what_a_flow_cannot_say_of_an_object_is_a_note(part: Json, notes: list[str]) -> None:
+    found = of_contract(contract(X, **part), "", "", None, "a.yaml")
+    assert sorted(found.notes) == sorted(f"left out: {one}" for one in notes)
+    assert not found.tables
+    flow_of(found)
+
+
+def test_the_parts_of_a_contract_are_named_or_used() -> None:
+    shares = [{"metric": "nullValues", "mustBeLessOrEqualTo": share, "unit": "percent"} for share in (5, 1)]
+    condition = "SELECT COUNT(*)\nFROM ${object}\nWHERE NOT (${property} > 1);\n"
+    rules = [*shares, {"type": "sql", "mustBe": 0, "query": condition}]
+    keys = [
+        {"name": "a b", "primaryKey": True, "quality": rules, "nullable": False},
+        {"name": "l", "items": {}},
+    ]
+    document = contract(*keys, quality=[{"rule": "rowCount", "mustBeBetween": [1, 10]}])
+    document |= {"version": "1.0+2", "description": {"purpose": "p", "usage": "u"}}
+    found = of_contract(document, "", "", None, "a.yaml")
+    assert (found.version, found.tables["description"]) == ("v1", "p")
+    assert found.notes == [
+        "left out: l, an object or an array, which a column can't be",
+        "left out: the version 1.0+2, which a flow can't have",
+        "left out: description.usage, which a flow does not have",
+    ]
+    assert found.columns[0].notes == [
+        "the quality rule 'nullValues' (library)",
+        "nullable, which a flow does not have",
+    ]
+    assert found.tables["checks"] == {"columns": {"a b": {"nulls": {"max": 0.05}}}}
+    assert found.tables["rules"] == [{"name": "a b_rule", "sql": '"a b" > 1'}]
+    assert found.tables["expect"] == [{"name": "rowCount", "sql": "count(*) BETWEEN 1 AND 10"}]
 
 
 @pytest.mark.parametrize("path", sorted(HERE.glob("*.odcs.yaml")), ids=lambda path: path.name)
@@ -453,7 +542,8 @@ def test_yaml_is_read_as_it_is_written() -> None:
         **{"a": "2022-13-45", "b": "2024-01-01 10:00:00", "c": [1, "x"]},
     }
     circle = of_yaml(
-        "&a {apiVersion: v3.1.0, kind: DataContract, schema: [*a], properties: [*a], name: a}", "a.yaml"
+        "&a {apiVersion: v3.1.0, kind: DataContract, schema: [*a], properties: [*a, {name: b}], name: a}",
+        "a.yaml",
     )
     assert json.dumps(of_contract(circle, "", "", None, "a.yaml").to_json())
 
