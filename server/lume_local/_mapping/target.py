@@ -309,9 +309,10 @@ def of_yaml(text: str, shown: str) -> Any:
                 seen.add(key.value)
             return super().construct_mapping(node, deep)
 
-    AsWritten.add_constructor(
-        "tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node)
-    )
+    def as_written(loader: Any, node: Any) -> Any:
+        return loader.construct_scalar(node)
+
+    AsWritten.add_constructor("tag:yaml.org,2002:timestamp", as_written)
     try:
         return yaml.load(text, AsWritten)  # noqa: S506 - a safe one
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # also a number with too many digits
