@@ -5,7 +5,9 @@ Each source column is assigned to at most one target column, so that the total i
 The reasons contain no value of the sample, so they may be kept and shown where the sample may not.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 
 from attrs import field, frozen
 
@@ -228,107 +230,36 @@ def _of_the_rest(target: TargetColumn, match: Match) -> Iterator[str]:
 
 _LEAST_ASSIGNED = 0.05
 """Pairs below this likelihood are never chosen."""
-_LARGEST = 400
-"""Columns of a group up to which assignment is exact, with cubic cost; larger groups are assigned greedily."""
 
 
 def assign(likely: Sequence[Sequence[float]]) -> list[int | None]:
-    """Return the column for each row, so that the sum over all rows is maximal."""
-    chosen: list[int | None] = [None] * len(likely)
-    for rows, columns in _groups(likely):
-        small = [[likely[row][column] for column in columns] for row in rows]
-        exact = max(len(rows), len(columns)) <= _LARGEST
-        for row, place in zip(rows, (_best if exact else _greedy)(small), strict=True):
-            if place is not None and small[rows.index(row)][place] >= _LEAST_ASSIGNED:
-                chosen[row] = columns[place]
-    return chosen
+    """Return the column for each row, so that the sum over all rows is maximal.
 
-
-def _groups(likely: Sequence[Sequence[float]]) -> list[tuple[list[int], list[int]]]:
-    """Return independent groups of rows and columns that compete with each other."""
-    of_rows = [[n for n, one in enumerate(row) if one >= _LEAST_ASSIGNED] for row in likely]
-    of_columns: dict[int, list[int]] = {}
-    for row, columns in enumerate(of_rows):
-        for column in columns:
-            of_columns.setdefault(column, []).append(row)
-    groups, seen = [], set[int]()
-    for first in range(len(likely)):
-        if first in seen or not of_rows[first]:
-            continue
-        rows, seen_columns, todo = {first}, set[int](), [first]
-        while todo:
-            for column in of_rows[todo.pop()]:
-                if column not in seen_columns:
-                    seen_columns.add(column)
-                    new = [row for row in of_columns[column] if row not in rows]
-                    rows.update(new)
-                    todo += new
-        seen |= rows
-        groups.append((sorted(rows), sorted(seen_columns)))
-    return groups
-
-
-def _greedy(likely: Sequence[Sequence[float]]) -> list[int | None]:
-    pairs = sorted(((one, -r, -c) for r, row in enumerate(likely) for c, one in enumerate(row)), reverse=True)
-    chosen: list[int | None] = [None] * len(likely)
-    used = set[int]()
-    for _, row, column in pairs:
-        if chosen[-row] is None and -column not in used:
-            chosen[-row] = -column
-            used.add(-column)
-    return chosen
-
-
-def _best(likely: Sequence[Sequence[float]]) -> list[int | None]:
-    """Apply the Hungarian method with potentials (Kuhn and Munkres), also to a matrix that is not square."""
-    height, width = len(likely), len(likely[0])
-    if height > width:
-        turned = _best([list(column) for column in zip(*likely, strict=True)])
-        back: list[int | None] = [None] * height
-        for column, row in enumerate(turned):
-            if row is not None:
-                back[row] = column
-        return back
-    above, beside = [0.0] * (height + 1), [0.0] * (width + 1)
-    owner = [0] * (width + 1)  # the row of each column, from 1 on; a search starts at column 0
-    for row in range(1, height + 1):
-        owner[0] = row
-        _augment(likely, owner, above, beside)
-    chosen: list[int | None] = [None] * height
-    for column in range(1, width + 1):
-        if owner[column]:
-            chosen[owner[column] - 1] = column - 1
-    return chosen
-
-
-def _augment(
-    likely: Sequence[Sequence[float]], owner: list[int], above: list[float], beside: list[float]
-) -> None:
-    """Assign a column to the row in `owner[0]`, and reassign other rows if that costs less."""
-    width = len(beside) - 1
-    least, before, used = [float("inf")] * (width + 1), [0] * (width + 1), [False] * (width + 1)
-    column = 0
-    while True:
-        used[column] = True
-        row, step, following = owner[column], float("inf"), 0
-        costs, height = likely[row - 1], above[row]
-        for other in range(1, width + 1):
-            if used[other]:
-                continue
-            cost = -costs[other - 1] - height - beside[other]
-            if cost < least[other]:
-                least[other], before[other] = cost, column
-            if least[other] < step:
-                step, following = least[other], other
-        for other in range(width + 1):
-            if used[other]:
-                above[owner[other]] += step
-                beside[other] -= step
-            else:
-                least[other] -= step
-        column = following
-        if not owner[column]:
-            break
-    while column:
-        owner[column] = owner[before[column]]
-        column = before[column]
+    Each row takes the shortest path to a free column along which the rows before it change theirs (Jonker and
+    Volgenant). None is a column, too, one of its own for each row: -1 for the first.
+    """
+    costs = [
+        {column: 1 - one for column, one in enumerate(row) if one >= _LEAST_ASSIGNED} | {-1 - n: 1.0}
+        for n, row in enumerate(likely)
+    ]
+    owner, prices = dict[int, int](), defaultdict[int, float](float)
+    for n in range(len(costs)):
+        lengths, before, done = dict[int, float](), dict[int, int | None](), dict[int, float]()
+        row, length, column = n, 0.0, None
+        while column is None or column in owner:
+            row = n if column is None else owner[column]
+            own = 0.0 if column is None else costs[row][column] - prices[column]
+            for other, cost in costs[row].items():
+                there = length + cost - prices[other] - own
+                if other not in done and there < lengths.get(other, inf):
+                    lengths[other], before[other] = there, column
+            column = min(lengths, key=lambda one: (lengths[one], one in owner))
+            length = done[column] = lengths.pop(column)
+        for other, there in done.items():
+            prices[other] += there - length
+        while column is not None:
+            previous = before[column]
+            owner[column] = n if previous is None else owner[previous]
+            column = previous
+    chosen = {row: column for column, row in owner.items() if column >= 0}
+    return [chosen.get(row) for row in range(len(costs))]
