@@ -20,12 +20,12 @@ from lume_local._mapping.names import SYNONYM, Name, NameMatch, Names, words
 from lume_local._mapping.profile import Facts, ValueMatch, compare
 
 FEATURES = (
-    *("same", "both", "least", "most", "target_left", "source_left", "worst", "head", "ratio", "digits"),
-    *("type_fits", "type_clash", "about"),
-    *("known", "overlap", "spread", "shape", "clash"),
+    *("same", "source_left", "digits"),
+    *("type_fits", "type_clash"),
+    *("known", "spread", "shape", "clash"),
     *("gap_target", "gap_source", "around", "place"),
 )
-"""By line: names; types and description; values of target and source; other columns."""
+"""By line: names; types; values of target and source; other columns."""
 _SAYS_SOMETHING = 0.12
 """A pair whose names and values agree less than this is never likely, wherever it stands."""
 
@@ -52,12 +52,14 @@ class Pairing:
 
     Attributes:
         base: the unweighted agreement of names and values.
+        described: the share of the source's name that is in the target's description.
         numbers: one number for each of `FEATURES`.
     """
 
     name: NameMatch
     values: ValueMatch
     base: float
+    described: float
     numbers: tuple[float, ...]
 
 
@@ -110,11 +112,15 @@ def pairings(
                 matches[t][s],
                 values[t][s],
                 base[t][s],
+                _described(names.sources[s], about[t]),
                 (
-                    *_of_names(matches[t][s]),
+                    *(
+                        float(matches[t][s].same),
+                        min(matches[t][s].source_left, 2.0),
+                        float(matches[t][s].digits),
+                    ),
                     *_of_types(target.kinds[t], source.kinds[s]),
-                    _described(names.sources[s], about[t]),
-                    *(float(values[t][s].known), values[t][s].overlap, values[t][s].spread),
+                    *(float(values[t][s].known), values[t][s].spread),
                     *(values[t][s].shape, float(values[t][s].clash)),
                     base[t][s] - _rival(best_t[t], base[t][s]),
                     base[t][s] - _rival(best_s[s], base[t][s]),
@@ -157,21 +163,6 @@ def _base(name: NameMatch, values: ValueMatch) -> float:
     return 0.6 * of_name + 0.4 * of_values
 
 
-def _of_names(name: NameMatch) -> tuple[float, ...]:
-    return (
-        float(name.same),
-        name.both,
-        min(name.target, name.source),
-        max(name.target, name.source),
-        min(name.target_left, 2.0),
-        min(name.source_left, 2.0),
-        name.worst,
-        float(name.head),
-        name.ratio,
-        float(name.digits),
-    )
-
-
 def _of_types(target: str | None, source: str | None) -> tuple[float, float]:
     if target is None or source is None:
         return 0.0, 0.0
@@ -202,28 +193,21 @@ def _around(base: Sequence[Sequence[float]], t: int, s: int) -> float:
     return sum(found) / 2
 
 
-@frozen
-class Weights:
-    """One weight for each of `FEATURES`."""
-
-    numbers: tuple[float, ...]
-    bias: float
-
-
 @cache
-def weights() -> Weights:
+def weights() -> tuple[float, tuple[float, ...]]:
+    """Return the bias, and one weight for each of `FEATURES`."""
     found = json.loads(files("lume_local._mapping").joinpath("weights.json").read_text("utf-8"))
-    return Weights(tuple(found["weights"][name] for name in FEATURES), found["bias"])
+    return found["bias"], tuple(found["weights"][name] for name in FEATURES)
 
 
 def likely(pairs: Sequence[Sequence[Pairing]]) -> list[list[float]]:
     """Return the probability of each pair."""
-    by = weights()
+    bias, by = weights()
 
     def of(pair: Pairing) -> float:
         if pair.base < _SAYS_SOMETHING:
             return 0.0
-        score = by.bias + sum(map(mul, pair.numbers, by.numbers))
+        score = bias + sum(map(mul, pair.numbers, by))
         return 1 / (1 + exp(-max(-50.0, min(50.0, score))))
 
     return [[of(pair) for pair in row] for row in pairs]
@@ -278,9 +262,9 @@ def grade(pair: Pairing, likely: float, rival: float) -> Grade:
     agrees = (
         name.both >= 0.5,
         numbers["type_fits"] > 0 or numbers["type_clash"] == 0,
-        max(numbers["overlap"], numbers["spread"]) > 0.5,
+        max(pair.values.overlap, pair.values.spread) > 0.5,
         numbers["around"] > 0.3,
-        numbers["about"] > 0.5,
+        pair.described > 0.5,
     )
     # Kinds of evidence: names, types, values, neighbouring columns, description.
     return Grade.CERTAIN if sum(agrees) >= 2 and not numbers["type_clash"] else Grade.HIGH

@@ -209,7 +209,7 @@ def _of_the_rest(target: TargetColumn, match: Match) -> Iterator[str]:
         yield f"both are {_KINDS.get(kind, f'{kind}s')}"
     if found["type_clash"]:
         yield f"the values look like {_KINDS.get(kind, f'{kind}s')}, unlike the target's type"
-    if found["about"] > 0.5:
+    if match.pair.described > 0.5:
         yield "the target's description has its name"
     values = match.pair.values
     if values.known and values.overlap > 0.2:

@@ -201,7 +201,6 @@ class NameMatch:
         source_left: the reverse.
         left: the larger of both, if only the whole name of a table goes without saying.
         worst: the similarity of the least similar pair of words; 1 if there is none.
-        head: whether the last words match.
         ratio: the similarity of the strings.
         digits: whether both contain numbers, but different ones.
         opposed: whether each has a word that excludes the other's, as all numbers do, or one has a negation.
@@ -216,7 +215,6 @@ class NameMatch:
     source_left: float
     left: float
     worst: float
-    head: bool
     ratio: float
     digits: bool
     opposed: bool
@@ -296,7 +294,7 @@ class Names:
     def match(self, target: Name, source: Name) -> NameMatch:
         if target.folded == source.folded:
             both = tuple((word.text, word.text) for word in target.words)
-            return NameMatch(True, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, True, 1.0, False, False, (), both)
+            return NameMatch(True, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, False, False, (), both)
         found = self._matching(target, source)
         of_target = sum(alike * target.weights[t] for t, _, alike in found)
         of_source = sum(alike * source.weights[s] for _, s, alike in found)
@@ -324,7 +322,6 @@ class Names:
             source_left=source_left,
             left=max(_sum_without(target.whole, left), _sum_without(source.whole, right)),
             worst=min((alike for *_, alike in found), default=0.0),
-            head=any(t == len(target.words) - 1 and s == len(source.words) - 1 for t, s, _ in found),
             ratio=ratio,
             digits=has_digits and target.digits != source.digits,
             opposed=(has_digits and target.digits.isdisjoint(source.digits))
