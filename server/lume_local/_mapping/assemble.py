@@ -153,19 +153,14 @@ def _check_used(decided: Mapping[str, ColumnDecision], layouts: Sequence[LayoutP
     for name, decision in decided.items():
         if unknown := decision.layouts.keys() - {one.name for one in layouts}:
             raise FlowError("choices", f"{name!r}: no layout of the samples is called {min(unknown)!r}")
-        followed = dict[tuple[str, ...], bool]()
-        for layout in layouts:
-            wanted = decision.layouts.get(layout.name, decision).sources
-            chosen = layout.column(name).chosen
-            if wanted:
-                is_made = chosen is not None and set(wanted) <= set(chosen.sources)
-                followed[wanted] = followed.get(wanted, False) or is_made
-        for sources, is_made in followed.items():
-            if not is_made:
-                shown = " and ".join(map(repr, sources))
-                raise FlowError(
-                    "choices", f"{name!r}: there is no way to make it of {shown}: choose one column"
-                )
+        wanted = [decision.layouts.get(layout.name, decision).sources or () for layout in layouts]
+        chosen = [layout.column(name).chosen for layout in layouts]
+        made = {
+            one for one, found in zip(wanted, chosen, strict=True) if found and {*one} <= {*found.sources}
+        }
+        if vain := next((one for one in wanted if one and one not in made), None):
+            shown = " and ".join(map(repr, vain))
+            raise FlowError("choices", f"{name!r}: there is no way to make it of {shown}: choose one column")
 
 
 def _is_for(suggestion: Suggestion, profile: Profile, profiles: Sequence[Profile]) -> bool:

@@ -367,17 +367,16 @@ def _about(column: ColumnProposal, decision: ColumnDecision) -> Iterator[str]:
     is_left_open = _is_left_open(column, decision)
     if decision.review == FLAGGED:
         yield from _comment(f"FLAGGED.{note}")
+        note = ""
     if is_left_open:
-        yield from _comment("Left open by a person." + (note if decision.review != FLAGGED else ""))
+        yield from _comment(f"Left open by a person.{note}")
     elif decision.review == APPROVED:
         yield from _comment(f"Approved.{note}")
     if decision.sources:
         yield from _comment("Chosen by a person.")
-    if is_left_open:
-        pass
-    elif chosen is None:
+    if chosen is None and not is_left_open:
         yield from _comment("Unmapped: no column of the sample is likely enough.")
-    else:
+    elif chosen is not None:
         shown = " and ".join(map(repr, chosen.sources))
         yield from _comment(
             f"{shown}: {chosen.grade.value} ({chosen.likely:.2f}). {'; '.join(chosen.evidence)}."

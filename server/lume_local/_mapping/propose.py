@@ -88,17 +88,12 @@ class SampleProposal:
     def _take(self, column: TargetColumn, found: Sequence[Match]) -> None:
         if column.sql is not None and not over_column(column.sql):
             known = {one.name.lower(): one.name for one in self.profile.columns}
-            names = [one.lower() for one in names_in(column.sql)]
-            if not names or not known.keys() >= set(names):
-                choices = []
-            else:
-                read = [known[one] for one in names]
-                choices = [
-                    Choice(read, column.sql, Grade.CERTAIN, 1.0, ["the flow reads these columns already"])
-                ]
-            self.candidates[column.name] = choices
-            if self.candidates[column.name]:
-                self.chosen[column.name] = self.candidates[column.name][0]
+            read = [known.get(one.lower(), "") for one in names_in(column.sql)]
+            self.candidates[column.name] = []
+            if read and all(read):
+                said = ["the flow reads these columns already"]
+                self.chosen[column.name] = Choice(read, column.sql, Grade.CERTAIN, 1.0, said)
+                self.candidates[column.name] = [self.chosen[column.name]]
             return
         candidates = [self._candidate(column, match) for match in found]
         self.candidates[column.name] = candidates

@@ -373,20 +373,15 @@ def _of_dbt_column(entry: dict[str, Any], url_env: str) -> TargetColumn:
             case "accepted_values" if isinstance(details.get("values"), list):
                 values = [one for one in details["values"] if one is not None]
                 is_text = details.get("quote", True) and not all(isinstance(v, bool | int) for v in values)
-                found["enum"] = [str(one) for one in values] if is_text else values
-                found.setdefault("type", _type_of(found["enum"]))
+                found.setdefault("type", "string" if is_text else _type_of(values))
+                is_text = is_text or found["type"] == "string"
+                found["enum"] = list(map(str, values)) if is_text else values
             case "relationships":
                 to = _REF.search(str(details.get("to", "")))
                 table = to[1] if to else str(details.get("to"))
                 notes += refer(table, str(details.get("field", "id")), found, url_env)
             case other:
                 notes.append(f"the test {other} is not checked")
-    if (
-        "enum" in found
-        and found.get("type") == "string"
-        and not all(isinstance(v, str) for v in found["enum"])
-    ):
-        found["enum"] = [str(one) for one in found["enum"]]
     return TargetColumn(str(entry["name"]), found, about=words, notes=notes)
 
 
