@@ -15,7 +15,7 @@ from lume_local._mapping import toml_text
 from lume_local._mapping.decisions import APPROVED, FLAGGED, NOTHING, ColumnDecision, in_layout
 from lume_local._mapping.lookups import looked_up, seed_tables
 from lume_local._mapping.proposal import ColumnProposal, LayoutProposal, SampleSeen
-from lume_local._mapping.rewrite import is_null, names_in, over_value, reads_value, renamed, words_in
+from lume_local._mapping.rewrite import is_null, over_value, reads_value, renamed, spelled_in
 from lume_local._mapping.target import Json, MappingTarget
 
 
@@ -34,7 +34,7 @@ def with_layouts(base: Json) -> Json:
     for column in flow.columns:
         entry = base["columns"][column.name]
         contract[column.name] = _unread(entry)
-        if column.aliases is None and not (names_in(column.sql) or words_in(column.sql)):
+        if column.aliases is None and not spelled_in(column.sql):
             contract[column.name] |= {} if is_null(column.sql) else {"sql": column.sql}  # of any file
         else:
             columns[column.name] = _as_before(column, entry, flow.source.format)
@@ -85,7 +85,7 @@ def names_read(columns: Iterable[Column]) -> tuple[set[str], set[str]]:
     """Return the names that columns read, in lower case, and their aliases, folded."""
     spelled, aliases = set[str](), set[str]()
     for column in columns:
-        words = {one.lower() for one in (*names_in(column.sql), *words_in(column.sql))}
+        words = spelled_in(column.sql)
         if column.aliases is not None:
             aliases |= set(map(folded, column.aliases.names))
             words -= {"value", column.name.lower()}
@@ -160,7 +160,7 @@ def _add(found: Json, layout: LayoutProposal, read: Mapping[str, Json], left_ope
     for name, one in read.items():
         default = found["columns"][name]
         # A constant of the contract is for all layouts.
-        reads = "from" in default or any(names(default.get("sql", "NULL")) for names in (names_in, words_in))
+        reads = "from" in default or spelled_in(default.get("sql", "NULL"))
         if one != {"sql": "NULL"} or name in columns or reads or ("sql" in default and name in left_open):
             columns[name] = one.get("sql", quoted(name)) if "from" not in one else one
     entry["columns"] = columns

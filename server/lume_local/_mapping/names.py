@@ -195,8 +195,7 @@ class NameMatch:
 
     Attributes:
         same: whether they differ at most in case, accents, blanks and punctuation.
-        target: the share of the target's name found in the source's, by weight.
-        source: the reverse.
+        both: the share of each name that is found in the other, by weight, multiplied.
         target_left: the weight of the target's words that the source lacks.
         source_left: the reverse.
         left: the larger of both, if only the whole name of a table goes without saying.
@@ -209,8 +208,7 @@ class NameMatch:
     """
 
     same: bool
-    target: float
-    source: float
+    both: float
     target_left: float
     source_left: float
     left: float
@@ -220,11 +218,6 @@ class NameMatch:
     opposed: bool
     doubtful: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
-
-    @property
-    def both(self) -> float:
-        """One number: 1 if neither name contains anything that the other lacks."""
-        return 1.0 if self.same else self.target * self.source
 
 
 @frozen
@@ -294,14 +287,16 @@ class Names:
     def match(self, target: Name, source: Name) -> NameMatch:
         if target.folded == source.folded:
             both = tuple((word.text, word.text) for word in target.words)
-            return NameMatch(True, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, False, False, (), both)
+            return NameMatch(True, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, False, False, (), both)
         found = self._matching(target, source)
         of_target = sum(alike * target.weights[t] for t, _, alike in found)
         of_source = sum(alike * source.weights[s] for _, s, alike in found)
         left, right = {t for t, _, _ in found}, {s for _, s, _ in found}
         target_left = _sum_without(target.left, left)
         source_left = _sum_without(source.left, right)
-        has_more = max(of_target, of_source) > 0
+        whole_target = sum(target.weights[t] for t in left) + target_left
+        whole_source = sum(source.weights[s] for s in right) + source_left
+        is_alike = max(of_target, of_source) > 0
         rest_t = [word for n, word in enumerate(target.words) if n not in left]
         rest_s = [word for n, word in enumerate(source.words) if n not in right]
         rest = [*rest_t, *rest_s]
@@ -316,8 +311,7 @@ class Names:
         unsaid += [word for word in rest_s if word not in source.implied]
         return NameMatch(
             same=False,
-            target=of_target / (sum(target.weights[t] for t in left) + target_left) if has_more else 0.0,
-            source=of_source / (sum(source.weights[s] for s in right) + source_left) if has_more else 0.0,
+            both=of_target / whole_target * (of_source / whole_source) if is_alike else 0.0,
             target_left=target_left,
             source_left=source_left,
             left=max(_sum_without(target.whole, left), _sum_without(source.whole, right)),

@@ -161,28 +161,24 @@ class SampleProposal:
         """Add columns made of several source columns, or of a part of one, and choose those that pass."""
         by_source = {name: one.sources[0] for name, one in self.chosen.items()}
         columns = {column.name: column for column in self.target.columns if column.sql is None}
-        found = [one for one in combined(self.target, self.profile, by_source) if one.target in columns]
+        found = {name: one for name, one in combined(self.target, self.profile, by_source) if name in columns}
         wanted = {
-            one.target: (one.sources[0], definition_to_try(columns[one.target], None, one.sql))
-            for one in found
+            name: (one.sources[0], definition_to_try(columns[name], None, one.sql or ""))
+            for name, one in found.items()
         }
         results = self.tester(wanted) if wanted else {}
-        for one in found:
-            result = results[one.target]
-            passes = self._share(result)
-            candidate = Choice(
-                one.sources,
-                one.sql,
-                at_most(one.grade, passes),
-                _OF_SEVERAL,
-                [*one.evidence, _PASSED.format(passes)],
-                [],
-                passes,
-                result.values,
+        for name, one in found.items():
+            passes = self._share(results[name])
+            candidate = evolve(
+                one,
+                grade=at_most(one.grade, passes),
+                evidence=[*one.evidence, _PASSED.format(passes)],
+                passes=passes,
+                values=results[name].values,
             )
-            self.candidates[one.target] = [candidate, *self.candidates[one.target]][:_MOST]
+            self.candidates[name] = [candidate, *self.candidates[name]][:_MOST]
             if candidate.grade.is_used:
-                self.chosen[one.target] = candidate
+                self.chosen[name] = candidate
 
     def _share(self, result: TriedColumn) -> float:
         return 1 - result.misfits / max(self.profile.rows, 1)
@@ -292,23 +288,9 @@ _STREET = re.compile(r"\D.*\s\d+\s?[a-zA-Z]?(\s?[-/]\s?\d+\s?[a-zA-Z]?)?")
 _NUMBER_AT_END = r"\s+(\d+\s?[a-zA-Z]?(\s?[-/]\s?\d+\s?[a-zA-Z]?)?)$"
 
 
-@frozen
-class Combined:
-    """A target column made of others.
-
-    Attributes:
-        sql: the expression over the source columns.
-        evidence: the reasons in words, without values.
-    """
-
-    target: str
-    sources: list[str]
-    sql: str
-    grade: Grade
-    evidence: list[str]
-
-
-def combined(target: MappingTarget, profile: Profile, chosen: Mapping[str, str]) -> Iterator[Combined]:
+def combined(
+    target: MappingTarget, profile: Profile, chosen: Mapping[str, str]
+) -> Iterator[tuple[str, Choice]]:
     """Yield target columns that can be made only by combining or splitting; `chosen` are those already mapped."""
     named = ((column.name, _role(column.name)) for column in target.columns)
     roles = {name: role for name, role in named if role}
@@ -326,24 +308,24 @@ def combined(target: MappingTarget, profile: Profile, chosen: Mapping[str, str])
         if name in chosen and read not in _PARTS:
             continue
         used = {source for target, source in chosen.items() if roles.get(target) in (None, _role(source))}
-        if made := _made(name, role, given, used):
-            yield made
+        if made := _made(role, given, used):
+            yield name, made
 
 
-def _made(name: str, role: str, given: Mapping[str, SourceColumn], used: Collection[str]) -> Combined | None:
+def _made(role: str, given: Mapping[str, SourceColumn], used: Collection[str]) -> Choice | None:
     for join in _JOINS.get(role, ()):
         if all(part in given for part in join):
             columns = [given[part].name for part in join]
             parts = ", ".join(f"nullif(trim({quoted(one)}), '')" for one in columns)
             sql = f"nullif(concat_ws(' ', {parts}), '')"
             shown = " and ".join(map(repr, columns))
-            return Combined(name, columns, sql, Grade.HIGH, [f"joined from {shown}"])
+            return Choice(columns, sql, Grade.HIGH, _OF_SEVERAL, [f"joined from {shown}"])
     for whole, split in _SPLITS.get(role, ()):
         column = given.get(whole)
         is_shared = whole == "street"  # its number is split off, or kept
         if column is None or (column.name in used and not is_shared):
             continue
-        if found := split(name, role, column):
+        if found := split(role, column):
             return found
     return None
 
@@ -367,7 +349,7 @@ def _role(name: str) -> str | None:
     )
 
 
-def _person(target: str, role: str, column: SourceColumn) -> Combined | None:
+def _person(role: str, column: SourceColumn) -> Choice | None:
     """Return the first or last name from a whole one, split at the comma or the last blank."""
     name = f"trim({quoted(column.name)})"
     commas, two = _form(column, _COMMA), _form(column, _TWO_WORDS)
@@ -375,16 +357,16 @@ def _person(target: str, role: str, column: SourceColumn) -> Combined | None:
         part = 2 if role == "first" else 1
         sql = f"nullif(trim(split_part({name}, ',', {part})), '')"
         said = f"{commas:.0%} of the values of {column.name!r} have one comma: the last name is before it"
-        return Combined(target, [column.name], sql, Grade.HIGH, [said])
+        return Choice([column.name], sql, Grade.HIGH, _OF_SEVERAL, [said])
     if two < _OF_FORM:
         return None
     pattern = r"\s+\S+$" if role == "first" else r"^.*\s+"
     sql = f"regexp_replace({name}, '{pattern}', '')"
     said = f"{two:.0%} of the values of {column.name!r} are two words: the last one is the last name"
-    return Combined(target, [column.name], sql, Grade.HIGH if two == 1 else Grade.MEDIUM, [said])
+    return Choice([column.name], sql, Grade.HIGH if two == 1 else Grade.MEDIUM, _OF_SEVERAL, [said])
 
 
-def _house(target: str, role: str, column: SourceColumn) -> Combined | None:
+def _house(role: str, column: SourceColumn) -> Choice | None:
     """Return the street or the house number from both in one, with the number at its end."""
     share = _form(column, _STREET)
     if share < _OF_FORM:
@@ -395,7 +377,7 @@ def _house(target: str, role: str, column: SourceColumn) -> Combined | None:
     else:
         sql = f"regexp_replace({name}, '{_NUMBER_AT_END}', '')"
     said = f"{share:.0%} of the values of {column.name!r} end with a house number"
-    return Combined(target, [column.name], sql, Grade.HIGH if share > 0.98 else Grade.MEDIUM, [said])
+    return Choice([column.name], sql, Grade.HIGH if share > 0.98 else Grade.MEDIUM, _OF_SEVERAL, [said])
 
 
 def _form(column: SourceColumn, pattern: re.Pattern[str]) -> float:
@@ -404,7 +386,7 @@ def _form(column: SourceColumn, pattern: re.Pattern[str]) -> float:
     return sum(pattern.fullmatch(value) is not None for value in values) / max(len(values), 1)
 
 
-Split = Callable[[str, str, SourceColumn], Combined | None]
+Split = Callable[[str, SourceColumn], Choice | None]
 _JOINS = {"name": [("first", "last")], "street": [("street", "number")], "address": [("street", "number")]}
 _SPLITS: dict[str, list[tuple[str, Split]]] = {
     "first": [("name", _person)],

@@ -39,6 +39,11 @@ def words_in(sql: str) -> list[str]:
     return [tokens[n] for n in sorted(_words_in(tokens))]
 
 
+def spelled_in(sql: str) -> set[str]:
+    """Return all names that may be of columns, with or without quotes, in lower case."""
+    return {one.lower() for one in (*names_in(sql), *words_in(sql))}
+
+
 def _quoted_in(tokens: Sequence[str]) -> set[int]:
     return {n for n, token in enumerate(tokens) if token.startswith('"')}
 
@@ -65,8 +70,7 @@ def reads_value(sql: str) -> bool:
 
 def reads_source(column: Column, source: str) -> bool:
     """Return whether a column of the flow reads this column of the source, whose case is ignored."""
-    names = map(str.lower, (*names_in(column.sql), *words_in(column.sql)))
-    return source.lower() in names or is_alias(column, source)
+    return source.lower() in spelled_in(column.sql) or is_alias(column, source)
 
 
 def is_alias(column: Column, source: str) -> bool:

@@ -64,7 +64,7 @@ def test_spelling_makes_no_difference(target: str, source: str) -> None:
 
 def test_a_table_goes_without_saying() -> None:
     apart, inside = match("charge_id", "id"), match("charge_id", "id", "charge")
-    assert inside.target > apart.target
+    assert inside.both > apart.both
     assert inside.target_left < 0.3 < apart.target_left
 
 
@@ -117,7 +117,7 @@ def test_words_by_which_a_name_may_mean_another_column(
 def test_what_many_columns_have_says_little() -> None:
     others = tuple(f"order_{part}" for part in ("date", "name", "city", "price", "state"))
     rare, common = match("order_weight", "weight"), match("order_weight", "weight", others=others)
-    assert common.target > rare.target
+    assert common.both > rare.both
 
 
 def test_names_without_letters_are_like_nothing() -> None:
