@@ -47,6 +47,11 @@ _UNUSED = ("id", "name", "status", "logicalType", "physicalType", "primaryKeyPos
 _WORDS = {str: "a text: put it in quotes", bool: "true or false", dict: "a mapping", list: "a list"}
 
 
+def _shown(value: Any, limit: int = 100) -> str:
+    """Return a value for a message; aliases of YAML may make a short document a very long text."""
+    return elided(value if isinstance(value, str) else shortly(value), limit)
+
+
 def is_contract(document: Any) -> bool:
     return isinstance(document, dict) and (document.get("kind") == KIND or "apiVersion" in document)
 
@@ -115,10 +120,12 @@ def of_contract(
     if not api.startswith("v3."):
         given = f"{shown} has the apiVersion {elided(api, 40) or 'none'}"
         raise FlowError("target", f"{given}: it must be of version 3, such as {API}")
-    own, about = top.take("version", str), top.left.pop("description", None)
-    objects, purpose = top.named("schema", ":"), _Part(shown, dict(about) if isinstance(about, dict) else {})
+    if isinstance(about := top.left.get("description"), str):
+        top.left["description"] = {"purpose": about}  # as version 2 has it
+    purpose = _Part(shown, dict(top.take("description", dict)))
+    own, objects = top.take("version", str), top.named("schema", ":")
     entry = objects[chosen := target.chosen_of(objects, part, shown, "objects")]
-    words = entry.take("description", str) or purpose.take("purpose", str) or str(about or "")
+    words = entry.take("description", str) or purpose.take("purpose", str)
     table = entry.take("physicalName", str) or chosen
     reading, notes, properties = _Reading(url_env), list[str](), entry.named("properties", ".")
     keys = [key for key, one in properties.items() if one.left.get("primaryKey") is True]
@@ -168,8 +175,6 @@ class _Reading:
         if logical == "array" or is_nested or (logical == "object" and not physical):
             return None
         kind, notes = dict(_LOGICAL.get(logical, {})), list[str]()
-        if logical not in (*_LOGICAL, "", "object"):
-            notes.append(f"the logicalType {elided(logical, 100)}")
         if physical.get("format") == "uuid":
             physical = {"type": "string", "sql_type": "UUID"}
         form, closer = (one.get("format", one.get("type", "")) for one in (kind, physical))
@@ -180,6 +185,8 @@ class _Reading:
             notes.append(f"the physicalType {elided(declared, 100)}")
         options = _Part(entry.place, dict(entry.take("logicalTypeOptions", dict)))
         part = _limits(options.left, kind, notes)
+        if logical not in (*_LOGICAL, "", "object"):
+            notes.append(f"the logicalType {elided(logical, 100)}")
         alias, is_key = entry.take("physicalName", str), entry.take("primaryKey", bool)
         part |= _filled(
             {
@@ -195,7 +202,7 @@ class _Reading:
             if dot and "/" not in table:
                 notes += target.refer(table, field_name, part, self.url_env)
             else:
-                notes.append(f"the relationship to {to if isinstance(to, str) else shortly(to)}")
+                notes.append(f"the relationship to {_shown(to)}")
         notes += self.quality(entry, name, part)
         part["examples"] = entry.take("examples", list)
         column = target.of_property(name, part, "required" in part)
@@ -221,7 +228,7 @@ class _Reading:
             kind, engine = rule.take("type", str) or "library", rule.take("engine", str)
             how, old, words = _comparison(rule), rule.take("rule", str), rule.take("description", str)
             metric = rule.take("metric", str) or ("duplicateValues" if old == "duplicateCount" else old)
-            name, query = rule.take("name", str) or str(rule.left.get("id") or ""), rule.take("query", str)
+            name, query = rule.take("name", str) or _shown(rule.left.get("id") or ""), rule.take("query", str)
             own = rule.left.pop("implementation", None)
             said: Json = {"name": name, "message": elided(words, 400)}
             said |= {"on_fail": "warn"} if rule.take("severity", str) in ("warning", "info") else {}
@@ -238,7 +245,7 @@ class _Reading:
             elif kind == "library":
                 is_read = self._metric(metric, how, rule, column, part, said)
             if not is_read:
-                shown = elided(name or metric or words or query or str(own), 200)
+                shown = _shown(name or metric or words or query or own, 200)
                 notes.append(f"the quality rule {shown!r} ({elided(f'{kind} {engine}'.strip(), 100)})")
             notes += rule.rest("quality.")
         return notes
@@ -296,7 +303,7 @@ class _Reading:
         }
         own = _filled(known.get(metric, {}))
         is_said = all(part.get(key, value) == value for key, value in own.items())
-        if not (own and is_none and is_said) or is_warning or _NOT_RE2.search(str(own.get("pattern"))):
+        if not (own and is_none and is_said) or is_warning or _lacks_re2(own.get("pattern")):
             return False
         part |= own
         return True
@@ -308,24 +315,25 @@ def _limits(options: Json, kind: Json, notes: list[str]) -> Json:
     if temporal == "date-time" and isinstance(options.get("timezone"), bool):
         kind["sql_type"] = "TIMESTAMPTZ" if options.pop("timezone") else "TIMESTAMP"
     is_number = kind.get("type") in ("integer", "number")
-    if is_number and str(form) in _WIDTHS:
-        kind.setdefault("sql_type", _WIDTHS[str(form)])
-    elif form and (temporal or kind.get("type", "string") != "string"):
-        notes += (
-            []
-            if temporal and re.match("yyyy-MM-dd|HH", str(form))
-            else [f"the format {elided(str(form), 100)}"]
-        )
+    if is_number and _shown(form) in _WIDTHS:
+        kind.setdefault("sql_type", _WIDTHS[_shown(form)])
+    elif form and (temporal or kind.get("type", "string") != "string" or not isinstance(form, str)):
+        is_usual = temporal and re.match("yyyy-MM-dd|HH", _shown(form))
+        notes += [] if is_usual else [f"the format {_shown(form)}"]
     for low in ("minimum", "maximum"):  # before version 3.1, a flag says that a limit is exclusive
         strict = f"exclusive{low.capitalize()}"
         if isinstance(options.get(strict), bool) and options.pop(strict) and low in options:
             options[strict] = options.pop(low)
-    if _NOT_RE2.search(str(options.get("pattern"))):
-        notes.append(f"the pattern {elided(str(options.pop('pattern')), 200)}")
+    if _lacks_re2(options.get("pattern")):
+        notes.append(f"the pattern {_shown(options.pop('pattern'), 200)}")
     named = {
         f"format{key[0].upper()}{key[1:]}" if temporal and key in BOUNDS else key: key for key in options
     }
     return {name: options[key] for name, key in named.items()} | {"format": form} | kind
+
+
+def _lacks_re2(pattern: Any) -> bool:
+    return isinstance(pattern, str) and _NOT_RE2.search(pattern) is not None
 
 
 def _comparison(rule: _Part) -> str:

@@ -109,7 +109,7 @@ def test_quality_rules_of_an_object_are_expectations_whose_names_differ() -> Non
         {"metric": "rowCount", "mustBeBetween": [0, 7], "severity": "info"},
         {"metric": "duplicateValues", "mustBe": 0, "arguments": {"properties": ["x", "y"]}},
     ]
-    keys = [X | {"primaryKey": True}, {"name": "y", "primaryKey": True}]
+    keys: list[Json] = [X | {"primaryKey": True}, {"name": "y", "primaryKey": True}]
     found = read(contract(*keys, quality=several))
     assert [(one["name"], one["sql"]) for one in found.tables["expect"]] == [
         ("primary_key", 'count(*) = count(DISTINCT ("x", "y"))'),
@@ -264,6 +264,22 @@ def test_a_mistake_is_refused_with_its_place(text: str, words: str) -> None:
         of_contract(of_yaml(HEAD + text, "a.yaml"), "", "", None, "a.yaml")
 
 
+def test_aliases_that_multiply_do_not_fill_the_memory() -> None:
+    lines = [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]" for n in range(1, 10)]
+    text = "\n".join(["apiVersion: v3.1.0", "kind: DataContract", "x0: &x0 [a]", *lines, "schema:"])
+    entry = (
+        "[{name: o, properties: [{name: a, logicalTypeOptions: {format: *x9, pattern: *x9}, quality: [%s]}]}]"
+    )
+    rule = "{type: custom, engine: soda, implementation: *x9}"
+    (column,) = of_contract(of_yaml(f"{text} {entry % rule}", "a.yaml"), "", "", None, "a.yaml").columns
+    assert [note.partition(" [")[0].partition(" '[")[0] for note in column.notes] == [
+        "the format",
+        "the quality rule",
+        "logicalTypeOptions.pattern, which a flow does not have",
+    ]
+    assert max(map(len, column.notes)) < 300
+
+
 def test_a_document_of_another_kind_is_refused() -> None:
     document = contract(X)
     del document["kind"]
@@ -302,7 +318,7 @@ def test_the_parts_of_a_contract_are_named_or_used() -> None:
     shares = [{"metric": "nullValues", "mustBeLessOrEqualTo": share, "unit": "percent"} for share in (5, 1)]
     condition = "SELECT COUNT(*)\nFROM ${object}\nWHERE NOT (${property} > 1);\n"
     rules = [*shares, {"type": "sql", "mustBe": 0, "query": condition}]
-    keys = [
+    keys: list[Json] = [
         {"name": "a b", "primaryKey": True, "quality": rules, "nullable": False},
         {"name": "l", "items": {}},
     ]
