@@ -83,8 +83,8 @@ class RawFile:
         return {} if packing == SUFFIXES.get(self.path.suffix.lower(), "none") else {"compression": packing}
 
 
-def refuse_binary(file: RawFile, encoding: str | None) -> None:
-    """Refuse a file that is not a text, in this encoding if there is one. Raises `ConfigurationError`."""
+def refuse_binary(file: RawFile) -> None:
+    """Refuse a file that is not a text. Raises `ConfigurationError`."""
     with file.open() as plain:
         start = plain.read(_START)
     found = magic.kind_of(start[: magic.LENGTH])

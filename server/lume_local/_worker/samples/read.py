@@ -160,7 +160,7 @@ def read_sample(
                 kind = _KINDS.get(magic.kind_of(plain.read(magic.LENGTH)))
             if kind is not None:
                 return _of_container(raw, opening, head, kind, sheet, wanted, encoding, delim)
-            refuse_binary(raw, encoding)
+            refuse_binary(raw)
             with raw.open() as plain:
                 text = json_format(plain)
             with raw.open() as plain:
