@@ -22,6 +22,7 @@ from lume_local._mapping.decisions import NOTHING, ColumnDecision, in_layout
 from lume_local._mapping.evidence import worse
 from lume_local._mapping.expressions import definition_for, definition_to_try
 from lume_local._mapping.flow_text import definition_of, file_text, has_names, names_read, with_layouts
+from lume_local._mapping.match import MOST_CANDIDATES
 from lume_local._mapping.profile import Profile
 from lume_local._mapping.proposal import (
     Choice,
@@ -344,7 +345,7 @@ def _column(column: TargetColumn, samples: Sequence[SampleProposal]) -> ColumnPr
         definition |= {
             key: value for key, value in definition_for(column, source).items() if key not in definition
         }
-    return ColumnProposal(column.name, definition, first, candidates[:3], column.notes)
+    return ColumnProposal(column.name, definition, first, candidates[:MOST_CANDIDATES], column.notes)
 
 
 def _merged(best: Sequence[Choice], several: Sequence[Choice]) -> Choice | None:

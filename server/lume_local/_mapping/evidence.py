@@ -173,10 +173,8 @@ def _of_types(target: str | None, source: str | None) -> tuple[float, float]:
 
 def _described(source: Name, about: frozenset[str]) -> float:
     """Return the share of the source's name that occurs in the target's description."""
-    if not about or not source.total:
-        return 0.0
     found = sum(w for word, w in zip(source.words, source.weights, strict=True) if word.text in about)
-    return found / source.total
+    return found / sum(source.weights) if found else 0.0
 
 
 def _rival(best: Sequence[float], own: float) -> float:

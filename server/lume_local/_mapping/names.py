@@ -239,10 +239,6 @@ class Name:
     implied: frozenset[Word]
     digits: frozenset[str]
 
-    @property
-    def total(self) -> float:
-        return sum(self.weights)
-
 
 class Names:
     """The names of two tables, compared.

@@ -15,7 +15,7 @@ from lume_local._mapping import lookups
 from lume_local._mapping.decisions import ColumnDecision
 from lume_local._mapping.evidence import Grade, at_most, worse
 from lume_local._mapping.expressions import definition_to_try, filled_in
-from lume_local._mapping.match import Match, Matches, reasons
+from lume_local._mapping.match import MOST_CANDIDATES, Match, Matches, reasons
 from lume_local._mapping.names import words
 from lume_local._mapping.profile import Profile, SourceColumn
 from lume_local._mapping.proposal import Choice
@@ -31,7 +31,6 @@ _PASSES = 0.98
 """Share of rows that must pass if nothing else supports a suggestion."""
 _PASSED = "{:.1%} of the rows pass the target's checks"
 _UNLIKE = "no layout of the flow reads it in this way: its values may be written differently"
-_MOST = 3
 
 
 @frozen
@@ -176,7 +175,7 @@ class SampleProposal:
                 passes=passes,
                 values=results[name].values,
             )
-            self.candidates[name] = [candidate, *self.candidates[name]][:_MOST]
+            self.candidates[name] = [candidate, *self.candidates[name]][:MOST_CANDIDATES]
             if candidate.grade.is_used:
                 self.chosen[name] = candidate
 
@@ -209,7 +208,7 @@ class SampleProposal:
             self.doubts.append(f"the suggestion for {suggestion.target!r} can't be tried: {error}")
             return
         rest = [one for one in self.candidates[column.name] if one.sources != candidate.sources]
-        self.candidates[column.name] = [candidate, *rest][:_MOST]
+        self.candidates[column.name] = [candidate, *rest][:MOST_CANDIDATES]
         if column.name not in self.chosen and candidate.grade.is_used:
             self.chosen[column.name] = candidate
 
@@ -261,7 +260,7 @@ class SampleProposal:
             return
         self.chosen[name] = made
         rest = [one for one in self.candidates[name] if one.sources != wanted]
-        self.candidates[name] = [made, *rest][:_MOST]
+        self.candidates[name] = [made, *rest][:MOST_CANDIDATES]
 
 
 def _is_unlike(column: TargetColumn, way: str) -> bool:
