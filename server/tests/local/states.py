@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 from itertools import cycle
 from typing import Any
 
+from lume_local._runs.sql.operation import Publishing
 from lume_local._runs.sql.sql_outbox import SqlDeliveries
 from lume_local._runs.sql.sql_store import SqlStore
-from lume_local._runs.sqlite.sqlite_store import SolePublishing
 from lume_local._runs.store.records import StoredRun
 
 _ANY: Any = None
 PARTS = {
     name: type(part)
-    for name, part in vars(SqlStore(_ANY, _ANY, "", SolePublishing(), SqlDeliveries(_ANY))).items()
+    for name, part in vars(SqlStore(_ANY, _ANY, "", Publishing(), SqlDeliveries(_ANY))).items()
     if type(part).__module__.startswith("lume_local.") and not name.startswith("_")
 }
 """The parts of a store, each with operations of its own."""

@@ -30,7 +30,7 @@ from psycopg.adapt import Loader
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from lume_local._runs.postgres.postgres_tables import NAMESPACE
-from lume_local._runs.sql.operation import Row
+from lume_local._runs.sql.operation import Row, Sql
 from lume_local._runs.store.records import StoreFailed, StoreUnavailable, TooLong
 
 T = TypeVar("T")
@@ -73,14 +73,13 @@ _current: ContextVar["_Attempt"] = ContextVar("lume_state_operation")
 """The operation that a task carries out."""
 
 
-class PostgresSql:
+class PostgresSql(Sql):
     """See `operation.Sql`.
 
     Args:
         fence: the number that a server needs to write, see `lease`; None for tests without a lease.
     """
 
-    listing_index = ""
     around_edits: tuple[str, str] = (
         "ALTER TABLE audit DISABLE TRIGGER audit_is_never_changed",
         "ALTER TABLE audit ENABLE TRIGGER audit_is_never_changed",
@@ -100,17 +99,6 @@ class PostgresSql:
     async def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
         return await (await _current.get().execute(query, values)).fetchall()
 
-    async def many(self, *queries: tuple[str, Sequence[Any]]) -> list[list[Row]]:
-        return [await self.rows(*query) for query in queries]
-
-    async def row(self, query: str, values: Sequence[Any] = ()) -> Row | None:
-        return await (await _current.get().execute(query, values)).fetchone()
-
-    async def one(self, query: str, values: Sequence[Any] = ()) -> Row:
-        row = await self.row(query, values)
-        assert row is not None
-        return row
-
     async def change(self, query: str, values: Sequence[Any] = ()) -> None:
         _current.get().put_off(query, values)
 
@@ -127,12 +115,6 @@ class PostgresSql:
         await _current.get().lock(
             f"pg_advisory_xact_lock_shared({all_flows}), pg_advisory_xact_lock({one_flow})"
         )
-
-    def must_last(self) -> None:
-        """Do nothing: every commit lasts (`synchronous_commit`)."""
-
-    async def settled(self) -> None:
-        """Do nothing: committed changes are already durable."""
 
     # -- operations
 

@@ -11,7 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from lume_local._runs.postgres.lease import STANDBY
 from lume_local._runs.postgres.postgres_sql import Connection, PostgresSql
-from lume_local._runs.sql.operation import SqlPart, statement, writing
+from lume_local._runs.sql.operation import Feed, Publishing, SqlPart, statement, writing
 from lume_local._runs.sql.sql_outbox import KIND, RECEIVERS, SqlDeliveries
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sql.tables import RECEIVER
@@ -47,7 +47,7 @@ class PostgresDeliveries(SqlDeliveries):
     """  # noqa: S608 - constants
 
 
-class PostgresFeed:
+class PostgresFeed(Feed):
     """See `operation.Feed`.
 
     A change is numbered before it is visible. So the feed is ordered by (transaction, number), and ends before the
@@ -141,7 +141,7 @@ class PostgresFeed:
                     await self._more.wait()
 
 
-class FencedPublishing(SqlPart):
+class FencedPublishing(SqlPart, Publishing):
     """Publishing by the holder of the lease: every write of another server is refused, including this one."""
 
     is_shared = True

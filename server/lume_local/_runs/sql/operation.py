@@ -27,10 +27,13 @@ class Row(Protocol):
         ...
 
 
-class Sql(Protocol):
-    """Executes statements. Values are marked with `?`; a statement is in SQL that both databases understand."""
+class Sql:
+    """Executes statements. Values are marked with `?`; a statement is in SQL that both databases understand.
 
-    listing_index: str
+    The base of both databases' classes: one needs no locks, the other no fsync.
+    """
+
+    listing_index = ""
     """A hint for the database to find runs in the index `listing`, if it needs one."""
     around_edits: tuple[str, str]
     """The statements before and after a change of the audit, which is otherwise refused."""
@@ -40,30 +43,32 @@ class Sql(Protocol):
 
         The condition has no values of its own.
         """
-        ...
+        raise NotImplementedError
 
     async def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
         """Return all rows of a result."""
-        ...
+        raise NotImplementedError
 
     async def many(self, *queries: tuple[str, Sequence[Any]]) -> list[list[Row]]:
         """Return all rows of results that may be long: they read one state, and nobody waits for them."""
-        ...
+        return [await self.rows(*query) for query in queries]
 
     async def row(self, query: str, values: Sequence[Any] = ()) -> Row | None:
         """Return the first row of a result; None if there is none."""
-        ...
+        rows = await self.rows(query, values)
+        return rows[0] if rows else None
 
     async def one(self, query: str, values: Sequence[Any] = ()) -> Row:
         """Return the first row of a result that has one."""
-        ...
+        return (await self.rows(query, values))[0]
 
     async def change(self, query: str, values: Sequence[Any] = ()) -> None:
         """Execute a statement without a result: before the next one that has a result, or at the end."""
+        raise NotImplementedError
 
     async def changed(self, query: str, values: Sequence[Any] = ()) -> int:
         """Execute a statement; return how many rows it has changed."""
-        ...
+        raise NotImplementedError
 
     async def lock(self, *names: str) -> None:
         """Lock these names against other transactions, from the next statement until this transaction ends.
@@ -75,7 +80,10 @@ class Sql(Protocol):
         """Lock the ledger of a flow, or of all flows, in the same way."""
 
     def must_last(self) -> None:
-        """Require that this transaction survives a power cut before its effects are shown."""
+        """Require that this transaction survives a power cut before its effects are shown.
+
+        In PostgreSQL every commit lasts (`synchronous_commit`).
+        """
 
     async def settled(self) -> None:
         """Wait until all such transactions so far are durable. Raises OSError, `StoreFailed`."""
@@ -84,15 +92,15 @@ class Sql(Protocol):
 
     async def single(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do work that is a single statement."""
-        ...
+        raise NotImplementedError
 
     async def read(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do work whose statements read one state."""
-        ...
+        raise NotImplementedError
 
     async def write(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do work whose changes take effect together or not at all; it may be repeated from its beginning."""
-        ...
+        raise NotImplementedError
 
 
 class SqlPart:
@@ -102,7 +110,7 @@ class SqlPart:
         self.sql = sql
 
 
-class Feed(Protocol):
+class Feed:
     """The changes of runs, in an order in which no change appears before one that was already returned.
 
     Each method but `follow` is part of an operation.
@@ -110,41 +118,43 @@ class Feed(Protocol):
 
     async def note(self, run_id: str, status: str, finished_at: str | None) -> None:
         """Add a change."""
+        raise NotImplementedError
 
     async def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
         """See `SqlStore`."""
-        ...
+        raise NotImplementedError
 
     async def newest(self) -> Cursor:
         """See `SqlStore`."""
-        ...
+        raise NotImplementedError
 
     async def forget(self, before: str, limit: int) -> int:
         """Delete changes from before a time without gaps, oldest first; return how many."""
-        ...
+        raise NotImplementedError
 
     async def follow(self, visible: Callable[[], None]) -> None:
         """See `SqlStore`."""
 
 
-class Publishing(Protocol):
-    """The right to publish the outputs of runs: if several servers share the state, one at a time has it."""
+class Publishing:
+    """The right to publish the outputs of runs: if several servers share the state, one at a time has it.
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether another server may take the state while this one runs."""
-        ...
+    This one is for a state file, whose lock ends with the server's process.
+    """
+
+    is_shared = False
+    """Whether another server may take the state while this one runs."""
 
     async def allow(self, run_id: str) -> bool:
         """Record that a run's output is about to be published; return False if the run has ended and must not be.
 
         Raises `StoreUnavailable` if another server has the state.
         """
-        ...
+        return True
 
     async def is_allowed(self, run_id: str) -> bool:
         """Return whether that is recorded: the run's worker, if alive, may then publish at any time."""
-        ...
+        return True
 
     async def check(self) -> None:
         """Raise `StoreUnavailable` if another server has the state."""

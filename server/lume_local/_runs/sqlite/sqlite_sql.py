@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import anyio
 from anyio.to_thread import run_sync
 
-from lume_local._runs.sql.operation import Row
+from lume_local._runs.sql.operation import Row, Sql
 from lume_local._runs.sqlite.sqlite_tables import NEVER_CHANGED
 from lume_local._runs.store.records import StoreFailed, StoreUnavailable
 
@@ -73,7 +73,7 @@ class Durability:
         os.close(self._log)
 
 
-class SqliteSql:
+class SqliteSql(Sql):
     """See `operation.Sql`."""
 
     listing_index = "INDEXED BY listing"
@@ -107,25 +107,11 @@ class SqliteSql:
             db.execute("BEGIN")  # all see one state
             return [db.execute(*query).fetchall() for query in queries]
 
-    async def row(self, query: str, values: Sequence[Any] = ()) -> Row | None:
-        found: Row | None = self._db.execute(query, values).fetchone()
-        return found
-
-    async def one(self, query: str, values: Sequence[Any] = ()) -> Row:
-        found: Row = self._db.execute(query, values).fetchone()
-        return found
-
     async def change(self, query: str, values: Sequence[Any] = ()) -> None:
         self._db.execute(query, values)
 
     async def changed(self, query: str, values: Sequence[Any] = ()) -> int:
         return self._db.execute(query, values).rowcount
-
-    async def lock(self, *names: str) -> None:
-        pass
-
-    async def lock_ledger(self, flow: str | None) -> None:
-        pass
 
     def must_last(self) -> None:
         self._must_last = True

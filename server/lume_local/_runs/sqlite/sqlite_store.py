@@ -11,7 +11,6 @@ What a power cut may lose, and why no run is lost or repeated:
 """
 
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from lume_local._runs.health import Health, why
-from lume_local._runs.sql.operation import Sql
+from lume_local._runs.sql.operation import Feed, Publishing, Sql
 from lume_local._runs.sql.sql_outbox import SqlDeliveries
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.backup import back_up
@@ -40,7 +39,7 @@ SELECT coalesce((SELECT max(seq) FROM changes), 0),
 """
 
 
-class SqliteFeed:
+class SqliteFeed(Feed):
     """See `operation.Feed`. Changes are numbered as they become visible."""
 
     def __init__(self, sql: Sql, db: sqlite3.Connection) -> None:
@@ -87,24 +86,6 @@ class SqliteFeed:
         await self._sql.change("INSERT OR REPLACE INTO facts VALUES ('forgotten_change', ?)", [str(newest)])
         return await self._sql.changed("DELETE FROM changes WHERE seq <= ?", [newest])
 
-    async def follow(self, visible: Callable[[], None]) -> None:
-        """Do nothing: a change is visible once it is made."""
-
-
-class SolePublishing:
-    """Exclusive use of the state file, by a lock that ends with the server's process."""
-
-    is_shared = False
-
-    async def allow(self, run_id: str) -> bool:
-        return True
-
-    async def is_allowed(self, run_id: str) -> bool:
-        return True
-
-    async def check(self) -> None:
-        pass
-
 
 class SqliteStore(SqlStore):
     """The state of one data folder. Close it. It takes the arguments of `open_state`."""
@@ -116,7 +97,7 @@ class SqliteStore(SqlStore):
         self._durability = Durability(path)
         sql = SqliteSql(self._db, self._durability)
         feed, store_id = SqliteFeed(sql, self._db), fact(self._db, "store_id")
-        super().__init__(sql, feed, store_id, SolePublishing(), SqlDeliveries(sql))
+        super().__init__(sql, feed, store_id, Publishing(), SqlDeliveries(sql))
 
     async def watch(self, health: Health) -> None:
         """Report whether the state can be written, until cancelled."""

@@ -15,10 +15,11 @@ import pytest
 from attrs import evolve, frozen
 from local.states import PARTS, moved
 
+from lume_local._runs.sql.operation import Publishing
 from lume_local._runs.sql.sql_forget import FILES, TEXTS
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sql.sql_table import parts_queries
-from lume_local._runs.sqlite.sqlite_store import SolePublishing, SqliteStore
+from lume_local._runs.sqlite.sqlite_store import SqliteStore
 from lume_local._runs.store.arrived import Arrived, Move, RefusedFile, place_of
 from lume_local._runs.store.audit import Act, ActFilter
 from lume_local._runs.store.drafts import SENT_BACK, Judgement, Reject, Review, Room, RowChange, Submission
@@ -606,6 +607,6 @@ def test_every_operation_is_looked_at() -> None:
         prefix + name
         for prefix, part in [("", SqlStore), *((f"{name}.", part) for name, part in PARTS.items())]
         for name, method in inspect.getmembers(part, inspect.iscoroutinefunction)
-        if not name.startswith("_") and (is_operation(name, method) or part is SolePublishing)
+        if not name.startswith("_") and (is_operation(name, method) or part is Publishing)
     }
     assert found == {name.partition(":")[0] for name in OPERATIONS}

@@ -37,11 +37,8 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
 
         return method
 
-    for kind, names in (
-        (SqliteSql, ("rows", "row", "one", "change", "changed")),
-        (PostgresSql, ("rows", "row", "change", "changed")),  # `one` calls `row`
-    ):
-        for name in names:
+    for kind in (SqliteSql, PostgresSql):
+        for name in ("rows", "change", "changed"):  # the others call `rows`
             monkeypatch.setattr(kind, name, noted(getattr(kind, name)))
     return found
 
