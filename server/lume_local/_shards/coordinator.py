@@ -66,16 +66,11 @@ class ExecutorTasks:
     def do(self, task: str, arguments: Sequence[Json]) -> Generator[Json]:
         call = {"task": task, "versions": versions()}
         calls = Made(len(arguments), lambda number: call | {"argument": arguments[number]})
-        with closing(_closable(self._executor.map(perform, calls, self.pause))) as results:
+        with closing(self._executor.map(perform, calls, self.pause)) as results:
             for result in results:
                 if result.get("failed") == "versions":
                     raise ExecutorLost(other_versions(result))
                 yield tasks.value_of(result)
-
-
-def _closable(results: Iterator[Json]) -> Any:
-    """Return a generator, even for an executor whose `map` is not one; to close it closes that."""
-    yield from results
 
 
 def other_versions(result: Json) -> str:

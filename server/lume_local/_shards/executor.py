@@ -10,7 +10,7 @@ the installation, and is not retried.
 import importlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol, Self
 
 from lume_local._shared.failing import require
@@ -57,12 +57,12 @@ class Executor(Protocol):
     def __exit__(self, *_: object) -> None:
         """Cancel the remaining tasks, and disconnect or end the processes."""
 
-    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Generator[Json]:
         """Yield the results in the order of the arguments, with a bounded number of tasks at a time.
 
         An argument is requested when its task is handed out, and again if the task restarts.
         `pause` is called at least every `TICK` seconds and may raise. However the iteration ends, even if it is
-        abandoned, all its tasks are cancelled before this returns. A task whose process dies restarts, up to
+        closed early, all its tasks are cancelled before this returns. A task whose process dies restarts, up to
         `MOST_ATTEMPTS` attempts. Raises `ExecutorLost`.
         """
         ...

@@ -14,10 +14,10 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from urllib.parse import urlsplit
 
 import orjson
@@ -117,8 +117,7 @@ def _answer(connection: socket.socket, executor: Executor) -> None:
             if not all(line.endswith(b"\n") for line in told):
                 raise _Gone
             arguments = Made(count, lambda number: orjson.loads(told[number]))
-            results: Any = executor.map(function_of(order["function"]), arguments, caller.pause)
-            with closing(results):
+            with closing(executor.map(function_of(order["function"]), arguments, caller.pause)) as results:
                 for result in results:
                     caller.say({"result": result})
         except (_Gone, OSError):
@@ -190,7 +189,7 @@ class Brokered:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Generator[Json]:
         """See `Executor`. Closing the connection cancels the tasks."""
         if not arguments:
             return
@@ -223,7 +222,7 @@ def _connected(path: str) -> socket.socket:
     return connection
 
 
-def _answers(connection: socket.socket, pause: Pause) -> Iterator[Json]:
+def _answers(connection: socket.socket, pause: Pause) -> Generator[Json]:
     """Yield the broker's answers until it hangs up."""
     rest, heard = b"", time.monotonic()
     while True:

@@ -5,7 +5,7 @@ import re
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -123,7 +123,7 @@ def in_order(
     submit: Callable[[Json], Handle],
     take: Callable[[Handle], Json],
     cancel: Callable[[list[Handle]], None],
-) -> Iterator[Json]:
+) -> Generator[Json]:
     """Yield the results in the order of the arguments; on any exit, cancel the submitted tasks not yet taken."""
     flying: deque[Handle] = deque()
     try:

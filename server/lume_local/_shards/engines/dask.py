@@ -7,7 +7,7 @@ which notices the cancellation and kills the process (`call_apart`).
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Any, Self
@@ -54,7 +54,7 @@ class Dask:
     def __exit__(self, *_: object) -> None:
         self._client.close(timeout=_ANSWER)
 
-    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Generator[Json]:
         self.slots = self._presence.slots()
 
         def submit(argument: Json) -> Future:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, Self
 
@@ -164,7 +164,7 @@ class Pool:
     def pids(self) -> list[int]:
         return [process.pid for process in self._processes]
 
-    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Generator[Json]:
         batch = _Batch(function, arguments)
         try:
             for number in range(len(arguments)):

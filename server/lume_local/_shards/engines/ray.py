@@ -6,7 +6,7 @@ Ray restarts a task whose worker was lost.
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -61,7 +61,7 @@ class Ray:
     def __exit__(self, *_: object) -> None:
         ray.shutdown()
 
-    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Generator[Json]:
         self.slots = self._presence.slots()
         remote = ray.remote(max_retries=MOST_ATTEMPTS - 1, num_cpus=1)(cluster.call)
 

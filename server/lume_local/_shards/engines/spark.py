@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, wait
 from typing import Any, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
@@ -83,7 +83,7 @@ class Spark:
         # A lost cluster may not answer this either, so the wait is bounded.
         _has_ended(_begun(self._session.stop), START)
 
-    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Iterator[Json]:
+    def map(self, function: Function, arguments: Sequence[Json], pause: Pause) -> Generator[Json]:
         if not arguments:
             return
         self.slots = self._presence.slots()
