@@ -295,29 +295,26 @@ class WorkerPool:
         return _accepted(await self._answered(job, Proposed, Refused, PROPOSE_LIMIT, late)).proposal
 
     async def read(self, job: Read) -> RowsPage | ArrowFile | Unreadable:
-        late = _late("reading a page", READ_LIMIT)
-        return await self._answered(job, ArrowFile if job.arrow else RowsPage, Unreadable, READ_LIMIT, late)
+        done = ArrowFile if job.arrow else RowsPage
+        return await self._answered(job, done, Unreadable, READ_LIMIT, "reading a page")
 
     async def gather(self, job: Gather) -> Gathered:
         """Add rejects to the files of a replay."""
-        late = _late("gathering the rows", GATHER_LIMIT)
-        return await self._answered(job, Gathered, Gathered, GATHER_LIMIT, late)
+        return await self._answered(job, Gathered, Gathered, GATHER_LIMIT, "gathering the rows")
 
     async def repair(self, job: Repair) -> Repaired:
         """Return candidates for the intended values."""
-        return await self._answered(job, Repaired, Repaired, READ_LIMIT, _late("the repairs", READ_LIMIT))
+        return await self._answered(job, Repaired, Repaired, READ_LIMIT, "the repairs")
 
     async def archive(self, job: ArchiveRuns) -> None:
         """Write an archive file. Also raises OSError."""
-        late = _late("writing the archive", GATHER_LIMIT)
-        answer = await self._answered(job, Done, Failed, GATHER_LIMIT, late)
+        answer = await self._answered(job, Done, Failed, GATHER_LIMIT, "writing the archive")
         if isinstance(answer, Failed):
             raise OSError(answer.message)
 
     async def forget(self, job: Forget) -> Forgotten | Failed:
         """Find the rows of a person in an output, or the files about one."""
-        late = _late("looking for the rows", GATHER_LIMIT)
-        return await self._answered(job, Forgotten, Failed, GATHER_LIMIT, late)
+        return await self._answered(job, Forgotten, Failed, GATHER_LIMIT, "looking for the rows")
 
     async def look(self, job: Look) -> Looked:
         """Determine the content of a source. The caller limits the time, and then ends the process."""
@@ -333,8 +330,11 @@ class WorkerPool:
         done: type[Answer],
         refused: type[Refusal],
         limit: float = math.inf,
-        late: Exception | None = None,
+        late: Exception | str = "",
     ) -> Answer | Refusal:
+        """Have a worker do a job; `late` names it, or is the error, if it takes longer than `limit` seconds."""
+        if isinstance(late, str):
+            late = WorkerDied(f"{late} took longer than {limit:g} s")
         worker = await self._next()
         try:
             answer = await worker.answer(job, done, refused, limit, late)
@@ -391,7 +391,3 @@ def _accepted(answer: Answer | Refused) -> Answer:
     if isinstance(answer, Refused):
         raise FlowError(answer.place, answer.problem)
     return answer
-
-
-def _late(what: str, limit: float) -> WorkerDied:
-    return WorkerDied(f"{what} took longer than {limit:g} s")
