@@ -58,7 +58,6 @@ class WaitingFile:
 class WaitingFiles:
     def __init__(self) -> None:
         self.files: dict[str, WaitingFile] = {}
-        self._due: list[tuple[float, str]] = []
 
     @property
     def is_full(self) -> bool:
@@ -95,34 +94,24 @@ class WaitingFiles:
 
     def wait(self, path: str, why: str, due: float | None, run_id: str | None = None) -> None:
         """Record the reason for which a file waits; without room, the next listing finds it again."""
-        waiting = self.files.get(path)
-        if waiting is None:
-            return
-        waiting.why, waiting.run_id = why, run_id
-        if due is not None and waiting.due != due:
-            heapq.heappush(self._due, (due, path))
-        waiting.due = due
+        if path in self.files:
+            waiting = self.files[path]
+            waiting.why, waiting.run_id, waiting.due = why, run_id, due
 
     def drop(self, path: str) -> None:
         self.files.pop(path, None)
 
     def pop_due(self, now: float, most: int) -> Sequence[str]:
-        """Return the files that are due; they stay until dropped."""
-        found: list[str] = []
-        while self._due and self._due[0][0] <= now and len(found) < most:
-            due, path = heapq.heappop(self._due)
-            if self._is_current(due, path):
-                self.files[path].due = None
-                found.append(path)
+        """Return the files that are due, the first ones first; they stay until dropped."""
+        due = ((one.due, path) for path, one in self.files.items() if one.due is not None and one.due <= now)
+        found = [path for _, path in heapq.nsmallest(most, due)]
+        for path in found:
+            self.files[path].due = None
         return found
 
-    def next_due(self) -> float | None:
-        while self._due and not self._is_current(*self._due[0]):
-            heapq.heappop(self._due)
-        return self._due[0][0] if self._due else None
-
-    def _is_current(self, due: float, path: str) -> bool:
-        return path in self.files and self.files[path].due == due
+    def next_due(self) -> float:
+        """Return when the next file is due; infinity if none is."""
+        return min((one.due for one in self.files.values() if one.due is not None), default=math.inf)
 
     def until_now(self, run_id: str, now: float) -> bool:
         """Make files that wait for this run due, as it has ended; return whether there are any."""
@@ -345,8 +334,7 @@ class Watcher:
         while True:
             self._wake = anyio.Event()
             await self.step(place)
-            soonest = self._waiting.next_due()
-            with anyio.CancelScope(deadline=math.inf if soonest is None else soonest):
+            with anyio.CancelScope(deadline=self._waiting.next_due()):
                 await self._wake.wait()
 
     async def step(self, place: ArrivalPlace) -> None:
