@@ -276,8 +276,7 @@ class LocalPlace(ListedPlace):
         return await in_thread(lambda: [self._look(path) for path in paths])
 
     def _look(self, path: str) -> ArrivalEntry | None:
-        relative = self._relative(path)
-        if relative is None or self._is_left_out(relative) or not self._pattern.matches(relative):
+        if (relative := self._wanted(path)) is None:
             return None
         real = self._folder / relative
         try:

@@ -118,6 +118,13 @@ class ListedPlace:
     def _relative(self, path: str) -> str | None:
         return path.removeprefix(self._prefix) if path.startswith(self._prefix) else None
 
+    def _wanted(self, path: str, end: str = "/") -> str | None:
+        """Return the relative path of a file that may arrive; None for any other."""
+        relative = self._relative(path)
+        if relative is None or self._is_left_out(relative, end) or not self._pattern.matches(relative):
+            return None
+        return relative
+
     def _is_left_out(self, relative: str, end: str = "/") -> bool:
         """Return whether a path is a moved file, a folder for moved files (which ends with `end`), or a marker."""
         path = self._path(relative)

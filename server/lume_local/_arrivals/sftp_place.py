@@ -151,8 +151,7 @@ class SftpPlace(ListedPlace):
         return await self._asked(paths, self._look)
 
     async def _look(self, session: SftpSession, path: str) -> ArrivalEntry | None:
-        relative = self._relative(path)
-        if relative is None or self._is_left_out(relative) or not self._pattern.matches(relative):
+        if (relative := self._wanted(path)) is None:
             return None
         try:
             found = await session.entry(self._remote(relative), path)

@@ -275,10 +275,7 @@ class StorePlace(ListedPlace):
         yield from s3_listed(self._bucket, self._folder, last)
 
     def _matches(self, key: str) -> bool:
-        relative = self._relative(self._root + key)
-        if relative is None or self._is_left_out(relative, ""):  # an object may have the folder's name
-            return False
-        return self._pattern.matches(relative)
+        return self._wanted(self._root + key, "") is not None  # an object may have the folder's name
 
     def _entry(self, one: Any) -> ArrivalEntry:
         written: datetime = one["last_modified"]

@@ -5,11 +5,10 @@ Patterns are those of local files.
 
 import glob
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from posixpath import join
 from stat import S_ISDIR, S_ISLNK, S_ISREG
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 from attrs import evolve, frozen
@@ -161,7 +160,7 @@ class SftpSession:
             await self.client.remove(path)
 
 
-class SftpServer:
+class SftpServer(AbstractAsyncContextManager["SftpServer"]):
     """A server with one connection, opened at the first request and again after a loss.
 
     Any number of tasks of one event loop may use it concurrently.
@@ -180,12 +179,7 @@ class SftpServer:
         self._session: SftpSession | None = None
         self._open = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._hang_up()
 
     async def ask(
