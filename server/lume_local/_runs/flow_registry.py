@@ -84,7 +84,8 @@ class FlowRegistry:
         self._pool = pool
         self._folder = folder
         self._dev = dev
-        self._files = _FlowFiles()
+        self._files: dict[str, tuple[Path, tuple[int, ...] | None]] = {}
+        """The file that each version was read from, and its stamp then; none if a request registered it."""
         self._tag = f"{COMPILER}/duckdb {_version('duckdb')}"
         self._stored = {flow.ref: flow for flow in known}
         self._sorted = sorted(map(_place, known))
@@ -110,7 +111,7 @@ class FlowRegistry:
             names = " and ".join(path.name for path, _ in found)
             raise UnknownFlow(f"{ref} is in {names}, both new in {folder}: raise the version of one")
         for path, flow in found:
-            self._files.remember(ref, path)
+            self._files[ref] = path, stamp(path)
             try:
                 await self.register(flow)
             except FlowError as error:
@@ -142,31 +143,41 @@ class FlowRegistry:
     async def _note(self, ref: str) -> str | None:
         """Return a note on a version whose file has changed; on a development server, replace the version."""
         try:
-            changed = self._files.changed(ref)
+            changed = self._changed(ref)
         except ConfigurationError as error:
             if self._dev:
                 raise UnknownFlow(f"{ref} has a mistake: {error}") from None
             changed = None  # an edit may be in progress
         if self._dev:
             if changed is not None:
-                path = self._files.path(ref)
-                assert path is not None
+                path, _ = self._files[ref]
                 try:
                     await self.register(changed, replace=True)
                 except FlowError as error:
                     raise UnknownFlow(f"{ref} has a mistake: {_located(path, error)}") from None
-                self._files.remember(ref, path)
+                self._files[ref] = path, stamp(path)
             return _DEVELOPED.format(ref=ref, content=self._stored[ref].content_hash[:8])
         if changed is None or changed.definition == self._stored[ref].definition:
             return None
         if changed.content_hash == self._stored[ref].content_hash:
             await self.register(changed)
             return None
-        said = _CHANGED.format(path=self._files.path(ref), ref=ref)
+        said = _CHANGED.format(path=self._files[ref][0], ref=ref)
         if self._logged.get(ref) != changed.content_hash:
             self._logged[ref] = changed.content_hash
             _log.warning("%s", said)
         return said
+
+    def _changed(self, ref: str) -> Flow | None:
+        """Return the flow in a version's file if that has changed since it was read and still defines the version.
+
+        Raises `ConfigurationError` if it has a mistake.
+        """
+        path, seen = self._files.get(ref, (None, None))
+        if path is None or (found := stamp(path)) is None or found == seen:
+            return None
+        flow = _read(path)
+        return flow if flow.ref == ref else None
 
     def source_key(self, flow: Flow, located: str) -> str:
         """Return the key of a source for this version; on a development server each content has its own keys."""
@@ -352,7 +363,7 @@ class FlowRegistry:
                     f"{path}: {flow.ref} is in {seen[flow.ref].name} already: raise its version"
                 )
             seen[flow.ref] = path
-            self._files.remember(flow.ref, path)
+            self._files[flow.ref] = path, stamp(path)
             try:
                 await self.register(flow, replace_unused=True, replace=self._dev)
             except FlowError as error:
@@ -371,32 +382,6 @@ def _place(flow: StoredFlow) -> tuple[str, ...]:
 
 def _listed(refs: list[str]) -> str:
     return ("…, " if len(refs) > 10 else "") + ", ".join(refs[-10:])
-
-
-class _FlowFiles:
-    """The file that each flow version was read from, and whether it has changed since."""
-
-    def __init__(self) -> None:
-        self._paths: dict[str, Path] = {}
-        self._seen: dict[str, tuple[int, ...] | None] = {}
-
-    def remember(self, ref: str, path: Path) -> None:
-        self._paths[ref], self._seen[ref] = path, stamp(path)
-
-    def path(self, ref: str) -> Path | None:
-        """Return the file of a version; None if a request registered it."""
-        return self._paths.get(ref)
-
-    def changed(self, ref: str) -> Flow | None:
-        """Return the flow in a version's file if that has changed since `remember` and still defines the version.
-
-        Raises `ConfigurationError` if it has a mistake.
-        """
-        path = self._paths.get(ref)
-        if path is None or (found := stamp(path)) is None or found == self._seen[ref]:
-            return None
-        flow = _read(path)
-        return flow if flow.ref == ref else None
 
 
 def _flows_in(folder: Path) -> tuple[list[tuple[Path, Flow]], str]:
