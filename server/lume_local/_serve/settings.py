@@ -37,6 +37,9 @@ MOST_ACTIVE = 10_000
 """The maximum of `max_active`: the server has a task for each."""
 _LONGEST = 1e10
 """The maximum of a duration in seconds: about 300 years, so that no date is before the year 1."""
+_PRIVATE = ("keys", "tls_key", "archive", "arrivals")
+"""The files of the server's own that no run may use."""
+_PATHS = (*_PRIVATE, "flows", "tls_cert", "messages", "state", "work")
 
 
 _refused = partial(arguments.validator, error=ConfigurationError)
@@ -128,10 +131,6 @@ def _text(value: AnyPath, name: str) -> str:
 
 def _path(value: AnyPath, name: str) -> Path:
     return Path(_text(value, name))
-
-
-def _optional_path(value: AnyPath | None, name: str) -> Path | None:
-    return None if value is None else _path(value, name)
 
 
 def _checked_key(api_key: str | None) -> str:
@@ -246,32 +245,24 @@ class ServerSettings:
         arguments.check_names(
             "serve", options, ServerOptions.__annotations__, *named, "flows", "data", "roots"
         )
-        given: dict[str, Any] = {**options, **named}
-        keys, folder = _optional_path(given.pop("keys", None), "keys"), _optional_path(flows, "flows")
-        archive, state, work = (
-            _optional_path(given.pop(name, None), name) for name in ("archive", "state", "work")
-        )
+        given: dict[str, Any] = {**options, **named, "flows": flows}
+        for name in _PATHS:
+            given[name] = None if (path := given.get(name)) is None else _path(path, name)
+        state, work = given.pop("state"), given.pop("work")
         if work is not None:
             state, data = state or _path(data, "data") / "state", work
-        cert, key = (_optional_path(given.pop(name, None), name) for name in ("tls_cert", "tls_key"))
-        arrivals = _optional_path(given.pop("arrivals", None), "arrivals")
-        if (cert is None) is not (key is None):
+        if (given["tls_cert"] is None) is not (given["tls_key"] is None):
             raise ConfigurationError("tls_cert and tls_key belong together: name both files, or neither")
-        private = tuple(path for path in (keys, key, archive, arrivals) if path is not None)
+        given["archive"] = given["archive"] and given["archive"].absolute()
+        given["messages"] = given["messages"] or given["arrivals"]
+        private = tuple(given[name] for name in _PRIVATE if given[name] is not None)
         return cls(
-            places=_places(roots, data, private, folder, state),
-            archive=None if archive is None else archive.absolute(),
-            tls_cert=cert,
-            tls_key=key,
-            flows=folder,
+            places=_places(roots, data, private, given["flows"], state),
             webhooks=WebhookRules.of(given.pop("webhook_secret", None), given.pop("webhook_hosts", ())),
             lineage=LineageEvents.of(
                 given.pop("lineage_url", None),
                 given.pop("lineage_namespace", "lume"),
                 given.pop("lineage_key", None),
             ),
-            keys=keys,
-            arrivals=arrivals,
-            messages=_optional_path(given.pop("messages", None), "messages") or arrivals,
             **given,
         )
