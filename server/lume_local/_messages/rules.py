@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -233,22 +233,3 @@ def checked(path: Path) -> tuple[MessageRule, ...]:
 def variables(rules: Iterable[MessageRule]) -> list[str]:
     """Return the variables that the rules name, each once, in order."""
     return list(dict.fromkeys(name for rule in rules for name in rule.to))
-
-
-class Withheld(Collection[str]):
-    """Values that other processes must not know: the server's secrets, and the addresses in the present rules."""
-
-    def __init__(self, own: frozenset[str], rules: RulesFile) -> None:
-        self._own, self._rules = own, rules
-
-    def _all(self) -> frozenset[str]:
-        return self._own | self._rules.secrets()
-
-    def __contains__(self, value: object) -> bool:
-        return value in self._own or value in self._all()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        return len(self._all())

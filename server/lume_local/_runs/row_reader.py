@@ -6,7 +6,7 @@ most `READERS` are used at a time, and further requests wait.
 
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from lume_local._runs.output_reads import read_output
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.records import StoredRun
+from lume_local._runs.workers.child import Secrets
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.protocol import (
     ArrowFile,
@@ -48,7 +49,7 @@ class RowReader:
         secrets: the server's own, which must not be in the environment of its processes.
     """
 
-    def __init__(self, folder: Path, health: Health, secrets: Collection[str] = ()) -> None:
+    def __init__(self, folder: Path, health: Health, secrets: Secrets = frozenset) -> None:
         self._folder = folder
         self.pool = WorkerPool(_MOST, health, secrets=secrets)
         self._turns = anyio.Semaphore(READERS)

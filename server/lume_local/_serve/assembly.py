@@ -2,7 +2,7 @@
 
 import errno
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -56,6 +56,7 @@ from lume_local._runs.times import ago_text
 from lume_local._runs.unusual import has_rejects
 from lume_local._runs.upkeep import AT_ONCE, Acts, sweep_daily
 from lume_local._runs.waiters import Hub
+from lume_local._runs.workers.child import Secrets
 from lume_local._runs.workers.engine_process import EngineFailed, EngineProcess
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
@@ -77,7 +78,7 @@ MAX_ACTIVE = 2
 async def assembled(settings: ServerSettings) -> AsyncIterator[tuple[str, Runner, Console]]:
     """Run a server for the duration of the block; yield its URL, runs and console. Raises `ConfigurationError`."""
     arrivals, messenger = None, None
-    secrets: Collection[str] = settings.secrets
+    own = settings.secrets
     # Imported only for a server that has them. Mistakes in arrivals are reported before mistakes in messages.
     if settings.arrivals is not None:
         from lume_local._arrivals.arrivals import Arrivals
@@ -85,10 +86,12 @@ async def assembled(settings: ServerSettings) -> AsyncIterator[tuple[str, Runner
         arrivals = Arrivals(settings.arrivals)
     if settings.messages is not None:
         from lume_local._messages.messenger import Messenger
-        from lume_local._messages.rules import Withheld
 
         messenger = Messenger(settings.messages)
-        secrets = Withheld(settings.secrets, messenger.rules)
+
+    def secrets() -> frozenset[str]:
+        return own if messenger is None else own | messenger.rules.secrets()
+
     hub = Hub()
     listener = Listener(Standby(), hub)
     async with AsyncExitStack() as stack:
@@ -103,7 +106,7 @@ async def assembled(settings: ServerSettings) -> AsyncIterator[tuple[str, Runner
 
 @asynccontextmanager
 async def _engine(
-    settings: ServerSettings, health: Health, secrets: Collection[str]
+    settings: ServerSettings, health: Health, secrets: Secrets
 ) -> AsyncIterator[tuple[Json | None, int]]:
     """Yield the engine for the jobs of runs, and the number of simultaneous runs."""
     url = settings.engine
@@ -130,7 +133,7 @@ async def _running(
     hub: Hub,
     engine: Json | None,
     max_active: int,
-    secrets: Collection[str],
+    secrets: Secrets,
     arrivals: "Arrivals | None",
     messenger: "Messenger | None",
 ) -> AsyncIterator[tuple[str, Runner, Console]]:

@@ -166,7 +166,7 @@ async def try_messages(path: str | PathLike[str]) -> list[TriedAddress]:
         require("apprise", "messages", "lume message test")
     except ModuleNotFoundError as error:
         raise ConfigurationError(str(error)) from None
-    carrier = MessageCarrier(secrets=[os.environ.get(name, "") for name in names])
+    carrier = MessageCarrier(secrets=lambda: [os.environ.get(name, "") for name in names])
     problems = dict[str, str | None]()
 
     async def attempt(name: str) -> None:

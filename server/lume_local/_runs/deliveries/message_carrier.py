@@ -1,7 +1,7 @@
 """The carrier of messages, in separate processes: apprise may wait indefinitely, but a process can be ended."""
 
 import os
-from collections.abc import AsyncIterator, Collection, Hashable
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ import orjson
 
 from lume_local._runs.health import Health
 from lume_local._runs.store.records import VARIABLE, PendingDelivery
+from lume_local._runs.workers.child import Secrets
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.protocol import Notify, without_address
@@ -31,7 +32,7 @@ class MessageCarrier:
     most_per_host = 1
     """Messages to one address keep their order."""
 
-    def __init__(self, health: Health | None = None, secrets: Collection[str] = ()) -> None:
+    def __init__(self, health: Health | None = None, secrets: Secrets = frozenset) -> None:
         self._pool = WorkerPool(1, health, secrets=secrets)
         self._turns = anyio.Semaphore(MOST_AT_ONCE)
 

@@ -60,15 +60,20 @@ default_start: Start = start_process
 """The default for `Start`. Only tests change it: theirs forks a process that has imported everything."""
 
 
-def environment(secrets: Collection[str] = ()) -> dict[str, str]:
+Secrets = Callable[[], Collection[str]]
+"""Returns the values that other processes must not know: a file that names some may have changed."""
+
+
+def environment(secrets: Secrets = frozenset) -> dict[str, str]:
     """Return the environment of a process started now.
 
     It omits the server's `secrets`, whatever their variables are called, and URLs of databases: see `lent`.
     """
+    withheld = secrets()
     return {
         name: value
         for name, value in _variables().items()
-        if not (name in _NOT_FOR_CHILDREN or value in secrets or _is_database(name, value))
+        if not (name in _NOT_FOR_CHILDREN or value in withheld or _is_database(name, value))
     }
 
 

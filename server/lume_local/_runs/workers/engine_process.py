@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from lume_async._base.tasks import task_group
 from lume_local._runs.health import Health
-from lume_local._runs.workers.child import ChildProcess, child, environment
+from lume_local._runs.workers.child import ChildProcess, Secrets, child, environment
 
 START_LIMIT = 120.0
 """Seconds until it must be ready: a JVM starts, workers join. An unreachable address fails far sooner."""
@@ -39,7 +39,7 @@ class EngineProcess:
         secrets: the server's own, which must not be in its environment.
     """
 
-    def __init__(self, url: str, folder: Path, health: Health, secrets: Collection[str] = ()) -> None:
+    def __init__(self, url: str, folder: Path, health: Health, secrets: Secrets = frozenset) -> None:
         self._order_url, self._folder, self._health, self._secrets = url, folder, health, secrets
         self._socket = ""
         self.slots = 1

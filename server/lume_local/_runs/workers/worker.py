@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 
 from lume_async._base.elided import elided
 from lume_async._base.tasks import until_done
-from lume_local._runs.workers.child import ChildProcess, child, environment, lent
+from lume_local._runs.workers.child import ChildProcess, Secrets, child, environment, lent
 from lume_local._shared.failing import Obstacle
 from lume_local._shared.protocol import (
     Cancel,
@@ -79,7 +79,7 @@ class NotFinished(Obstacle):
 class Worker:
     """One worker process. Create it with `start`; `stop` it."""
 
-    def __init__(self, process: ChildProcess, given: dict[str, str], secrets: Collection[str]) -> None:
+    def __init__(self, process: ChildProcess, given: dict[str, str], secrets: Secrets) -> None:
         self._process, self._environment, self._secrets = process, given, secrets
         self._stdin, self._stdout = process.stdin, process.stdout
         self.runs = 0
@@ -90,7 +90,7 @@ class Worker:
         self._stderr_ended = anyio.Event()
 
     @classmethod
-    async def start(cls, tasks: TaskGroup, secrets: Collection[str] = ()) -> "Worker":
+    async def start(cls, tasks: TaskGroup, secrets: Secrets = frozenset) -> "Worker":
         """Start a worker and wait until it is ready for a job. Raises `WorkerDied` if it can't start.
 
         `tasks` gets the reader of its stderr, which ends with the process. `secrets` are not in its environment.

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 from lume_async._base.tasks import task_group
 from lume_local._flow.fields import FlowError
 from lume_local._runs.health import Health
+from lume_local._runs.workers.child import Secrets
 from lume_local._runs.workers.worker import OutOfTime, Worker, WorkerDied
 from lume_local._shared.protocol import (
     ArchiveRuns,
@@ -90,11 +91,10 @@ class WorkerPool:
 
     Args:
         most: the maximum number of workers, not counting immediately needed ones.
-
         secrets: the server's own, which must not be in their environment.
     """
 
-    def __init__(self, most: int = 1, health: Health | None = None, secrets: Collection[str] = ()) -> None:
+    def __init__(self, most: int = 1, health: Health | None = None, secrets: Secrets = frozenset) -> None:
         self._most, self._health, self._secrets = most, health, secrets
         self._tasks: TaskGroup
         self._spare: _Start | None = None

@@ -175,7 +175,7 @@ async def test_the_secrets_of_the_server_are_not_in_the_environment_of_its_proce
     for name, value in (secrets | others | kept).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(child, "default_start", altered(lambda _: ODD_RUNS))
-    pool = WorkerPool(secrets=frozenset(secrets.values()))
+    pool = WorkerPool(secrets=lambda: secrets.values())
     async with owned(pool.running(), "pool"):
         names = [*secrets, *others, *kept]
         seen = f"[name for name in {names!r} if name in os.environ] == {[*kept]!r}"
