@@ -18,6 +18,7 @@ import postgres_server
 from attrs import evolve
 
 import lume_local
+from lume_local._runs.health import Health
 from lume_local._runs.postgres import postgres_state
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
@@ -95,7 +96,12 @@ async def main(count: int) -> None:
             with closing(SqliteStore(Path(folder) / f"{time.monotonic_ns()}.sqlite")) as store:
                 yield store
 
-        kinds: dict[str, Opened] = {"sqlite": sqlite, "postgresql": lambda: postgres_state.opened(server.url)}
+        @asynccontextmanager
+        async def postgresql() -> AsyncIterator[SqlStore]:
+            async with postgres_state.leased(server.url, Health(Path(folder))) as (store, _):
+                yield store
+
+        kinds: dict[str, Opened] = {"sqlite": sqlite, "postgresql": postgresql}
         print(f"{'':24} {'sqlite':>12} {'postgresql':>12}   a second")
         for what, work in (("submissions", submit), ("runs", whole)):
             for at_once in (1, 8, 32):

@@ -11,6 +11,8 @@ import postgres_server
 from attrs import frozen
 
 from lume_local._runs.postgres import postgres_state
+from lume_local._runs.postgres.postgres_sql import connections
+from lume_local._runs.postgres.postgres_store import PostgresStore
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.sqlite.sqlite_store import SqliteStore
 
@@ -113,8 +115,14 @@ END $$"""
 @asynccontextmanager
 async def at(url: str) -> AsyncIterator[SqlStore]:
     """The store in a database, which may be empty; without a lease."""
-    async with postgres_state.opened(url) as store:
-        yield store
+    connection = await postgres_state._prepared(url)
+    try:
+        with postgres_state._explained():
+            store_id, offset = await postgres_state._migrate(connection)
+    finally:
+        await connection.close()
+    async with connections(url) as pool:
+        yield PostgresStore(pool, store_id, offset)
 
 
 @contextmanager

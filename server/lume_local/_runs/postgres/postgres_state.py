@@ -86,19 +86,6 @@ _SKIPPED = 1_000_000_000
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[PostgresStore]:
-    """Open the store without a lease, for a process that shares it with no server. Raises `StoreError`."""
-    connection = await _prepared(url)
-    try:
-        with _explained():
-            store_id, offset = await _migrate(connection)
-    finally:
-        await connection.close()
-    async with connections(url) as pool:
-        yield PostgresStore(pool, store_id, offset)
-
-
-@asynccontextmanager
 async def leased(url: str, health: Health) -> AsyncIterator[tuple[PostgresStore, lease.Lease]]:
     """Open the store once PostgreSQL is available and no other server has it; keep the lease while the block runs.
 

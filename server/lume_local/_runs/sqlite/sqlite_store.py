@@ -12,6 +12,7 @@ What a power cut may lose, and why no run is lost or repeated:
 
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -103,7 +104,7 @@ class SqliteStore(SqlStore):
         """Report whether the state can be written, until cancelled."""
         while True:
             try:
-                await self.sql.write(_nothing)
+                await self.sql.write(partial(self.sql.rows, "SELECT 1"))
             except StoreFailed as error:
                 health.trouble(_WHERE, why(error))
             else:
@@ -127,7 +128,3 @@ class SqliteStore(SqlStore):
     def close(self) -> None:
         self._durability.close()
         self._db.close()
-
-
-async def _nothing() -> None:
-    pass
