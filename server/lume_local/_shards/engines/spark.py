@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, wait
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
@@ -36,33 +36,12 @@ _LONGEST_RETRY = 10_000
 """Milliseconds: about half a minute in total, instead of Spark's ten minutes."""
 
 
-class SparkDriver(Protocol):
-    """A connection to Spark, of either kind. Every method may raise pyspark's exceptions."""
-
-    def start(self) -> None:
-        """Connect."""
-
-    def count(self) -> int:
-        """Return the current number of slots."""
-        ...
-
-    def run(self, group: str, jobs: list[Json]) -> list[Json]:
-        """Return the results of `call`, in the order of the jobs. `cancel` takes the group's name."""
-        ...
-
-    def cancel(self, group: str) -> None:
-        """Cancel the jobs of a group."""
-
-    def stop(self) -> None:
-        """Disconnect."""
-
-
 class Spark:
     """See `Executor`. Its slots are Spark's default parallelism."""
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._session: SparkDriver = Connect(url) if url.startswith("sc:") else Classic(url)
+        self._session: Connect | Classic = Connect(url) if url.startswith("sc:") else Classic(url)
         self.slots = 1
         self._presence = Presence(url, self._session.count)
 
@@ -128,7 +107,10 @@ def _has_ended(future: Future[Any], seconds: float) -> bool:
 
 
 class Classic:
-    """See `SparkDriver`: a Java process that ends with this one, for a master or for this machine alone."""
+    """A connection by a Java process that ends with this one, for a master or for this machine alone.
+
+    Every method may raise pyspark's exceptions, as do those of `Connect`.
+    """
 
     def __init__(self, url: str) -> None:
         import pyspark
@@ -162,7 +144,7 @@ class Classic:
         return int(self._context.defaultParallelism) if has_any else 0
 
     def run(self, group: str, jobs: list[Json]) -> list[Json]:
-        """Run each task in a partition of its own."""
+        """Return the results of `call`, in order; each has a partition of its own. `cancel` takes the group."""
         self._context.setJobGroup(group, "lume", interruptOnCancel=True)
         answers: list[Json] = self._context.parallelize(jobs, len(jobs)).map(call).collect()
         return answers
@@ -178,7 +160,7 @@ class Classic:
 
 
 class Connect:
-    """See `SparkDriver`: one behind a Spark Connect server, without Java on this machine."""
+    """A connection to a Spark Connect server, without Java on this machine."""
 
     def __init__(self, url: str) -> None:
         from pyspark.sql.connect import functions
