@@ -98,7 +98,7 @@ _NO_METRICS: dict[str, Any] = {
 
 
 def dry_run_document(done: "DryRunResult", notes: tuple[str, ...] = ()) -> dict[str, Any]:
-    rows = {part: orjson.Fragment(done.rows.get(part, "[]")) for part in ("mapped", "rejects")}
+    rows = {part: orjson.Fragment(done.rows.get(part, b"[]")) for part in ("mapped", "rejects")}
     return {**run_document(done.run, follow_up=FollowUp(notes)), "dry_run": True, "rows": rows}
 
 

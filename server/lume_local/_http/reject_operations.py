@@ -169,11 +169,11 @@ class RejectsApi:
             if answer.kind == "output-gone":
                 await self._store.ledger.set_lost(run.run_id, is_lost=True)
             return UnreadRows(run.run_id, one.rows.bit_count(), answer.kind, answer.problem)
+        page, items = answer
         following = None
-        if answer.position is not None and one.rows >> answer.row:
-            following = _Place(one.seq, answer.row, answer.position, answer.identity)
-        shown = sum(number < answer.row for number in numbers)
-        return _Page(answer.items.encode(), shown, following)
+        if page.position is not None and one.rows >> page.row:
+            following = _Place(one.seq, page.row, page.position, page.identity)
+        return _Page(items, sum(number < page.row for number in numbers), following)
 
     # -- ends
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import orjson
 from attrs import evolve
@@ -20,7 +20,7 @@ from lume_local._runs.row_reader import RowReader
 from lume_local._runs.sources.paths import PathRefused, Roots
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._shared.folders import MANIFEST
-from lume_local._shared.protocol import ArrowFile, Read, RowsPage, Unreadable
+from lume_local._shared.protocol import Read, RowsPage, Unreadable
 
 ARROW = "application/vnd.apache.arrow.stream"
 _MOST, _MOST_ARROW = 1000, 1_000_000
@@ -33,7 +33,6 @@ _OF_TABLE = re.compile(
 )
 _TABLES = 4
 """The number of tables to remember for further pages; any server finds one again by the time in the cursor."""
-Page = RowsPage | ArrowFile
 CURSOR = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})-([0-9]{1,90})-([0-9]{1,20}-[0-9]{1,20})")
 
 
@@ -70,7 +69,7 @@ class ResultsApi:
             job = evolve(job, row=int(row), position=position, identity=identity)
         job = evolve(job, path="" if is_empty else job.path)
 
-        def cursor_of(page: Page) -> str | None:
+        def cursor_of(page: RowsPage) -> str | None:
             return None if page.position is None else f"{owner}-{page.row}-{page.position}-{page.identity}"
 
         return await self._sent(ask, run.run_id, job, cursor_of)
@@ -106,7 +105,7 @@ class ResultsApi:
         run_id, job = table.read(number)
         first, others = evolve(job, row=row, position=position), range(number + 1, len(table.parts))
 
-        def cursor_of(page: Page) -> str | None:
+        def cursor_of(page: RowsPage) -> str | None:
             following = (number, page.row, page.position) if page.position else (number + 1, 0, "0")
             is_last = page.position is None and not others
             return None if is_last else "-".join(map(str, (owner, table.tag, *following, table.at)))
@@ -120,7 +119,7 @@ class ResultsApi:
         ask: Ask,
         run_id: str,
         job: Read,
-        cursor_of: Callable[[Page], str | None],
+        cursor_of: Callable[[RowsPage], str | None],
         others: Iterable[tuple[str, Read]] = (),
         headers: dict[str, str] | None = None,
         **more: int,
@@ -139,7 +138,7 @@ class ResultsApi:
         return Reply(200, content + _END, headers, ARROW)
 
     async def _stream(
-        self, run_id: str, job: Read, others: Iterator[tuple[str, Read]], page: Page, content: bytes
+        self, run_id: str, job: Read, others: Iterator[tuple[str, Read]], page: RowsPage, content: bytes
     ) -> AsyncGenerator[bytes, None]:
         """Yield the first page and all that follow."""
         while True:
@@ -154,15 +153,14 @@ class ResultsApi:
             page, content = await self._page(run_id, job, _MOST_ARROW, as_arrow=True)
         yield _END
 
-    async def _page(self, run_id: str, job: Read, limit: int, *, as_arrow: bool) -> tuple[Page, bytes]:
+    async def _page(self, run_id: str, job: Read, limit: int, *, as_arrow: bool) -> tuple[RowsPage, bytes]:
         path = self._roots.output(job.path) if job.path else ""
         _check_place(evolve(job, path=path))
-        wanted = evolve(job, path=path, limit=limit)
         with reading():
-            page: Any = await (self._reader.arrow(wanted) if as_arrow else self._reader.page(wanted))
-        if isinstance(page, Unreadable):
-            _refuse(run_id, job.path, page)
-        return page if as_arrow else (page, page.items)
+            found = await self._reader.page(evolve(job, path=path, limit=limit, arrow=as_arrow))
+        if isinstance(found, Unreadable):
+            _refuse(run_id, job.path, found)
+        return found
 
     async def statistics(self, ask: Ask) -> Reply:
         by, worst_first = queries.dimensions(ask.query)

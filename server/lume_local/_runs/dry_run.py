@@ -27,7 +27,7 @@ from lume_local._runs.times import closed, entered, now_text
 from lume_local._runs.turns import Turns
 from lume_local._runs.workers.worker import WorkerDied
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._shared.protocol import Done, Execute, Failed, Json, RowsPage, StageBegun, Unreadable
+from lume_local._shared.protocol import Done, Execute, Failed, Json, StageBegun, Unreadable
 
 
 @frozen
@@ -35,7 +35,7 @@ class DryRunResult:
     """The final state of a run, its first rows of each kind as JSON arrays, and its ledger entries."""
 
     run: StoredRun
-    rows: dict[str, str]
+    rows: dict[str, bytes]
     ledger: dict[str, Any] = field(factory=dict)
 
 
@@ -112,15 +112,14 @@ class DryRuns:
         message = Stop.OVERDUE.value[1].format(limit=self._time_limit or 0.0)
         return _ended(run, RunStatus.FAILED, message), {}, {}
 
-    async def _rows(self, run: StoredRun, flow: Flow, built: dict[str, str], limit: int) -> dict[str, str]:
-        found = {}
+    async def _rows(self, run: StoredRun, flow: Flow, built: dict[str, str], limit: int) -> dict[str, bytes]:
+        found = dict[str, bytes]()
         for part in built if limit else ():
             written = evolve(run, target_locations=built)
             page = await self._reader.page(read_output(written, flow, part, "", limit=limit))
             if isinstance(page, Unreadable):
                 raise RuntimeError(f"the {part} rows can't be read back: {page.problem}")
-            assert isinstance(page, RowsPage)
-            found[part] = page.items
+            _, found[part] = page
         return found
 
 

@@ -24,7 +24,6 @@ from lume_local._runs.store.records import StoredRun
 from lume_local._runs.workers.child import Secrets
 from lume_local._runs.workers.worker_pool import WorkerPool
 from lume_local._shared.protocol import (
-    ArrowFile,
     Gather,
     Gathered,
     Read,
@@ -60,29 +59,15 @@ class RowReader:
         async with self.pool.running():
             yield
 
-    async def page(self, job: Read) -> RowsPage | Unreadable:
-        """Read one page. Raises `WorkerDied`."""
-        async with self._turn(job) as turn:
-            page = await self.pool.read(turn)
-            assert not isinstance(page, ArrowFile)
-            return page
-
-    async def arrow(self, job: Read) -> tuple[ArrowFile, bytes] | Unreadable:
-        """Read one page as Arrow; return its description and the content of its file. Raises `WorkerDied`."""
-        async with self._turn(job) as turn:
-            page = await self.pool.read(evolve(turn, arrow=True))
-            assert not isinstance(page, RowsPage)
-            return (
-                page if isinstance(page, Unreadable) else (page, await run_sync(Path(page.path).read_bytes))
-            )
-
-    @asynccontextmanager
-    async def _turn(self, job: Read) -> AsyncIterator[Read]:
-        """Wait for a turn; provide the job with an output folder while the block runs."""
+    async def page(self, job: Read) -> tuple[RowsPage, bytes] | Unreadable:
+        """Read one page; return it with its rows, as JSON or Arrow. Raises `WorkerDied`."""
         folder = self._folder / uuid.uuid4().hex
         async with self._turns:
             try:
-                yield evolve(job, folder=str(folder))
+                page = await self.pool.read(evolve(job, folder=str(folder)))
+                if isinstance(page, Unreadable):
+                    return page
+                return page, await run_sync(Path(page.items).read_bytes) if job.arrow else page.items.encode()
             finally:
                 await remove_folder(folder)
 

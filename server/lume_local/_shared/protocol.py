@@ -118,7 +118,7 @@ class Finish:
 
 @frozen
 class Read:
-    """Read a page of a run's output; answered by `RowsPage`, `ArrowFile` or `Unreadable`.
+    """Read a page of a run's output; answered by `RowsPage` or `Unreadable`.
 
     Attributes:
         path: the file; its suffix is its format. Empty, with `arrow`, for rejects or a table without rows.
@@ -307,22 +307,13 @@ class RowsPage:
     """Rows of an output.
 
     Attributes:
-        items: a JSON array of objects, as text: it is passed on unparsed.
+        items: a JSON array of objects, as text: it is passed on unparsed. With `arrow`, the path of a file that has
+            the rows as messages of an Arrow stream without an end mark.
         position: the beginning of the next page; None after the last page.
         row: how many rows come before that.
     """
 
     items: str
-    position: str | None
-    row: int
-    identity: str
-
-
-@frozen
-class ArrowFile:
-    """A `RowsPage` whose rows are in the file at `path`, as messages of an Arrow stream without an end mark."""
-
-    path: str
     position: str | None
     row: int
     identity: str
@@ -477,7 +468,7 @@ Job = (
 Outcome = Done | Failed | Cancelled
 _Answer = Checked | Refused | Looked | Notified | Proposed | Repaired | Gathered | Forgotten | Unreadable
 _OfRun = StageBegun | Progressed | AsksToCommit | Outcome
-Event = Ready | _Answer | RowsPage | ArrowFile | _OfRun
+Event = Ready | _Answer | RowsPage | _OfRun
 _KINDS: dict[str, dict[str, type[Any]]] = {
     side: {each.__name__.lower(): each for each in get_args(union)}
     for side, union in (("job", Job), ("event", Event))

@@ -40,7 +40,6 @@ from lume_local._shared.lock import holder_died
 from lume_local._shared.protocol import (
     MEMORY_LIMIT,
     THREADS,
-    ArrowFile,
     Cancelled,
     Done,
     Event,
@@ -166,9 +165,8 @@ class CleanResult:
             return
         with TemporaryDirectory(prefix="lume-arrow-") as folder:
             for page in self._pages("mapped", arrow=True, folder=os.path.realpath(folder)):
-                assert isinstance(page, ArrowFile)
-                target.write(Path(page.path).read_bytes())
-                os.unlink(page.path)
+                target.write(Path(str(page.items)).read_bytes())
+                os.unlink(str(page.items))
         target.write(_END)
 
     def _rows(self, part: str, reason: str | None) -> Iterator[dict[str, Any]]:
@@ -176,10 +174,9 @@ class CleanResult:
         from decimal import Decimal
 
         for page in self._pages(part, reason=reason) if self._run.target_locations.get(part) else ():
-            assert isinstance(page, RowsPage)
             yield from json.loads(page.items, parse_float=Decimal)
 
-    def _pages(self, part: str, reason: str | None = None, **changes: Any) -> Iterator[RowsPage | ArrowFile]:
+    def _pages(self, part: str, reason: str | None = None, **changes: Any) -> Iterator[RowsPage]:
         """Yield the output in pages. Raises OSError if it has changed or is gone."""
         job = evolve(read_output(self._run, self._flow, part, "", limit=_PAGE, reason=reason), **changes)
         while True:

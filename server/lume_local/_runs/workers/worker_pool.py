@@ -16,7 +16,6 @@ from lume_local._runs.workers.child import Secrets
 from lume_local._runs.workers.worker import OutOfTime, Worker, WorkerDied
 from lume_local._shared.protocol import (
     ArchiveRuns,
-    ArrowFile,
     Check,
     Checked,
     Done,
@@ -294,9 +293,8 @@ class WorkerPool:
         late = FlowError("samples", f"take longer than {PROPOSE_LIMIT:g} s to read: pass smaller ones")
         return _accepted(await self._answered(job, Proposed, Refused, PROPOSE_LIMIT, late)).proposal
 
-    async def read(self, job: Read) -> RowsPage | ArrowFile | Unreadable:
-        done = ArrowFile if job.arrow else RowsPage
-        return await self._answered(job, done, Unreadable, READ_LIMIT, "reading a page")
+    async def read(self, job: Read) -> RowsPage | Unreadable:
+        return await self._answered(job, RowsPage, Unreadable, READ_LIMIT, "reading a page")
 
     async def gather(self, job: Gather) -> Gathered:
         """Add rejects to the files of a replay."""

@@ -20,7 +20,7 @@ from lume_local._shared import no_links
 from lume_local._shared.commit import explain
 from lume_local._shared.failing import require
 from lume_local._shared.identity import LARGEST_COPY, identity, identity_of_copies
-from lume_local._shared.protocol import ArrowFile, Read, RowsPage, Unreadable
+from lume_local._shared.protocol import Read, RowsPage, Unreadable
 from lume_local._worker.connection import confine_read, connect
 from lume_local._worker.object_stores import StoreTrouble, head, obstore_errors, store_of
 from lume_local._worker.outputs.arrow_rows import (
@@ -90,7 +90,7 @@ MOST_SCANNED = 32 * 1024 * 1024
 """Bytes of rows that are read for one page, whether or not they have the requested reason."""
 
 
-def read_page(job: Read) -> RowsPage | ArrowFile | Unreadable:
+def read_page(job: Read) -> RowsPage | Unreadable:
     """Return the page, or why there is none."""
     if job.arrow:
         try:
@@ -173,15 +173,15 @@ def _reasons(job: Read) -> Reasons | None:
     return Reasons(job.reasons, spelling_of(job)) if job.is_rejects else None
 
 
-def _written(job: Read, rows: OutputRows, file: str) -> ArrowFile:
+def _written(job: Read, rows: OutputRows, file: str) -> RowsPage:
     return _file(job, file, lambda page: write_rows(job, rows, _reasons(job), page))
 
 
-def _file(job: Read, file: str, write: Callable[[ArrowPage], tuple[str | None, int]]) -> ArrowFile:
+def _file(job: Read, file: str, write: Callable[[ArrowPage], tuple[str | None, int]]) -> RowsPage:
     Path(job.folder).mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=job.folder, delete=False) as target:
         position, row = write(ArrowPage(target.file, with_schema=job.with_schema))
-    return ArrowFile(target.name, position, row, file)
+    return RowsPage(target.name, position, row, file)
 
 
 def _filled(job: Read, rows: OutputRows, file: str) -> RowsPage:

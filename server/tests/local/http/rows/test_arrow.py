@@ -81,9 +81,9 @@ async def test_a_stream_that_breaks_has_no_end(
 ) -> None:
     """The headers are sent by then: the connection is closed within the body."""
     run = await mixed(wire, home)
-    read, calls = RowReader.arrow, 0
+    read, calls = RowReader.page, 0
 
-    async def arrow(self: RowReader, job: Read) -> Any:
+    async def page_of(self: RowReader, job: Read) -> Any:
         nonlocal calls
         calls += 1
         page = await read(self, job)
@@ -93,7 +93,7 @@ async def test_a_stream_that_breaks_has_no_end(
             raise failure
         return failure
 
-    monkeypatch.setattr(RowReader, "arrow", arrow)
+    monkeypatch.setattr(RowReader, "page", page_of)
     async with wire.session.get(f"/v1/runs/{run['id']}/mapped", headers=ACCEPT) as response:
         assert response.status == 200
         with pytest.raises(aiohttp.ClientPayloadError):

@@ -18,7 +18,7 @@ from local.outputs import NOT_OURS, job, of_mapped, of_rejects
 from local.random_files import Case, csv_case, ndjson_case
 
 from lume_local._flow.definition import quoted, read_definition
-from lume_local._shared.protocol import ArrowFile, RowsPage, Unreadable
+from lume_local._shared.protocol import RowsPage, Unreadable
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.outputs import arrow_rows
 from lume_local._worker.outputs.pages import read_page
@@ -32,13 +32,12 @@ def pages_of(first: dict[str, Any], folder: Path) -> list[Any]:
     step = dict(first)
     while True:
         page = read_page(job(folder=str(folder), **step))
-        assert isinstance(page, ArrowFile if first.get("arrow") else RowsPage), page
-        if isinstance(page, ArrowFile):
-            content = Path(page.path).read_bytes()
+        assert isinstance(page, RowsPage), page
+        if first.get("arrow"):
+            content = Path(page.items).read_bytes()
             found.append(pyarrow.ipc.open_stream(content + END).read_all())
-            Path(page.path).unlink()
+            Path(page.items).unlink()
         else:
-            assert isinstance(page, RowsPage)
             found.append(json.loads(page.items, parse_float=Decimal, parse_int=Decimal))
         if page.position is None:
             assert page.row == first["rows"]
