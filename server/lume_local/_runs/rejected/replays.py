@@ -6,6 +6,7 @@ killed, each row is in one replay at a time and accepted once.
 """
 
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 import anyio
 from anyio.to_thread import run_sync
-from attrs import asdict, evolve, field, frozen
+from attrs import asdict, define, field, frozen
 
 from lume_local._flow.definition import Flow
 from lume_local._flow.source_settings import OBJECTS
@@ -74,7 +75,7 @@ class Started(NamedTuple):
     unread: list[UnreadRows]
 
 
-@frozen
+@define
 class Tried:
     """The result that a replay would have.
 
@@ -88,23 +89,9 @@ class Tried:
     rows: int = 0
     passed: int = 0
     reasons: dict[str, list[int]] = field(factory=dict)
-    rejected_for: dict[str, int] = field(factory=dict)
+    rejected_for: Counter[str] = field(factory=Counter)
     messages: list[str] = field(factory=list)
     unread: list[UnreadRows] = field(factory=list)
-
-
-@frozen
-class _Readable:
-    """The job that reads the rejects of a run.
-
-    Attributes:
-        of_table: whether its rows have the columns of a table.
-        lines: how its malformed lines are read.
-    """
-
-    job: Json
-    of_table: bool
-    lines: list[Json] | None
 
 
 Edits = Mapping[str, Json]
@@ -181,8 +168,9 @@ class Replays:
         async with self.gathered(found, to) as gathered:
             for path, claims in gathered.files.items():
                 done = await self.tried(path, claims, to, by, is_draft=is_draft)
-                tried = await self._added(tried, claims, done)
-            return evolve(tried, unread=gathered.unread)
+                await self._add(tried, claims, done)
+            tried.unread = gathered.unread
+        return tried
 
     # -- rows
 
@@ -218,21 +206,33 @@ class Replays:
         to: Flow,
         edits: Mapping[str, Edits] | None,
     ) -> None:
-        reads = list[_Readable | UnreadRows]()
-        for one in found:
+        source = to.source
+        dialect = {"delim": source.delim, "quote": source.quote, "escape": source.escape}
+        csv = PLAIN if source.format != "csv" else dialect if source.encoding == "utf-8" else {}
+        answers = dict[int, list[Json]]()
+        # Rows of tables that become objects are kept apart: an object may lack a member, but a table that lacks a
+        # column is refused, and not read as NULLs.
+        parts: dict[bool, dict[int, Json]] = {False: {}, True: {}}
+        for n, one in enumerate(found):
             run = await self._store.require(one.run_id)
             flow = self._flows.parsed(run.flow_version)
-            job = await output_job(self._store, self._roots, run, flow, "rejects")
-            if job is None:
-                reads.append(UnreadRows.removed(one))
-            else:
-                of_objects = flow.source.format in OBJECTS and to.source.format in OBJECTS
-                # The rejects of XML are a table, too, unless they are NDJSON.
-                of_xml = to.source.format == "xml" and not job.path.lower().endswith(".ndjson")
-                reads.append(_Readable(asdict(job), not of_objects or of_xml, lines_of(run, flow)))
-        answers = await self._copied(found, reads, draft, to, edits)
-        for n, (one, read) in enumerate(zip(found, reads, strict=True)):
-            for file in answers[n] if isinstance(read, _Readable) else [asdict(read)]:
+            read = await output_job(self._store, self._roots, run, flow, "rejects")
+            if read is None:
+                answers[n] = [asdict(UnreadRows.removed(one))]
+                continue
+            of_objects = flow.source.format in OBJECTS and source.format in OBJECTS
+            # The rejects of XML are a table, too, unless they are NDJSON.
+            of_xml = source.format == "xml" and not read.path.lower().endswith(".ndjson")
+            part: Json = {"read": asdict(read), "rows": as_text(one.rows), "lines": lines_of(run, flow)}
+            part |= {} if edits is None else {"edits": edits[one.run_id]}
+            parts[not of_objects or of_xml][n] = part
+        for of_tables, some in parts.items():
+            if some:
+                target = f"{draft}-table" if of_tables else str(draft)
+                job = Gather([*some.values()], target, {} if source.format in OBJECTS else csv, of_tables)
+                answers |= zip(some, (await self._reader.gather(job)).parts, strict=True)
+        for n, one in enumerate(found):
+            for file in answers[n]:
                 if "kind" in file:
                     missing = one.rows.bit_count()
                     into.unread.append(UnreadRows(one.run_id, missing, file["kind"], file["problem"]))
@@ -241,41 +241,6 @@ class Replays:
                     continue
                 claims = into.files.setdefault(Path(file["path"]), [])
                 claims.append(Claim(one.seq, records_in(claims), of_text(file["rows"]), edits is not None))
-
-    async def _copied(
-        self,
-        found: Sequence[RowsOfRun],
-        reads: Sequence[_Readable | UnreadRows],
-        draft: Path,
-        to: Flow,
-        edits: Mapping[str, Edits] | None,
-    ) -> dict[int, list[Json]]:
-        """Copy the readable rejects; return the results by the run's place among `found`.
-
-        Rows of tables that become objects are kept apart: an object may lack a member, but a table that lacks a
-        column is refused, and not read as NULLs.
-        """
-        answers: dict[int, list[Json]] = {}
-        source = to.source
-        dialect = {"delim": source.delim, "quote": source.quote, "escape": source.escape}
-        csv = PLAIN if source.format != "csv" else dialect if source.encoding == "utf-8" else {}
-        for of_tables in (False, True):
-            chosen = {
-                n: read
-                for n, read in enumerate(reads)
-                if isinstance(read, _Readable) and of_tables == read.of_table
-            }
-            if not chosen:
-                continue
-            parts: list[Json] = [
-                {"read": read.job, "rows": as_text(found[n].rows), "lines": read.lines}
-                | ({} if edits is None else {"edits": edits[found[n].run_id]})
-                for n, read in chosen.items()
-            ]
-            target = f"{draft}-table" if of_tables else str(draft)
-            job = Gather(parts, target, {} if source.format in OBJECTS else csv, of_tables)
-            answers |= zip(chosen, (await self._reader.gather(job)).parts, strict=True)
-        return answers
 
     # -- runs
 
@@ -348,27 +313,22 @@ class Replays:
         with anyio.CancelScope(shield=True):
             await run_sync(no_links.unlink, self._roots.uploads / source_path.removeprefix(UPLOAD))
 
-    async def _added(self, before: Tried, claims: list[Claim], done: DryRunResult) -> Tried:
-        """Return `before` with the counts of a dry run of some claims added."""
+    async def _add(self, tried: Tried, claims: list[Claim], done: DryRunResult) -> None:
+        """Add the counts of a dry run of some claims."""
         rows = records_in(claims)
         rejected = of_text(done.ledger["rejected"]) if "rejected" in done.ledger else all_rows(rows)
-        reasons, again = {**before.reasons}, {**before.rejected_for}
+        tried.rows += rows
+        tried.passed += rows - rejected.bit_count()
         for claim in claims:
             refused = claim.own(rejected)
             for reason, having in (await self._store.ledger.reasons(claim.seq)).items():
-                all_, passed = reasons.get(reason, [0, 0])
-                mine = having & claim.rows
-                reasons[reason] = [all_ + mine.bit_count(), passed + (mine & ~refused).bit_count()]
-        for reason, count in done.run.metrics.get("reject_reasons", {}).items():
-            again[reason] = again.get(reason, 0) + count
-        message = done.run.error_message
-        return Tried(
-            rows=before.rows + rows,
-            passed=before.passed + rows - rejected.bit_count(),
-            reasons={reason: counts for reason, counts in reasons.items() if counts[0]},
-            rejected_for=again,
-            messages=before.messages + ([message] if message else []),
-        )
+                if mine := having & claim.rows:
+                    counts = tried.reasons.setdefault(reason, [0, 0])
+                    counts[0] += mine.bit_count()
+                    counts[1] += (mine & ~refused).bit_count()
+        tried.rejected_for.update(done.run.metrics.get("reject_reasons", {}))
+        if done.run.error_message:
+            tried.messages.append(done.run.error_message)
 
 
 def remove_source(run: StoredRun, uploads: Path) -> None:
