@@ -82,13 +82,13 @@ class Arrivals:
         """Return the number of files by state for each arrival; `trouble` is 1 while its place can't be used."""
         found = {}
         for watcher in self.watchers:
-            view = watcher.view()
-            submitted, refused = await self._parts.store.arrivals.counts(view.arrival.name)
-            found[view.arrival.name] = {
-                "waiting": len(view.waiting),
+            name = watcher.arrival.name
+            submitted, refused = await self._parts.store.arrivals.counts(name)
+            found[name] = {
+                "waiting": len(watcher.waiting),
                 "submitted": submitted,
                 "refused": refused,
-                "trouble": int(bool(view.trouble)),
+                "trouble": int(bool(watcher.trouble)),
             }
         return found
 

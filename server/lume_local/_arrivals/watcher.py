@@ -197,22 +197,6 @@ class WatcherParts:
     now: Callable[[], float] = anyio.current_time
 
 
-@frozen
-class View:
-    """The current state of an arrival.
-
-    Attributes:
-        watched: how its place is watched; empty while it can't be.
-        trouble: why the place can't be used, or a file can't be moved; empty if all is well.
-        waiting: the waiting files, as a live view.
-    """
-
-    arrival: Arrival
-    watched: str
-    trouble: str
-    waiting: Collection[WaitingFile] = ()
-
-
 class Watcher:
     """The watcher of one arrival, active until `watch` is cancelled."""
 
@@ -234,10 +218,20 @@ class Watcher:
         self.submitted = 0
         """Runs submitted since the server started."""
 
-    def view(self) -> View:
-        watched = "" if self._place is None else self._place.watched
-        trouble = "; ".join(filter(None, (self._trouble, *self._unmoved.values(), self._waiting.trouble)))
-        return View(self.arrival, watched, trouble, self._waiting.files.values())
+    @property
+    def watched(self) -> str:
+        """How its place is watched; empty while it can't be."""
+        return "" if self._place is None else self._place.watched
+
+    @property
+    def trouble(self) -> str:
+        """Why the place can't be used, or a file can't be moved; empty if all is well."""
+        return "; ".join(filter(None, (self._trouble, *self._unmoved.values(), self._waiting.trouble)))
+
+    @property
+    def waiting(self) -> Collection[WaitingFile]:
+        """The waiting files, as a live view."""
+        return self._waiting.files.values()
 
     def run_ended(self, run: StoredRun) -> None:
         if self._waiting.until_now(run.run_id, self._now()):

@@ -29,7 +29,7 @@ from lume_local._shared.protocol import Json
 
 if TYPE_CHECKING:
     from lume_local._arrivals.arrivals import Arrivals
-    from lume_local._arrivals.watcher import View
+    from lume_local._arrivals.watcher import Watcher
 
 _MOST_COLUMNS, _LONGEST = 10, 1000
 """The maximum number of columns by which a person is found, and of characters of a value."""
@@ -148,12 +148,12 @@ class ArrivalsApi:
         name, state = query.get("name"), query.get("state")
         if state is not None and state not in STATES:
             raise queries.parameter_problem("state", f"must be one of {', '.join(STATES)}")
-        # Read before the views, which may already come from a corrected file.
+        # Read before the watchers, which may already be those from a corrected file.
         problem = None if self._arrivals is None else self._arrivals.problem or None
-        views = self._views()
-        wanted = [view for view in views if name in (None, view.arrival.name)]
+        watchers = self._watchers
+        wanted = [watcher for watcher in watchers if name in (None, watcher.arrival.name)]
         if name is not None and not wanted:
-            known = ", ".join(view.arrival.name for view in views)
+            known = ", ".join(watcher.arrival.name for watcher in watchers)
             raise Problem(
                 "invalid-query",
                 f"name: there is no arrival {name!r}: known are {known or 'none'}",
@@ -167,14 +167,14 @@ class ArrivalsApi:
         ):
             if state in (None, one):
                 files += await found(wanted, limit)
-        documents = [await self._arrival(view) for view in views]
+        documents = [await self._arrival(watcher) for watcher in watchers]
         return Reply(200, {"problem": problem, "arrivals": documents, "files": files})
 
     async def change(self, ask: Ask) -> Reply:
         """Answer `PATCH /v1/arrivals/{name}`: its next files are for another version of its flow."""
         fields, name = requests.known_fields(ask.body, ask.content_type, ("version",)), ask.path["name"]
         version = requests.optional_line(fields, "version")
-        flow = next((one.arrival.flow for one in self._views() if one.arrival.name == name), None)
+        flow = next((one.arrival.flow for one in self._watchers if one.arrival.name == name), None)
         if flow is None or self._arrivals is None:
             raise Problem("not-found", f"there is no arrival {name!r}")
         if "version" not in fields:
@@ -189,8 +189,8 @@ class ArrivalsApi:
         except (ConfigurationError, KeyError) as error:  # a person may have changed the file meanwhile
             raise Problem("not-supported", f"arrival {name}: {error}") from None
         await self._store.audit.note(Act(ask.holder, MOVE, name, {"flow": flow}))
-        (view,) = (one for one in self._views() if one.arrival.name == name)
-        return Reply(200, await self._arrival(view))
+        (watcher,) = (one for one in self._watchers if one.arrival.name == name)
+        return Reply(200, await self._arrival(watcher))
 
     async def retry(self, ask: Ask) -> Reply:
         """Answer `POST /v1/arrivals/{name}/retry`: take its failed files again, all or those of some paths."""
@@ -202,8 +202,7 @@ class ArrivalsApi:
             raise requests.field_problem(
                 "paths", "must be an array of up to 1,000 strings, and cursor a string"
             )
-        watchers = [] if self._arrivals is None else self._arrivals.watchers
-        watcher = next((one for one in watchers if one.arrival.name == name), None)
+        watcher = next((one for one in self._watchers if one.arrival.name == name), None)
         if watcher is None:
             raise requests.field_problem("name", f"there is no arrival {name!r}")
         taken, following = await watcher.retry(paths, after)
@@ -215,35 +214,38 @@ class ArrivalsApi:
         ]
         return Reply(200, {"items": items, "next_cursor": following})
 
-    def _views(self) -> "list[View]":
-        return [] if self._arrivals is None else [watcher.view() for watcher in self._arrivals.watchers]
+    @property
+    def _watchers(self) -> "list[Watcher]":
+        return [] if self._arrivals is None else self._arrivals.watchers
 
-    async def _arrival(self, view: "View") -> Json:
-        arrival = view.arrival
+    async def _arrival(self, watcher: "Watcher") -> Json:
+        arrival = watcher.arrival
         submitted, refused = await self._store.arrivals.counts(arrival.name)
         return {
             "name": arrival.name,
             "flow": arrival.flow,
             "uri": arrival.uri,
-            "watched": view.watched or None,
-            "trouble": view.trouble or None,
-            "waiting": len(view.waiting),
+            "watched": watcher.watched or None,
+            "trouble": watcher.trouble or None,
+            "waiting": len(watcher.waiting),
             "submitted": submitted,
             "refused": refused,
         }
 
-    async def _waiting(self, views: "Sequence[View]", limit: int) -> list[Json]:
+    async def _waiting(self, watchers: "Sequence[Watcher]", limit: int) -> list[Json]:
         """Return the waiting files, oldest first."""
         now = anyio.current_time()
-        every = ((view.arrival.name, one) for view in views for one in view.waiting)
+        every = ((watcher.arrival.name, one) for watcher in watchers for one in watcher.waiting)
         return [
             _file(name, one.entry.path, "waiting", ago_text(now - one.since), one.why, one.run_id)
             for name, one in nsmallest(limit, every, key=lambda each: each[1].since)
         ]
 
-    async def _refused(self, views: "Sequence[View]", limit: int) -> list[Json]:
+    async def _refused(self, watchers: "Sequence[Watcher]", limit: int) -> list[Json]:
         found = [
-            one for view in views for one in await self._store.arrivals.refused(view.arrival.name, limit)
+            one
+            for watcher in watchers
+            for one in await self._store.arrivals.refused(watcher.arrival.name, limit)
         ]
         found.sort(key=lambda one: one.at, reverse=True)
         return [
@@ -251,9 +253,9 @@ class ArrivalsApi:
             for one in found[:limit]
         ]
 
-    async def _submitted(self, views: "Sequence[View]", limit: int) -> list[Json]:
+    async def _submitted(self, watchers: "Sequence[Watcher]", limit: int) -> list[Json]:
         """Return the submitted files, newest runs first."""
-        names = [view.arrival.name for view in views]
+        names = [watcher.arrival.name for watcher in watchers]
         runs = await self._store.newest_arrived(names, limit)
         lies_at = await self._store.arrivals.put_aside([run.run_id for run in runs])
         return [

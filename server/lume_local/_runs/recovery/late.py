@@ -70,8 +70,10 @@ class Rested:
         assert run.arrival is not None, "see `may_add`"
         now = anyio.current_time()
         self._since.setdefault(run.run_id, now)
-        self._arrivals[run.arrival] = rest = _Rest.after(self._arrivals.get(run.arrival), now)
-        self._runs[run.run_id] = _Rest(rest.pause, rest.until + rest.pause)
+        before = self._arrivals.get(run.arrival)
+        pause = FIRST if before is None else min(2 * before.pause, LONGEST)
+        self._arrivals[run.arrival] = _Rest(pause, now + pause)
+        self._runs[run.run_id] = _Rest(pause, now + 2 * pause)
         self._reason = reason
         self._tell()
 
@@ -112,11 +114,6 @@ class Rested:
 class _Rest(NamedTuple):
     pause: float
     until: float
-
-    @classmethod
-    def after(cls, before: "_Rest | None", now: float) -> "_Rest":
-        pause = FIRST if before is None else min(2 * before.pause, LONGEST)
-        return cls(pause, now + pause)
 
 
 class Late:

@@ -101,7 +101,7 @@ class Site:
 
     def waiting(self) -> dict[str, str]:
         """Why files wait, by their paths."""
-        return {one.entry.path: one.why for one in self.watcher.view().waiting}
+        return {one.entry.path: one.why for one in self.watcher.waiting}
 
     async def refused(self) -> dict[str, str]:
         return {one.path: one.why for one in await self.store.arrivals.refused(self.arrival.name, 1000)}

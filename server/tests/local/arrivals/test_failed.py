@@ -171,11 +171,11 @@ async def test_a_refused_file_that_can_not_be_moved_is_told_once(
         (tmp_path / "in/a.csv").write_text(OTHER)
         for _ in range(3):
             await settled(site)
-        assert "in/a.csv can't be moved: in/quarantine is a file, not a folder" in site.watcher.view().trouble
+        assert "in/a.csv can't be moved: in/quarantine is a file, not a folder" in site.watcher.trouble
         assert len([one for one in caplog.messages if "can't be moved" in one]) == 1
         (tmp_path / "in/quarantine").unlink()
         await settled(site)
-        assert site.watcher.view().trouble == ""
+        assert site.watcher.trouble == ""
         assert (tmp_path / "in/quarantine/a.csv").read_text() == OTHER
 
 

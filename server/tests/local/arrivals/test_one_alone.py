@@ -51,9 +51,9 @@ async def test_what_nobody_expects_is_trouble(
         monkeypatch.setattr(site.store.arrivals, "settled_of", sometimes)
         (tmp_path / "in/a.csv").write_text("no\n1\n")
         watching = asyncio.create_task(site.watcher.watch())
-        await until(lambda: "LookupError: nobody expects it" in site.watcher.view().trouble)
+        await until(lambda: "LookupError: nobody expects it" in site.watcher.trouble)
         is_broken = False
-        await until(lambda: not site.watcher.view().trouble and bool(site.waiting()))
+        await until(lambda: not site.watcher.trouble and bool(site.waiting()))
         watching.cancel()
         with pytest.raises(asyncio.CancelledError):
             await watching
@@ -109,13 +109,13 @@ async def test_messages_about_what_can_not_be(
             queue.send(key)  # type: ignore[arg-type]
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(site.watcher.watch)
-            await until(lambda: "the queue, and" in site.watcher.view().watched)
+            await until(lambda: "the queue, and" in site.watcher.watched)
             bucket.put("in/ok.csv", b"no\n1\n")
             queue.send("in/ok.csv")
             with anyio.fail_after(30):
                 while not await site.runs():
                     await anyio.sleep(0.02)
-            assert site.watcher.view().trouble == ""
+            assert site.watcher.trouble == ""
             tasks.cancel_scope.cancel()
 
 
@@ -130,10 +130,10 @@ async def test_as_many_wait_as_may(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (tmp_path / "in/new.csv.done").touch()
         await site.compare()
         assert [run.source_path for run in await site.runs()] == ["in/new.csv"]
-        assert "3 files wait, which is the most" in site.watcher.view().trouble
+        assert "3 files wait, which is the most" in site.watcher.trouble
         (tmp_path / "in/old0.csv").unlink()
         await site.compare()
-        assert site.watcher.view().trouble == ""
+        assert site.watcher.trouble == ""
 
 
 async def test_without_quiet_nothing_has_to_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,11 +166,11 @@ async def test_a_file_that_can_not_be_moved(tmp_path: Path, monkeypatch: pytest.
         assert sorted(path.name for path in tmp_path.rglob("*.csv")) == ["1.csv", "2.csv"]
         assert (tmp_path / "in/done/2.csv").exists()
         said = "in/a/1.csv can't be moved: in/done/a is a file, not a folder"
-        assert said in site.watcher.view().trouble
+        assert said in site.watcher.trouble
         (tmp_path / "in/done/a").unlink()
         await site.compare()
         assert (tmp_path / "in/done/a/1.csv").exists()
-        assert site.watcher.view().trouble == ""
+        assert site.watcher.trouble == ""
 
 
 async def test_a_file_that_another_server_has_moved(tmp_path: Path) -> None:
@@ -182,12 +182,12 @@ async def test_a_file_that_another_server_has_moved(tmp_path: Path) -> None:
         (run,) = await site.runs()
         await site.end(run)
         await site.after(0)
-        assert "in/a.csv can't be moved" in site.watcher.view().trouble
+        assert "in/a.csv can't be moved" in site.watcher.trouble
         (move,) = await site.store.arrivals.moves("acme")
         await site.store.arrivals.moved(move, is_gone=True)
         (tmp_path / "in/a.csv").unlink()
         await site.compare()
-        assert site.watcher.view().trouble == ""
+        assert site.watcher.trouble == ""
 
 
 async def test_a_long_move_holds_up_no_other_file_and_no_two_meet(
@@ -220,7 +220,7 @@ async def test_a_long_move_holds_up_no_other_file_and_no_two_meet(
         assert not (tmp_path / "in/done").exists()
         may_go_on.set()
         await until(lambda: len(list(tmp_path.glob("in/done/*.csv"))) == 3)
-        assert (most, site.watcher.view().trouble) == (1, "")
+        assert (most, site.watcher.trouble) == (1, "")
         watching.cancel()
         with pytest.raises(asyncio.CancelledError):
             await watching
@@ -238,7 +238,7 @@ async def test_a_long_name_that_is_taken(tmp_path: Path, name: str) -> None:
         (run,) = await site.runs()
         await site.end(run)
         await site.after(0)
-        assert site.watcher.view().trouble == ""
+        assert site.watcher.trouble == ""
         (found,) = [path for path in (tmp_path / "in/done").iterdir() if path.read_text() == "no\n1\n"]
         assert found.name == numbered(name, 3)
         assert found.name.endswith("-3.csv")

@@ -8,7 +8,7 @@ from local.arrivals.site import arrival_of
 from local.states import moved
 
 from lume_local._arrivals.place import ArrivalEntry
-from lume_local._arrivals.watcher import View, WaitingFile
+from lume_local._arrivals.watcher import WaitingFile
 from lume_local._http.server_operations import ArrivalsApi
 from lume_local._runs.sql import sql_store
 from lume_local._runs.sql.sql_store import SqlStore
@@ -28,7 +28,7 @@ def watcher(name: str, number: int) -> Any:
         )
         for n in range(FILES)
     }
-    return SimpleNamespace(view=lambda: View(arrival, "inotify", "", files.values()))
+    return SimpleNamespace(arrival=arrival, watched="inotify", trouble="", waiting=files.values())
 
 
 async def page(store: SqlStore, **query: str) -> list[str]:

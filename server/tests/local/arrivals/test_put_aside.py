@@ -29,12 +29,12 @@ async def test_a_target_that_is_a_link_is_trouble(tmp_path: Path) -> None:
         (run,) = await site.runs()
         await site.end(run)
         await site.after(0)
-        assert "in/a.csv can't be moved: " in site.watcher.view().trouble
-        assert "in/done became a symbolic link" in site.watcher.view().trouble
+        assert "in/a.csv can't be moved: " in site.watcher.trouble
+        assert "in/done became a symbolic link" in site.watcher.trouble
         (tmp_path / "in/done").unlink()
         await site.compare()
         assert (tmp_path / "in/done/a.csv").read_text() == "no\n1\n"
-        assert site.watcher.view().trouble == ""
+        assert site.watcher.trouble == ""
 
 
 async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,10 +64,10 @@ async def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             await site.end((await site.runs())[-1])
             await site.after(0)
             monkeypatch.undo()
-            assert "No space left" in site.watcher.view().trouble
+            assert "No space left" in site.watcher.trouble
             assert content in [path.read_text() for path in (tmp_path / "in").rglob("*") if path.is_file()]
             await site.compare()
-            assert site.watcher.view().trouble == ""
+            assert site.watcher.trouble == ""
             assert not (tmp_path / "in/a.csv").exists()
             assert sorted(path.read_text() for path in (tmp_path / "in/done").iterdir()) == [
                 f"no\n{n}\n" for n in range(1, number + 1)
@@ -85,10 +85,10 @@ async def test_a_file_that_is_still_being_written_stays(tmp_path: Path) -> None:
             (first,) = await site.runs()
             await site.end(first)
             await site.after(0)
-            assert "can't be moved yet: a program has it open for writing" in site.watcher.view().trouble
+            assert "can't be moved yet: a program has it open for writing" in site.watcher.trouble
             writer.write("2\n")
         await settled(site)
-        assert site.watcher.view().trouble == ""
+        assert site.watcher.trouble == ""
         _, second = await site.runs()
         await site.end(second)
         await site.after(0)

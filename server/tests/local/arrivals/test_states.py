@@ -366,7 +366,7 @@ async def test_a_large_object_is_copied_in_parts(
         for run in await site.runs():
             await site.end(run)
         await site.after(0)
-        assert site.watcher.view().trouble == ""
+        assert site.watcher.trouble == ""
         assert bucket.names() == ["in/done/a.csv", "in/done/b.csv"]
         assert bucket.get("in/done/a.csv") == body
         assert [bucket.tag(f"in/done/{name}.csv").partition("-")[2] for name in "ab"] == ["3", ""], "parts"
@@ -390,7 +390,7 @@ async def test_an_object_that_is_replaced_before_it_is_copied_stays(
         (run,) = await site.runs()
         await site.end(run)
         await site.after(0)
-        assert (bucket.names(), site.watcher.view().trouble) == (["in/a.csv"], "")
+        assert (bucket.names(), site.watcher.trouble) == (["in/a.csv"], "")
         await site.compare()
         assert len(await site.runs()) == 2
 
