@@ -184,13 +184,8 @@ def status(run_id: str, *, etag: str | None = None, hold: float = 0.0) -> Call[P
 
 def cancel(run_id: str) -> Call[RunRecord]:
     """Ask the server to stop a run. Idempotent: an ended run is returned as it is."""
-    return Call(
-        operation="POST /v1/runs/{id}/cancel",
-        path=f"/v1/runs/{check_run_id(run_id)}/cancel",
-        decode=_run,
-        run_id=run_id,
-        optional=True,
-    )
+    path = f"/v1/runs/{check_run_id(run_id)}/cancel"
+    return optional_call("POST /v1/runs/{id}/cancel", _run, path, run_id=run_id)
 
 
 def health() -> Call[None]:
@@ -205,12 +200,7 @@ def runs(filters: Filters, cursor: str | None) -> Call[Page[RunRecord]]:
         items, cursor = page_of(answer)
         return Page([run_record(raw, at=f"$.items[{n}]") for n, raw in enumerate(items)], cursor)
 
-    return Call(
-        operation="GET /v1/runs",
-        path=path_of("/v1/runs", filters, cursor=cursor),
-        decode=decode,
-        optional=True,
-    )
+    return optional_call("GET /v1/runs", decode, path_of("/v1/runs", filters, cursor=cursor))
 
 
 def changes(after: str | None, *, hold: float = 0.0, with_runs: bool = False) -> Call[Page[Change]]:
@@ -228,6 +218,32 @@ def changes(after: str | None, *, hold: float = 0.0, with_runs: bool = False) ->
         headers={PREFER: f"wait={hold:.0f}"} if hold else {},
         decode=decode,
         hold=hold,
+    )
+
+
+def optional_call(
+    operation: str,
+    decode: Callable[[Response], T],
+    path: str | None = None,
+    *,
+    body: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] = {},
+    run_id: str | None = None,
+    hold: float = 0.0,
+) -> Call[T]:
+    """Return the request of an operation that servers may lack, with the `body` as JSON; see `Call`.
+
+    Without a `path`, it is that of the operation, which then has no IDs.
+    """
+    return Call(
+        operation=operation,
+        path=operation.partition(" ")[2] if path is None else path,
+        decode=decode,
+        headers=headers if body is None else {**JSON_BODY, **headers},
+        body=None if body is None else orjson.dumps(body),
+        run_id=run_id,
+        hold=hold,
+        optional=True,
     )
 
 
@@ -250,6 +266,16 @@ def list_of(kind: type[T]) -> Callable[[Response], Page[T]]:
         return Page(structure(items, list[kind], at="$.items"), cursor)  # type: ignore[valid-type]
 
     return decode
+
+
+def items_of(kind: type[T]) -> Callable[[Response], list[T]]:
+    """Return the decoder for a list of such items that has one page."""
+    return lambda answer: list_of(kind)(answer).items
+
+
+def object_of(kind: type[T]) -> Callable[[Response], T]:
+    """Return the decoder for such an object."""
+    return lambda answer: structure(decode_object(answer.body), kind)
 
 
 def read_page(raw: dict[str, Any]) -> tuple[list[Any], str | None]:

@@ -10,7 +10,18 @@ from lume_async._decoding import structure
 from lume_async._metadata import Metrics, RunMetadata
 from lume_async._wire.answers import decode_object, run_record
 from lume_async._wire.call import Call, Response
-from lume_async._wire.endpoints import JSON_BODY, Filters, Page, check_taken, list_of, path_of, submission
+from lume_async._wire.endpoints import (
+    JSON_BODY,
+    Filters,
+    Page,
+    check_taken,
+    items_of,
+    list_of,
+    object_of,
+    optional_call,
+    path_of,
+    submission,
+)
 from lume_async._wire.headers import IDEMPOTENCY_KEY
 from lume_async._wire.report_models import (
     ArrivalFile,
@@ -53,22 +64,12 @@ def dry_run(request: RunRequest, limit: int, idempotency_key: str, patience: flo
 
 
 def statistics(filters: Filters) -> Call[list[RunCount]]:
-    return Call(
-        operation="GET /v1/statistics",
-        path=path_of("/v1/statistics", filters),
-        decode=lambda answer: list_of(RunCount)(answer).items,
-        optional=True,
-    )
+    return optional_call("GET /v1/statistics", items_of(RunCount), path_of("/v1/statistics", filters))
 
 
 def arrivals(filters: Filters) -> Call[ArrivalReport]:
     """Get the arrivals, and the state of their files."""
-    return Call(
-        operation="GET /v1/arrivals",
-        path=path_of("/v1/arrivals", filters),
-        decode=lambda answer: structure(decode_object(answer.body), ArrivalReport, at="$"),
-        optional=True,
-    )
+    return optional_call("GET /v1/arrivals", object_of(ArrivalReport), path_of("/v1/arrivals", filters))
 
 
 def forget(body: dict[str, Any]) -> Call[tuple[ForgetReport, str | None]]:
@@ -78,60 +79,34 @@ def forget(body: dict[str, Any]) -> Call[tuple[ForgetReport, str | None]]:
         raw = decode_object(answer.body)
         return structure(raw, ForgetReport, at="$"), raw.get("next_cursor")
 
-    return Call(
-        operation="POST /v1/forget",
-        path="/v1/forget",
-        headers=JSON_BODY,
-        body=orjson.dumps(body),
-        decode=decode,
-        hold=600.0,  # for one large output
-        optional=True,
-    )
+    return optional_call("POST /v1/forget", decode, body=body, hold=600.0)  # for one large output
 
 
 def retry_arrival(name: str, body: Mapping[str, Any]) -> Call[Page[ArrivalFile]]:
     """Take failed files of an arrival again. May be repeated: a file whose new run is active is left out."""
-    return Call(
-        operation="POST /v1/arrivals/{name}/retry",
-        path=f"/v1/arrivals/{quote(name, safe='')}/retry",
-        headers=JSON_BODY,
-        body=orjson.dumps(body),
-        decode=list_of(ArrivalFile),
-        optional=True,
-    )
+    path = f"/v1/arrivals/{quote(name, safe='')}/retry"
+    return optional_call("POST /v1/arrivals/{name}/retry", list_of(ArrivalFile), path, body=body)
 
 
 def audit(filters: Filters, limit: int, cursor: str | None) -> Call[Page[AuditEntry]]:
-    return Call(
-        operation="GET /v1/audit",
-        path=path_of("/v1/audit", {**filters, "limit": str(limit)}, cursor=cursor),
-        decode=list_of(AuditEntry),
-        optional=True,
-    )
+    path = path_of("/v1/audit", {**filters, "limit": str(limit)}, cursor=cursor)
+    return optional_call("GET /v1/audit", list_of(AuditEntry), path)
 
 
 def deliveries(run_id: str) -> Call[list[Delivery]]:
     """Get the webhooks and messages of a run."""
-    return Call(
-        operation="GET /v1/runs/{id}/deliveries",
-        path=f"/v1/runs/{check_run_id(run_id)}/deliveries",
-        decode=lambda answer: list_of(Delivery)(answer).items,
-        run_id=run_id,
-        optional=True,
-    )
+    path = f"/v1/runs/{check_run_id(run_id)}/deliveries"
+    return optional_call("GET /v1/runs/{id}/deliveries", items_of(Delivery), path, run_id=run_id)
 
 
 def dismiss(run_id: str, why: str) -> Call[RunRecord]:
     """Note that nothing is left to do about a run. Idempotent."""
-    return Call(
-        operation="POST /v1/runs/{id}/dismiss",
-        path=f"/v1/runs/{check_run_id(run_id)}/dismiss",
-        headers=JSON_BODY,
-        body=orjson.dumps({"why": why}),
-        decode=lambda answer: run_record(decode_object(answer.body), run_id=run_id),
-        run_id=run_id,
-        optional=True,
-    )
+
+    def decode(answer: Response) -> RunRecord:
+        return run_record(decode_object(answer.body), run_id=run_id)
+
+    path = f"/v1/runs/{check_run_id(run_id)}/dismiss"
+    return optional_call("POST /v1/runs/{id}/dismiss", decode, path, body={"why": why}, run_id=run_id)
 
 
 def dry_run_of(raw: dict[str, Any]) -> DryRun:

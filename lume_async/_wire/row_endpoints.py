@@ -8,14 +8,13 @@ from http import HTTPStatus
 from typing import Any, Literal
 from urllib.parse import quote
 
-import orjson
 from attrs import evolve, field, frozen
 
 from lume_async._base import arguments
 from lume_async._decoding import structure
 from lume_async._wire.answers import decode_object
 from lume_async._wire.call import Call, Receiver, Response
-from lume_async._wire.endpoints import JSON_BODY, Filters, Page, path_of, read_page
+from lume_async._wire.endpoints import Filters, Page, object_of, optional_call, path_of, read_page
 from lume_async._wire.headers import (
     ACCEPT,
     ACCEPT_ENCODING,
@@ -83,13 +82,12 @@ def rows_of_flow(flow: str, as_of: datetime | None, source: str | None) -> RowsO
 
 def rows(of: RowsOf, *, limit: int, cursor: str | None) -> Call[Page[Row]]:
     """Get one page of rows."""
-    return Call(
-        operation=of.operation,
-        path=path_of(of.path, {"limit": str(limit), **of.filters}, cursor=cursor),
-        decode=lambda answer: rows_page(exact_object(answer.body, Decimal if of.has_decimals else _number)),
-        run_id=of.run_id,
-        optional=True,
-    )
+
+    def decode(answer: Response) -> Page[Row]:
+        return rows_page(exact_object(answer.body, Decimal if of.has_decimals else _number))
+
+    path = path_of(of.path, {"limit": str(limit), **of.filters}, cursor=cursor)
+    return optional_call(of.operation, decode, path, run_id=of.run_id)
 
 
 def arrow_rows(of: RowsOf, pyarrow: Any, *, limit: int, cursor: str | None) -> Call[Page[Any]]:
@@ -162,12 +160,7 @@ def _refused(constant: str) -> None:
 
 def inbox(filters: Filters) -> Call[Inbox]:
     """Count the open rows."""
-    return Call(
-        operation="GET /v1/inbox",
-        path=path_of("/v1/inbox", filters),
-        decode=lambda answer: structure(decode_object(answer.body), Inbox, at="$"),
-        optional=True,
-    )
+    return optional_call("GET /v1/inbox", object_of(Inbox), path_of("/v1/inbox", filters))
 
 
 def rejected_rows(
@@ -182,25 +175,17 @@ def rejected_rows(
             on_unreadable(one)
         return page
 
-    return Call(
-        operation="GET /v1/rejects",
-        path=path_of("/v1/rejects", {**filters, "limit": str(limit)}, cursor=cursor),
-        decode=decode,
-        optional=True,
-    )
+    path = path_of("/v1/rejects", {**filters, "limit": str(limit)}, cursor=cursor)
+    return optional_call("GET /v1/rejects", decode, path)
 
 
 def act(what: Literal["assign", "discard"], body: Mapping[str, Any]) -> Call[int]:
     """Assign rows, or note that nothing is left to do about them. Idempotent."""
-    done = f"{what}ed"
-    return Call(
-        operation=f"POST /v1/rejects/{what}",
-        path=f"/v1/rejects/{what}",
-        headers=JSON_BODY,
-        body=orjson.dumps(body),
-        decode=lambda answer: structure(decode_object(answer.body).get(done), int, at=f"$.{done}"),
-        optional=True,
-    )
+
+    def decode(answer: Response) -> int:
+        return structure(decode_object(answer.body).get(f"{what}ed"), int, at=f"$.{what}ed")
+
+    return optional_call(f"POST /v1/rejects/{what}", decode, body=body)
 
 
 def replay(body: Mapping[str, Any], idempotency_key: str, patience: float) -> Call[Replay]:
@@ -214,12 +199,5 @@ def replay(body: Mapping[str, Any], idempotency_key: str, patience: float) -> Ca
                 raise ResponseDecodeError(f"expected a run @ $.runs[{number}]")
         return structure({**raw, "run_ids": [run["id"] for run in runs]}, Replay, at="$")
 
-    return Call(
-        operation="POST /v1/replays",
-        path="/v1/replays",
-        headers={**JSON_BODY, IDEMPOTENCY_KEY: idempotency_key},
-        body=orjson.dumps(body),
-        decode=decode,
-        hold=patience,
-        optional=True,
-    )
+    key: dict[str, str] = {IDEMPOTENCY_KEY: idempotency_key}
+    return optional_call("POST /v1/replays", decode, body=body, headers=key, hold=patience)

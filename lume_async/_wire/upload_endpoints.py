@@ -10,10 +10,8 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from lume_async._decoding import structure
-from lume_async._wire.answers import decode_object
 from lume_async._wire.call import Call, Content, Response
-from lume_async._wire.endpoints import path_of
+from lume_async._wire.endpoints import object_of, optional_call, path_of
 from lume_async._wire.headers import (
     CONTENT_LENGTH,
     CONTENT_TYPE,
@@ -109,25 +107,12 @@ def held(file: WholeFile) -> Call[UploadState | None]:
         is_complete = _COMPLETE.fullmatch(answer.headers.get(UPLOAD_COMPLETE, "")) is not None
         return UploadState(int(offset[1]), is_complete)
 
-    return Call(
-        operation="HEAD /v1/uploads/{name}",
-        path=f"/v1/uploads/{file.name}",
-        decode=decode,
-        hold=file.patience,
-        optional=True,
-    )
+    return optional_call("HEAD /v1/uploads/{name}", decode, f"/v1/uploads/{file.name}", hold=file.patience)
 
 
 def stored(file: WholeFile) -> Call[Stored]:
     """Get the response to a complete upload."""
-    return Call(
-        operation="GET /v1/uploads/{name}",
-        path=f"/v1/uploads/{file.name}",
-        decode=_stored,
-        hold=file.patience,
-        optional=True,
-    )
+    return optional_call("GET /v1/uploads/{name}", _stored, f"/v1/uploads/{file.name}", hold=file.patience)
 
 
-def _stored(answer: Response) -> Stored:
-    return structure(decode_object(answer.body), Stored)
+_stored = object_of(Stored)
