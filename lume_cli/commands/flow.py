@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from lume_cli._options import FlowName, GlobalOptions, Utf8, server_options
+from lume_cli._options import FlowName, Utf8, server_options
 from lume_cli._table import CommandTable
-from lume_cli.commands import FILE
+from lume_cli.commands import FILE, with_client
 
 if TYPE_CHECKING:
     from lume_async import Client, FlowSummary
+    from lume_cli._session import CommandSession
 
 command = CommandTable(
     "flow",
@@ -36,25 +37,18 @@ command = CommandTable(
 @click.command("list", short_help="List the flow versions of a server.")
 @click.argument("flow", required=False, metavar="[FLOW]", type=FlowName())
 @server_options
-@click.pass_obj
-def list_(options: GlobalOptions, *, flow: str | None) -> None:
+@with_client
+async def list_(session: "CommandSession", client: "Client", *, flow: str | None) -> None:
     """List the server's flow versions, or only the versions of FLOW, with the number of their runs.
 
     \b
     lume flow list
     lume flow list customer_cleaner -o json
     """
-    from lume_cli._session import CommandSession
-
-    session = CommandSession(options)
-
-    async def work(client: "Client") -> None:
-        found = [one async for one in client.list_flows(flow)]
-        session.data.many(found, ("FLOW", "RUNS", "COLUMNS", "AGE", "CONTENT"), _rows)
-        if not found and session.data.format == "table":
-            session.say.note("no flow versions" if flow is None else await _no_flow(client, flow))
-
-    session.finish_with_client(work)
+    found = [one async for one in client.list_flows(flow)]
+    session.data.many(found, ("FLOW", "RUNS", "COLUMNS", "AGE", "CONTENT"), _rows)
+    if not found and session.data.format == "table":
+        session.say.note("no flow versions" if flow is None else await _no_flow(client, flow))
 
 
 async def _no_flow(client: "Client", flow: str) -> str:
@@ -85,8 +79,8 @@ def _rows(flows: "Sequence[FlowSummary]") -> list[tuple[str, ...]]:
 @click.command("register", short_help="Register flow files with a server.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=FILE)
 @server_options
-@click.pass_obj
-def register(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
+@with_client
+async def register(session: "CommandSession", client: "Client", *, files: tuple[Path, ...]) -> int:
     """Register the flow version in each FILE; print the names to submit runs with.
 
     A version never changes: a FILE with other content than the registered one of the same version is refused.
@@ -96,44 +90,38 @@ def register(options: GlobalOptions, *, files: tuple[Path, ...]) -> None:
     """
     from lume_async import LumeError
     from lume_cli._output import exit_codes
-    from lume_cli._session import CommandSession
 
-    session = CommandSession(options)
-
-    async def work(client: "Client") -> int:
-        codes, found = list[int](), []
-        for file in files:
-            try:
-                registered = await client.register_flow(file)
-            except LumeError as error:
-                session.say.error(error, subject=str(file))
-                codes.append(exit_codes.of_error(error))
-                continue
-            found.append(registered)
-            state = "registered" if registered.is_new else "is already registered with the same content"
-            session.say.note(f"{file}: {registered.flow_version} {state}")
-        session.data.many(
-            found,
-            ("FLOW", "CONTENT"),
-            lambda rows: [(one.flow_version, one.content_hash[:12]) for one in rows],
-            lambda one: {
-                "flow_version": one.flow_version,
-                "content_hash": one.content_hash,
-                "created_at": one.created_at,
-                "is_new": one.is_new,
-            },
-        )
-        return exit_codes.worst(codes)
-
-    session.finish_with_client(work)
+    codes, found = list[int](), []
+    for file in files:
+        try:
+            registered = await client.register_flow(file)
+        except LumeError as error:
+            session.say.error(error, subject=str(file))
+            codes.append(exit_codes.of_error(error))
+            continue
+        found.append(registered)
+        state = "registered" if registered.is_new else "is already registered with the same content"
+        session.say.note(f"{file}: {registered.flow_version} {state}")
+    session.data.many(
+        found,
+        ("FLOW", "CONTENT"),
+        lambda rows: [(one.flow_version, one.content_hash[:12]) for one in rows],
+        lambda one: {
+            "flow_version": one.flow_version,
+            "content_hash": one.content_hash,
+            "created_at": one.created_at,
+            "is_new": one.is_new,
+        },
+    )
+    return exit_codes.worst(codes)
 
 
 @click.command("show", short_help="Print a flow version of a server as a flow file.")
 @click.argument("ref", metavar="FLOW:VERSION", type=Utf8())
 @click.option("--to", metavar="FILE", type=click.File("xb", lazy=True), help="Write a new file.")
 @server_options
-@click.pass_obj
-def show(options: GlobalOptions, *, ref: str, to: BinaryIO | None) -> None:
+@with_client
+async def show(session: "CommandSession", client: "Client", *, ref: str, to: BinaryIO | None) -> None:
     """Print a flow version as a flow file (TOML), such as one that was saved in the console.
 
     It has the same content as the registered version, without the comments. Seed files are not part of it.
@@ -143,37 +131,31 @@ def show(options: GlobalOptions, *, ref: str, to: BinaryIO | None) -> None:
     """
     from urllib.parse import quote
 
-    from lume_cli._session import CommandSession
     from lume_cli._streams import write_utf8
 
-    session = CommandSession(options)
-
-    async def work(client: "Client") -> None:
-        found = await client.flow_version(ref)
-        if session.data.format != "table" and to is None:
-            session.data.document(found.definition)
-            return
-        flow, _, version = found.flow_version.partition(":")
-        place = f"/v1/flows/{quote(flow, safe='')}/versions/{quote(version, safe='')}"
-        answer = await client.request("GET", place, headers={"Accept": "application/toml"})
-        if not answer.headers.get("Content-Type", "").startswith("application/toml"):
-            raise click.ClickException("the server does not offer flow files: -o json prints the definition")
-        if to is None:
-            write_utf8()
-            session.data.text(answer.body.decode().rstrip("\n"))
-        else:
-            to.write(answer.body)
-            session.say.note(f"wrote {to.name}")
-
-    session.finish_with_client(work)
+    found = await client.flow_version(ref)
+    if session.data.format != "table" and to is None:
+        session.data.document(found.definition)
+        return
+    flow, _, version = found.flow_version.partition(":")
+    place = f"/v1/flows/{quote(flow, safe='')}/versions/{quote(version, safe='')}"
+    answer = await client.request("GET", place, headers={"Accept": "application/toml"})
+    if not answer.headers.get("Content-Type", "").startswith("application/toml"):
+        raise click.ClickException("the server does not offer flow files: -o json prints the definition")
+    if to is None:
+        write_utf8()
+        session.data.text(answer.body.decode().rstrip("\n"))
+    else:
+        to.write(answer.body)
+        session.say.note(f"wrote {to.name}")
 
 
 @click.command("diff", short_help="Compare two flow versions or files.")
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B", required=False)
 @server_options
-@click.pass_obj
-def diff(options: GlobalOptions, *, before: str, after: str | None) -> None:
+@with_client
+async def diff(session: "CommandSession", client: "Client", *, before: str, after: str | None) -> None:
     """Show what differs between A and B: flow versions of the server, or files (*.toml).
 
     With a file alone, it is compared with the registered version of the same name.
@@ -182,22 +164,16 @@ def diff(options: GlobalOptions, *, before: str, after: str | None) -> None:
     lume flow diff customer_cleaner:v1 customer_cleaner:v2
     lume flow diff flows/customer_cleaner.v2.toml
     """
-    from lume_cli._session import CommandSession
     from lume_cli._work.flow_diff import differences, pair, report
 
-    session = CommandSession(options)
-
-    async def work(client: "Client") -> None:
-        both = await pair(client, before, after)
-        found = differences(*both)
-        if session.data.format == "table":
-            session.data.text("\n".join(report(found, *both)))
-        else:
-            session.data.values(found)
-        if not found:
-            session.say.note("no differences")
-
-    session.finish_with_client(work)
+    both = await pair(client, before, after)
+    found = differences(*both)
+    if session.data.format == "table":
+        session.data.text("\n".join(report(found, *both)))
+    else:
+        session.data.values(found)
+    if not found:
+        session.say.note("no differences")
 
 
 @click.command("model", short_help="Write a Python class for the rows of a flow version.")
@@ -212,27 +188,23 @@ def diff(options: GlobalOptions, *, before: str, after: str | None) -> None:
 )
 @click.option("--name", help="The name of the class; default: that of the flow.")
 @server_options
-@click.pass_obj
-def model(options: GlobalOptions, *, ref: str, kind: str, name: str | None) -> None:
+@with_client
+async def model(
+    session: "CommandSession", client: "Client", *, ref: str, kind: str, name: str | None
+) -> None:
     """Print a Python class for the mapped rows of a flow version, as `run.mapped(as_=...)` takes it.
 
     \b
     lume flow model customer_cleaner:v1 > customers.py
     lume flow model customer_cleaner:v1 --as attrs --name Customer
     """
-    from lume_cli._session import CommandSession
     from lume_cli._work import flow_model
 
-    session = CommandSession(options)
-
-    async def work(client: "Client") -> None:
-        found = await client.flow_version(ref)
-        if found.target_schema is None:
-            raise click.ClickException("the server does not offer the schema of mapped rows")
-        text = flow_model.model(found.target_schema, kind, name)
-        if session.data.format == "table":
-            session.data.text(text.rstrip("\n"))
-        else:
-            session.data.document({"flow_version": found.flow_version, "model": text})
-
-    session.finish_with_client(work)
+    found = await client.flow_version(ref)
+    if found.target_schema is None:
+        raise click.ClickException("the server does not offer the schema of mapped rows")
+    text = flow_model.model(found.target_schema, kind, name)
+    if session.data.format == "table":
+        session.data.text(text.rstrip("\n"))
+    else:
+        session.data.document({"flow_version": found.flow_version, "model": text})

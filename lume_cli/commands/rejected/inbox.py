@@ -1,16 +1,25 @@
 """`lume inbox`: the open rejected rows of all runs."""
 
+from typing import TYPE_CHECKING
+
 import click
 
-from lume_cli._options import FlowName, GlobalOptions, server_options, since_option
+from lume_cli._options import FlowName, server_options, since_option
+from lume_cli.commands import with_client
+
+if TYPE_CHECKING:
+    from lume_async import Client
+    from lume_cli._session import CommandSession
 
 
 @click.command("inbox")
 @click.argument("flow", type=FlowName(), required=False, metavar="[FLOW]")
 @since_option("Count new and closed rows from the day of this time on: 7d, 30d … By default yesterday.")
 @server_options
-@click.pass_obj
-def command(options: GlobalOptions, *, flow: str | None, since: float | None) -> None:
+@with_client
+async def command(
+    session: "CommandSession", client: "Client", *, flow: str | None, since: float | None
+) -> None:
     """Print the open rejected rows of all runs, or of the runs of FLOW, by flow and reason.
 
     A rejected row is open until it is mended (`lume resubmit`), replayed (`lume replay`) or discarded (`lume
@@ -22,29 +31,18 @@ def command(options: GlobalOptions, *, flow: str | None, since: float | None) ->
     lume inbox
     lume inbox customers --since 30d
     """
-    from lume_async import Client
     from lume_async._base.words import counted
     from lume_cli._output import inbox_view
-    from lume_cli._session import CommandSession
 
-    session = CommandSession(options)
-
-    async def work(client: Client) -> None:
-        found = await client.inbox(flow=flow, since=since)
-        for broken in (one for one in found.flows if not one.account.closes):
-            session.say.warn(
-                f"the row counts of {broken.flow} do not match (a bug in lume): please report it"
-            )
-        for one in (one for one in found.flows if one.account.lost):
-            lost, gone = one.account.lost, "the rejects file is gone (removed by --keep-output, or by hand)"
-            session.say.warn(
-                f"{counted(lost, 'row')} of {one.flow} {inbox_view.are_lost(lost, one.flow, gone)}"
-            )
-        if session.data.format == "table":
-            session.data.table(inbox_view.HEADERS, inbox_view.rows(found))
-            if not found.items:
-                session.say.note("no rejected row is open")
-        else:
-            session.data.values([inbox_view.to_dict(one, found) for one in found.flows])
-
-    session.finish_with_client(work)
+    found = await client.inbox(flow=flow, since=since)
+    for broken in (one for one in found.flows if not one.account.closes):
+        session.say.warn(f"the row counts of {broken.flow} do not match (a bug in lume): please report it")
+    for one in (one for one in found.flows if one.account.lost):
+        lost, gone = one.account.lost, "the rejects file is gone (removed by --keep-output, or by hand)"
+        session.say.warn(f"{counted(lost, 'row')} of {one.flow} {inbox_view.are_lost(lost, one.flow, gone)}")
+    if session.data.format == "table":
+        session.data.table(inbox_view.HEADERS, inbox_view.rows(found))
+        if not found.items:
+            session.say.note("no rejected row is open")
+    else:
+        session.data.values([inbox_view.to_dict(one, found) for one in found.flows])

@@ -7,9 +7,11 @@ import click
 
 from lume_cli._options import GlobalOptions, Utf8, count_option, server_options
 from lume_cli._table import CommandTable
+from lume_cli.commands import with_client
 
 if TYPE_CHECKING:
     from lume_async import ArrivalFile, Client
+    from lume_cli._session import CommandSession
 
 _HEADERS = ("ARRIVAL", "STATE", "SINCE", "PATH", "RUN", "STATUS", "WHY")
 
@@ -40,8 +42,10 @@ def _rows(files: "Iterable[ArrivalFile]") -> Iterator[tuple[str, ...]]:
 )
 @count_option("--limit", 100, "Maximum number of files in each state.", most=1000)
 @server_options
-@click.pass_obj
-def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit: int) -> None:
+@with_client
+async def list_(
+    session: "CommandSession", client: "Client", *, name: str | None, state: str | None, limit: int
+) -> None:
     """List the files of all arrivals, or of NAME: which wait, are refused, were submitted, and why.
 
     `lume list --by arrival:NAME` has all runs of an arrival.
@@ -50,25 +54,18 @@ def list_(options: GlobalOptions, *, name: str | None, state: str | None, limit:
     lume arrivals list
     lume arrivals list acme-orders --state refused
     """
-    from lume_cli._session import CommandSession
-
-    session = CommandSession(options)
-
-    async def work(client: "Client") -> None:
-        found = await client.arrivals(name=name, state=state, limit=limit)  # type: ignore[arg-type]  # one of them
-        if found.problem is not None:
-            session.say.warn(f"the current content of the arrivals file is not in effect: {found.problem}")
-        if not found.arrivals:
-            session.say.note("this server watches nothing: start it with --arrivals FILE")
-        for one in found.arrivals:
-            if name in (None, one.name):
-                counts = f"{one.waiting:,} waiting, {one.submitted:,} submitted, {one.refused:,} refused"
-                watched = f"watched by {one.watched}" if one.watched else "not watched"
-                trouble = f"; {one.trouble}" if one.trouble else ""
-                session.say.note(f"{one.name}: {one.uri} to {one.flow}, {watched}: {counts}{trouble}")
-        session.data.many(found.files, _HEADERS, _rows)
-
-    session.finish_with_client(work)
+    found = await client.arrivals(name=name, state=state, limit=limit)  # type: ignore[arg-type]  # one of them
+    if found.problem is not None:
+        session.say.warn(f"the current content of the arrivals file is not in effect: {found.problem}")
+    if not found.arrivals:
+        session.say.note("this server watches nothing: start it with --arrivals FILE")
+    for one in found.arrivals:
+        if name in (None, one.name):
+            counts = f"{one.waiting:,} waiting, {one.submitted:,} submitted, {one.refused:,} refused"
+            watched = f"watched by {one.watched}" if one.watched else "not watched"
+            trouble = f"; {one.trouble}" if one.trouble else ""
+            session.say.note(f"{one.name}: {one.uri} to {one.flow}, {watched}: {counts}{trouble}")
+    session.data.many(found.files, _HEADERS, _rows)
 
 
 @click.command("retry", short_help="Take failed files again.")

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lume_cli._options import GlobalOptions, Utf8, count_option, server_options, since_option
+from lume_cli._options import Utf8, count_option, server_options, since_option
+from lume_cli.commands import with_client
 
 if TYPE_CHECKING:
-    from lume_async import AuditEntry
+    from lume_async import AuditEntry, Client
+    from lume_cli._session import CommandSession
 
 _HEADERS = ("AT", "BY", "WHAT", "SUBJECT", "DETAIL")
 
@@ -21,9 +23,15 @@ _HEADERS = ("AT", "BY", "WHAT", "SUBJECT", "DETAIL")
 @since_option("Only acts in this time: 30m, 2h, 7d …")
 @count_option("--limit", 50, "Maximum number of acts.")
 @server_options
-@click.pass_obj
-def command(
-    options: GlobalOptions, *, by: str | None, what: str | None, since: float | None, limit: int
+@with_client
+async def command(
+    session: "CommandSession",
+    client: "Client",
+    *,
+    by: str | None,
+    what: str | None,
+    since: float | None,
+    limit: int,
 ) -> None:
     """Print who did what and when, newest first; needs a key with the role admin.
 
@@ -34,24 +42,16 @@ def command(
     lume audit --since 7d
     lume audit --by ann --what discard -o ndjson
     """
-    from lume_async import AuditEntry, Client
-    from lume_cli._session import CommandSession
-
-    session = CommandSession(options)
-
-    async def work(client: Client) -> None:
-        kept = list[AuditEntry]()
-        async for entry in client.audit(by=by, what=what, since=since, limit=limit):
-            if session.data.format == "ndjson":
-                session.data.document(entry)
-            else:
-                kept.append(entry)
-        if session.data.format != "ndjson":
-            session.data.many(kept, _HEADERS, _rows)
-            if not kept:
-                session.say.note("no acts match")
-
-    session.finish_with_client(work)
+    kept: list[AuditEntry] = []
+    async for entry in client.audit(by=by, what=what, since=since, limit=limit):
+        if session.data.format == "ndjson":
+            session.data.document(entry)
+        else:
+            kept.append(entry)
+    if session.data.format != "ndjson":
+        session.data.many(kept, _HEADERS, _rows)
+        if not kept:
+            session.say.note("no acts match")
 
 
 def _rows(entries: "Sequence[AuditEntry]") -> list[tuple[str, ...]]:

@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lume_cli._options import GlobalOptions, server_options
+from lume_cli._options import server_options
+from lume_cli.commands import with_client
 
 if TYPE_CHECKING:
     from lume_async import Client
+    from lume_cli._session import CommandSession
 
 
 @click.command("console")
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
     "--name", metavar="NAME", help="Who will open it, for the audit and the console's header; default: you."
 )
 @server_options
-@click.pass_obj
-def command(options: GlobalOptions, *, name: str | None) -> None:
+@with_client
+async def command(session: "CommandSession", client: "Client", *, name: str | None) -> None:
     """Print a link to the console of a server that `lume serve` runs. It works once, within 10 minutes.
 
     The audit and runs name its user as server:NAME, or by the key if that was made with `lume key`.
@@ -27,21 +29,15 @@ def command(options: GlobalOptions, *, name: str | None) -> None:
     """
     from lume_async import InvalidRequestError, ResponseDecodeError
     from lume_cli._server_file import user
-    from lume_cli._session import CommandSession
 
-    session = CommandSession(options)
-
-    async def work(client: "Client") -> None:
-        # How a browser signs in is not in the contract, so the client has no method for it.
-        try:
-            body = {"name": name or user()}
-            made = (await client.request("POST", "/console/links", json=body)).json()
-            token, bearer = made["token"], made.get("name")
-        except (InvalidRequestError, ResponseDecodeError, LookupError, TypeError, AttributeError) as error:
-            raise click.ClickException(f"{client.base_url} has no console ({error}): `lume doctor`") from None
-        if name is not None and bearer != f"server:{name}":
-            raise click.ClickException(f"this key is {bearer}'s, and so are its links: leave out --name")
-        url = f"{client.base_url}/#token={token}"
-        session.data.one(url, {"url": url})
-
-    session.finish_with_client(work)
+    # How a browser signs in is not in the contract, so the client has no method for it.
+    try:
+        body = {"name": name or user()}
+        made = (await client.request("POST", "/console/links", json=body)).json()
+        token, bearer = made["token"], made.get("name")
+    except (InvalidRequestError, ResponseDecodeError, LookupError, TypeError, AttributeError) as error:
+        raise click.ClickException(f"{client.base_url} has no console ({error}): `lume doctor`") from None
+    if name is not None and bearer != f"server:{name}":
+        raise click.ClickException(f"this key is {bearer}'s, and so are its links: leave out --name")
+    url = f"{client.base_url}/#token={token}"
+    session.data.one(url, {"url": url})
