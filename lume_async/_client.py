@@ -259,7 +259,7 @@ class Client(ManyRuns, Flows, Reports, RejectedRows):
             check_carried(self._sender.service, request, seeds=seeds, data=data)
         Reporter(progress)  # checks it, before anything is sent
         if seeds is not None:
-            from lume_async._run.seeds_in import sent_seeds
+            from lume_async._run.data_in import sent_seeds
 
             request = evolve(request, seeds=await sent_seeds(self._sender, flow_version, seeds))
         if data is not None:

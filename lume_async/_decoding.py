@@ -74,11 +74,12 @@ def converter() -> "Converter":
     return result
 
 
-def _reason(error: BaseException, into: type | None) -> str:
+def reason_of(error: BaseException, into: type | None) -> str:
+    """Return what is wrong with a value, for `cattrs.transform_error`."""
     from cattrs.v import format_exception
 
     # Our hooks name the type that was received; cattrs names only the expected one.
-    return str(error) if isinstance(error, ValueError) else format_exception(error, into)
+    return str(error) if isinstance(error, ValueError | ArithmeticError) else format_exception(error, into)
 
 
 def structure(raw: Any, into: type[T], *, at: str = "$") -> T:
@@ -88,5 +89,5 @@ def structure(raw: Any, into: type[T], *, at: str = "$") -> T:
     try:
         return converter().structure(raw, into)
     except (cattrs.BaseValidationError, ValueError, TypeError, KeyError, AttributeError) as error:
-        reasons = cattrs.transform_error(error, path=at, format_exception=_reason)
+        reasons = cattrs.transform_error(error, path=at, format_exception=reason_of)
     raise ResponseDecodeError("; ".join(reasons), retryable=False)

@@ -94,15 +94,11 @@ class RejectedRows:
         from lume_async._wire import row_endpoints
         from lume_async._wire.inbox_models import ROW_STATES
 
-        if state not in ROW_STATES:
-            raise ValueError(f"state must be one of {', '.join(ROW_STATES)}, not {arguments.shown(state)}")
-        filters = (
-            self._filters(flow, reason, since) | {"state": state} | filters_of(self._sender, cursor=cursor)
-        )
+        arguments.choice(state, "state", ROW_STATES)
+        filters = self._filters(flow, reason, since) | {"state": state}
+        filters |= filters_of(self._sender, assignee=assignee, cursor=cursor)
         if run is not None:
             filters["run"] = check_run_id(run)
-        if assignee is not None:
-            filters["assignee"] = plain_text(assignee, "assignee")
         ask = partial(row_endpoints.rejected_rows, filters, _warn)
         return items(self._sender, ask, _PAGE, limit, "rejected rows")
 

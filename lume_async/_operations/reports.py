@@ -69,7 +69,7 @@ class Reports:
         seconds = optional_seconds(timeout, "timeout")
         request = RunRequest(flow_version, source_path, run_metadata, layout=layout)
         if seeds is not None:
-            from lume_async._run.seeds_in import sent_seeds
+            from lume_async._run.data_in import sent_seeds
 
             request = evolve(request, seeds=await sent_seeds(self._sender, flow_version, seeds))
         patience = _FOREVER if seconds is None else seconds
@@ -118,8 +118,7 @@ class Reports:
             raise ValueError(
                 f"by must name each of {', '.join(known)} once at most, not {arguments.shown(by)}"
             )
-        if order not in get_args(CountOrder):
-            raise ValueError(f"order must be 'dimensions' or 'rejected', not {arguments.shown(order)}")
+        arguments.choice(order, "order", get_args(CountOrder))
         filters = {"by": dimensions, "order": order, "limit": str(limit)}
         filters |= filters_of(self._sender, since, flow=flow)
         return await self._sender.send(report_endpoints.statistics(filters))
@@ -149,12 +148,9 @@ class Reports:
         from lume_async._wire import report_endpoints
         from lume_async._wire.report_models import ARRIVAL_STATES
 
-        if state is not None and state not in ARRIVAL_STATES:
-            known = "'waiting', 'submitted' or 'refused'"
-            raise ValueError(f"state must be {known}, not {arguments.shown(state)}")
         filters = {"limit": str(limit)} | filters_of(self._sender, name=name)
         if state is not None:
-            filters["state"] = state
+            filters["state"] = arguments.choice(state, "state", ARRIVAL_STATES)
         return await self._sender.send(report_endpoints.arrivals(filters))
 
     async def forget(

@@ -113,5 +113,4 @@ def remember(sender: Sender, run: RunRecord, not_before: float = 0.0, sent: floa
 
 def check_on_duplicate(choice: object) -> None:
     """Raise `ValueError` unless the choice is "raise" or "attach"."""
-    if choice not in ("raise", "attach"):
-        raise ValueError(f"on_duplicate must be 'raise' or 'attach', not {arguments.shown(choice)}")
+    arguments.choice(choice, "on_duplicate", ("raise", "attach"))

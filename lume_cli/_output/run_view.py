@@ -22,6 +22,10 @@ from lume_cli._output.text import (
 
 _WARNINGS = 5
 """The maximum number of warnings at the end of a run."""
+_FIELDS = (
+    *("id", "status", "flow_version", "source_path", "run_metadata", "force_rerun", "submitted_by"),
+    *("created_at", "started_at", "finished_at", "progress", "reused"),
+)
 _UPLOAD = re.compile(r"upload://(?:[0-9a-f]{32}-)?(.+)")
 
 HEADERS = ("RUN", "STATUS", "FLOW", "AGE", "TOOK", "SOURCE")
@@ -30,21 +34,9 @@ HEADERS = ("RUN", "STATUS", "FLOW", "AGE", "TOOK", "SOURCE")
 
 def to_dict(run: LumeRun) -> dict[str, Any]:
     """Return the run as JSON, with the field names of the wire format."""
-    return {
-        "id": run.id,
-        "status": None if run.status is None else str(run.status),
-        "flow_version": run.flow_version,
-        "source_path": run.source_path,
-        "run_metadata": run.run_metadata,
-        "force_rerun": run.force_rerun,
-        "submitted_by": run.submitted_by,
-        "created_at": run.created_at,
-        "started_at": run.started_at,
-        "finished_at": run.finished_at,
-        "progress": run.progress,
-        "reused": run.reused,
-        "metadata": dict(run.metadata),
-    }
+    fields = {name: getattr(run, name) for name in _FIELDS}
+    status = None if run.status is None else str(run.status)
+    return fields | {"status": status, "metadata": dict(run.metadata)}
 
 
 def status_word(run: LumeRun) -> str:

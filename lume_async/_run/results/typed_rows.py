@@ -10,10 +10,10 @@ from typing import Any, NoReturn, TypeVar, get_origin
 import attrs
 import cattrs
 from cattrs import Converter, transform_error
-from cattrs.v import format_exception
 
 from lume_async._base import arguments
 from lume_async._base.batched import Items, take_ready
+from lume_async._decoding import reason_of
 from lume_async._run.results.rows import Rows
 from lume_async.errors import ResponseDecodeError
 
@@ -54,7 +54,7 @@ class TypedRows(Items[T]):
         try:
             return _converter().structure(row, self._into)
         except (cattrs.BaseValidationError, ValueError, TypeError, KeyError, ArithmeticError) as error:
-            reasons = transform_error(error, path="$", format_exception=_reason)
+            reasons = transform_error(error, path="$", format_exception=reason_of)
         raise ResponseDecodeError(
             f"row {self._number:,} is not a valid {self._into.__name__}: {'; '.join(reasons)}",
             retryable=False,
@@ -136,7 +136,3 @@ def _moment(kind: Any) -> Callable[[Any, Any], Any]:
         return kind.fromisoformat(value)
 
     return hook
-
-
-def _reason(error: BaseException, into: type | None) -> str:
-    return str(error) if isinstance(error, ValueError | ArithmeticError) else format_exception(error, into)

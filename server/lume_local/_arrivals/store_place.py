@@ -38,7 +38,6 @@ from lume_local._worker.object_stores import (
     boto_errors,
     if_there,
     obstore_errors,
-    s3_client,
     s3_copy,
     s3_listed,
     store_of,
@@ -357,7 +356,7 @@ class StorePlace(ListedPlace):
 
         if self._root.startswith("s3://"):
             with boto_errors(self._root + key):
-                s3_client().delete_object(Bucket=self._bucket, Key=key, IfMatch=_tag(seen))
+                aws_client("s3").delete_object(Bucket=self._bucket, Key=key, IfMatch=_tag(seen))
             return
         with obstore_errors(self._root + key):
             obstore.delete(self._store, key)

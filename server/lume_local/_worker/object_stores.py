@@ -230,14 +230,9 @@ class Buckets:
         return self._open[scheme, bucket]
 
 
-def s3_client() -> Any:
-    """Open S3 with boto3, for what obstore does not offer. Raises `StoreTrouble`."""
-    return aws_client("s3")
-
-
 def s3_copy(bucket: str, key: str, name: str, tag: str) -> None:
     """Copy an object of any size if it still has that tag. Raises boto's errors."""
-    client = s3_client()
+    client = aws_client("s3")
     from boto3.s3.transfer import TransferConfig
 
     config = TransferConfig(multipart_threshold=COPIED_AT_ONCE + 1, multipart_chunksize=_PART)
@@ -254,7 +249,7 @@ def s3_listed(bucket: str, prefix: str, after: str = "") -> Iterator[list[dict[s
     Raises `StoreTrouble`.
     """
     with boto_errors(f"s3://{bucket}/{prefix}"):
-        pages = s3_client().get_paginator("list_objects_v2")
+        pages = aws_client("s3").get_paginator("list_objects_v2")
         for page in pages.paginate(Bucket=bucket, Prefix=prefix, StartAfter=after):
             yield [
                 {

@@ -163,7 +163,7 @@ def test_rows_with_their_runs(client: Client) -> None:
         UserWarning, match="3 rejected rows of run .* can't be read: the file no longer exists"
     ):
         assert list(client.open_rejects()) == []
-    with pytest.raises(ValueError, match="state must be one of open, replaying"):
+    with pytest.raises(ValueError, match="state must be one of 'open', 'replaying'"):
         client.open_rejects(state="gone")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="either flow or run"):
         client.discard_rejects("why")
