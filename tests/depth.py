@@ -8,7 +8,7 @@ from hypothesis import settings
 is_thorough = False
 """Set by conftest.py before a test is collected."""
 
-KILLS = int(os.environ.get("LUME_TEST_KILLS", "30"))
+KILLS = int(os.environ.get("LUME_TEST_KILLS", "12"))
 """How many processes a thorough test of a target kills."""
 
 

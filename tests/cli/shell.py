@@ -74,13 +74,13 @@ class Started:
         return self._files[self._err].decode()
 
     def until(self, seen: Callable[[], bool]) -> None:
-        """Read until the condition holds."""
+        """Read until the condition holds, which may be one of other things than the output."""
         end = time.monotonic() + DEADLINE
         while not seen():
             assert self._open, f"the command ended: {self.out!r} {self.err!r}"
             left = end - time.monotonic()
             assert left > 0, f"never seen: {self.out!r} {self.err!r}"
-            self._read(left)
+            self._read(min(left, 0.05))
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -42,7 +42,7 @@ def moved(network: WireNetwork, folder: Path) -> tuple[str, bytes]:
 def test_a_transfer_is_whole_wherever_its_first_connection_breaks(fault: str, tmp_path: Path) -> None:
     last = 2_500
     struck = 0
-    for after in range(0, last, 7 if depth.is_thorough else 97):
+    for after in range(0, last, 19 if depth.is_thorough else 97):
         network = network_with(fault, after)
         source, got = moved(network, tmp_path)
 

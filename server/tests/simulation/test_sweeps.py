@@ -8,7 +8,7 @@ STRIDE = 37
 """The quick run visits each so-manieth point; the thorough one more."""
 PARTS = 8
 """Parts of a sweep, each in a test of its own; `python server/tests/simulation all` makes a sweep of all points."""
-EACH = 3
+EACH = 5
 """The thorough run visits each so-manieth point."""
 
 

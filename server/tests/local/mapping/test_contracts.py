@@ -531,7 +531,7 @@ def test_every_flow_comes_back(definition: Json) -> None:
 
 @pytest.mark.thorough
 @given(flows())
-@settings(max_examples=2000)
+@settings(max_examples=300)
 def test_every_flow_comes_back_thoroughly(definition: Json) -> None:
     given, again, _ = round_trip(definition)
     assert kept(again) == kept(given)

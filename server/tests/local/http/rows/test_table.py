@@ -219,7 +219,7 @@ def counted(rows: list[dict[str, Any]]) -> Counter[tuple[str, int]]:
     return Counter((row["k"], row["n"]) for row in rows)
 
 
-@seeds(60)
+@seeds(12)
 async def test_each_row_is_there_once(seed: int, each_state: str, wire: Wire, home: Path) -> None:
     chance = random.Random(seed)
     await registered(wire, chance.choice([".parquet", ".csv", ".ndjson"]))

@@ -17,7 +17,7 @@ from lume_local._shared.commit import committed
 START = datetime(2026, 1, 1)
 KEYS, ROWS, BAD = 60, 40, 3
 KILLS = depth.KILLS if depth.is_thorough else 8
-ROUNDS = 12 if depth.is_thorough else 2
+ROUNDS = 5 if depth.is_thorough else 2
 LONGEST = 60.0
 """Seconds for a load that nobody kills."""
 Values = dict[int, str | None]

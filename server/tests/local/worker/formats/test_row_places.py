@@ -142,7 +142,7 @@ def tables(draw: st.DrawFn) -> tuple[dict[str, Any], bytes, list[int]]:
     )
 
 
-@examples(400)
+@examples(120)
 @given(tables(), st.sampled_from([1, 30, 10**6]))
 def test_the_places_of_any_table(
     tmp_path_factory: pytest.TempPathFactory, table: tuple[dict[str, Any], bytes, list[int]], apart: int

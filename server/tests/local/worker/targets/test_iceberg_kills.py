@@ -34,7 +34,6 @@ HISTORY: dict[str, dict[str, Any]] = {name: MODES["upsert"] | {"history": "scd2"
 KINDS = {"modes": MODES, "history": HISTORY}
 FOREIGN = "foreign"
 ROWS = 40
-AT_LENGTH = pytest.mark.thorough
 
 
 @define
@@ -138,10 +137,8 @@ class Writers:
 @pytest.mark.parametrize(
     ("kind", "kills"),
     [
-        pytest.param("modes", 10),
-        pytest.param("history", 6),
-        pytest.param("modes", depth.KILLS, marks=AT_LENGTH),
-        pytest.param("history", depth.KILLS, marks=AT_LENGTH),
+        ("modes", depth.KILLS if depth.is_thorough else 8),
+        ("history", depth.KILLS if depth.is_thorough else 4),
     ],
 )
 def test_nothing_is_lost_or_written_twice(tmp_path: Path, kind: str, kills: int) -> None:
