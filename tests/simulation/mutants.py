@@ -52,16 +52,23 @@ MUTANTS = [
     Mutant(LOST, "return error.reached", RESET, "plain", LOST_RUN),
     Mutant(LOST, "return status < 300", "return False", "plain", LOST_RUN),
     Mutant(LOST, "status >= 500 and", "status > 500 and", "plain", LOST_RUN),
-    Mutant(LOST, "InvalidRequestError) and error._of_service:", "InvalidRequestError):", "plain", LOST_RUN),
+    Mutant(
+        LOST,
+        "InvalidRequestError) and error._of_service:",
+        "InvalidRequestError):",
+        "plain",
+        LOST_RUN,
+        first=350,
+    ),
     # It is sent again only where no second run can start.
     Mutant(LOST, "if refuses or has_key:", "if True:", "plain", ONE_RUN),
     Mutant(LOST, "Then.ASK if has_key is None", "Then.SEND if has_key is None", "plain", ONE_RUN),
     Mutant(SENDER, "Then.SEND if self.known.promises.keep(age)", "Then.SEND if True", "plain", ONE_RUN),
-    Mutant(SERVICE, "USABLE = 0.9", "USABLE = 90", "journaled", ONE_RUN),
+    Mutant(SERVICE, "USABLE = 0.9", "USABLE = 90", "journaled", ONE_RUN, first=194),
     # So it is with services that promise something else: nothing, a key for a time, a key that is the run's name.
     Mutant(SERVICE, "return self.refuses_sources and not", "return not", "keyless", ONE_RUN),
-    Mutant(SERVICE, "self.kept * USABLE", "self.kept * 1e9", "keyed", ONE_RUN),
-    Mutant(SUBMITTER, "state.lost and by_key and not has_key", "False", "keyed", ONE_RUN),
+    Mutant(SERVICE, "self.kept * USABLE", "self.kept * 1e9", "keyed", ONE_RUN, first=321),
+    Mutant(SUBMITTER, "state.lost and by_key and not has_key", "False", "keyed", ONE_RUN, first=321),
     Mutant(SUBMITTER, "if pause is None and sender.clock.now() < until", "if False", "named", RESENT),
     Mutant(SUBMITTER, "(finds_keys and age is not None and age >= SETTLED)", "False", "keyed", FOUND),
     Mutant(
@@ -71,16 +78,17 @@ MUTANTS = [
     Mutant(
         SUBMIT, "= sender.service.promises.names_runs and duplicate.run_id == key", "= False", "named", TRUE
     ),
-    Mutant(SUBMIT, "RunNotFoundError) and caught._of_service", "RunNotFoundError)", "named", TRUE),
+    Mutant(SUBMIT, "RunNotFoundError) and caught._of_service", "RunNotFoundError)", "named", TRUE, first=186),
     Mutant(
         SUBMIT,
         "if not state.lost and not has_our_name:\n            raise",
         "if not state.lost:\n            raise",
         "named",
         TRUE,
+        first=1093,
     ),
     # A run of ours is known by its time.
-    Mutant(LOST, "// unit * unit", "", "journaled", f"{A_RUN} | {OURS}"),
+    Mutant(LOST, "// unit * unit", "", "journaled", f"{A_RUN} | {OURS}", first=1979),
     Mutant(SENDER, "submits is not None and state.first_sent is None", "submits is not None", "plain", OURS),
     Mutant(SENDER, "if date is None else", "if True else", "killed left_calmly", f"{A_RUN} | {OURS} | {ITS}"),
     # The journal knows what may have been sent, and what became of it.
@@ -92,15 +100,30 @@ MUTANTS = [
         LOST_RUN,
     ),
     Mutant(SUBMITTER, *KEPT_WITHOUT_WAITING, "journaled", f"{LOST_RUN} | damaged"),
-    Mutant(SUBMITTER, "self._recorder.note(Journal.withdraw, item, key)", "pass", "left_calmly", CLEAR),
+    Mutant(
+        SUBMITTER,
+        "self._recorder.note(Journal.withdraw, item, key)",
+        "pass",
+        "left_calmly",
+        CLEAR,
+        first=2038,
+    ),
     Mutant(
         SUBMITTER,
         "await self._record(Journal.submitted, item, done.record.id, reused=done.reused)",
         "pass",
         "left_early",
         f"{CLEAR} | {OWN}",
+        first=239,
     ),
-    Mutant(SUBMITTER, "return  # stays SENDING: the next start finds out", "pass", "journaled", LOST_RUN),
+    Mutant(
+        SUBMITTER,
+        "return  # stays SENDING: the next start finds out",
+        "pass",
+        "journaled",
+        LOST_RUN,
+        first=63,
+    ),
     Mutant(
         RUN_MANY,
         "await self._submitter.end(item, outcome)",
@@ -116,11 +139,16 @@ MUTANTS = [
         "a retry is a new run",
     ),
     Mutant(
-        LOOK_UP, "_NO_LIST = (404, 405, 501)", "_NO_LIST = ()", "killed left_calmly", f"{A_RUN} | {CLEAR}"
+        LOOK_UP,
+        "_NO_LIST = (404, 405, 501)",
+        "_NO_LIST = ()",
+        "killed left_calmly",
+        f"{A_RUN} | {CLEAR}",
+        first=509,
     ),
     # Items that are alike.
-    Mutant(LOOK_UP, "self.claim(new[0].id)", "pass", "killed left_calmly", OWN),
-    Mutant(LOOK_UP, " or run_id in (self._known_runs or ())", "", "journaled left_early", OWN),
+    Mutant(LOOK_UP, "self.claim(new[0].id)", "pass", "killed left_calmly", OWN, first=194),
+    Mutant(LOOK_UP, " or run_id in (self._known_runs or ())", "", "journaled left_early", OWN, first=194),
     # Places, slots, and what else must be given back.
     Mutant(RUN_MANY, "        self.places.release()\n", "", "plain", COMPLETE),
     Mutant(RUN_MANY, "        self.places.release()\n", TWO_PLACES, "plain", PLACES),
@@ -133,7 +161,7 @@ MUTANTS = [
     # Deadlines.
     # Ends are noticed, with few requests.
     Mutant(MONITOR, "watched.ended |= change.is_end", "pass", "plain", f"{END} | {NOTICED}"),
-    Mutant(MONITOR, "watched.born_after > self._fed_since and", "", "plain", NOTICED),
+    Mutant(MONITOR, "watched.born_after > self._fed_since and", "", "plain", NOTICED, first=277),
     Mutant(KNOWN, "GRACE = 10.0", "GRACE = 0.0", "plain", A_RUN),
     # Pauses.
     # Waits of one run.
@@ -149,7 +177,12 @@ MUTANTS = [
         "a wait reports | every task | AssertionError",
     ),
     Mutant(
-        POLL, "etag=known.etag if known else None", "etag='\"3\"' if known else None", "following", NOTICED
+        POLL,
+        "etag=known.etag if known else None",
+        "etag='\"3\"' if known else None",
+        "following",
+        NOTICED,
+        first=1783,
     ),
     Mutant(
         POLL,
@@ -195,13 +228,21 @@ MUTANTS = [
         LIMIT,
     ),
     # Real once: a feed that repeats, a mixed download, a list that is missing, an input that goes on.
-    Mutant(FEED, "has_news = self._page and self._page != before", "has_news = self._page", "plain", FEW),
+    Mutant(
+        FEED,
+        "has_news = self._page and self._page != before",
+        "has_news = self._page",
+        "plain",
+        FEW,
+        first=1502,
+    ),
     Mutant(
         MONITOR,
         "        if change.is_end:\n            self._feed",
         "        if True:\n            self._feed",
         "plain",
         NOTICED,
+        first=2648,
     ),
     Mutant(
         DOWNLOAD,
@@ -210,7 +251,9 @@ MUTANTS = [
         "downloaded",
         "what is downloaded was stored so: not a mixture",
     ),
-    Mutant(LOOK_UP, "error.status_code in _NO_LIST and not self._has_list", "False", "killed", A_RUN),
+    Mutant(
+        LOOK_UP, "error.status_code in _NO_LIST and not self._has_list", "False", "killed", A_RUN, first=509
+    ),
     Mutant(BATCHED, "                await items.aclose()", "                pass", "left_early", LEFT),
     # Faults that the histories have found.
     Mutant(
@@ -226,5 +269,6 @@ MUTANTS = [
         "except EndOfStream:  # the deadline",
         "monitored",
         "ClosedResourceError",
+        first=1636,
     ),
 ]

