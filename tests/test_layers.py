@@ -123,6 +123,7 @@ SHARED = {
                 "owned",
                 "platform",
                 "tasks",
+                "threads",
                 "version",
                 "words",
             ]

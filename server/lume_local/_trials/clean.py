@@ -6,7 +6,7 @@ import shutil
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import wait
+from concurrent.futures import CancelledError, wait
 from functools import cached_property, partial
 from io import BytesIO
 from itertools import islice
@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from attrs import asdict, evolve
-from duckdb import InterruptException
 
 from lume_async._base.elided import bounded
 from lume_async._base.extras import require
@@ -460,7 +459,7 @@ class Cleaning:
         with on_error(lambda: (self.stop(), wait([run]))):
             outcome, _ = run.result()
         if isinstance(outcome, Cancelled):
-            raise InterruptException("stopped")
+            raise CancelledError
         return outcome
 
     def _job(self, run_id: str, root: Path, outputs: Outputs, *, dry: bool) -> Execute:
