@@ -1,11 +1,14 @@
-"""Corrected and replayed rejects of a table with history, by a real server: each adds its version, and none twice."""
+"""Corrected and replayed rejects of a table, by a real server: each is there once, or adds one version."""
 
 import tomllib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
+from local import lake_tables
 from local.servers import serve
 from local.table_run import Database
 from local.wire import Wire
@@ -14,11 +17,9 @@ FLOW = """
 flow = "customers"
 version = "v1"
 [target.mapped]
-url_env = "WAREHOUSE_URL"
-table = "customers"
+{place}
 mode = "upsert"
 key = ["no"]
-history = "scd2"
 create = true
 [columns.no]
 type = "integer"
@@ -27,8 +28,28 @@ unique = true
 [columns.city]
 pattern = "[A-Z][a-z]+"
 """
-LOOSE = FLOW.replace('"v1"', '"v2"').replace('pattern = "[A-Z][a-z]+"\n', "")
+HISTORY = FLOW.replace("create = true", 'create = true\nhistory = "scd2"')
+IN_DATABASE = 'url_env = "WAREHOUSE_URL"\ntable = "customers"'
 Version = tuple[str, str]
+
+
+@pytest.fixture
+def lake(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[lake_tables.Lake]:
+    with lake_tables.opened(request.param, tmp_path, monkeypatch) as lake:
+        yield lake
+
+
+def write(home: Path, flow: str) -> None:
+    (home / "flows").mkdir()
+    (home / "flows/customers.v1.toml").write_text(flow)
+
+
+async def loosen(wire: Wire, flow: str) -> None:
+    """Upload a version that takes each city."""
+    loose = tomllib.loads(flow.replace('"v1"', '"v2"').replace('pattern = "[A-Z][a-z]+"\n', ""))
+    assert (await wire.ask("PUT", "/v1/flows/customers/versions/v2", json=loose)).status == 201
 
 
 def instant(value: Any) -> datetime:
@@ -85,9 +106,19 @@ async def replayed(wire: Wire, rows: int) -> str:
     return run_id
 
 
-async def test_corrected_and_replayed_rejects(tmp_path: Path, database: Database) -> None:
-    (tmp_path / "flows").mkdir()
-    (tmp_path / "flows/customers.v1.toml").write_text(FLOW)
+async def test_versions_in_a_database(tmp_path: Path, database: Database) -> None:
+    await each_adds_its_version(tmp_path, database, HISTORY.format(place=IN_DATABASE))
+
+
+@pytest.mark.parametrize(
+    "lake", ["delta", pytest.param("iceberg", marks=pytest.mark.thorough)], indirect=True
+)
+async def test_versions_in_an_open_format(tmp_path: Path, lake: lake_tables.Lake) -> None:
+    await each_adds_its_version(tmp_path, lake, HISTORY.format(place=lake.place))
+
+
+async def each_adds_its_version(tmp_path: Path, database: Database, flow: str) -> None:
+    write(tmp_path, flow)
     async with serve(tmp_path) as wire:
         monday = await run(wire, tmp_path, "monday.csv", "1,Bonn\n2,ulm\n3,Jena\n4,kiel\n", "PARTIAL_FAILED")
         first = {1: [("Bonn", monday)], 3: [("Jena", monday)]}
@@ -103,9 +134,7 @@ async def test_corrected_and_replayed_rejects(tmp_path: Path, database: Database
         tuesday = await run(wire, tmp_path, "tuesday.csv", "1,KOELN\n2,Ulm\n5,Mainz\n", "PARTIAL_FAILED")
         before = first | {2: [("Ulm", corrected)], 5: [("Mainz", tuesday)]}
         assert versions(database) == before, "3 is still current"
-        assert (
-            await wire.ask("PUT", "/v1/flows/customers/versions/v2", json=tomllib.loads(LOOSE))
-        ).status == 201
+        await loosen(wire, flow)
         replay = await replayed(wire, 2)
         before |= {1: [("Bonn", monday), ("KOELN", replay)], 4: [("kiel", replay)]}
         assert versions(database) == before
@@ -122,3 +151,37 @@ async def test_corrected_and_replayed_rejects(tmp_path: Path, database: Database
         assert versions(database) == before | after | {3: [*before[3], ("Trier", away), ("Jena", back)]}
         loads = database.execute("SELECT count(*), count(DISTINCT run_id) FROM _lume_loads")
         assert loads == [(9, 9)], "each run once"
+
+
+@pytest.mark.parametrize(
+    "lake", [pytest.param("delta", marks=pytest.mark.thorough), "iceberg"], indirect=True
+)
+async def test_one_row_a_key(tmp_path: Path, lake: lake_tables.Lake) -> None:
+    flow = FLOW.format(place=lake.place)
+    write(tmp_path, flow)
+    expected: dict[int, Version] = {}
+
+    def check(run_id: str, *changed: Version) -> None:
+        expected.update({int(no): (city, run_id) for no, city in changed})
+        rows = lake.execute("SELECT no, city, _lume_run_id FROM customers ORDER BY no")
+        assert rows == [(no, *expected[no]) for no in sorted(expected)]
+
+    async with serve(tmp_path) as wire:
+        monday = await run(wire, tmp_path, "monday.csv", "1,Bonn\n2,ulm\n3,Jena\n4,kiel\n", "PARTIAL_FAILED")
+        check(monday, ("1", "Bonn"), ("3", "Jena"))
+        corrected, _ = await correct(wire, monday, "2,,2,Ulm")
+        check(corrected, ("2", "Ulm"))
+        tuesday = await run(wire, tmp_path, "tuesday.csv", "1,KOELN\n3,Trier\n", "PARTIAL_FAILED")
+        check(tuesday, ("3", "Trier"))
+        await loosen(wire, flow)
+        check(await replayed(wire, 2), ("1", "KOELN"), ("4", "kiel"))
+        before = lake.files()
+        nothing = await wire.ask("POST", "/v1/replays", json={"flow": "customers"})
+        assert nothing.document["rows"] == 0
+        again = await wire.submit("customers:v1", "monday.csv")
+        assert (again.status, again.document["run_id"]) == (409, monday)
+        assert lake.files() == before
+        document = await wire.run("customers:v2", "tuesday.csv", force_rerun=True)
+        check(document["id"], ("1", "KOELN"), ("3", "Trier"))
+        loads = lake.loads()
+        assert len(loads) == len(set(loads)) == 5
