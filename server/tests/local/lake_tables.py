@@ -22,8 +22,8 @@ class Lake(Database):
     folder: Path
 
     def files(self) -> dict[str, int]:
-        """The sizes of all files of tables and catalog, where a version or snapshot would leave one."""
-        return {str(one): one.stat().st_size for one in self.folder.rglob("*") if one.is_file()}
+        """The contents of all files of tables and catalog, where a version or snapshot would leave a trace."""
+        return {str(one): hash(one.read_bytes()) for one in self.folder.rglob("*") if one.is_file()}
 
     def loads(self) -> list[str]:
         """The loads in the order of their versions or snapshots; none of a table that is missing."""
