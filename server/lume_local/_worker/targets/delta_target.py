@@ -201,6 +201,7 @@ class DeltaLake(Lake):
 
         A merge keeps each file in memory until it knows whether one of its rows changes. Bounds of the key leave
         files out. If the others are too much, all files of the table are written anew: they then pass through.
+        Not if the table has a change data feed, which would report every row as updated.
         """
         from deltalake import WriterProperties
 
@@ -234,8 +235,10 @@ class DeltaLake(Lake):
             writer_properties=WriterProperties(max_row_group_size=_ROWS),
             commit_properties=_named(load),
         )
+        has_feed = self._table.metadata().configuration.get("delta.enableChangeDataFeed") == "true"
         column = quoted(load.key[0])
-        return merge.when_not_matched_by_source_update({column: f"t.{column}"}) if held > _HELD else merge
+        rewrites = held > _HELD and not has_feed
+        return merge.when_not_matched_by_source_update({column: f"t.{column}"}) if rewrites else merge
 
     def _add_versions(self, load: LakeLoad, rows: Built) -> None:
         """Close the current versions of the rows that have changed, and add new ones, in one commit."""

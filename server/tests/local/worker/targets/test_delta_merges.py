@@ -9,7 +9,8 @@ from typing import Any
 import duckdb
 import polars
 import pytest
-from deltalake import write_deltalake
+from deltalake import DeltaTable, Field, Schema, write_deltalake
+from deltalake.schema import PrimitiveType
 from local.delta_log import commits_of, rows_of
 from local.lake_run import execute, flow_of
 
@@ -45,6 +46,23 @@ def test_a_merge_that_would_hold_too_much(
         (9, "a"),
     ]
     assert len(rows_of(table)) == 5 + ("history" in more)
+
+
+def test_a_change_feed_has_only_changes(table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delta_target, "_HELD", 0)
+    fields = [Field("id", PrimitiveType("long")), Field("name", PrimitiveType("string"))]
+    fed = {"delta.enableChangeDataFeed": "true"}
+    DeltaTable.create(str(table), Schema(fields), configuration=fed)
+    flow = flow_of({"delta": str(table), "mode": "upsert", "key": ["id"]})
+    execute(flow, tmp_path, "id,name\n1,a\n5,a\n7,a\n", "run_1")
+    execute(flow, tmp_path, "id,name\n2,a\n5,b\n", "run_2")
+    feed: Any = DeltaTable(str(table)).load_cdf(starting_version=2).read_all()
+    columns = [feed.column(name).to_pylist() for name in ("id", "name", "_change_type")]
+    assert sorted(zip(*columns, strict=True)) == [
+        (2, "a", "insert"),
+        (5, "a", "update_preimage"),
+        (5, "b", "update_postimage"),
+    ]
 
 
 AT_ITS_LIMIT = """
