@@ -238,7 +238,8 @@ def described(target: MappingTarget) -> MappingTarget:
         columns = kinds[url.scheme](connection, table)
     if not columns:
         raise DatabaseTrouble(f"there is no table {table} in {url.shown}")
-    names = ", ".join(quoted(column.name) for column in columns)
+    cast = "::text" if url.scheme == "postgresql" else ""  # true, as in most sources: PostgreSQL sends t
+    names = ", ".join(f"{quoted(column.name)}{cast}" for column in columns)
     query = f"SELECT {names} FROM {access.types.spelled(table)} LIMIT {_VALUES}"
     with closing(QUERIES[url.scheme](url, query, "")) as found:
         rows = list(chain.from_iterable(found.batches()))

@@ -572,6 +572,16 @@ def test_a_table_is_a_target_and_its_values_are_evidence(tmp_path: Path, databas
     assert "there is no table none" in answer.problem
 
 
+def test_the_values_of_a_table_are_spelled_as_in_sources(database: Database) -> None:
+    database.execute("CREATE TABLE kinds (b boolean, c char(3), n integer)")
+    database.execute("INSERT INTO kinds VALUES (true, 'x', 1), (false, NULL, NULL)")
+    place = {"url_env": ENV, "table": "kinds"}
+    columns = described(MappingTarget("f", "v1", "kinds", "kinds", [], place=place)).columns
+    values = {column.name: column.examples for column in columns}
+    truth = ["1", "0"] if database.kind == "sqlite" else ["true", "false"]
+    assert values == {"b": truth, "c": ["x"], "n": ["1"]}
+
+
 def test_a_dbt_model_without_types_has_those_of_the_source(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("Order ID,ordered on\n1,2024-01-31\n2,2024-02-01\n")
