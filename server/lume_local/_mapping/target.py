@@ -299,15 +299,16 @@ def of_yaml(text: str, shown: str) -> Any:
     class AsWritten(yaml.SafeLoader):
         """Reads dates as texts, and refuses a second value of a key, which would replace the first."""
 
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            seen = set[str]()
-            for key in (key for key, _ in node.value if isinstance(key.value, str)):
-                if key.value in seen:
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            # When it is constructed, keys of other mappings may have been merged into it.
+            node, seen = super().compose_mapping_node(anchor), set[tuple[str, str]]()
+            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+                if (key.tag, key.value) in seen:
                     raise yaml.MarkedYAMLError(
                         problem=f"{key.value!r} is there twice", problem_mark=key.start_mark
                     )
-                seen.add(key.value)
-            return super().construct_mapping(node, deep)
+                seen.add((key.tag, key.value))
+            return node
 
     def as_written(loader: Any, node: Any) -> Any:
         return loader.construct_scalar(node)

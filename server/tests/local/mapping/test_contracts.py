@@ -264,6 +264,13 @@ def test_a_mistake_is_refused_with_its_place(text: str, words: str) -> None:
         of_contract(of_yaml(HEAD + text, "a.yaml"), "", "", None, "a.yaml")
 
 
+def test_a_key_that_replaces_a_merged_one_is_no_second_one() -> None:
+    text = "base: &base {x: 1, y: 2}\ndeep: {er: {est: &a {<<: *base, x: 5}}}\nc: {<<: *a, z: 1}\nd: {1: a, '1': b}"
+    found = of_yaml(text, "a.yaml")
+    assert found["deep"] == {"er": {"est": {"x": 5, "y": 2}}}
+    assert found["d"] == {1: "a", "1": "b"}
+
+
 def test_aliases_that_multiply_do_not_fill_the_memory() -> None:
     lines = [f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 10)}]" for n in range(1, 10)]
     text = "\n".join(["apiVersion: v3.1.0", "kind: DataContract", "x0: &x0 [a]", *lines, "schema:"])
