@@ -276,12 +276,15 @@ class _Reading:
 
     def _own(self, own: _Part, column: str, part: Json, said: Json) -> bool:
         """Read the implementation of a rule as `contract_of` writes it; return False if it is another one."""
-        part |= own.take("column", dict) if column else {}
+        of_column = own.take("column", dict) if column else {}
         checks, expect = own.take("checks", dict), own.take("expect", dict)
+        if own.left or not of_column.keys() <= {"unique", "references"}:
+            return False
+        part |= of_column
         done = [self._check(column, kind, one) for kind, one in checks.items()]
         if expect:
             done.append(self.add("expect", "expectation", said, expect))
-        return all(done) and not own.left
+        return all(done)
 
     def _metric(self, metric: str, how: str, rule: _Part, column: str, part: Json, said: Json) -> bool:
         """Read a rule of the library; return False if a flow can't say it."""

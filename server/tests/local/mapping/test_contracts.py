@@ -120,12 +120,17 @@ def test_quality_rules_of_an_object_are_expectations_whose_names_differ() -> Non
     flow_of(found)
 
 
+OWN = {"type": "custom", "name": "c", "engine": "lume"}
 NOTES: list[tuple[Json, list[str]]] = [
     ({"quality": [{"type": "text", "description": "by eye"}]}, ["the quality rule 'by eye' (text)"]),
     ({"quality": [{"type": "sql", "name": "q", "query": "SELECT 1 FROM t", "mustBe": 0}]},
      ["the quality rule 'q' (sql)"]),
     ({"quality": [{"type": "custom", "name": "c", "engine": "soda", "implementation": "a"}]},
      ["the quality rule 'c' (custom soda)"]),
+    ({"quality": [OWN | {"implementation": {"column": {"type": "integer"}}}]},
+     ["the quality rule 'c' (custom lume)"]),
+    ({"quality": [OWN | {"implementation": {"checks": {"nulls": {"max": 0}}, "y": 1}}]},
+     ["the quality rule 'c' (custom lume)"]),
     ({"quality": [{"metric": "nullValues", "mustBe": "no"}]}, ["the quality rule 'nullValues' (library)"]),
     ({"quality": [{"metric": "nullValues", "mustBeLessThan": 9}]}, ["the quality rule 'nullValues' (library)"]),
     ({"quality": [{"metric": "missingValues", "mustBe": 0, "arguments": {"missingValues": ["", "N/A"]}}]},
@@ -156,8 +161,10 @@ NOTES: list[tuple[Json, list[str]]] = [
 
 @pytest.mark.parametrize(("part", "notes"), NOTES, ids=lambda one: json.dumps(one)[:60])
 def test_what_a_flow_cannot_say_is_a_note(part: Json, notes: list[str]) -> None:
-    (column,) = read(contract(X | part)).columns
+    found = read(contract(X | part))
+    (column,) = found.columns
     assert column.notes == notes
+    assert not found.tables
 
 
 def test_what_concerns_no_column_is_a_note_of_the_target() -> None:
