@@ -1,8 +1,11 @@
 """Runs into tables of open formats by a real server: those that must leave no trace, and those of a killed server."""
 
 import asyncio
+import os
 import random
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -11,6 +14,7 @@ import depth
 import pytest
 from local import iceberg, lake_tables
 from local.flows import slow_rows
+from local.processes import workers
 from local.servers import process, serve
 from on_posix import posix_only
 
@@ -103,27 +107,29 @@ async def test_a_killed_server_publishes_once(tmp_path: Path, lake: lake_tables.
     for number in range(depth.KILLS):
         rows = "".join(f"{n},city{number}\n" for n in range(ROWS))
         (tmp_path / f"{number}.csv").write_text(f"id,city\n{rows}")
+        reached = dice.choice(["submitted", "committed", "published"]) if number else "published"
         async with serve() as (server, wire):
             run_id = (await wire.submit("customers:v1", f"{number}.csv")).document["id"]
             folder = tmp_path / ".lume/state/runs" / run_id
-            if is_committed := number < 2 or dice.random() < 0.7:
-                async with asyncio.timeout(60):
-                    while committed(folder) is None:
-                        await asyncio.sleep(0.001)
-            if number < 2:  # the first one also creates the table
-                began = monotonic()
-                await wire.until(run_id)
-                took = monotonic() - began
+            async with asyncio.timeout(60):
+                while reached != "submitted" and committed(folder) is None:
+                    await asyncio.sleep(0.001)
+                began, pids = monotonic(), workers(server.pid)
+                while reached == "published" and run_id not in lake.loads():
+                    await asyncio.sleep(0)
+            took = took if number else monotonic() - began
             await asyncio.sleep(dice.choice([0, dice.uniform(0, took)]))
-            server.kill()
+            for pid in (server.pid, *pids):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             await server.wait()
-        unpublished += is_committed and run_id not in lake.loads()
+        unpublished += reached == "committed" and run_id not in lake.loads()
         if dice.random() < 0.3:
             async with serve():  # it is killed when it has just begun to finish the run
                 await asyncio.sleep(dice.uniform(0, took))
         async with serve() as (_, wire):
             status = (await wire.until(run_id))["status"]
-        assert status == "SUCCEEDED" if is_committed else status in ("SUCCEEDED", "CRASHED")
+        assert status == "SUCCEEDED" if reached != "submitted" else status in ("SUCCEEDED", "CRASHED")
         loaded += [run_id] if status == "SUCCEEDED" else []
         check(lake, how, loaded)
     assert unpublished, "some were killed between the commit and the table's version"
