@@ -33,6 +33,8 @@ _AT_ONCE = 100
 """Files per step; requests are answered between steps."""
 _CHOICE = re.compile(r"\[!?\]?[^\]]*\]")
 """The brackets of a pattern. In a key they may also belong to a source path, which is literal."""
+_MANY = 100
+"""The number of files in a folder at which listing it becomes faster than checking each."""
 _MAGIC = re.compile(r"[*?[]")
 IsUsed = Callable[[str], bool]
 
@@ -144,7 +146,7 @@ class InUse:
     def __init__(self, keys: Iterable[str]) -> None:
         named = {place for key in keys for place in places_of(key)}
         # Files are removed by their real path; a key keeps the symbolic links of a source path.
-        self._places = named | _real({place for place in named if place.startswith("/")})
+        self._places = named | set(_real({place for place in named if place.startswith("/")}).values())
         self._patterns: dict[str, list[str]] = {}
         for place in self._places:
             if _MAGIC.search(place):
@@ -166,18 +168,35 @@ class InUse:
         return False
 
 
-def _real(places: Iterable[str]) -> set[str]:
+def _real(places: set[str]) -> dict[str, str]:
     """Resolve many absolute paths like `os.path.realpath`, but common parents only once."""
-    real = {"": ""}
+    if not places:
+        return {}
+    inside: dict[str, list[str]] = {}
     for place in places:
-        folder = place.rpartition("/")[0]
-        path = folder if folder in real else ""
-        for name in place[len(path) :].split("/")[1:]:
-            parent, path = path, f"{path}/{name}"
-            if path not in real:
-                inside = f"{real[parent]}/{name}"
-                real[path] = os.path.realpath(inside) if os.path.islink(inside) else inside
-    return {real[place] for place in places}
+        inside.setdefault(place.rpartition("/")[0], []).append(place)
+    folders = {"": ""} | _real(set(inside) - {""})
+    return {
+        place: real
+        for folder, several in inside.items()
+        for place, real in _followed(folders[folder], several).items()
+    }
+
+
+def _followed(folder: str, places: list[str]) -> dict[str, str]:
+    """Resolve several files of one folder, whose own real path is `folder`."""
+    named = {place: f"{folder}/{place.rpartition('/')[2]}" for place in places}
+    try:
+        if len(named) < _MANY:
+            links = {path for path in named.values() if os.path.islink(path)}
+        else:
+            with os.scandir(folder or "/") as entries:
+                links = {entry.path for entry in entries if entry.is_symlink()}
+    except FileNotFoundError:
+        links = set()
+    except OSError:
+        links = set(named.values())  # each is then resolved separately
+    return {place: os.path.realpath(path) if path in links else path for place, path in named.items()}
 
 
 _RUNS_AT_ONCE = 200
