@@ -1,18 +1,14 @@
 """What type checkers see of public signatures: no `Any`, but for the edges that are listed here with their reason."""
 
 import ast
-import asyncio
 import importlib
 import inspect
-import subprocess
-import sys
 import textwrap
 import typing
 from collections.abc import Iterator
 from pathlib import Path
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
-from unittest.mock import AsyncMock, Mock
 
 import attrs
 import pytest
@@ -221,54 +217,6 @@ def test_an_unknown_option_is_refused_with_a_similar_one(
     with pytest.raises(TypeError, match=r"^init\(\) got an unexpected keyword argument 'colour'$"):
         package.init("key", base_url="http://lume.test", colour=5)
     assert not package._api._default
-
-
-@pytest.mark.parametrize("package", [lume_async, lume_sync])
-@pytest.mark.parametrize(
-    ("values", "named", "problem"),
-    [
-        ((), {}, "missing a required argument: 'flow_version'"),
-        (("a:v1", "a.csv", {}, False, 5), {}, "too many positional arguments"),
-        (("a:v1",), {"sorce": 1}, "got an unexpected keyword argument 'sorce'"),
-    ],
-)
-def test_wrong_arguments_of_a_function_are_refused_before_a_missing_configuration(
-    package: Any,
-    values: tuple[Any, ...],
-    named: dict[str, Any],
-    problem: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(package._api, "_default", {})
-    monkeypatch.delenv("LUME_BASE_URL", raising=False)
-    with pytest.raises(TypeError, match=rf"^run\(\) {problem}$"):
-        _ended(package.run(*values, **named))
-
-
-def _ended(result: Any) -> Any:
-    return asyncio.run(result) if inspect.iscoroutine(result) else result
-
-
-@pytest.mark.parametrize("package", [lume_async, lume_sync])
-def test_a_replaced_method_of_client_replaces_the_function(
-    package: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        package._api, "_default", {"client": package.Client("key", base_url="http://lume.test")}
-    )
-    for name in ("attach", "run_status"):
-        method = getattr(package.Client, name)
-        fake = AsyncMock if inspect.iscoroutinefunction(method) else Mock
-        with monkeypatch.context() as patched:
-            patched.setattr(package.Client, name, fake(return_value=name))
-            assert _ended(getattr(package, name)("run_1")) == name
-
-
-def test_functions_need_no_docstrings() -> None:
-    """As `python -OO` leaves them out."""
-    code = "import lume_async, lume_sync; print((lume_async.run.__doc__, lume_sync.run.__doc__))"
-    done = subprocess.run([sys.executable, "-OO", "-c", code], capture_output=True, text=True, timeout=60)
-    assert (done.stdout, done.stderr) == ("(None, None)\n", "")
 
 
 def test_an_unknown_option_of_a_server_is_refused_with_a_similar_one(tmp_path: Path) -> None:

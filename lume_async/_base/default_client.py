@@ -20,29 +20,20 @@ _EXAMPLE = re.compile(r"^ *(?:>>>|\.\.\.) .*$", re.MULTILINE)
 def as_function(method: Callable[Concatenate[C, P], T], client: Callable[[], C]) -> Callable[P, T]:
     """Return a method of a client as a function of its package that calls it on the client that `client` returns.
 
-    The function has the method's signature and docstring; the examples in it call the function. Wrong arguments are
-    refused before a missing configuration, and the method is looked up at each call, since a test may replace it.
+    The function has the method's signature and docstring; the examples in it call the function.
     """
-    name, package, own = method.__name__, client.__module__.partition(".")[0], signature(method)
-    own = own.replace(parameters=[*own.parameters.values()][1:])
 
-    def bound(values: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        try:
-            own.bind(*values, **named)
-        except TypeError as error:
-            raise TypeError(f"{name}() {error}") from None
-        return getattr(client(), name)
+    def call(*values: P.args, **named: P.kwargs) -> T:
+        return method(client(), *values, **named)
 
-    def call(*values: Any, **named: Any) -> Any:
-        return bound(values, named)(*values, **named)
-
-    async def awaited(*values: Any, **named: Any) -> Any:
-        return await bound(values, named)(*values, **named)
+    async def awaited(*values: P.args, **named: P.kwargs) -> Any:
+        return await method(client(), *values, **named)  # type: ignore[misc]
 
     made: Any = update_wrapper(awaited if iscoroutinefunction(method) else call, method)
-    made.__module__, made.__qualname__, made.__signature__ = client.__module__, name, own
-    if made.__doc__:  # `python -OO` has none
-        made.__doc__ = _EXAMPLE.sub(lambda line: re.sub(r"\bclient\.", f"{package}.", line[0]), made.__doc__)
+    package, own = client.__module__.partition(".")[0], signature(method)
+    made.__module__, made.__qualname__ = client.__module__, made.__name__
+    made.__signature__ = own.replace(parameters=[*own.parameters.values()][1:])
+    made.__doc__ = _EXAMPLE.sub(lambda line: re.sub(r"\bclient\.", f"{package}.", line[0]), made.__doc__)
     function: Callable[P, T] = made
     return function
 
