@@ -2,14 +2,63 @@
 
 """The synchronous twin of lume_async/_api.py."""
 
-from collections.abc import Iterable
-from typing import Unpack
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Unpack
 
 import lume_async
-from lume_async import ApiKey, ClientOptions, Duration, Outcome, Progress
-from lume_async._base.default_client import as_function
-from lume_sync._bridge import Items, adopted, check_names, iterate, pulled, same, veiled, veiled_headers
+from lume_async import (
+    ApiKey,
+    ArrivalFile,
+    ArrivalReport,
+    ArrivalState,
+    AuditEntry,
+    ClientOptions,
+    CountedBy,
+    CountOrder,
+    DryRun,
+    Duration,
+    FlowSummary,
+    FlowVersion,
+    ForgetReport,
+    Inbox,
+    JsonObject,
+    OnDuplicate,
+    OnProgress,
+    Outcome,
+    PollInterval,
+    Progress,
+    Proposal,
+    Replay,
+    RowState,
+    RunCount,
+    RunRequest,
+    RunStatus,
+    SeedData,
+    SourceData,
+)
+from lume_sync._bridge import (
+    Items,
+    Paged,
+    adopted,
+    call,
+    check_names,
+    core_of,
+    cores_of,
+    in_list,
+    in_outcome,
+    iterate,
+    paged,
+    pulled,
+    same,
+    veiled,
+    veiled_headers,
+)
 from lume_sync._client import Client
+from lume_sync._monitor import Monitor
+from lume_sync._rows import Rows
+from lume_sync._run import LumeRun
 
 _default: dict[str, Client] = {}
 
@@ -48,62 +97,216 @@ def init(
     _default["client"] = Client(api_key, base_url=base_url, **client_options)
 
 
-run = as_function(Client.run, default_client)
-"""Start a run and return at once; see `Client.run`."""
-run_status = as_function(Client.run_status, default_client)
-"""Get the current state of a run; see `Client.run_status`."""
-attach = as_function(Client.attach, default_client)
-"""Return a handle on an existing run, without a request; see `Client.attach`."""
-wait_for_run_completion = as_function(Client.wait_for_run_completion, default_client)
-"""Poll a run until it has ended, with delays that double; see `Client.wait_for_run_completion`."""
-watch = as_function(Client.watch, default_client)
-"""Follow a run: yield a snapshot at once and at every change of its status; see `Client.watch`."""
-as_completed = as_function(Client.as_completed, default_client)
-"""Yield one `Outcome` per run (or ID), in completion order; see `Client.as_completed`."""
-wait_all = as_function(Client.wait_all, default_client)
-"""Return one `Outcome` per run (or ID), in the order of `runs`; see `Client.wait_all`."""
-run_many = as_function(Client.run_many, default_client)
-"""Submit requests with bounded concurrency; yield one `Outcome` each; see `Client.run_many`."""
-monitor = as_function(Client.monitor, default_client)
-"""Watch any number of runs continuously; see `Client.monitor`."""
-list_runs = as_function(Client.list_runs, default_client)
-"""Yield the runs that match, newest first; see `Client.list_runs`."""
-dry_run = as_function(Client.dry_run, default_client)
-"""Execute a run without publishing anything; see `Client.dry_run`."""
-statistics = as_function(Client.statistics, default_client)
-"""Count runs and their rows; see `Client.statistics`."""
-arrivals = as_function(Client.arrivals, default_client)
-"""Report what arrives at the server; see `Client.arrivals`."""
-forget = as_function(Client.forget, default_client)
-"""Remove the rows of a person, or count them; see `Client.forget`."""
-retry_arrivals = as_function(Client.retry_arrivals, default_client)
-"""Take files again that have failed or were refused; see `Client.retry_arrivals`."""
-audit = as_function(Client.audit, default_client)
-"""Yield who did what at the server and when; see `Client.audit`."""
-inbox = as_function(Client.inbox, default_client)
-"""Count the open rejected rows of all runs; see `Client.inbox`."""
-open_rejects = as_function(Client.open_rejects, default_client)
-"""Yield rejected rows of many runs; see `Client.open_rejects`."""
-assign_rejects = as_function(Client.assign_rejects, default_client)
-"""Note who works on open rejected rows, and a comment; see `Client.assign_rejects`."""
-discard_rejects = as_function(Client.discard_rejects, default_client)
-"""Note that nothing is left to do about open rejected rows; see `Client.discard_rejects`."""
-replay = as_function(Client.replay, default_client)
-"""Send open rejected rows of a flow through one of its versions; see `Client.replay`."""
-register_flow = as_function(Client.register_flow, default_client)
-"""Register a flow version from a file, its text, or a dict; see `Client.register_flow`."""
-flow_version = as_function(Client.flow_version, default_client)
-"""Get a flow version as it was registered; see `Client.flow_version`."""
-propose = as_function(Client.propose, default_client)
-"""Propose how samples become rows of a target; see `Client.propose`."""
-table = as_function(Client.table, default_client)
-"""Return the current clean rows of a flow, each once; see `Client.table`."""
-list_flows = as_function(Client.list_flows, default_client)
-"""Yield the registered flow versions; see `Client.list_flows`."""
-upload = as_function(Client.upload, default_client)
-"""Send data of this program to the server's staging area; see `Client.upload`."""
-upload_file = as_function(Client.upload_file, default_client)
-"""Stream a local file to the server's staging area (beta); see `Client.upload_file`."""
+def run(
+    flow_version: str,
+    source_path: str | None = None,
+    run_metadata: JsonObject | None = None,
+    force_rerun: bool = False,
+    *,
+    data: SourceData | None = None,
+    seeds: SeedData | None = None,
+    layout: str | None = None,
+    idempotency_key: str | None = None,
+    on_duplicate: OnDuplicate = "raise",
+    webhook_url: str | None = None,
+    priority: int = 0,
+    progress: OnProgress | None = None,
+) -> LumeRun:
+    """Start a run and return at once, through the default client; see `Client.run`.
+
+    Examples:
+        >>> run = lume_sync.run("customer_cleaner:v1", "march.csv")
+        >>> run.wait()
+    """
+    return LumeRun._wrap(
+        call(
+            default_client()._core.run,
+            flow_version,
+            source_path,
+            run_metadata,
+            force_rerun,
+            data=data,
+            seeds=seeds,
+            layout=layout,
+            idempotency_key=idempotency_key,
+            on_duplicate=on_duplicate,
+            webhook_url=webhook_url,
+            priority=priority,
+            progress=progress,
+        ).result()
+    )
+
+
+def run_status(run_id: str) -> LumeRun:
+    """Get the current state of a run, through the default client; see `Client.run_status`.
+
+    Examples:
+        >>> run = lume_sync.run_status(run.id)
+    """
+    return LumeRun._wrap(call(default_client()._core.run_status, run_id).result())
+
+
+def attach(run_id: str) -> LumeRun:
+    """Return a handle on an existing run, without a request; see `Client.attach`.
+
+    Examples:
+        >>> run = lume_sync.attach(run.id)
+    """
+    with adopted:
+        return LumeRun._wrap(default_client()._core.attach(run_id))
+
+
+def wait_for_run_completion(
+    run_id: str,
+    max_attempts: int = 10,
+    initial_delay: Duration = 5,
+    *,
+    max_delay: Duration = 60,
+    timeout: Duration | None = None,
+) -> LumeRun:
+    """Poll a run until it has ended, with delays that double; see `Client.wait_for_run_completion`.
+
+    Examples:
+        >>> run = lume_sync.wait_for_run_completion(run.id)
+    """
+    return LumeRun._wrap(
+        call(
+            default_client()._core.wait_for_run_completion,
+            run_id,
+            max_attempts,
+            initial_delay,
+            max_delay=max_delay,
+            timeout=timeout,
+        ).result()
+    )
+
+
+def watch(
+    run: LumeRun | str, *, poll_interval: PollInterval = None, timeout: Duration | None = None
+) -> Items[LumeRun]:
+    """Follow a run: yield a snapshot at once and at every change of its status; see `Client.watch`.
+
+    Examples:
+        >>> for state in lume_sync.watch(run.id):
+        ...     print(state.status)
+    """
+    with adopted:
+        return iterate(
+            default_client()._core.watch(core_of(run), poll_interval=poll_interval, timeout=timeout),
+            LumeRun._wrap,
+        )
+
+
+def as_completed(
+    runs: Iterable[LumeRun | str], *, timeout: Duration | None = None, poll_interval: PollInterval = None
+) -> Items[Outcome[LumeRun]]:
+    """Yield one `Outcome` per run (or ID), in completion order; see `Client.as_completed`.
+
+    Examples:
+        >>> for outcome in lume_sync.as_completed(runs):
+        ...     print(outcome.run_id, outcome.error or outcome.run.status)
+    """
+    with adopted:
+        return iterate(
+            default_client()._core.as_completed(cores_of(runs), timeout=timeout, poll_interval=poll_interval),
+            in_outcome(LumeRun._wrap),
+        )
+
+
+def wait_all(
+    runs: Iterable[LumeRun | str], *, timeout: Duration | None = None, poll_interval: PollInterval = None
+) -> list[Outcome[LumeRun]]:
+    """Return one `Outcome` per run (or ID), in the order of `runs`; see `Client.wait_all`.
+
+    Examples:
+        >>> outcomes = lume_sync.wait_all(runs, timeout=600)
+    """
+    return in_list(in_outcome(LumeRun._wrap))(
+        call(
+            default_client()._core.wait_all, cores_of(runs), timeout=timeout, poll_interval=poll_interval
+        ).result()
+    )
+
+
+def run_many(
+    requests: Iterable[RunRequest],
+    *,
+    max_active: int = 100,
+    journal: str | os.PathLike[str] | None = None,
+    retry_failed: bool = False,
+    on_duplicate: OnDuplicate = "raise",
+    timeout: Duration | None = None,
+    poll_interval: PollInterval = None,
+) -> Items[Outcome[LumeRun]]:
+    """Submit requests with bounded concurrency; yield one `Outcome` each; see `Client.run_many`.
+
+    Examples:
+        >>> requests = [RunRequest("customer_cleaner:v1", path) for path in ("july.csv", "august.csv")]
+        >>> outcomes = list(lume_sync.run_many(requests))
+    """
+    with adopted:
+        return iterate(
+            default_client()._core.run_many(
+                pulled(requests),
+                max_active=max_active,
+                journal=journal,
+                retry_failed=retry_failed,
+                on_duplicate=on_duplicate,
+                timeout=timeout,
+                poll_interval=poll_interval,
+            ),
+            in_outcome(LumeRun._wrap),
+        )
+
+
+def monitor(*, max_in_flight: int = 64, poll_interval: PollInterval = None) -> Monitor:
+    """Watch any number of runs continuously; see `Client.monitor`.
+
+    Examples:
+        >>> with lume_sync.monitor() as monitor:
+        ...     monitor.add(run)
+        ...     event = next(monitor)
+    """
+    with adopted:
+        return Monitor._wrap(
+            default_client()._core.monitor(max_in_flight=max_in_flight, poll_interval=poll_interval)
+        )
+
+
+def list_runs(
+    *,
+    flow_version: str | None = None,
+    flow: str | None = None,
+    source_path: str | None = None,
+    source: str | None = None,
+    status: RunStatus | str | Collection[RunStatus | str] | None = None,
+    since: datetime | Duration | None = None,
+    attention: float | None = None,
+    submitted_by: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Paged[LumeRun]:
+    """Yield the runs that match, newest first; see `Client.list_runs`.
+
+    Examples:
+        >>> failed = list(lume_sync.list_runs(status="FAILED", limit=10))
+    """
+    with adopted:
+        return paged(
+            default_client()._core.list_runs(
+                flow_version=flow_version,
+                flow=flow,
+                source_path=source_path,
+                source=source,
+                status=status,
+                since=since,
+                attention=attention,
+                submitted_by=submitted_by,
+                limit=limit,
+                cursor=cursor,
+            ),
+            LumeRun._wrap,
+        )
 
 
 def progress(
@@ -129,6 +332,310 @@ def progress(
     """
     with adopted:
         return iterate(lume_async.progress(pulled(outcomes), total=total, every=every), same)
+
+
+def dry_run(
+    flow_version: str,
+    source_path: str,
+    run_metadata: JsonObject | None = None,
+    *,
+    seeds: SeedData | None = None,
+    layout: str | None = None,
+    limit: int = 100,
+    timeout: Duration | None = 3600,
+) -> DryRun:
+    """Execute a run without publishing anything; see `Client.dry_run`.
+
+    Examples:
+        >>> found = lume_sync.dry_run("customer_cleaner:v1", "customers.csv", limit=5)
+    """
+    return call(
+        default_client()._core.dry_run,
+        flow_version,
+        source_path,
+        run_metadata,
+        seeds=seeds,
+        layout=layout,
+        limit=limit,
+        timeout=timeout,
+    ).result()
+
+
+def statistics(
+    *,
+    by: CountedBy | Sequence[CountedBy] = "status",
+    since: datetime | Duration | None = None,
+    flow: str | None = None,
+    order: CountOrder = "dimensions",
+    limit: int = 1000,
+) -> list[RunCount]:
+    """Count runs and their rows; see `Client.statistics`.
+
+    Examples:
+        >>> counts = lume_sync.statistics(by="flow_version", order="rejected")
+    """
+    return call(
+        default_client()._core.statistics, by=by, since=since, flow=flow, order=order, limit=limit
+    ).result()
+
+
+def arrivals(
+    *, name: str | None = None, state: ArrivalState | None = None, limit: int = 100
+) -> ArrivalReport:
+    """Report what arrives at the server; see `Client.arrivals`.
+
+    Examples:
+        >>> report = lume_sync.arrivals(state="refused")
+    """
+    return call(default_client()._core.arrivals, name=name, state=state, limit=limit).result()
+
+
+def forget(
+    match: Mapping[str, str], *, dry_run: bool = True, ignore_case: bool = False, tables: bool = False
+) -> ForgetReport:
+    """Remove the rows of a person, or count them; see `Client.forget`.
+
+    Examples:
+        >>> report = lume_sync.forget({"email": "ada@example.com"})
+    """
+    return call(
+        default_client()._core.forget, match, dry_run=dry_run, ignore_case=ignore_case, tables=tables
+    ).result()
+
+
+def retry_arrivals(name: str, *, paths: Sequence[str] = ()) -> list[ArrivalFile]:
+    """Take files again that have failed or were refused; see `Client.retry_arrivals`.
+
+    Examples:
+        >>> for arrival in (lume_sync.arrivals()).arrivals:
+        ...     files = lume_sync.retry_arrivals(arrival.name)
+    """
+    return call(default_client()._core.retry_arrivals, name, paths=paths).result()
+
+
+def audit(
+    *,
+    by: str | None = None,
+    what: str | None = None,
+    since: datetime | Duration | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Paged[AuditEntry]:
+    """Yield who did what at the server and when; see `Client.audit`.
+
+    Examples:
+        >>> entries = list(lume_sync.audit(limit=10))
+    """
+    with adopted:
+        return paged(
+            default_client()._core.audit(by=by, what=what, since=since, limit=limit, cursor=cursor), same
+        )
+
+
+def inbox(*, flow: str | None = None, since: datetime | Duration | None = None) -> Inbox:
+    """Count the open rejected rows of all runs; see `Client.inbox`.
+
+    Examples:
+        >>> inbox = lume_sync.inbox()
+    """
+    return call(default_client()._core.inbox, flow=flow, since=since).result()
+
+
+def open_rejects(
+    *,
+    flow: str | None = None,
+    reason: str | Sequence[str] | None = None,
+    since: datetime | Duration | None = None,
+    run: str | None = None,
+    state: RowState = "open",
+    assignee: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Paged[dict[str, Any]]:
+    """Yield rejected rows of many runs; see `Client.open_rejects`.
+
+    Examples:
+        >>> rows = list(lume_sync.open_rejects(run=run.id))
+    """
+    with adopted:
+        return paged(
+            default_client()._core.open_rejects(
+                flow=flow,
+                reason=reason,
+                since=since,
+                run=run,
+                state=state,
+                assignee=assignee,
+                limit=limit,
+                cursor=cursor,
+            ),
+            same,
+        )
+
+
+def assign_rejects(
+    assignee: str | None,
+    *,
+    comment: str | None = None,
+    flow: str | None = None,
+    reason: str | Sequence[str] | None = None,
+    since: datetime | Duration | None = None,
+    run: str | None = None,
+    rows: Sequence[int] | None = None,
+) -> int:
+    """Note who works on open rejected rows, and a comment; see `Client.assign_rejects`.
+
+    Examples:
+        >>> count = lume_sync.assign_rejects("ann", run=run.id, rows=[1])
+    """
+    return call(
+        default_client()._core.assign_rejects,
+        assignee,
+        comment=comment,
+        flow=flow,
+        reason=reason,
+        since=since,
+        run=run,
+        rows=rows,
+    ).result()
+
+
+def discard_rejects(
+    why: str,
+    *,
+    flow: str | None = None,
+    reason: str | Sequence[str] | None = None,
+    since: datetime | Duration | None = None,
+    run: str | None = None,
+    rows: Sequence[int] | None = None,
+) -> int:
+    """Note that nothing is left to do about open rejected rows; see `Client.discard_rejects`.
+
+    Examples:
+        >>> count = lume_sync.discard_rejects("test data", run=run.id, rows=[1])
+    """
+    return call(
+        default_client()._core.discard_rejects, why, flow=flow, reason=reason, since=since, run=run, rows=rows
+    ).result()
+
+
+def replay(
+    flow: str,
+    *,
+    to: str | None = None,
+    reason: str | Sequence[str] | None = None,
+    since: datetime | Duration | None = None,
+    dry_run: bool = False,
+    timeout: Duration | None = 3600,
+) -> Replay:
+    """Send open rejected rows of a flow through one of its versions; see `Client.replay`.
+
+    Examples:
+        >>> replay = lume_sync.replay("customer_cleaner", dry_run=True)
+    """
+    return call(
+        default_client()._core.replay,
+        flow,
+        to=to,
+        reason=reason,
+        since=since,
+        dry_run=dry_run,
+        timeout=timeout,
+    ).result()
+
+
+def register_flow(flow: str | os.PathLike[str] | JsonObject) -> FlowVersion:
+    """Register a flow version from a file, its text, or a dict; see `Client.register_flow`.
+
+    Examples:
+        >>> version = lume_sync.register_flow("flows/customer_cleaner.v2.toml")
+    """
+    return call(default_client()._core.register_flow, flow).result()
+
+
+def flow_version(ref: str) -> FlowVersion:
+    """Get a flow version as it was registered; see `Client.flow_version`.
+
+    Examples:
+        >>> version = lume_sync.flow_version("customer_cleaner:v1")
+    """
+    return call(default_client()._core.flow_version, ref).result()
+
+
+def propose(
+    flow_or_schema: str | JsonObject,
+    samples: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    flow: str | None = None,
+    source: JsonObject | None = None,
+    choices: Mapping[str, str | JsonObject | None] | None = None,
+    inline_lookups: bool = False,
+    dry_run: bool = False,
+) -> Proposal:
+    """Propose how samples become rows of a target; see `Client.propose`.
+
+    Examples:
+        >>> proposal = lume_sync.propose("customer_cleaner", "customers.csv")
+    """
+    return call(
+        default_client()._core.propose,
+        flow_or_schema,
+        samples,
+        flow=flow,
+        source=source,
+        choices=choices,
+        inline_lookups=inline_lookups,
+        dry_run=dry_run,
+    ).result()
+
+
+def table(flow: str, *, as_of: datetime | None = None, source: str | None = None) -> Rows:
+    """Return the current clean rows of a flow, each once, through the default client; see `Client.table`.
+
+    Examples:
+        >>> frame = lume_sync.table("customer_cleaner").to_polars()
+    """
+    with adopted:
+        return Rows._wrap(default_client()._core.table(flow, as_of=as_of, source=source))
+
+
+def list_flows(flow: str | None = None) -> Items[FlowSummary]:
+    """Yield the registered flow versions; see `Client.list_flows`.
+
+    Examples:
+        >>> versions = [found.flow_version for found in lume_sync.list_flows()]
+    """
+    with adopted:
+        return iterate(default_client()._core.list_flows(flow), same)
+
+
+def upload(
+    source: SourceData,
+    *,
+    name: str | None = None,
+    flow_version: str | None = None,
+    progress: OnProgress | None = None,
+) -> str:
+    """Send data of this program to the server's staging area; see `Client.upload`.
+
+    Returns:
+        The `source_path` to pass to `run`.
+
+    Examples:
+        >>> path = lume_sync.upload("customers.csv", name="customers_march.csv")
+    """
+    return call(
+        default_client()._core.upload, source, name=name, flow_version=flow_version, progress=progress
+    ).result()
+
+
+def upload_file(path: str | os.PathLike[str], *, flow_version: str | None = None) -> str:
+    """Stream a local file to the server's staging area (beta); see `Client.upload_file`.
+
+    Examples:
+        >>> path = lume_sync.upload_file("customers.csv")
+    """
+    return call(default_client()._core.upload_file, path, flow_version=flow_version).result()
 
 
 def close() -> None:

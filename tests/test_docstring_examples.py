@@ -7,8 +7,7 @@ import importlib
 import inspect
 import io
 from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +18,7 @@ import pytest
 import lume_async
 import lume_local
 import lume_sync
-from lume_async.testing import reset_default_clients, sign_webhook
+from lume_async.testing import sign_webhook
 
 PACKAGES = [lume_async, lume_sync]
 MODULES = ("", ".errors", ".models", ".testing", ".webhooks")
@@ -31,9 +30,7 @@ CUSTOMERS = """Customer ID,Name,Email,Signup,Country,Balance
 4,Dan Roe,dan@example.org,2021-08-28,GB,40
 """
 SOURCES = ("customers", "january", "february", "march", "may", "june", "july", "august")
-"""Each of the months is submitted by one example: a server processes a source once. Functions show the examples of
-the methods that they are, and have a server of their own.
-"""
+"""Each of the months is submitted by one example: a server processes a source once."""
 
 CALLED_BY_THE_CLIENT = {
     *("FakeTransport.aclose", "FakeTransport.request", "Transport.aclose", "Transport.request"),
@@ -75,7 +72,7 @@ def examples(thing: Any) -> list[doctest.Example]:
 
 ASYNC, SYNC = documented(lume_async), documented(lume_sync)
 CASES = [
-    pytest.param(package, hasattr(thing, "__wrapped__"), shown, id=f"{package.__name__}-{name}")
+    pytest.param(package, shown, id=f"{package.__name__}-{name}")
     for package, things in ((lume_async, ASYNC), (lume_sync, SYNC))
     for name, thing in things.items()
     if (shown := examples(thing)) and (package is lume_async or thing is not ASYNC.get(name))
@@ -89,7 +86,7 @@ def test_every_public_function_has_an_example(things: dict[str, Any]) -> None:
 
 
 def test_an_example_of_lume_sync_names_no_other_package() -> None:
-    sources = {case.id: "".join(part.source for part in case.values[-1]) for case in CASES}
+    sources = {case.id: "".join(part.source for part in case.values[1]) for case in CASES}
     assert [name for name in sources if name.startswith("lume_sync") and "lume_async" in sources[name]] == []
     assert any("lume_sync" in source for source in sources.values())
 
@@ -117,7 +114,6 @@ class Shell:
             patch.chdir(self._home)
             patch.setenv("LUME_API_KEY", self._server.api_key)
             patch.setenv("LUME_BASE_URL", self._server.base_url)
-            reset_default_clients()
             yield patch
 
     def close(self) -> None:
@@ -153,17 +149,13 @@ def parsed(text: str, package: ModuleType) -> list[doctest.Example]:
 
 
 @pytest.fixture(scope="module")
-def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[ModuleType, bool], Shell]]:
-    """A shell for each package, and for its functions; its folder has sources and flows, and its server has rejected
-    one row of a run.
-    """
+def shells(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[ModuleType, Shell]]:
+    """A shell for each package; its folder has sources and flows, and its server has rejected one row of a run."""
     with contextlib.ExitStack() as stack:
-
-        @cache
-        def shell(package: ModuleType, of_functions: bool) -> Shell:
-            return stack.enter_context(opened(package, tmp_path_factory.mktemp("home")))
-
-        yield shell
+        yield {
+            package: stack.enter_context(opened(package, tmp_path_factory.mktemp("home")))
+            for package in PACKAGES
+        }
 
 
 @contextlib.contextmanager
@@ -184,19 +176,15 @@ def opened(package: ModuleType, home: Path) -> Iterator[Shell]:
         shell.close()
 
 
-@pytest.mark.parametrize(("package", "of_functions", "shown"), CASES)
+@pytest.mark.parametrize(("package", "shown"), CASES)
 def test_an_example_does_what_it_shows(
-    package: ModuleType,
-    of_functions: bool,
-    shown: list[doctest.Example],
-    shells: Callable[[ModuleType, bool], Shell],
+    package: ModuleType, shown: list[doctest.Example], shells: dict[ModuleType, Shell]
 ) -> None:
     body = orjson.dumps({"event": "run.finished", "run_id": "run_1", "status": "SUCCEEDED"})
     headers = sign_webhook(body, "the secret")
-    shell = shells(package, of_functions)
-    with shell.in_use() as monkeypatch:
+    with shells[package].in_use() as monkeypatch:
         try:
-            printed = shell.run(shown, monkeypatch=monkeypatch, body=body, headers=headers)
+            printed = shells[package].run(shown, monkeypatch=monkeypatch, body=body, headers=headers)
         except lume_async.MissingLibraryError as missing:
             pytest.skip(str(missing))
     for part, text in zip(shown, printed, strict=True):

@@ -32,7 +32,6 @@ BRIDGE = (
     f"from {FACADE}._bridge import adopted, call, core_of, cores_of, hold, in_event, in_list, in_outcome\n"
     f"from {FACADE}._bridge import Held, Items, iterate, offload, portal, pulled, revive, same, twin, twin_of\n"
     f"from {FACADE}._bridge import Paged, check_names, paged, veiled, veiled_headers\n"
-    f"from {CORE}._base.default_client import as_function\n"
 )
 """More than any module needs: ruff takes out what one does not use."""
 
@@ -192,28 +191,28 @@ def public_functions(source: Source, node: ast.ClassDef) -> Iterator[FunctionNod
 
 
 def functions_module(source: Source) -> str:
-    """The module-level functions. One that only calls a function of the core hops from here: one frame, not two."""
+    """The module-level functions. One that only calls the default client hops from here: one frame, not two."""
     functions, parts = [], []
     for node in source.tree.body[1:]:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             continue
-        is_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             functions.append(node)
-            if calls_the_core(node):
-                lines = ["", docstring(source, node, node.name), *body(source, "", node, CORE)]
-                parts.append("\n\n" + signature(source, node) + "\n    ".join(lines) + "\n")
+            if core := delegate(node):
+                lines = ["", docstring(source, node, node.name), *body(source, "", node, core)]
+                parts.append(signature(source, node) + "\n    ".join(lines) + "\n")
                 continue
-        parts.append("\n\n" * is_function + mirrored(source, node))
-    return BRIDGE + imports(source, functions, set()) + "\n\n" + "".join(parts)
+        parts.append(mirrored(source, node))
+    return BRIDGE + imports(source, functions, set()) + "\n\n".join(["", *parts])
 
 
-def calls_the_core(function: FunctionNode) -> bool:
-    """Whether `return` with a call of the function that it stands for is all there is."""
+def delegate(function: FunctionNode) -> str | None:
+    """What has the function of the same name in the core, where `return` with a call of that is all there is."""
     last = function.body[-1]
     value = last.value if isinstance(last, ast.Return) and len(function.body) == 2 else None
-    name = function.name
-    return isinstance(value, ast.Call) and ast.unparse(value.func) == f"_{name}.{name}"
+    value = value.value if isinstance(value, ast.Await) else value
+    called, name = ast.unparse(value.func) if isinstance(value, ast.Call) else None, function.name
+    return {f"default_client().{name}": "default_client()._core", f"_{name}.{name}": CORE}.get(called or "")
 
 
 def mirrored(source: Source, statement: ast.stmt) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
-from lume_async._base.default_client import as_function
 from lume_async._base.platform import IS_POSIX
 from lume_async.errors import ClientClosedError
 from lume_sync._hops.loop_thread import CLEAN_UP, LoopThread
@@ -174,8 +173,8 @@ def without_own_frames(error: BaseException) -> BaseException:
 
 
 def is_own(frame: FrameType) -> bool:
-    """Return whether a frame is of this package, or of what makes its functions."""
-    return str(frame.f_globals.get("__name__")).startswith(("lume_sync.", as_function.__module__))
+    """Return whether a frame is of this package."""
+    return str(frame.f_globals.get("__name__")).startswith("lume_sync.")
 
 
 def _closed() -> ClientClosedError:
