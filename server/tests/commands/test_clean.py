@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,7 @@ def test_a_signal_leaves_the_outputs_as_they_were(lone: Shell, slow: Path, numbe
     with lone:
         started = lone.start("clean", "slow.csv", "--flow", "slow.toml")
         started.until(lambda: any(slow.glob(".lume-clean-*/runs/*/lock")))
+        time.sleep(0.5)  # it holds its lock by now
         started.signal(number)
         done = started.end()
     assert contents(slow) == before
