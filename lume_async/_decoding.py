@@ -75,7 +75,7 @@ def converter() -> "Converter":
 
 
 def reason_of(error: BaseException, into: type | None) -> str:
-    """Return what is wrong with a value, for `cattrs.transform_error`."""
+    """Return the fault of a value in words, for `cattrs.transform_error`."""
     from cattrs.v import format_exception
 
     # Our hooks name the type that was received; cattrs names only the expected one.

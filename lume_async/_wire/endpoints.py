@@ -233,7 +233,7 @@ def optional_call(
 ) -> Call[T]:
     """Return the request of an operation that servers may lack, with the `body` as JSON; see `Call`.
 
-    Without a `path`, it is that of the operation, which then has no IDs.
+    The path is only needed if the operation has IDs or a query.
     """
     return Call(
         operation=operation,

@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from cli.shell import DEADLINE, Shell
 from local.flows import PEOPLE, SLOW
+
+from lume_local._shared.lock import holder
 
 MIXED = "id,Email,Age\n1,a@example.org,1\nx,b@example.org,2\n3,c@example.org,3\n4,d@example.org,4\n"
 ACCOUNT = """people:v1 on people.csv: 4 rows read, 3 clean, 1 rejected
@@ -150,8 +151,7 @@ def test_a_signal_leaves_the_outputs_as_they_were(lone: Shell, slow: Path, numbe
     before = contents(slow)
     with lone:
         started = lone.start("clean", "slow.csv", "--flow", "slow.toml")
-        started.until(lambda: any(slow.glob(".lume-clean-*/runs/*/lock")))
-        time.sleep(0.5)  # it holds its lock by now
+        started.until(lambda: any(map(holder, slow.glob(".lume-clean-*/runs/*/lock"))))
         started.signal(number)
         done = started.end()
     assert contents(slow) == before

@@ -4,6 +4,8 @@ An operation awaits the statements of an `Sql`, which knows their transaction. S
 no other task runs between two of them; PostgreSQL takes a round trip for each.
 """
 
+# ruff: noqa: B027 - methods without a body are those that one of the two databases does not need.
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence, Sized
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
@@ -27,7 +29,7 @@ class Row(Protocol):
         ...
 
 
-class Sql:
+class Sql(ABC):
     """Executes statements. Values are marked with `?`; a statement is in SQL that both databases understand.
 
     The base of both databases' classes: one needs no locks, the other no fsync.
@@ -38,16 +40,16 @@ class Sql:
     around_edits: tuple[str, str]
     """The statements before and after a change of the audit, which is otherwise refused."""
 
+    @abstractmethod
     def newest_of_each(self, groups: str, condition: str) -> str:
         """Return a query for the `seq` of the newest runs with a condition, at most `?` for each row of `groups`.
 
         The condition has no values of its own.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     async def rows(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
         """Return all rows of a result."""
-        raise NotImplementedError
 
     async def many(self, *queries: tuple[str, Sequence[Any]]) -> list[list[Row]]:
         """Return all rows of results that may be long: they read one state, and nobody waits for them."""
@@ -62,13 +64,13 @@ class Sql:
         """Return the first row of a result that has one."""
         return (await self.rows(query, values))[0]
 
+    @abstractmethod
     async def change(self, query: str, values: Sequence[Any] = ()) -> None:
         """Execute a statement without a result: before the next one that has a result, or at the end."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def changed(self, query: str, values: Sequence[Any] = ()) -> int:
         """Execute a statement; return how many rows it has changed."""
-        raise NotImplementedError
 
     async def lock(self, *names: str) -> None:
         """Lock these names against other transactions, from the next statement until this transaction ends.
@@ -90,17 +92,17 @@ class Sql:
 
     # -- for the decorators
 
+    @abstractmethod
     async def single(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do work that is a single statement."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def read(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do work whose statements read one state."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def write(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do work whose changes take effect together or not at all; it may be repeated from its beginning."""
-        raise NotImplementedError
 
 
 class SqlPart:
@@ -110,27 +112,27 @@ class SqlPart:
         self.sql = sql
 
 
-class Feed:
+class Feed(ABC):
     """The changes of runs, in an order in which no change appears before one that was already returned.
 
     Each method but `follow` is part of an operation.
     """
 
+    @abstractmethod
     async def note(self, run_id: str, status: str, finished_at: str | None) -> None:
         """Add a change."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def changes(self, after: Cursor, limit: int) -> tuple[list[StatusChange], Cursor]:
         """See `SqlStore`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def newest(self) -> Cursor:
         """See `SqlStore`."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def forget(self, before: str, limit: int) -> int:
         """Delete changes from before a time without gaps, oldest first; return how many."""
-        raise NotImplementedError
 
     async def follow(self, visible: Callable[[], None]) -> None:
         """See `SqlStore`."""

@@ -109,7 +109,7 @@ def _has_ended(future: Future[Any], seconds: float) -> bool:
 class Classic:
     """A connection by a Java process that ends with this one, for a master or for this machine alone.
 
-    Every method may raise pyspark's exceptions, as do those of `Connect`.
+    The methods here and of `Connect` raise pyspark's exceptions.
     """
 
     def __init__(self, url: str) -> None:

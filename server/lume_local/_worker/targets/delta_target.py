@@ -197,11 +197,11 @@ class DeltaLake(Lake):
             write_deltalake(self._table, stream, mode=mode, predicate=where, commit_properties=_named(load))
 
     def _merge(self, load: LakeLoad, rows: Built, query: str, stream: Any, where: str = "") -> "TableMerger":
-        """Return a merge by key of the stream, whose keys are those of the query.
+        """Return a merge of the stream by key. The query has the same keys.
 
         A merge keeps each file in memory until it knows whether one of its rows changes. Bounds of the key leave
-        files out. If the others are too much, all files of the table are written anew: they then pass through.
-        Not if the table has a change data feed, which would report every row as updated.
+        files out. If the others are too large, all files of the table are written anew, and pass through. A table
+        with a change data feed is left alone: the feed would report every row as updated.
         """
         from deltalake import WriterProperties
 

@@ -482,8 +482,10 @@ def _bound_requests() -> None:
     adapter: Any = HTTPAdapter
     send = adapter.send
 
-    def bound(self: Any, request: Any, stream: Any = False, timeout: Any = None, **more: Any) -> Any:
-        return send(self, request, stream, (_CONNECT, _ANSWER) if timeout is None else timeout, **more)
+    def bound(
+        self: Any, request: Any, stream: Any = False, timeout: Any = None, *more: Any, **named: Any
+    ) -> Any:
+        return send(self, request, stream, timeout or (_CONNECT, _ANSWER), *more, **named)
 
     adapter.send = bound
 

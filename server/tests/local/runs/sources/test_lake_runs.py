@@ -1,4 +1,4 @@
-"""Runs into tables of open formats by a real server: those that must leave no trace, and those of a killed server."""
+"""A real server writes to tables of open formats: runs without a trace, and a server that is killed."""
 
 import asyncio
 import os
