@@ -86,7 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         limit: dict[str, Any] = {}
         if config.getoption("--thorough") and not item.get_closest_marker("timeout"):
-            limit["timeout"] = LONG  # of random tests there are ten times as many examples
+            limit["timeout"] = LONG * depth.TIMES  # of random tests there are many more examples
         if loops.is_uvloop_s(item):
             # It swallows what the handler of a signal raises: the time limit ends the process instead.
             limit["method"] = "thread"

@@ -11,7 +11,7 @@ from depth import is_thorough
 from .histories import KINDS, carried_out, drawn
 from .world import Violation
 
-NUMBER = {"one": 144, "several": 48} if is_thorough else {"one": 48, "several": 24}
+NUMBER = {"one": 96, "several": 48} if is_thorough else {"one": 48, "several": 24}
 MENDED = [("one", 411)]
 """Seeds by which faults of the server were found."""
 AT_ONCE = 24

@@ -8,7 +8,7 @@ STRIDE = 37
 """The quick run visits each so-manieth point; the thorough one more."""
 PARTS = 8
 """Parts of a sweep, each in a test of its own; `python server/tests/simulation all` makes a sweep of all points."""
-EACH = 5
+EACH = 9
 """The thorough run visits each so-manieth point."""
 
 
@@ -27,5 +27,5 @@ def test_more_points(name: str, part: int) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_with_timers_like_those_of_uvloop(name: str) -> None:
-    for number in range(0, len(visit(name, None, "uvloop").names), 5):
+    for number in range(0, len(visit(name, None, "uvloop").names), 15):
         visit(name, (number, bool(number % 2)), "uvloop")
