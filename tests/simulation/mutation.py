@@ -66,7 +66,7 @@ def survival(mutant: Mutant) -> Survival:
     """Play the histories of a mutant's kinds until one fails."""
     with TemporaryDirectory() as folder:
         package = Path(folder) / "lume_async"
-        shutil.copytree(REPOSITORY / "lume_async", package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(REPOSITORY / "lume_async", package)
         (package / mutant.file).write_text(mutant.text())
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-m", "simulation.mutation", mutant.kinds, str(mutant.first)],

@@ -173,7 +173,7 @@ def searched(number: int) -> tuple[str, float]:
     mutant = MUTANTS[number]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "lume_local"
-        shutil.copytree(ROOT / "server" / "lume_local", copy, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "server" / "lume_local", copy)
         text = (copy / mutant.file).read_text()
         assert text.count(mutant.old) == 1, f"{mutant.file} has {text.count(mutant.old)} times {mutant.old!r}"
         (copy / mutant.file).write_text(text.replace(mutant.old, mutant.new))
