@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from lume_async._wire.inbox_models import InboxDay as InboxDay
     from lume_async._wire.inbox_models import InboxFlow as InboxFlow
     from lume_async._wire.inbox_models import InboxItem as InboxItem
+    from lume_async._wire.inbox_models import InboxSubmission as InboxSubmission
     from lume_async._wire.inbox_models import Replay as Replay
     from lume_async._wire.inbox_models import ReplayReason as ReplayReason
     from lume_async._wire.inbox_models import RowAccount as RowAccount

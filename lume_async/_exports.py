@@ -33,8 +33,8 @@ NAMES = {
         "ProposedColumn ProposedLayout SeenSample ValueReading "
     ),
     "lume_async._wire.inbox_models": (
-        "Inbox InboxAssignment InboxDay InboxFlow InboxItem Replay ReplayReason RowAccount RowState "
-        "UnreadableRows "
+        "Inbox InboxAssignment InboxDay InboxFlow InboxItem InboxSubmission Replay ReplayReason RowAccount "
+        "RowState UnreadableRows "
     ),
     "lume_async._wire.report_models": (
         "ArrivalFile ArrivalInfo ArrivalReport ArrivalState AuditEntry CountOrder CountedBy Delivery DryRun "

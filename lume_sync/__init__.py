@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from lume_async import InboxDay as InboxDay
     from lume_async import InboxFlow as InboxFlow
     from lume_async import InboxItem as InboxItem
+    from lume_async import InboxSubmission as InboxSubmission
     from lume_async import InvalidRequestError as InvalidRequestError
     from lume_async import JournalError as JournalError
     from lume_async import Json as Json

@@ -88,6 +88,7 @@ MADE = {
         "InboxDay",
         "InboxFlow",
         "InboxItem",
+        "InboxSubmission",
         "Replay",
         "ReplayReason",
         "RowAccount",

@@ -66,6 +66,28 @@ class InboxAssignment:
 
 @public
 @frozen
+class InboxSubmission:
+    """Corrected rows that wait for another person's approval.
+
+    Attributes:
+        owner: who has corrected and submitted them.
+        rev: the revision of the owner's draft; an approval names it.
+        to: the flow version that accepts the rows.
+        rows: their number.
+        at: when they were submitted.
+        reason: the reason whose rows were submitted; None: all reasons.
+    """
+
+    owner: str
+    rev: int
+    to: str
+    rows: int
+    at: datetime
+    reason: str | None = None
+
+
+@public
+@frozen
 class InboxFlow:
     """The open rejected rows of a flow, which is also listed if no row is open but some are lost (`account.lost`).
 
@@ -77,6 +99,7 @@ class InboxFlow:
         days: the days since then.
         replays: the IDs of the replays that have not ended.
         assigned: the open rows of each person, by reason.
+        submissions: the corrected rows that wait for approval.
     """
 
     flow: str
@@ -88,6 +111,7 @@ class InboxFlow:
     days: list[InboxDay] = field(factory=list)
     replays: list[str] = field(factory=list)
     assigned: list[InboxAssignment] = field(factory=list)
+    submissions: list[InboxSubmission] = field(factory=list)
 
 
 @public

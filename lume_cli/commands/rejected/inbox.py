@@ -41,6 +41,9 @@ async def command(
         lost, gone = one.account.lost, "the rejects file is gone (removed by --keep-output, or by hand)"
         session.say.warn(f"{counted(lost, 'row')} of {one.flow} {inbox_view.are_lost(lost, one.flow, gone)}")
     if session.data.format == "table":
+        for waiting in (waiting for one in found.flows for waiting in one.submissions):
+            of = f"{counted(waiting.rows, 'row')} of {waiting.owner} for {waiting.to}"
+            session.say.note(f"waiting for another person's approval: {of} (`lume console`)")
         session.data.table(inbox_view.HEADERS, inbox_view.rows(found))
         if not found.items:
             session.say.note("no rejected row is open")

@@ -1,5 +1,6 @@
 """`lume inbox`, `lume replay` and `lume discard`: open rejected rows from the command line."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,6 +62,32 @@ def test_the_inbox(shell: Shell, client: Client) -> None:
         "id: is not a valid integer": 1,
     }
     assert "there is no flow 'nobody': known are members" in shell.lume("inbox", "nobody").err
+
+
+def test_corrected_rows_that_wait_for_approval(tmp_path: Path, shell: Shell) -> None:
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows" / "members.v1.toml").write_text(V1 + "[rejects]\napproval = true\n")
+    (tmp_path / "members.csv").write_text(CONTENT)
+    key = hashlib.sha256(b"ann's key").hexdigest()
+    (tmp_path / "keys.toml").write_text(f'[ann]\nrole = "submit"\nsha256 = "{key}"\n')
+    folders = {"flows": tmp_path / "flows", "data": tmp_path / ".lume", "roots": [tmp_path]}
+    with (
+        lume_local.serve_in_thread(**folders, keys=tmp_path / "keys.toml") as server,
+        Client("ann's key", base_url=server.base_url) as ann,
+    ):
+        run = ann.run("members:v1", "members.csv").wait(15)
+        rows = [{"run": run.id, "row": 1, "cells": {"mail": "bob@example.org"}}]
+        rev = ann.request("PATCH", "/v1/drafts/members", json={"rows": rows}).json()["rev"]
+        ann.request("POST", "/v1/drafts/members/judge", json={})
+        assert ann.inbox().flows[0].submissions == []
+        ann.request("POST", "/v1/drafts/members/submit", json={"rev": rev})
+        (waiting,) = ann.inbox().flows[0].submissions
+        assert (waiting.owner, waiting.rev, waiting.to, waiting.rows) == ("ann", rev, "members:v1", 1)
+        own = {"LUME_BASE_URL": server.base_url, "LUME_API_KEY": server.api_key}
+        listed = shell.lume("inbox", **own)
+        assert "waiting for another person's approval: 1 row of ann for members:v1" in listed.err
+        ((shown,),) = (one["submissions"] for one in json.loads(shell.lume("inbox", "-o", "json", **own).out))
+        assert (shown["owner"], shown["rows"], shown["reason"]) == ("ann", 1, None)
 
 
 @pytest.mark.thorough

@@ -88,6 +88,9 @@ async def test_rows_wait_until_another_person_approves_them(people: People) -> N
     }
     (flow,) = (await people.eve.ask("GET", "/v1/inbox")).document["flows"]
     assert flow["submissions"] == [waiting]
+    async with lume_async.Client("eve", base_url=people.url) as client:
+        (one,) = (await client.inbox()).flows[0].submissions
+    assert (one.owner, one.rev, one.to, one.rows, one.reason) == ("ann", 1, "people:v2", 1, EMAIL)
     theirs = (await people.bob.ask("GET", "/v1/drafts/people", params={"owner": "ann"})).document
     assert [item["cells"] for item in theirs["items"]] == [{"Email": "two@b.org"}]
     answer = await people.review(people.bob, **golden("draft_review") | {"rev": people.rev})
