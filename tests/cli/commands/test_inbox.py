@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.shell import Shell
@@ -70,14 +71,16 @@ def test_corrected_rows_that_wait_for_approval(tmp_path: Path, shell: Shell) -> 
     (tmp_path / "members.csv").write_text(CONTENT)
     key = hashlib.sha256(b"ann's key").hexdigest()
     (tmp_path / "keys.toml").write_text(f'[ann]\nrole = "submit"\nsha256 = "{key}"\n')
-    folders = {"flows": tmp_path / "flows", "data": tmp_path / ".lume", "roots": [tmp_path]}
     with (
-        lume_local.serve_in_thread(**folders, keys=tmp_path / "keys.toml") as server,
+        lume_local.serve_in_thread(
+            tmp_path / "flows", tmp_path / ".lume", [tmp_path], keys=tmp_path / "keys.toml"
+        ) as server,
         Client("ann's key", base_url=server.base_url) as ann,
     ):
         run = ann.run("members:v1", "members.csv").wait(15)
-        rows = [{"run": run.id, "row": 1, "cells": {"mail": "bob@example.org"}}]
-        rev = ann.request("PATCH", "/v1/drafts/members", json={"rows": rows}).json()["rev"]
+        cells = {"mail": "bob@example.org"}
+        changes: Any = {"rows": [{"run": run.id, "row": 1, "cells": cells}]}
+        rev = ann.request("PATCH", "/v1/drafts/members", json=changes).json()["rev"]
         ann.request("POST", "/v1/drafts/members/judge", json={})
         assert ann.inbox().flows[0].submissions == []
         ann.request("POST", "/v1/drafts/members/submit", json={"rev": rev})
