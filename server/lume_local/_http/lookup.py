@@ -126,18 +126,28 @@ def exists(what: str) -> Problem:
 
 
 @contextmanager
+def one_request_a_key() -> Iterator[None]:
+    """Raise `Problem` for an idempotency key of another request."""
+    try:
+        yield
+    except KeyReused:
+        raise Problem(
+            "idempotency-key-reused",
+            "this Idempotency-Key came with another request before: use a new key for a new request",
+            field="Idempotency-Key",
+        ) from None
+
+
+@contextmanager
 def refusals(to: Flow, what: str) -> Iterator[None]:
     """Raise `Problem` if `what` could not be done with this version, such as "the rows could not be judged"."""
     try:
-        yield
+        with one_request_a_key():
+            yield
     except ReplayRefused as error:
         raise Problem("not-supported", str(error)) from None
     except (WorkerDied, CantTell) as error:
         raise Problem("unavailable", f"{what}: {error}") from None
-    except KeyReused:
-        raise Problem(
-            "idempotency-key-reused", "this Idempotency-Key came with another request before"
-        ) from None
     except Duplicate as duplicate:
         run_id, is_active = duplicate.run_id, duplicate.is_active
         kind, does, then = (

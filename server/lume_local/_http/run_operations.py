@@ -1,7 +1,6 @@
 """The operations on runs and their changes."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -14,7 +13,7 @@ from lume_local._flow.definition import LayoutRefused
 from lume_local._http import queries, requests
 from lume_local._http.documents import change_document, dry_run_document, etag, run_document
 from lume_local._http.exchange import Ask, Problem, Reply
-from lume_local._http.lookup import needs_approval, require_run
+from lume_local._http.lookup import needs_approval, one_request_a_key, require_run
 from lume_local._runs.deliveries.webhooks import (
     NotAWebhook,
     WebhookRefused,
@@ -24,6 +23,7 @@ from lume_local._runs.deliveries.webhooks import (
 )
 from lume_local._runs.dry_run import DryRuns
 from lume_local._runs.flow_registry import FlowRegistry, UnknownFlow
+from lume_local._runs.recovery.old_files import OldFiles
 from lume_local._runs.runner import Runner
 from lume_local._runs.sources.paths import PathRefused
 from lume_local._runs.sources.resolver import CantTell, SeedRefused, SourceResolver
@@ -33,7 +33,6 @@ from lume_local._runs.store.records import (
     CursorForgotten,
     Duplicate,
     FollowUp,
-    KeyReused,
     NewRun,
     StatusChange,
     StoredRun,
@@ -59,6 +58,7 @@ class RunsApi:
     _dry_runs: DryRuns
     _resolver: SourceResolver
     _flows: FlowRegistry
+    _files: OldFiles
 
     async def settled(self) -> None:
         """Wait until the current state survives a power cut, so that replies may show it."""
@@ -76,17 +76,18 @@ class RunsApi:
             raise Problem(
                 "forbidden", "priority: this needs a key with the role admin: leave it out", field="priority"
             )
+        if mends_others(wanted.run_metadata) and not wanted.dry_run:
+            if (earlier := await self._earlier(key, wanted)) is not None:
+                return earlier
+            await self._refuse_unapproved(wanted)
         try:
             found = await self._resolver.requested(
                 wanted.flow_version, wanted.source_path, wanted.seeds, wanted.layout, is_dry=wanted.dry_run
             )
         except (UnknownFlow, PathRefused, SeedRefused, LayoutRefused, CantTell) as error:
             # If the response to an earlier attempt was lost, the objects of its run may be gone since.
-            if key is not None and not wanted.dry_run:
-                with _one_request_a_key():
-                    earlier = await self._store.submitted(key, wanted.fingerprint())
-                if earlier is not None:
-                    return await self._run_answer(earlier, headers=_location(earlier))
+            if not wanted.dry_run and (earlier := await self._earlier(key, wanted)) is not None:
+                return earlier
             raise _unresolved(error) from None
         beside = FollowUp((found.note,) if found.note else ())
         if wanted.dry_run:
@@ -100,12 +101,6 @@ class RunsApi:
                 by=ask.holder,
             )
             return Reply(200, dry_run_document(done, beside.notes))
-        if mends_others(wanted.run_metadata) and (by := await needs_approval(self._flows, found.flow.name)):
-            raise Problem(
-                "not-supported",
-                f"{by} asks for a second person's approval of corrected rejects: correct the rows on the server's "
-                "page, under Inbox, where somebody else approves them",
-            )
         new = NewRun(
             flow_version=wanted.flow_version,
             source_path=wanted.source_path,
@@ -124,7 +119,7 @@ class RunsApi:
             alike=found.alike,
         )
         try:
-            with _one_request_a_key():
+            with one_request_a_key():
                 run, is_new = await self._runner.submit(new)
         except Duplicate as duplicate:
             is_other = None
@@ -136,6 +131,25 @@ class RunsApi:
         if not is_new or mends_others(new.run_metadata):
             beside = await self._store.attention.of(run.run_id)  # otherwise nobody has named the run yet
         return self._answer(run, beside, 201 if is_new else 200, _location(run))
+
+    async def _earlier(self, key: str | None, wanted: requests.SubmissionBody) -> Reply | None:
+        """Return the answer with the run of an earlier attempt at a request; None if there is none."""
+        if key is None:
+            return None
+        with one_request_a_key():
+            run = await self._store.submitted(key, wanted.fingerprint())
+        return None if run is None else await self._run_answer(run, headers=_location(run))
+
+    async def _refuse_unapproved(self, wanted: requests.SubmissionBody) -> None:
+        """Refuse corrected rejects whose flow asks for approval, and remove their upload. Raises `Problem`."""
+        newest = await needs_approval(self._flows, wanted.flow_version.partition(":")[0])
+        if newest is not None:
+            await self._files.remove_refused(wanted.source_path)
+            raise Problem(
+                "not-supported",
+                f"{newest} asks for a second person's approval of corrected rejects: correct the rows on the "
+                "server's page, under Inbox, where somebody else approves them",
+            )
 
     def _checked_webhook(self, url: str) -> str:
         """Return the URL in its usual spelling. Raises `Problem` if it may not be called."""
@@ -294,19 +308,6 @@ class RunsApi:
 
 def _location(run: StoredRun) -> dict[str, str]:
     return {"Location": f"/v1/runs/{run.run_id}"}
-
-
-@contextmanager
-def _one_request_a_key() -> Iterator[None]:
-    """Raise `Problem` for a key of another request."""
-    try:
-        yield
-    except KeyReused:
-        raise Problem(
-            "idempotency-key-reused",
-            "this Idempotency-Key came with another body before: use a new key for a new request",
-            field="Idempotency-Key",
-        ) from None
 
 
 def _unresolved(error: UnknownFlow | PathRefused | SeedRefused | LayoutRefused | CantTell) -> Problem:

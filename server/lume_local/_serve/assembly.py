@@ -191,13 +191,14 @@ async def _running(
     resolver = SourceResolver(flows, places, store.sources, reader.pool)
     replays = Replays(store, flows, runner, dry_runs, resolver, reader, places)
     mends = Mends(store, replays)
+    files = OldFiles(store, places, uploads.remove_old)
     forgetter = Forgetter(store, flows, places, reader.pool, settler, uploads.remove_old, settings.archive)
     tokens = Tokens()
     public = urlsplit(settings.public_url or "").hostname
     hosts = (settings.host, *settings.console_hosts, *([public] if public else []))
     console = Console(Sessions(), keys, hosts, SignIn(tokens, keys))
     operations = Operations(
-        RunsApi(store, runner, hub, settings.webhooks, dry_runs, resolver, flows),
+        RunsApi(store, runner, hub, settings.webhooks, dry_runs, resolver, flows, files),
         ServerApi(store, runner, health),
         FlowsApi(store, flows),
         ProposalsApi(store, flows, Proposals(places, reader.pool), dry_runs),
@@ -228,7 +229,7 @@ async def _running(
         upkeep.start_soon(acts.note)
         upkeep.start_soon(late.carry_out)
         upkeep.start_soon(Leftovers(settler, paths, health).undo_all)
-        _start_upkeep(upkeep, settings, state, uploads, reader.pool)
+        _start_upkeep(upkeep, settings, state, uploads, files, reader.pool)
         async with (
             outbox.running(),
             runner.running(),
@@ -256,11 +257,15 @@ def for_browsers(base_url: str) -> str:
 
 
 def _start_upkeep(
-    upkeep: TaskGroup, settings: ServerSettings, state: State, uploads: Uploads, pool: WorkerPool
+    upkeep: TaskGroup,
+    settings: ServerSettings,
+    state: State,
+    uploads: Uploads,
+    files: OldFiles,
+    pool: WorkerPool,
 ) -> None:
     """Start the hourly and daily tasks of a running server."""
-    places, store, health = settings.places, state.store, state.health
-    files = OldFiles(store, places, uploads.remove_old)
+    store, health = state.store, state.health
     for work in state.upkeep:
         upkeep.start_soon(work)
     upkeep.start_soon(sweep_daily, LostRejects(store).check, "looking for rejects", health)

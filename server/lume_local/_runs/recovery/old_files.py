@@ -7,6 +7,7 @@ Submissions are paused for each step, so that none comes between the check wheth
 
 import json
 import logging
+import math
 import os
 import re
 import time
@@ -19,10 +20,11 @@ from anyio import sleep
 from anyio.to_thread import run_sync
 
 from lume_async._base.words import counted
-from lume_local._runs.sources.paths import PathRefused, Roots
+from lume_local._runs.sources.paths import REPLAY, UPLOAD, PathRefused, Roots
 from lume_local._runs.sources.source_files import places_of
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.ledger import UnendedRows
+from lume_local._runs.store.records import RunFilter
 from lume_local._runs.times import ago_text
 from lume_local._shared import no_links
 from lume_local._shared.folders import MANIFEST, named_in
@@ -62,6 +64,17 @@ class OldFiles:
         if removed:
             _log.info("removed %d uploads that were older than %.0f s", removed, keep)
         return removed
+
+    async def remove_refused(self, source_path: str) -> None:
+        """Remove the upload of a refused submission if no run and no seed uses it. Raises OSError, `StoreFailed`."""
+        is_upload = source_path.startswith(UPLOAD) and not source_path.startswith(UPLOAD + REPLAY)
+        path = _allowed(self._roots.located, source_path) if is_upload else None
+        if path is None or await self._store.runs(RunFilter(source_path=source_path), None, 1):
+            return
+        async with self._use() as is_used:
+            if not is_used(str(path)):
+                with suppress(FileNotFoundError):  # the same request was refused before
+                    self._remove_upload(path, math.inf)
 
     async def remove_outputs(self, keep: float) -> int:
         """Settle some outputs of runs that ended more than `keep` seconds ago; return how many.

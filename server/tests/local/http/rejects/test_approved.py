@@ -17,6 +17,7 @@ from local.wire import Answer, Wire
 
 import lume_async
 import lume_local
+from lume_local._runs.sources.paths import REPLAY
 from lume_local._runs.sql.sql_store import SqlStore
 
 APPROVED = PEOPLE.replace('version = "v1"', 'version = "v2"') + "\n[rejects]\napproval = true\n"
@@ -187,10 +188,62 @@ async def test_other_doors_are_closed_and_unchanged_rows_pass(people: People, ho
     async with lume_async.Client("ann", base_url=people.url) as client:
         with pytest.raises(lume_async.LumeError, match="where somebody else approves them"):
             await client.attach(people.run["id"]).resubmit(home / "mended.csv")
+    assert not list((home / ".lume/uploads").iterdir()), "nobody needs the refused file"
     replay = await people.ann.ask("POST", "/v1/replays", json={"flow": "people"})
     assert replay.status == 201
     for run in replay.document["runs"]:
         await people.own.until(run["id"])
+
+
+async def test_a_refused_request_gets_its_answer_again_and_removes_only_its_own_upload(
+    people: People, home: Path
+) -> None:
+    content = b"_lume_row,id,Email,Age\n2,2,two@b.org,6\n"
+
+    async def resubmit(name: str, key: str) -> Answer:
+        body = {
+            "flow_version": "people:v1",
+            "source_path": f"upload://{name}",
+            "run_metadata": {"resubmit_of": people.run["id"]},
+        }
+        return await people.ann.ask("POST", "/v1/runs", json=body, headers={"Idempotency-Key": key})
+
+    async def upload(name: str) -> Path:
+        assert (await people.ann.ask("PUT", f"/v1/uploads/{name}", data=content)).status in (200, 201)
+        return home / ".lume/uploads" / name
+
+    refused = await upload("refused.csv")
+    first, again = [await resubmit("refused.csv", "k1") for _ in range(2)]
+    assert (first.kind, refused.exists()) == ("not-supported", False)
+    assert (again.status, again.document["detail"]) == (first.status, first.document["detail"])
+    of_a_run, of_a_flow = await upload("read.csv"), await upload("seed.csv")
+    await people.own.run("people:v1", "upload://read.csv")
+    seeds = '\n[seeds.known]\nkey = "id"\npath = "upload://seed.csv"\n'
+    await registered(people.own, PEOPLE.replace('"people"', '"seeded"') + seeds)
+    for name in ("read.csv", "seed.csv", f"{REPLAY}1.csv", "../flows/people.v1.toml"):
+        assert (await resubmit(name, name.replace("/", "-"))).kind == "not-supported"
+    assert of_a_run.exists()
+    assert of_a_flow.exists()
+    assert (home / "flows/people.v1.toml").exists()
+
+
+async def test_a_run_from_before_the_rule_is_found_by_its_key(home: Path) -> None:
+    (home / "dirty.csv").write_text(DIRTY)
+    (home / "mended.csv").write_text("_lume_row,id,Email,Age\n2,2,two@b.org,6\n")
+    async with servers.serve(home) as wire:
+        run = await wire.run("people:v1", "dirty.csv")
+        asked: dict[str, Any] = {
+            "json": {
+                "flow_version": "people:v1",
+                "source_path": "mended.csv",
+                "run_metadata": {"resubmit_of": run["id"]},
+            },
+            "headers": {"Idempotency-Key": "k"},
+        }
+        first = await wire.ask("POST", "/v1/runs", **asked)
+        await registered(wire, APPROVED)
+        again = await wire.ask("POST", "/v1/runs", **asked)
+        assert (first.status, again.status, again.document["id"]) == (201, 200, first.document["id"])
 
 
 async def test_nobody_else_could_approve(home: Path) -> None:
