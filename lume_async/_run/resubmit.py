@@ -30,6 +30,8 @@ PARENT = "resubmit_of"
 """The key in a run's metadata that links it to the run whose rejects it processes."""
 CONTENT = "resubmit_sha256"
 """The key in a run's metadata with the checksum of the corrected content."""
+SOURCE = "resubmit_source"
+"""The key in a run's metadata with the source whose rows were rejected first."""
 _OWN_PLACE = ("{run_id}", "{source_path}")
 """With one of these in `target.mapped`, a run on an upload has its own output; the default has the first."""
 _OURS = b"_lume_"
@@ -91,7 +93,8 @@ async def resubmit(
         source_path = await upload(
             sender, file, flow_version, name=name, by_content=not force, sha256=sha256, progress=progress
         )
-    request = RunRequest(flow_version, source_path, {**(old.run_metadata or {}), **marks}, seeds=old.seeds)
+    metadata = {SOURCE: old.source_path, **(old.run_metadata or {}), **marks}
+    request = RunRequest(flow_version, source_path, metadata, seeds=old.seeds)
     new_key = key or uuid.uuid4().hex
     return await submit(sender, request, new_key, own_key=key is not None, on_duplicate="attach")
 

@@ -26,6 +26,7 @@ _FIELDS = (
     *("id", "status", "flow_version", "source_path", "run_metadata", "force_rerun", "submitted_by"),
     *("created_at", "started_at", "finished_at", "progress", "reused"),
 )
+_REPLAY = "upload://lume-replay-"
 _UPLOAD = re.compile(r"upload://(?:[0-9a-f]{32}-)?(.+)")
 
 HEADERS = ("RUN", "STATUS", "FLOW", "AGE", "TOOK", "SOURCE")
@@ -56,8 +57,22 @@ def took(run: LumeRun) -> str:
 
 
 def source(run: LumeRun) -> str:
-    """Return the source in a table; for an upload the file's name, since the rest means nothing to people."""
-    path = run.source_path or ""
+    """Return the source in a table; for rejected rows of other runs the source that had them, if it is one."""
+    path, about = run.source_path or "", run.run_metadata or {}
+    rows = about.get("mend", about.get("replay"))
+    rows = rows if isinstance(rows, dict) else {"source_path": about.get("resubmit_source")}
+    first = rows.get("source_path")
+    of = f" of {_named(first)}" if isinstance(first, str) else ""
+    if path.startswith(_REPLAY):
+        return (
+            f"{'corrections' if 'mend' in about else 'replay'} of {counted(rows.get('rows', 0), 'row')}{of}"
+        )
+    is_resubmit = path.startswith("upload://") and "resubmit_of" in about
+    return f"corrections{of}" if is_resubmit and of else _named(path)
+
+
+def _named(path: str) -> str:
+    """Return a source, for an upload the name of its file, since the rest means nothing to people."""
     upload = _UPLOAD.fullmatch(path)
     return f"{upload[1]} (uploaded)" if upload else path
 

@@ -48,7 +48,7 @@ def test_corrected_rows_are_processed_once(run: lume_sync.LumeRun) -> None:
     assert [row["id"] for row in new.mapped()] == [2, 102]
     metadata = dict(new.run_metadata or {})
     assert len(metadata.pop("resubmit_sha256")) == 64
-    assert metadata == {"ticket": "OPS-7", "resubmit_of": run.id}
+    assert metadata == {"ticket": "OPS-7", "resubmit_of": run.id, "resubmit_source": run.source_path}
     again = run.resubmit(rows)
     assert (again, again.reused, again.idempotency_key) == (new, True, None)
     assert run.resubmit(rows, force=True) != new

@@ -163,7 +163,12 @@ async function mended(run, file) {
   await submit({
     flow_version: run.flow_version,
     source_path,
-    run_metadata: { ...run.run_metadata, resubmit_of: run.id, ...(content && { resubmit_sha256: content }) },
+    run_metadata: {
+      resubmit_source: run.source_path,
+      ...run.run_metadata,
+      resubmit_of: run.id,
+      ...(content && { resubmit_sha256: content }),
+    },
   });
 }
 

@@ -55,15 +55,15 @@ export const fileName = (path) =>
 /** Whether the source of a run has rejected rows of earlier runs. */
 export const isReplay = (path) => path.startsWith("upload://lume-replay-");
 
-/** The source of a run: its path; an upload is called as its file, and rejected rows of earlier runs as such. */
+/** The source of a run: its path; of an upload its file; of rejected rows of other runs the file that had them. */
 export function sourceName({ source_path: path, run_metadata: about }) {
-  if (isReplay(path)) {
-    const rows = (about?.mend ?? about?.replay)?.rows;
-    return `${about?.mend ? "corrections" : "replay"} of ${counted(rows, "row")}`;
-  }
+  const rows = about?.mend ?? about?.replay;
+  const first = rows ? rows.source_path : about?.resubmit_source;
+  const of = typeof first === "string" ? ` of ${fileName(first)}` : "";
+  if (isReplay(path)) return `${about?.mend ? "corrections" : "replay"} of ${counted(rows?.rows, "row")}${of}`;
   if (!path.startsWith("upload://")) return path;
-  const of = about?.resubmit_of;
-  return typeof of === "string" ? `${fileName(path)}, corrections of run ${shortId(of)}` : fileName(path);
+  if (typeof about?.resubmit_of !== "string") return fileName(path);
+  return `${of ? `corrections${of},` : `${fileName(path)}, corrections of`} run ${shortId(about.resubmit_of)}`;
 }
 
 /** Shortens a text to a number of characters. */

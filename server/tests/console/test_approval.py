@@ -162,4 +162,6 @@ def test_rows_of_several_files_and_layouts_are_told_apart(browser: Any, tmp_path
         assert sum(act["detail"]["rows"] for act in acts) == 4
         expect(ann.get_by_text("No row is open here.")).to_be_visible(timeout=20_000)
         bob.evaluate("location.hash = '#/runs'")
-        expect(bob.get_by_role("link", name=re.compile(r"^corrections of \d rows?$")).first).to_be_visible()
+        expect(
+            bob.get_by_role("link", name=re.compile(r"^corrections of \d rows? of \S+$")).first
+        ).to_be_visible()

@@ -214,7 +214,11 @@ def test_outputs_are_downloaded_and_mended_rejects_sent(page: Any, site: Site, t
     page.wait_for_url(lambda url: run_id not in url)
     new = site.ask("GET", f"/v1/runs/{shown_run(page)}")
     sha256 = hashlib.sha256(mended.read_bytes()).hexdigest()
-    assert new["run_metadata"] == {"ticket": "C-3", "resubmit_of": run_id, "resubmit_sha256": sha256}
+    marks = {"resubmit_of": run_id, "resubmit_sha256": sha256, "resubmit_source": "mend.csv"}
+    assert new["run_metadata"] == {"ticket": "C-3"} | marks
+    expect(page.get_by_role("heading", level=1)).to_have_text(
+        f"corrections of mend.csv, run {run_id.removeprefix('run_')[:8]}"
+    )
     assert new["metadata"]["metrics"]["rows_mapped"] == 2
     page.locator("dl.details").get_by_role("link", name=run_id.removeprefix("run_")[:8]).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("mend.csv")

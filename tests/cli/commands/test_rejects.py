@@ -130,7 +130,8 @@ def test_mended_rejects_are_resubmitted(shell: Shell, run: LumeRun, client: Clie
     new = json.loads(done.out)
     assert (new["status"], new["flow_version"]) == ("SUCCEEDED", "european:v1")
     sha256 = hashlib.sha256(mended.read_bytes()).hexdigest()
-    assert new["run_metadata"] == {"ticket": "OPS-7", "resubmit_of": run.id, "resubmit_sha256": sha256}
+    marks = {"resubmit_of": run.id, "resubmit_sha256": sha256, "resubmit_source": run.source_path}
+    assert new["run_metadata"] == {"ticket": "OPS-7"} | marks
     assert new["metadata"]["metrics"]["rows_mapped"] == 3
 
 

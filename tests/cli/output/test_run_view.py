@@ -1,4 +1,4 @@
-"""The page of a run: the layouts of its files."""
+"""The page of a run, and its source in a list."""
 
 from typing import Any
 
@@ -28,3 +28,38 @@ async def test_the_layouts_of_a_run(submitted: str | None, counts: dict[str, Any
     client, _ = fake_client(lambda request: FakeAnswer(200, run))
     page = run_view.page(await client.run_status("run_1"))
     assert [value for name, value in page if name == "layout"] == shown
+
+
+REPLAY = "upload://lume-replay-7c0fd2a1a3c24b0fb3f6dd2be4f0a2b1.csv"
+UPLOAD = f"upload://{'0' * 32}-run_1.csv"
+
+
+@pytest.mark.parametrize(
+    ("path", "metadata", "shown"),
+    [
+        ("a/b.csv", None, "a/b.csv"),
+        (f"upload://{'0' * 32}-b.csv", None, "b.csv (uploaded)"),
+        (REPLAY, {"replay": {"rows": 1, "source_path": "a/b.csv"}}, "replay of 1 row of a/b.csv"),
+        (REPLAY, {"replay": {"rows": 2000}}, "replay of 2,000 rows"),
+        (
+            REPLAY,
+            {"mend": {"rows": 2, "source_path": UPLOAD}},
+            "corrections of 2 rows of run_1.csv (uploaded)",
+        ),
+        (UPLOAD, {"resubmit_of": "run_1", "resubmit_source": "a/b.csv"}, "corrections of a/b.csv"),
+        (
+            *(
+                UPLOAD,
+                {"resubmit_of": "run_2", "replay": {"source_path": "b.csv"}, "resubmit_source": REPLAY},
+            ),
+            "corrections of b.csv",
+        ),
+        (UPLOAD, {"resubmit_of": "run_1"}, "run_1.csv (uploaded)"),
+        ("b.csv", {"mend": 1, "resubmit_of": [], "resubmit_source": {}}, "b.csv"),
+        (REPLAY, {"replay": {"source_path": 7}}, "replay of 0 rows"),
+    ],
+)
+async def test_the_source_of_a_run_in_a_list(path: str, metadata: Any, shown: str) -> None:
+    run = run_json("run_9", "SUCCEEDED", source_path=path, run_metadata=metadata)
+    client, _ = fake_client(lambda request: FakeAnswer(200, run))
+    assert run_view.source(await client.run_status("run_9")) == shown

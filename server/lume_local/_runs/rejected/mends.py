@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 
 from lume_async.models import RunStatus
 from lume_local._flow.definition import Flow
-from lume_local._runs.rejected.replays import Edits, Replays, check_version, described_rows, numbered
+from lume_local._runs.rejected.replays import Edits, Replays, check_version, numbered
 from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.drafts import DraftChanged, DraftRow, Judgement, Reject, Review, Submission
 from lume_local._runs.store.ledger import LOST, OPEN, REPLAYING, Claim, Claimed, Fate, RowsOfRun
@@ -191,7 +191,7 @@ class Mends:
             async with self._replays.gathered(free, to, edits) as gathered:
                 try:
                     for path, claims in gathered.files.items():
-                        described = {"mend": described_rows(to, claims, [reason] if reason else None)}
+                        described = {"mend": gathered.described(path, to, [reason] if reason else None)}
                         runs.append(
                             await self._replays.submitted(
                                 path, claims, to, described, numbered(key, len(runs)), owner, approval

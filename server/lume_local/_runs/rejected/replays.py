@@ -29,6 +29,7 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.drafts import DraftChanged, Review
 from lume_local._runs.store.ledger import Claim, Claimed, RowFilter, RowsOfRun, records_in
 from lume_local._runs.store.records import Duplicate, KeyReused, NewRun, StoredRun
+from lume_local._runs.unusual import is_mend, is_replay
 from lume_local._shared import no_links
 from lume_local._shared.commit import sync_file, sync_folder
 from lume_local._shared.protocol import Gather, Json
@@ -99,10 +100,18 @@ Edits = Mapping[str, Json]
 
 
 class GatheredRows(NamedTuple):
-    """The files with rows of runs, and the rows that can't be read."""
+    """The files with rows of runs, the sources of these rows (None if unknown), and the rows that can't be read."""
 
     files: dict[Path, list[Claim]]
+    sources: dict[Path, set[str | None]]
     unread: list[UnreadRows]
+
+    def described(self, path: Path, to: Flow, reasons: Sequence[str] | None) -> Json:
+        """Return the metadata of a run on a file; they name the source if all rows are of one."""
+        found: Json = {"flow": to.name, "rows": records_in(self.files[path])}
+        found |= {"reasons": list(reasons)} if reasons else {}
+        source, *others = self.sources[path]
+        return found if others or source is None else found | {"source_path": source}
 
 
 @frozen(eq=False, repr=False)
@@ -146,7 +155,7 @@ class Replays:
                 unread = gathered.unread
                 try:
                     for path, claims in gathered.files.items():
-                        fields = {"replay": described_rows(to, claims, wanted.reasons)}
+                        fields = {"replay": gathered.described(path, to, wanted.reasons)}
                         runs.append(
                             await self.submitted(path, claims, to, fields, numbered(key, len(runs)), by)
                         )
@@ -189,7 +198,7 @@ class Replays:
             for path in draft.parent.glob(f"{draft.name}*"):
                 path.unlink(missing_ok=True)
 
-        gathered = GatheredRows({}, [])
+        gathered = GatheredRows({}, {}, [])
         try:
             for at in range(0, len(found), _AT_ONCE):
                 await self._gather(gathered, found[at : at + _AT_ONCE], draft, to, edits)
@@ -209,12 +218,13 @@ class Replays:
         source = to.source
         dialect = {"delim": source.delim, "quote": source.quote, "escape": source.escape}
         csv = PLAIN if source.format != "csv" else dialect if source.encoding == "utf-8" else {}
-        answers = dict[int, list[Json]]()
+        answers, sources = dict[int, list[Json]](), dict[int, str | None]()
         # Rows of tables that become objects are kept apart: an object may lack a member, but a table that lacks a
         # column is refused, and not read as NULLs.
         parts: dict[bool, dict[int, Json]] = {False: {}, True: {}}
         for n, one in enumerate(found):
             run = await self._store.require(one.run_id)
+            sources[n] = rejecting_source(run)
             flow = self._flows.parsed(run.flow_version)
             read = await output_job(self._store, self._roots, run, flow, "rejects")
             if read is None:
@@ -239,7 +249,8 @@ class Replays:
                     if file["kind"] == "output-gone":
                         await self._store.ledger.set_lost(one.run_id, is_lost=True)
                     continue
-                claims = into.files.setdefault(Path(file["path"]), [])
+                claims = into.files.setdefault(path := Path(file["path"]), [])
+                into.sources.setdefault(path, set()).add(sources[n])
                 claims.append(Claim(one.seq, records_in(claims), of_text(file["rows"]), edits is not None))
 
     # -- runs
@@ -358,6 +369,9 @@ def numbered(key: str | None, number: int) -> str | None:
     return None if key is None else f"{key}#{number}"
 
 
-def described_rows(to: Flow, claims: Sequence[Claim], reasons: Sequence[str] | None) -> Json:
-    found: Json = {"flow": to.name, "rows": records_in(claims)}
-    return found | ({"reasons": list(reasons)} if reasons else {})
+def rejecting_source(run: StoredRun) -> str | None:
+    """Return the source of a run's rows; for a run on rejects the source that had them, None if it is unknown."""
+    about = run.run_metadata if isinstance(run.run_metadata, dict) else {}
+    of = about.get("mend") if is_mend(about) else about.get("replay") if is_replay(about) else None
+    found = about.get("resubmit_source", run.source_path) if of is None else of.get("source_path")
+    return found if isinstance(found, str) else None

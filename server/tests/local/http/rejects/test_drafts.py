@@ -80,6 +80,7 @@ async def test_rows_of_two_runs_are_mended_by_one(wire: Wire, home: Path) -> Non
     assert (done["rows"], len(done["runs"])) == (3, 1)
     run = (await wire.ask("GET", f"/v1/runs/{done['runs'][0]['id']}")).document
     assert (run["status"], run["metadata"]["metrics"]["rows_mapped"]) == ("SUCCEEDED", 3)
+    assert run["run_metadata"] == {"mend": {"flow": "people", "rows": 3}}, "they are of two sources"
     assert await inbox(wire) == {None: 2, EMAIL: 1, "malformed line: too few columns": 1}
     assert {one["id"] for one in await rows(wire, state="mended")} == {"2", "3", "7"}
     (act,) = (await wire.ask("GET", "/v1/audit", params={"what": "mend"})).document["items"]

@@ -283,6 +283,20 @@ async def test_a_row_that_is_mended_is_closed_and_one_left_out_stays_open(wire: 
     assert len(await rows(wire, state="mended", run=run["id"])) == 2
 
 
+async def test_runs_on_rejects_name_the_source_that_had_the_rows(wire: Wire, home: Path) -> None:
+    await dirty(wire, home)
+    await registered(wire, WITHOUT_RULE)
+    (first,) = (await replayed(wire, reason=[NOT_AN_ADDRESS, TOO_OLD]))["runs"]
+    assert first["run_metadata"]["replay"]["source_path"] == "dirty.csv"
+    (again,) = (await replayed(wire, reason=TOO_OLD))["runs"]
+    assert again["run_metadata"]["replay"]["source_path"] == "dirty.csv", "rejected by the replay"
+    await dirty(wire, home, "other.csv", "id,Email,Age\n7,q@b.org,900\n8,a@b.org,1\n")
+    (both,) = (await replayed(wire, reason=TOO_OLD))["runs"]
+    (last,) = (await replayed(wire, reason=TOO_OLD))["runs"]
+    for run in (both, last):
+        assert run["run_metadata"] == {"replay": {"flow": "people", "rows": 2, "reasons": [TOO_OLD]}}
+
+
 async def test_corrected_rejects_of_a_replay_are_those_of_the_runs_it_has_the_rows_of(
     wire: Wire, home: Path
 ) -> None:
