@@ -110,6 +110,7 @@ def _postgres(url: DatabaseUrl, name: str, deletes: bool) -> Iterator[_Table]:
         from psycopg import DataError, IsolationLevel, ProgrammingError
 
         cursor: Any = connection.cursor()
+        connection.read_only = not deletes  # a role's default may be to read only
         connection.isolation_level = IsolationLevel.REPEATABLE_READ  # the rows that were counted are deleted
         spelled = PostgresTypes().spelled(name)
         _, schema, is_table = postgres.table_of(connection, name) or (0, "", False)

@@ -1,5 +1,6 @@
 """A person is forgotten in tables: only rows that runs have loaded, by one transaction a table."""
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -257,6 +258,20 @@ def test_only_rows_that_were_counted_are_deleted(database: Database, monkeypatch
     table = {"url_env": ENV, "table": "t", "part": "mapped", "flows": [["f", [["n"]]]], "deletes": True}
     assert forget_rows(Forget(["4711"], False, table=table)) == Forgotten(1, others=2)
     assert database.execute("SELECT count(*) FROM t") == [(5,)]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_role_that_reads_only_by_default_deletes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for statement in MADE.split(";")[:-1]:
+        database.execute(statement)
+    url = os.environ[ENV]
+    options = "options=-c%20default_transaction_read_only%3Don"
+    monkeypatch.setenv(ENV, f"{url}{'&' if '?' in url else '?'}{options}")
+    table = {"url_env": ENV, "table": "t", "part": "mapped", "flows": [["f", [["n"]]]], "deletes": True}
+    assert forget_rows(Forget(["4711"], False, table=table)) == Forgotten(1, others=2)
+    assert database.execute("SELECT count(*) FROM t") == [(4,)]
 
 
 @with_deletes
