@@ -522,7 +522,8 @@ def _check_limits(column: Column, place: str) -> None:
     wanted: Any = {"integer": int, "number": (int, float), "boolean": bool, "string": str}[column.type]
     for value in column.enum:
         if not isinstance(value, wanted) or (isinstance(value, bool) and column.type != "boolean"):
-            raise FlowError(f"{place}.enum", f"{value!r} is not of type {column.type!r}")
+            quote = ": put it in quotes" if wanted is str else ""  # 01 may have been read as 1
+            raise FlowError(f"{place}.enum", f"{value!r} is not of type {column.type!r}{quote}")
 
 
 def _rules(top: Table, key: str, on_fail: tuple[str, ...]) -> tuple[Rule, ...]:

@@ -57,11 +57,6 @@ class JudgedColumn:
     missing: int
     examples: list[str] = field(factory=list)
 
-    @property
-    def example(self) -> str | None:
-        """One of the misfits."""
-        return next(iter(self.examples), None)
-
 
 @frozen
 class SampleParts:

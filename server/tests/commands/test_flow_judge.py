@@ -254,4 +254,4 @@ def test_a_column_may_be_called_error(tmp_path: Path) -> None:
         sample.rows({"format": "csv"})
         found = sample.judge({}, {"error": ("a", {"sql": "a", "type": "integer"})})
 
-    assert (found["error"].misfits, found["error"].example) == (1, "x")
+    assert (found["error"].misfits, found["error"].examples) == (1, ["x"])

@@ -234,7 +234,10 @@ TWICE = [{"name": "a", "properties": [X]}, {"name": "b", "properties": [X]}]
         (contract(X | {"logicalTypeOptions": {"minimum": 2, "maximum": 1}}), "columns.x.minimum: no value is within"),
         (contract({**X, "quality": [
             {"metric": "invalidValues", "mustBe": 0, "arguments": {"validValues": ["a"]}}
-        ]}), "columns.x.enum: 'a' is not of type 'integer'"),
+        ]}), "columns.x.enum: 'a' is not of type 'integer'$"),
+        (contract({"name": "x", "logicalType": "string", "quality": [
+            {"metric": "invalidValues", "mustBe": 0, "arguments": {"validValues": ["a", 1]}}
+        ]}), "columns.x.enum: 1 is not of type 'string': put it in quotes$"),
         (contract(X, quality=[{"type": "custom", "engine": "lume", "implementation": {"expect": {"name": 1}}}]),
          r"expect\[0\]"),
     ],
