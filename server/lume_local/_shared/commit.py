@@ -190,4 +190,5 @@ def explain(error: OSError) -> str:
     """Return the message of an operating-system error for users."""
     if error.errno == errno.ENOSPC:
         return "the disk is full"
-    return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+    limit = " (see `ulimit -f`)" if error.errno == errno.EFBIG else ""  # such an error has no file name
+    return f"{error.strerror or error}{limit}" + (f": {error.filename}" if error.filename else "")

@@ -8,7 +8,9 @@ Each setting has a reason that a test of DuckDB's behaviour shows:
 """
 
 import errno
+import json
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from lume_local._worker.sources.places.held import named
 from lume_local._worker.sources.source import File
 from lume_local._worker.sql import allowed, text
 
+_INNER = re.compile(r'"exception_message":("(?:[^"\\]|\\.)*")')
+"""The message in an error that DuckDB has met in a thread of its own, such as while writing."""
 UNWANTED = "in_clause" if duckdb.__version__ < "2" else "in_clause,projection_placement"
 """The optimizers that are always off (see above), as DuckDB lists them; version 1 doesn't have the second."""
 _OF_PARQUET = ("statistics_propagation", "filter_pushdown")
@@ -118,6 +122,8 @@ def _confine(
 
 def words_of(error: duckdb.Error, memory_limit: str) -> str:
     words = named(str(error)).split("\n\n", 1)[0].replace("\n", " ").strip()
+    if inner := _INNER.search(words):
+        words = json.loads(inner[1])
     if os.strerror(errno.ENOSPC) in words or "max_temp_directory_size" in str(error):
         return "the disk is full: make room, then submit the run again"
     if isinstance(error, duckdb.OutOfMemoryException):

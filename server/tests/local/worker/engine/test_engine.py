@@ -2,8 +2,10 @@
 
 import csv
 import datetime as dt
+import gzip
 import json
 import re
+import resource
 import sys
 from contextlib import closing
 from decimal import Decimal
@@ -23,6 +25,7 @@ from lume_local._worker import engine, one_process
 from lume_local._worker.connection import connect
 from lume_local._worker.engine import RunFailed
 from lume_local._worker.stage import Staged, stage
+from lume_local._worker.steps import Context
 from lume_local._worker.targets.target_kinds import finish
 
 CASTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -331,6 +334,34 @@ def test_a_source_that_is_written_to_meanwhile(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(one_process, "stage", interfere)
     with pytest.raises(RunFailed, match="was changed while it was read"):
         execute(tmp_path, "id\n1\n2\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a.csv", r'data: Could not write file "/\S+/mapped\.csv": File too large$'),
+        ("a.csv.gz", r"a file can't be used: File too large \(see `ulimit -f`\)$"),
+    ],
+    ids=["DuckDB writes its output", "Python unpacks the source"],
+)
+def test_a_file_beyond_the_limit_of_the_process(tmp_path: Path, name: str, words: str) -> None:
+    rows = "".join(f"{n},{n * 7919 % 100_003}\n" for n in range(60_000))
+    content = f"id,name\n{rows}".encode()
+    content = gzip.compress(content, 1) if name.endswith(".gz") else content
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limited(stage: str, rows: int | None) -> None:  # from here on, as the source is written first
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+
+    (tmp_path / "run").mkdir()
+    (source := tmp_path / name).write_bytes(content)
+    flow = compiled(columns=one_run.ID_AND_NAME)
+    job = job_of(flow, tmp_path / "run", [source], tmp_path / "mapped.csv", tmp_path / "rejects.csv")
+    try:
+        with connect() as connection, pytest.raises(RunFailed, match=words):
+            one_process.execute(Context(connection, job, limited))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_target_that_is_a_folder(tmp_path: Path) -> None:
