@@ -67,14 +67,11 @@ class InboxAssignment:
 @public
 @frozen
 class InboxSubmission:
-    """Corrected rows that wait for another person's approval.
+    """The number of rows that `owner` has corrected, and that wait for another person's approval since `at`.
 
     Attributes:
-        owner: who has corrected and submitted them.
         rev: the revision of the owner's draft; an approval names it.
         to: the flow version that accepts the rows.
-        rows: their number.
-        at: when they were submitted.
         reason: the reason whose rows were submitted; None: all reasons.
     """
 

@@ -59,11 +59,10 @@ def took(run: LumeRun) -> str:
 def source(run: LumeRun) -> str:
     """Return the source in a table; for rejected rows of other runs the source that had them, if it is one."""
     path, about = run.source_path or "", run.run_metadata or {}
-    rows = about.get("mend", about.get("replay"))
-    rows = rows if isinstance(rows, dict) else {"source_path": about.get("resubmit_source")}
-    first = rows.get("source_path")
+    rows: Any = about.get("mend", about.get("replay"))
+    first = rows.get("source_path") if isinstance(rows, dict) else about.get("resubmit_source")
     of = f" of {_named(first)}" if isinstance(first, str) else ""
-    if path.startswith(_REPLAY):
+    if path.startswith(_REPLAY) and isinstance(rows, dict):
         return (
             f"{'corrections' if 'mend' in about else 'replay'} of {counted(rows.get('rows', 0), 'row')}{of}"
         )

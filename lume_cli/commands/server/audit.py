@@ -65,5 +65,6 @@ def _detail(found: dict[str, Any]) -> str:
     parts = (
         f"{name} {len(value):,}" if isinstance(value, list) else f"{name} {value}"
         for name, value in found.items()
+        if value != ""
     )
     return ", ".join(parts)

@@ -160,15 +160,11 @@ async function mended(run, file) {
   const ending = /\.[A-Za-z0-9]{1,10}$/.exec(file.name)?.[0] ?? "";
   const name = `mended-${shortId(run.id)}-${newKey().slice(0, 8)}${ending}`;
   const source_path = await upload(name, file, { flow_version: run.flow_version });
+  const marks = { resubmit_of: run.id, ...(content && { resubmit_sha256: content }) };
   await submit({
     flow_version: run.flow_version,
     source_path,
-    run_metadata: {
-      resubmit_source: run.source_path,
-      ...run.run_metadata,
-      resubmit_of: run.id,
-      ...(content && { resubmit_sha256: content }),
-    },
+    run_metadata: { resubmit_source: run.source_path, ...run.run_metadata, ...marks },
   });
 }
 

@@ -147,8 +147,8 @@ class RunsApi:
             await self._files.remove_refused(wanted.source_path)
             raise Problem(
                 "not-supported",
-                f"{newest} asks for a second person's approval of corrected rejects: correct the rows on the "
-                "server's page, under Inbox, where somebody else approves them",
+                f"{newest} asks for a second person's approval of corrected rejects: correct the rows in the "
+                "console, under Inbox, where somebody else approves them",
             )
 
     def _checked_webhook(self, url: str) -> str:

@@ -229,7 +229,8 @@ async def _running(
         upkeep.start_soon(acts.note)
         upkeep.start_soon(late.carry_out)
         upkeep.start_soon(Leftovers(settler, paths, health).undo_all)
-        _start_upkeep(upkeep, settings, state, uploads, files, reader.pool)
+        upkeep.start_soon(sweep_daily, uploads.remove_abandoned, "removing abandoned uploads", health)
+        _start_upkeep(upkeep, settings, state, files, reader.pool)
         async with (
             outbox.running(),
             runner.running(),
@@ -257,19 +258,13 @@ def for_browsers(base_url: str) -> str:
 
 
 def _start_upkeep(
-    upkeep: TaskGroup,
-    settings: ServerSettings,
-    state: State,
-    uploads: Uploads,
-    files: OldFiles,
-    pool: WorkerPool,
+    upkeep: TaskGroup, settings: ServerSettings, state: State, files: OldFiles, pool: WorkerPool
 ) -> None:
     """Start the hourly and daily tasks of a running server."""
     store, health = state.store, state.health
     for work in state.upkeep:
         upkeep.start_soon(work)
     upkeep.start_soon(sweep_daily, LostRejects(store).check, "looking for rejects", health)
-    upkeep.start_soon(sweep_daily, uploads.remove_abandoned, "removing abandoned uploads", health)
     if settings.keep_runs is not None:
         has_end = settings.keep_output is not None
         purger = Purger(store.purge, settings.keep_runs, settings.archive, pool, outputs=has_end)

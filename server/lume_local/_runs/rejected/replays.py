@@ -29,7 +29,6 @@ from lume_local._runs.sql.sql_store import SqlStore
 from lume_local._runs.store.drafts import DraftChanged, Review
 from lume_local._runs.store.ledger import Claim, Claimed, RowFilter, RowsOfRun, records_in
 from lume_local._runs.store.records import Duplicate, KeyReused, NewRun, StoredRun
-from lume_local._runs.unusual import is_mend, is_replay
 from lume_local._shared import no_links
 from lume_local._shared.commit import sync_file, sync_folder
 from lume_local._shared.protocol import Gather, Json
@@ -372,6 +371,6 @@ def numbered(key: str | None, number: int) -> str | None:
 def rejecting_source(run: StoredRun) -> str | None:
     """Return the source of a run's rows; for a run on rejects the source that had them, None if it is unknown."""
     about = run.run_metadata if isinstance(run.run_metadata, dict) else {}
-    of = about.get("mend") if is_mend(about) else about.get("replay") if is_replay(about) else None
-    found = about.get("resubmit_source", run.source_path) if of is None else of.get("source_path")
+    of = about.get("mend", about.get("replay"))
+    found = of.get("source_path") if isinstance(of, dict) else about.get("resubmit_source", run.source_path)
     return found if isinstance(found, str) else None
