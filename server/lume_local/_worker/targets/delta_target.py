@@ -29,6 +29,7 @@ from lume_local._worker.targets.lake_target import (
     LakeTarget,
     LakeTrouble,
     in_types_of,
+    versions,
 )
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class DeltaLake(Lake):
             self._table.update_incremental()
         return DeltaLake(self._load, self._table)
 
-    def load(self, load: LakeLoad, rows: Built) -> None:
+    def load(self, load: LakeLoad, rows: Built, written: dict[str, Any]) -> None:
         from deltalake import write_deltalake
 
         if load.key and not rows.count():
@@ -242,30 +243,15 @@ class DeltaLake(Lake):
 
     def _add_versions(self, load: LakeLoad, rows: Built) -> None:
         """Close the current versions of the rows that have changed, and add new ones, in one commit."""
-        connection = rows.connection
         query, names = in_types_of(self, load, rows, whole=False)
-        others = [name for name, _ in load.columns if name not in load.key]
-        columns = [*(name for name, _ in load.columns), VALID_FROM]
+        columns = [*load.names, VALID_FROM, CURRENT]
         with _errors(load, "can't be read"):
-            connection.register("_lume_current", self._scan(columns, quoted(CURRENT)))
-            differs = " OR ".join(f"n.{one} IS DISTINCT FROM c.{one}" for one in map(quoted, others))
-            same = " AND ".join(f"n.{one} = c.{one}" for one in map(quoted, load.key))
-            connection.execute(
-                f"CREATE OR REPLACE TEMP TABLE _lume_new AS SELECT n.*, c.{VALID_FROM} AS _lume_since "
-                f"FROM ({query}) AS n LEFT JOIN _lume_current AS c ON {same} "
-                f"WHERE c.{VALID_FROM} IS NULL OR {differs or 'false'}"
-            )
-        later = f"greatest({text(load.at)}::TIMESTAMPTZ, max(_lume_since) + INTERVAL 1 MICROSECOND)"
-        count, at = row_of(connection, f"SELECT count(*), {later}::VARCHAR FROM _lume_new")
-        versions = (
-            f"SELECT * EXCLUDE (_lume_since), {text(at)}::TIMESTAMPTZ AS {VALID_FROM}, NULL::TIMESTAMPTZ AS "
-            f"{VALID_TO}, true AS {quoted(CURRENT)}, {{}} AS _lume_closes FROM _lume_new"
-        )
-        new, closed = versions.format("false"), f"{versions.format('true')} WHERE _lume_since IS NOT NULL"
-        if not count:
+            new, _ = versions(load, rows, query, [self._scan(columns, quoted(CURRENT))])
+        if not row_of(rows.connection, "SELECT count(*) FROM _lume_new")[0]:
             return self._note(load)
         with _errors(load, "can't be written"):
-            stream = connection.sql(f"{new} UNION ALL {closed}")
+            closed = f"SELECT *, true FROM ({new} WHERE _lume_since IS NOT NULL)"
+            stream = rows.connection.sql(f"SELECT *, false AS _lume_closes FROM ({new}) UNION ALL {closed}")
             where = f"s._lume_closes AND t.{quoted(CURRENT)}"
             merge = self._merge(load, rows, "FROM _lume_new", stream, where)
             merge = merge.when_matched_update({VALID_TO: f"s.{VALID_FROM}", quoted(CURRENT): "false"})

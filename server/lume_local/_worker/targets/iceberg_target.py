@@ -6,7 +6,6 @@ another process has just committed.
 """
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
-import random
 import re
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -37,6 +36,7 @@ from lume_local._worker.targets.lake_target import (
     LakeTarget,
     LakeTrouble,
     in_types_of,
+    versions,
 )
 
 if TYPE_CHECKING:
@@ -61,9 +61,6 @@ _MOST_FILES = 10_000
 """Data files of a load: many partitions with few rows each make a table slow."""
 _MOST_VALUES = 200
 """Values of a key that are compared with the bounds of each data file; beyond it only their own bounds are."""
-_COMMITS = 20
-_LONGEST_PAUSE = 2.0
-"""How often a commit is tried while others commit, with the files that are already written; seconds between two."""
 _ORDERED = ("int", "long", "string", "date")
 """Types of keys whose bounds show which data files can have them."""
 _SECRET = re.compile(r"secret|token|credential|password|key|sas", re.IGNORECASE)
@@ -196,24 +193,11 @@ class IcebergLake(Lake):
                 self.columns.append(TableColumn(name, kind))
         return self
 
-    def load(self, load: LakeLoad, rows: Built) -> None:
+    def load(self, load: LakeLoad, rows: Built, written: dict[str, Any]) -> None:
         with _catalog(load):
-            from pyiceberg.exceptions import CommitFailedException
-
-            lake, work = self, _Work(load, rows)
-            shape = self.metadata.schema(), self.metadata.spec()
-            for attempt in range(_COMMITS):
-                try:
-                    return work.commit(lake)
-                except CommitFailedException:
-                    time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, _LONGEST_PAUSE))  # noqa: S311
-                newest = IcebergLake.open(load)
-                if newest is not None and newest.is_loaded(load):
-                    return
-                if newest is None or (newest.metadata.schema(), newest.metadata.spec()) != shape:
-                    break  # its files are written anew
-                lake = newest
-            raise LakeTrouble(f"other writers of {load.table} came first", is_undone=True)
+            # The table's shape decides about the files.
+            shape = repr((self.metadata.schema(), self.metadata.spec()))
+            written.setdefault(shape, _Work(load, rows)).commit(self)
 
     def nothing(self) -> Any:
         from pyiceberg.io.pyarrow import schema_to_pyarrow
@@ -238,6 +222,7 @@ class _Work:
 
     def __init__(self, load: LakeLoad, rows: Built) -> None:
         self._load, self._rows, self._sql = load, rows, rows.connection
+        self._key = load.key or [FLOW_COLUMN, SOURCE_COLUMN]
         self._added: list[DataFile] | None = None
         self._known: dict[tuple[str, int], list[DataFile] | None] = {}
         self._at = ""
@@ -257,7 +242,7 @@ class _Work:
             where = self._candidates(lake, new)
             tasks = list(DataScan(lake.metadata, lake.table.io, where).plan_files())
             if load.history:
-                new = self._versions(lake, new, tasks)
+                new = self._new_versions(lake, new, tasks)
             for task in tasks:
                 if (files := self._rewritten(lake, task)) is not None:
                     removed.append(task.file)
@@ -287,62 +272,39 @@ class _Work:
     def _candidates(self, lake: IcebergLake, new: str) -> Any:
         """Return a condition that all rows to be replaced meet; note the keys of the load's rows."""
         terms: Any = import_module("pyiceberg.expressions")  # its classes are typed as pydantic sees them
-        load = self._load
-        if not load.key:
-            return terms.And(
-                terms.EqualTo(FLOW_COLUMN, load.flow), terms.EqualTo(SOURCE_COLUMN, load.source_path)
-            )
-        keys = ", ".join(f"{quoted(name)} AS c{n}" for n, name in enumerate(load.key))
-        self._sql.execute(f"CREATE OR REPLACE TEMP TABLE _keys AS SELECT DISTINCT {keys} FROM ({new})")
+        load, sql = self._load, self._sql
+        named = [quoted(name) if load.key else f"{text(load.own[name])} AS {name}" for name in self._key]
+        keys = f"DISTINCT {', '.join(named)} FROM ({new if load.key else 'SELECT 1'})"
+        sql.execute(f"CREATE OR REPLACE TEMP TABLE _keys AS SELECT {keys}")
         where: Any = terms.EqualTo(CURRENT, True) if load.history else terms.AlwaysTrue()
         kinds = {one.name: one.type for one in lake.columns}
-        for n, name in enumerate(load.key):
+        for name in self._key:
             if kinds[name] not in _ORDERED:
                 continue
             # As text, which pyiceberg converts to the column's type.
-            found = self._sql.execute(
-                f"SELECT DISTINCT c{n}::VARCHAR FROM _keys LIMIT {_MOST_VALUES + 1}"
-            ).fetchall()
+            values = f"SELECT DISTINCT {quoted(name)}::VARCHAR FROM _keys LIMIT {_MOST_VALUES + 1}"
+            found = [value for (value,) in sql.execute(values).fetchall()]
             if len(found) <= _MOST_VALUES:
-                where = terms.And(where, terms.In(name, [value for (value,) in found]))
+                where = terms.And(where, terms.In(name, found))
             else:
-                low, high = row_of(self._sql, f"SELECT min(c{n})::VARCHAR, max(c{n})::VARCHAR FROM _keys")
+                one = quoted(name)
+                low, high = row_of(sql, f"SELECT min({one})::VARCHAR, max({one})::VARCHAR FROM _keys")
                 where = terms.And(
                     where, terms.GreaterThanOrEqual(name, low), terms.LessThanOrEqual(name, high)
                 )
         return where
 
-    def _versions(self, lake: IcebergLake, new: str, tasks: "Sequence[FileScanTask]") -> str:
-        """Compare the rows with the current ones of the same key; return the query for the new versions.
-
-        `_keys` then has the keys whose current rows are closed at `_at`.
-        """
-        load, sql = self._load, self._sql
+    def _new_versions(self, lake: IcebergLake, new: str, tasks: "Sequence[FileScanTask]") -> str:
+        """Return the query for the new versions; `_keys` then has the keys whose current rows end at `_at`."""
         self._added, self._known = None, {}  # they depend on the table's rows
-        sql.execute(f"CREATE OR REPLACE TEMP TABLE _new AS {new}")
-        columns = "*, true AS same, NULL::TIMESTAMPTZ AS since"
-        sql.execute(f"CREATE OR REPLACE TEMP TABLE _found AS SELECT {columns} FROM _keys LIMIT 0")
-        names = [*load.key, *(name for name in load.names if name not in load.key)]
-        pairs = [(f"c{n}", f"new.{quoted(name)}") for n, name in enumerate(names)]
-        keys, others = pairs[: len(load.key)], pairs[len(load.key) :]
-        of_key = ", ".join(column for column, _ in keys)
-        on = " AND ".join(f"{column} = {value}" for column, value in keys)
-        same = " AND ".join(f"{column} IS NOT DISTINCT FROM {value}" for column, value in others) or "true"
-        for task in tasks:
-            self._show(lake, task, [*names, VALID_FROM, CURRENT])
-            found = f"SELECT {of_key}, {same}, c{len(names)} FROM _file JOIN _new AS new ON {on}"
-            sql.execute(f"INSERT INTO _found {found} WHERE c{len(names) + 1}")
-        sql.execute(
-            f"CREATE OR REPLACE TEMP TABLE _found AS SELECT {of_key}, bool_and(same) AS same, max(since) AS since "
-            f"FROM _found GROUP BY {of_key}"
+        names = [*self._load.names, VALID_FROM, CURRENT]
+        current = (self._read(lake, task, names) for task in tasks)
+        new, self._at = versions(self._load, self._rows, new, current)
+        keys = ", ".join(map(quoted, self._load.key))
+        self._sql.execute(
+            f"CREATE OR REPLACE TEMP TABLE _keys AS SELECT {keys} FROM _lume_new WHERE _lume_since IS NOT NULL"
         )
-        sql.execute(f"CREATE OR REPLACE TEMP TABLE _keys AS SELECT {of_key} FROM _found WHERE NOT same")
-        at = f"greatest({text(load.at)}::TIMESTAMPTZ, max(since) + INTERVAL 1 MICROSECOND)::VARCHAR"
-        (self._at,) = row_of(sql, f"SELECT {at} FROM _found WHERE NOT same")
-        return (
-            f"SELECT new.*, {text(self._at)}::TIMESTAMPTZ AS {VALID_FROM}, NULL::TIMESTAMPTZ AS {VALID_TO}, "
-            f"true AS {CURRENT} FROM _new AS new ANTI JOIN (FROM _found WHERE same) ON {on}"
-        )
+        return new
 
     def _rewritten(self, lake: IcebergLake, task: "FileScanTask") -> "list[DataFile] | None":
         """Return the files that replace a data file; None if it has no row to be replaced."""
@@ -360,17 +322,15 @@ class _Work:
 
     def _hits(self, lake: IcebergLake, task: "FileScanTask") -> Any:
         """Return for each row of a data file whether the load replaces or closes it."""
-        load = self._load
-        if not load.key:
-            self._show(lake, task, [FLOW_COLUMN, SOURCE_COLUMN])
-            batch = f"c0 IS NOT DISTINCT FROM {text(load.flow)} AND c1 IS NOT DISTINCT FROM {text(load.source_path)}"
-            return self._stream(f"SELECT {batch} AS hit FROM _file").read_all()["hit"]
-        self._show(lake, task, [*load.key, *([CURRENT] if load.history else [])])
-        on = " AND ".join(f"f.c{n} = k.c{n}" for n, _ in enumerate(load.key))
-        current = f" AND f.c{len(load.key)}" if load.history else ""
+        current = [CURRENT] if self._load.history else []
+        self._sql.register("_file", self._read(lake, task, [*self._key, *current]))
+        names = list(map(quoted, self._key))
+        on = " AND ".join(
+            [*(f"f.{one} = k.{one}" for one in names), *(f"f.{quoted(one)}" for one in current)]
+        )
         return self._stream(
-            "SELECT k.c0 IS NOT NULL AS hit FROM (SELECT *, row_number() OVER () AS n FROM _file) AS f "
-            f"LEFT JOIN _keys AS k ON {on}{current} ORDER BY n"
+            f"SELECT k.{names[0]} IS NOT NULL AS hit FROM (SELECT *, row_number() OVER () AS _lume_n FROM _file) "
+            f"AS f LEFT JOIN _keys AS k ON {on} ORDER BY _lume_n"
         ).read_all()["hit"]
 
     def _closed(self, rows: "pa.Table", hits: Any) -> "pa.Table":
@@ -384,13 +344,6 @@ class _Work:
             closed = pc.if_else(hits, value, rows.column(place))
             rows = rows.set_column(place, rows.schema.field(place), closed)
         return rows
-
-    def _show(self, lake: IcebergLake, task: "FileScanTask", names: list[str]) -> None:
-        """Make columns of a data file the table `_file`, as `c0`, `c1` …: DuckDB ignores the case of names."""
-        rows = (
-            self._read(lake, task, names).select(names).rename_columns([f"c{n}" for n, _ in enumerate(names)])
-        )
-        self._sql.register("_file", rows)
 
     def _read(self, lake: IcebergLake, task: "FileScanTask", names: list[str] | None) -> "pa.Table":
         """Return columns of a data file in memory, without the rows that are deleted from it."""
@@ -527,7 +480,9 @@ def _catalog(load: LakeLoad) -> "Iterator[Catalog]":
             and not _REFUSED.search(words)
         )
         raise LakeTrouble(
-            f"{load.table} in the catalog {name} can't be used: {elided(words, 500)}", may_pass=may_pass
+            f"{load.table} in the catalog {name} can't be used: {elided(words, 500)}",
+            may_pass=may_pass,
+            is_undone=kind == "CommitFailedException",
         ) from None
 
 

@@ -9,7 +9,7 @@ processes that write the same load at the same time, one gets a conflict, looks 
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,14 +18,15 @@ from typing import Any, ClassVar
 import duckdb
 from attrs import asdict, evolve, frozen
 
-from lume_local._flow.databases import HISTORY_COLUMNS, RUN_COLUMN
+from lume_local._flow.databases import CURRENT, HISTORY_COLUMNS, RUN_COLUMN, VALID_FROM, VALID_TO
 from lume_local._flow.definition import quoted
 from lume_local._flow.lakes import DELTA
 from lume_local._shared.failing import require
 from lume_local._worker.databases.built import Built, opened
 from lume_local._worker.databases.columns import TableColumn, Types, check_columns
 from lume_local._worker.databases.database import DatabaseTrouble, Load
-from lume_local._worker.sql import text
+from lume_local._worker.databases.history import instant
+from lume_local._worker.sql import row_of, text
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 FLOW_COLUMN, SOURCE_COLUMN = "_lume_flow", "_lume_source"
@@ -117,8 +118,11 @@ class Lake(ABC):
         """Add nullable columns with these SQL types; return the table with them. Raises `LakeTrouble`."""
 
     @abstractmethod
-    def load(self, load: LakeLoad, rows: Built) -> None:
-        """Write the rows in one commit, which names the load. Raises `LakeTrouble`."""
+    def load(self, load: LakeLoad, rows: Built, written: dict[str, Any]) -> None:
+        """Write the rows in one commit, which names the load. Raises `LakeTrouble`.
+
+        `written` keeps what a repetition of the attempt can use again.
+        """
 
     @abstractmethod
     def nothing(self) -> Any:
@@ -206,23 +210,24 @@ class LakeTarget:
     @classmethod
     def publish(cls, step: Step) -> None:
         """Write the rows, unless this load is in the table; again if another writer's commit came first."""
-        load = LakeLoad(**step["load"])
-        for attempt in range(_ATTEMPTS):
-            try:
-                return cls._done(load, step)
-            except DatabaseTrouble as trouble:
-                if not trouble.is_undone:
-                    words = str(trouble).rstrip(".")
-                    if not trouble.may_pass:
-                        words += f". None of its rows are in {load.table}"
-                    raise TargetError(words, may_pass=trouble.may_pass) from None
-                # Writers that met must not meet again.
-                time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, _LONGEST_PAUSE))  # noqa: S311
+        load, written = LakeLoad(**step["load"]), dict[str, Any]()
+        with opened(Path(step["from"])) as rows:
+            for attempt in range(_ATTEMPTS):
+                try:
+                    return cls._done(load, step, rows, written)
+                except DatabaseTrouble as trouble:
+                    if not trouble.is_undone:
+                        words = str(trouble).rstrip(".")
+                        if not trouble.may_pass:
+                            words += f". None of its rows are in {load.table}"
+                        raise TargetError(words, may_pass=trouble.may_pass) from None
+                    # Writers that met must not meet again.
+                    time.sleep(random.uniform(0.5, 1.0) * min(0.05 * 2**attempt, _LONGEST_PAUSE))  # noqa: S311
         words = f"other writers of {load.table} came first {_ATTEMPTS} times: the load is tried again later"
         raise TargetError(words, may_pass=True)
 
     @classmethod
-    def _done(cls, load: LakeLoad, step: Step) -> None:
+    def _done(cls, load: LakeLoad, step: Step, rows: Built, written: dict[str, Any]) -> None:
         table = cls.lake.open(load)
         if table is not None and (table.is_loaded(load) or (_is_old(load) and table.has_rows(load))):
             return
@@ -235,8 +240,7 @@ class LakeTarget:
         table.check(load)
         if lacking := table.lacking(load):
             table = table.add_columns(lacking)
-        with opened(Path(step["from"])) as rows:
-            table.load(load, rows)
+        table.load(load, rows, written)
 
     @staticmethod
     def abandon(step: Step) -> None:
@@ -265,3 +269,37 @@ def in_types_of(table: Lake, load: LakeLoad, rows: Built, *, whole: bool) -> tup
         for name in names
     )
     return f"SELECT {', '.join(columns)} FROM {rows.rows} AS r LEFT JOIN _lume_there AS t ON false", names
+
+
+def versions(load: LakeLoad, rows: Built, query: str, current: Iterable[Any]) -> tuple[str, str]:
+    """Compare the rows of a query with the table's current ones: Arrow data that also has `valid_from`.
+
+    Return the query for the new versions, and the instant at which they begin. `_lume_new` then has the rows of new
+    keys and of other values, and `_lume_since`, which is NULL for a new key.
+    """
+    connection, names = rows.connection, list(map(quoted, load.names))
+    keys = [quoted(name) for name in load.key]
+    same = " AND ".join(f"n.{one} = c.{one}" for one in keys)
+    differs = " OR ".join(f"n.{one} IS DISTINCT FROM c.{one}" for one in names if one not in keys) or "false"
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE _lume_all AS {query}")
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE _lume_found AS SELECT {', '.join(keys)}, true AS differs, "
+        "NULL::TIMESTAMPTZ AS _lume_since FROM _lume_all LIMIT 0"
+    )
+    for part in current:
+        connection.register("_lume_current", part)
+        connection.execute(
+            f"INSERT INTO _lume_found SELECT {', '.join(f'n.{one}' for one in keys)}, {differs}, c.{VALID_FROM} "
+            f"FROM _lume_all AS n JOIN _lume_current AS c ON {same} WHERE c.{quoted(CURRENT)}"
+        )
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE _lume_new AS SELECT n.*, c._lume_since FROM _lume_all AS n LEFT JOIN "
+        f"(SELECT {', '.join(keys)}, bool_or(differs) AS differs, max(_lume_since) AS _lume_since "
+        f"FROM _lume_found GROUP BY ALL) AS c ON {same} WHERE c.differs IS DISTINCT FROM false"
+    )
+    (latest,) = row_of(connection, "SELECT max(_lume_since)::TIMESTAMP::VARCHAR FROM _lume_new")
+    at = instant(load, latest)
+    return (
+        f"SELECT * EXCLUDE (_lume_since), {text(at)}::TIMESTAMPTZ AS {VALID_FROM}, NULL::TIMESTAMPTZ AS {VALID_TO}, "
+        f"true AS {quoted(CURRENT)} FROM _lume_new"
+    ), at

@@ -81,7 +81,7 @@ run = {"run_id": "r", "flow": "f", "source_path": "s", "columns": columns, "requ
 load = LakeLoad(**asdict(flow.mapped) | run)
 resource.setrlimit(resource.RLIMIT_DATA, (MOST_DATA, MOST_DATA))
 with opened(Path(sys.argv[2])) as rows:
-    DeltaLake.open(load).load(load, rows)
+    DeltaLake.open(load).load(load, rows, {})
 """
 
 

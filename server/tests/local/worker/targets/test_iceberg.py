@@ -20,7 +20,7 @@ from pyiceberg.catalog import Catalog, load_catalog
 from lume_local._flow.fields import FlowError
 from lume_local._shared.commit import committed
 from lume_local._worker.engine import RunFailed
-from lume_local._worker.targets import iceberg_target, target_kinds
+from lume_local._worker.targets import iceberg_target, lake_target, target_kinds
 from lume_local._worker.targets.iceberg_target import IcebergLake, IcebergTarget, IcebergTypes
 from lume_local._worker.targets.target import TargetError
 
@@ -169,7 +169,7 @@ def test_a_commit_of_another_in_between(
 
     original = iceberg_target._Work.commit
     monkeypatch.setattr(iceberg_target._Work, "commit", commit)
-    monkeypatch.setattr(iceberg_target.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(lake_target.time, "sleep", lambda seconds: None)
     execute(flow_of(mapped), tmp_path, csv((1, "new"), (3, "c")), "run_2")
     assert len(commits) == 2
     found = people(tmp_path)
