@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -11,6 +12,7 @@ from attrs import Factory, field, frozen
 
 from lume_async._base.elided import elided
 from lume_async._base.words import counted
+from lume_local._flow.databases import VALID_FROM
 from lume_local._flow.definition import quoted
 from lume_local._shared.failing import Obstacle
 
@@ -137,6 +139,22 @@ def check_all(load: Load, rows: int, written: int) -> None:
             f"{load.table} accepted {written:,} of {counted(rows, 'row')}: does a trigger skip some? "
             "Nothing was written"
         )
+
+
+def instant(load: Load, latest: str | None) -> str:
+    """Return the instant from which the versions of a load are valid: the run's, or just after the latest version.
+
+    Raises `DatabaseTrouble`.
+    """
+    at = datetime.fromisoformat(load.at).astimezone(UTC).replace(tzinfo=None)
+    if latest is not None:
+        try:
+            at = max(at, datetime.fromisoformat(latest) + timedelta(microseconds=1))
+        except (ValueError, OverflowError, TypeError):
+            raise DatabaseTrouble(
+                f"{load.table} has a current row with {VALID_FROM} = {latest[:40]!r}: no version can begin after that"
+            ) from None
+    return f"{at:%Y-%m-%d %H:%M:%S.%f}"
 
 
 def without_secrets(message: str, secrets: Iterable[str]) -> str:

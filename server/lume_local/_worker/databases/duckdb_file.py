@@ -15,6 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import duckdb
+from attrs import evolve
 from duckdb import DuckDBPyConnection
 
 from lume_async._base.elided import elided
@@ -218,19 +219,8 @@ class DuckdbLoader(FileLoader):
         exact = "encode({})" if self._given[name] == "VARCHAR" else "{}"
         return " IS DISTINCT FROM ".join(map(exact.format, (f"t.{quoted(name)}", self._value(name))))
 
-    def _write(
-        self,
-        connection: DuckDBPyConnection,
-        rows: Built,
-        names: list[str],
-        refused: Refused,
-        *,
-        numbered: bool,
-    ) -> int:
-        source = rows.rows
-        if refused:
-            connection.execute(
-                "CREATE OR REPLACE TEMP TABLE _lume_refused AS SELECT unnest(?) AS n", [[*refused]]
-            )
-            source = f"(FROM {rows.rows} WHERE {NUMBER} NOT IN (FROM _lume_refused))"
-        return self._write_from(connection, f"{source} AS n", names)
+    def _leave_out(self, connection: DuckDBPyConnection, rows: Built, refused: Refused) -> Built:
+        connection.execute(
+            "CREATE OR REPLACE TEMP TABLE _lume_refused AS SELECT unnest(?) AS n", [[*refused]]
+        )
+        return evolve(rows, rows=f"(FROM {rows.rows} WHERE {NUMBER} NOT IN (FROM _lume_refused))")

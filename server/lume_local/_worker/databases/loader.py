@@ -2,8 +2,8 @@
 
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, closing
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,17 +28,21 @@ from lume_local._worker.databases.database import (
     DatabaseUrl,
     Load,
     Refused,
+    by_constraint,
     check_all,
     in_table,
+    instant,
     on_conflict,
+    shown,
     taken_meanwhile,
 )
-from lume_local._worker.databases.history import Versions
 from lume_local._worker.sql import text
 from lume_local._worker.statements import twin_reason
 
 PATIENCE = 60.0
 """Seconds to wait for another connection's lock."""
+_TOGETHER = 10_000
+"""Rows that are inserted together, before refused rows are looked for among them."""
 
 
 def check_there(url: DatabaseUrl, mode: str) -> None:
@@ -74,6 +78,7 @@ class Loader(ABC):
         """The type of each column of the table."""
         self._at = ""
         """From when versions of rows are valid, as SQL."""
+        self._into = f"INSERT INTO {self._table}"
 
     @abstractmethod
     def _begin(self, built: Path) -> Any:
@@ -90,15 +95,6 @@ class Loader(ABC):
     @abstractmethod
     def _differs(self, name: str) -> str:
         """Return SQL that is true if the value is another one, even if only a collation considers it equal."""
-
-    @abstractmethod
-    def _write(
-        self, connection: Any, rows: Built, names: list[str], refused: Refused, *, numbered: bool
-    ) -> int:
-        """Insert the rows that are not refused; return how many, and add the reasons of those the table refuses.
-
-        `names` are the columns that are written, as SQL.
-        """
 
     @abstractmethod
     def commit(self) -> None:
@@ -260,24 +256,97 @@ class Loader(ABC):
         """Return SQL that is true if the table considers the values of a key equal."""
         return f"t.{quoted(name)} = {self._value(name)}"
 
-    def _versions(self, source: str) -> Versions:
-        return Versions(self._load, self._table, source, self._is_same, self._differs)
+    def _leave_out(self, connection: Any, rows: Built, refused: Refused) -> Built:
+        """Return the rows without refused ones."""
+        return rows
+
+    def _order(self, *, numbered: bool) -> str:
+        """Return the ORDER BY clause in which rows are inserted."""
+        return ""
+
+    def _apart(self, connection: Any) -> AbstractContextManager[Any]:
+        """Undo only the statements of the block if it fails."""
+        return nullcontext()
+
+    def _refusal(self, error: Exception) -> str:
+        """Return why the table refuses a row of several; nothing if the error does not come from a row."""
+        return ""
+
+    def _write(
+        self, connection: Any, rows: Built, names: list[str], refused: Refused, *, numbered: bool
+    ) -> int:
+        """Insert the rows that are not refused; return how many, and add the reasons of those the table refuses.
+
+        Rows that may be refused are inserted many at a time; a failing batch is bisected to the refused row. `names`
+        are the columns that are written, as SQL.
+        """
+        load, written = self._load, 0
+        source = f"{self._source(self._leave_out(connection, rows, refused) if refused else rows)} AS n"
+        order, rejects = self._order(numbered=numbered), numbered and load.on_violation == "reject"
+
+        def batches() -> list[list[int]]:
+            numbers = [number for (number,) in connection.execute(f"SELECT n.{NUMBER} FROM {source}{order}")]
+            return [numbers[at : at + _TOGETHER] for at in range(0, len(numbers), _TOGETHER)][::-1]
+
+        left = batches() if rejects else [[]]
+        while left:
+            some = left.pop()
+            where = f"n.{NUMBER} IN ({', '.join(map(str, some))})" if some else "true"
+            try:
+                with self._apart(connection):
+                    written += self._write_from(connection.execute, source, names, where, order)
+            except Exception as error:
+                if not (reason := self._refusal(error)):
+                    raise
+                if not some:
+                    left = batches()
+                elif len(some) > 1:
+                    half = len(some) // 2
+                    left += [some[half:], some[:half]]
+                elif rejects:
+                    refused.setdefault(some[0], []).append(by_constraint(load, reason))
+                else:
+                    one = f"FROM {source} WHERE n.{NUMBER}"
+                    (count,) = connection.execute(f"SELECT count(*) {one} <= {some[0]}").fetchone()
+                    listed = ", ".join(f"n.{quoted(name)}" for name in load.names)
+                    row = shown(
+                        load.names, connection.execute(f"SELECT {listed} {one} = {some[0]}").fetchone()
+                    )
+                    raise DatabaseTrouble(
+                        f"{load.table} in {self._url.shown} refuses the rows: {reason} (mapped row {count:,}: {row})"
+                    ) from None
+        return written
 
     def _write_from(
-        self, connection: Any, source: str, names: list[str], where: str = "", order: str = ""
+        self, execute: Callable[[str], Any], source: str, names: list[str], where: str, order: str
     ) -> int:
-        """Insert the rows of a source by one statement, or add versions by a few; return the number written."""
-        load, into = self._load, f"INSERT INTO {self._table}"
+        """Insert rows of a source by one statement, or add versions of them by a few; return the number written."""
+        load = self._load
         items = [*map(self._value, load.names), text(load.run_id)][: len(names)]
-        if load.history:
-            versions = self._versions(source)
-            self._at = self._at or versions.begin(connection.execute)
-            return versions.write(connection.execute, into, names, items, self._at, where and f" AND {where}")
-        done = connection.execute(
-            f"{into} ({', '.join(names)}) SELECT {', '.join(items)} FROM {source}{where and f' WHERE {where}'}{order}"
-            f"{on_conflict(load, names)}"
+        if not load.history:
+            done = execute(
+                f"{self._into} ({', '.join(names)}) SELECT {', '.join(items)} FROM {source} WHERE {where}{order}"
+                f"{on_conflict(load, names)}"
+            )
+            return int(
+                done.rowcount if done.rowcount >= 0 else done.fetchone()[0]
+            )  # DuckDB returns it as a row
+        begin, end, current = map(quoted, HISTORY_COLUMNS)
+        is_current = " AND ".join([f"t.{current}", *map(self._is_same, load.key)])
+        both = f"{self._table} AS t, {source} WHERE {is_current}"
+        if not self._at:
+            (latest,) = execute(f"SELECT CAST(max(t.{begin}) AS VARCHAR) FROM {both}").fetchone()
+            self._at = text(instant(load, latest))
+        differs = " OR ".join(self._differs(name) for name in load.names if name not in load.key) or "false"
+        execute(
+            f"UPDATE {self._table} AS t SET {end} = {self._at}, {current} = false FROM {source} "
+            f"WHERE {is_current} AND {where} AND ({differs})"
         )
-        return int(done.rowcount if done.rowcount >= 0 else done.fetchone()[0])  # DuckDB returns it as a row
+        execute(
+            f"{self._into} ({', '.join([*names, begin, current])}) SELECT {', '.join([*items, self._at, 'true'])} "
+            f"FROM {source} WHERE NOT EXISTS (SELECT 1 FROM {self._table} AS t WHERE {is_current}) AND {where}"
+        )
+        return int(execute(f"SELECT count(*) FROM {both} AND {where}").fetchone()[0])
 
 
 @define

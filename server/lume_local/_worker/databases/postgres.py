@@ -7,7 +7,7 @@ temporary table, then by one statement into the table itself.
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,6 @@ from lume_local._worker.databases.database import (
     DatabaseUrl,
     Refused,
     Row,
-    by_constraint,
     check_all,
 )
 from lume_local._worker.databases.loader import Loader
@@ -200,8 +199,6 @@ class PostgresQuery(Query):
 
 
 _BLOCK = 1024 * 1024
-_TOGETHER = 10_000
-"""Rows that are inserted together, before refused rows are looked for among them."""
 _COLLATED = ("text", "character varying", "citext")
 _OF_A_ROW = ("22", "23")
 """Classes of SQLSTATE: an invalid value, a violated constraint."""
@@ -325,42 +322,26 @@ class PostgresLoader(Loader):
         exact = '({})::text COLLATE "C"' if plain else "({})"
         return " IS DISTINCT FROM ".join(map(exact.format, (f"t.{quoted(name)}", self._value(name))))
 
-    def _write(
-        self, connection: Any, rows: Built, names: list[str], refused: Refused, *, numbered: bool
-    ) -> int:
-        """Insert all rows by one statement.
+    def _leave_out(self, connection: Any, rows: Built, refused: Refused) -> Built:
+        connection.execute(f"DELETE FROM _lume_new WHERE {NUMBER} = ANY($1)", [list(refused)])
+        return rows
 
-        If refused ones are left out, insert many at a time, in savepoints; bisect a failing batch to the refused row.
-        """
+    def _order(self, *, numbered: bool) -> str:
+        """See `Loader`: in the order of the key, concurrent upserts wait for each other without a deadlock."""
+        by = self._load.key or ([NUMBER] if numbered else [])
+        return f" ORDER BY {', '.join(map(quoted, by))}" if by else ""
+
+    def _apart(self, connection: Any) -> AbstractContextManager[Any]:
+        return connection.transaction() if self._load.on_violation == "reject" else nullcontext()
+
+    def _refusal(self, error: Exception) -> str:
+        """See `Loader`. The error of a load that may not reject rows names the row already."""
         import psycopg
 
-        if refused:
-            connection.execute(f"DELETE FROM _lume_new WHERE {NUMBER} = ANY($1)", [list(refused)])
-        # In the order of the key, concurrent upserts wait for each other without a deadlock.
-        by = ", ".join(map(quoted, self._load.key or [NUMBER])) if self._load.key or numbered else ""
-        order = by and f" ORDER BY {by}"
-        if not numbered or self._load.on_violation != "reject":
-            return self._write_from(connection, "_lume_new AS n", names, order=order)
-        query = f"SELECT {NUMBER} FROM _lume_new{order}"
-        numbers = [number for (number,) in connection.execute(query)]
-        left = [numbers[at : at + _TOGETHER] for at in range(0, len(numbers), _TOGETHER)][::-1]
-        written = 0
-        while left:
-            some = left.pop()
-            try:
-                with connection.transaction():
-                    where = f"n.{NUMBER} = ANY('{{{','.join(map(str, some))}}}'::bigint[])"
-                    written += self._write_from(connection, "_lume_new AS n", names, where, order)
-            except psycopg.Error as error:
-                if (error.sqlstate or "")[:2] not in _OF_A_ROW:
-                    raise
-                if len(some) == 1:
-                    message = error.diag.message_primary or str(error)
-                    refused.setdefault(some[0], []).append(by_constraint(self._load, message))
-                else:
-                    half = len(some) // 2
-                    left += [some[half:], some[:half]]
-        return written
+        if self._load.on_violation != "reject" or not isinstance(error, psycopg.Error):
+            return ""
+        is_of_row = (error.sqlstate or "")[:2] in _OF_A_ROW
+        return (error.diag.message_primary or str(error)) if is_of_row else ""
 
     def commit(self) -> None:
         assert self._connection is not None

@@ -3,9 +3,9 @@
 # ruff: noqa: S608 - the parts of its SQL are constants or quoted.
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ from lume_local._worker.databases.columns import (
     TYPES,
     TableColumn,
     UniqueIndex,
+    affinity,
     as_compared,
     item,
 )
@@ -24,85 +25,11 @@ from lume_local._worker.databases.database import (
     NUMBER,
     DatabaseTrouble,
     DatabaseUrl,
-    Load,
     Refused,
     Row,
-    by_constraint,
-    on_conflict,
     plain,
-    shown,
 )
-from lume_local._worker.databases.history import instant
 from lume_local._worker.databases.loader import PATIENCE, FileLoader, check_there
-from lume_local._worker.sql import text
-
-Batch = list[tuple[Any, ...]]
-
-
-class RowsInto:
-    """Inserts rows.
-
-    Args:
-        connection: with the transaction of the load.
-        insert: the statement; with history the last of several, which counts the current versions of the row.
-        where: the database's name in messages.
-    """
-
-    def __init__(self, connection: sqlite3.Connection, insert: list[str], load: Load, where: str) -> None:
-        self._connection, self._sql, self._load, self._where = connection, insert, load, where
-        self._count = 0
-        self._last: tuple[Any, ...] = ()
-
-    def all(self, batches: Iterable[Batch]) -> int:
-        """Insert all rows; return their number. Raises `DatabaseTrouble`, which names the refused row."""
-
-        def each(batch: Batch) -> Iterator[tuple[Any, ...]]:
-            for self._last in batch:
-                self._count += 1
-                yield self._last
-
-        try:
-            if self._load.history:
-                return sum(self._one(row) for batch in batches for row in each(batch))
-            (sql,) = self._sql
-            return sum(self._connection.executemany(sql, each(batch)).rowcount for batch in batches)
-        except sqlite3.IntegrityError as error:
-            row = shown(self._load.names, self._last[: len(self._load.names)])
-            raise DatabaseTrouble(
-                f"{self._load.table} in {self._where} refuses the rows: {error} (mapped row {self._count:,}: {row})"
-            ) from None
-
-    def judged(self, batches: Iterable[Batch], refused: Refused) -> int:
-        """Insert numbered rows except those refused already; add the reasons of further refused rows."""
-        kept = ([row for row in batch if row[-1] not in refused] for batch in batches)
-        if self._load.on_violation == "fail":
-            return self.all([row[:-1] for row in batch] for batch in kept)
-        written = 0
-        for row in chain.from_iterable(kept):
-            try:
-                written += self._one(row[:-1])
-            except sqlite3.IntegrityError as error:
-                refused[row[-1]] = [by_constraint(self._load, str(error))]
-        return written
-
-    def _one(self, row: tuple[Any, ...]) -> int:
-        """Insert a row; return how many rows of the table it then is."""
-        if not self._load.history:
-            return self._connection.execute(self._sql[0], row).rowcount
-        *others, count = self._sql
-        self._connection.execute("SAVEPOINT one")
-        try:
-            with on_error(lambda: self._connection.execute("ROLLBACK TO one")):
-                for statement in others:
-                    self._connection.execute(statement, _named(row))
-        finally:
-            self._connection.execute("RELEASE one")
-        return int(self._connection.execute(count, _named(row)).fetchone()[0])
-
-
-def _named(row: tuple[Any, ...]) -> dict[str, Any]:
-    return {f"v{number}": value for number, value in enumerate(row)}
-
 
 _AT_ONCE = 500
 _WHERE = re.compile(r"\bwhere\b", re.IGNORECASE)
@@ -246,8 +173,27 @@ class SqliteLoader(FileLoader):
         }:
             rows.check_key(key, compared)
 
+    def _source(self, rows: Built) -> str:
+        return "temp._lume_new"
+
+    def _stage(self, connection: sqlite3.Connection, rows: Built, built: Path, *, numbered: bool) -> None:
+        """Copy the rows to a temporary table, whose columns convert values as the table's own do."""
+        load = self._load
+        self._into = self._insert_into(connection)
+        if load.history:
+            self._collations = next(one.columns for one in self._unique(connection) if one.finds(load))
+        columns = [f"{quoted(name)} {affinity(self._given[name])}" for name in load.names]
+        connection.execute("DROP TABLE IF EXISTS temp._lume_new")
+        connection.execute(
+            f"CREATE TEMP TABLE _lume_new ({', '.join(columns)}, {NUMBER} INTEGER PRIMARY KEY)"
+        )
+        items = [item(kind, quoted(name)) for name, kind in load.columns]
+        insert = f"INSERT INTO temp._lume_new VALUES ({', '.join('?' * (len(items) + 1))})"
+        for batch in rows.batches([*items, NUMBER if numbered else "row_number() OVER ()"]):
+            connection.executemany(insert, batch)
+
     def _value(self, name: str) -> str:
-        return f":v{self._load.names.index(name)}"
+        return f"n.{quoted(name)}"
 
     def _is_same(self, name: str) -> str:
         return f"t.{quoted(name)} COLLATE {self._collations[name]} = {self._value(name)}"
@@ -255,42 +201,18 @@ class SqliteLoader(FileLoader):
     def _differs(self, name: str) -> str:
         return f"t.{quoted(name)} COLLATE BINARY IS NOT {self._value(name)}"
 
-    def _write(
-        self,
-        connection: sqlite3.Connection,
-        rows: Built,
-        names: list[str],
-        refused: Refused,
-        *,
-        numbered: bool,
-    ) -> int:
-        load, into = self._load, self._insert_into(connection)
-        items = [item(sql_type, quoted(name)) for name, sql_type in load.columns]
-        items = [*items, text(load.run_id)][: len(names)]
-        if load.history:
-            self._collations = next(one.columns for one in self._unique(connection) if one.finds(load))
-            values, versions = [f":v{number}" for number in range(len(names))], self._versions("")
-            latest = (
-                connection.execute(versions.latest(), _named(row)).fetchone()[0]
-                for row in chain.from_iterable(rows.batches(items))
-            )
-            at = text(instant(load, max(filter(None, latest), default=None)))
-            statements = [versions.close(at), versions.add(into, names, values, at), versions.current()]
-        else:
-            marks = ", ".join("?" * len(names))
-            statements = [f"{into} ({', '.join(names)}) VALUES ({marks}){on_conflict(load, names)}"]
-        target = RowsInto(connection, statements, load, self._url.shown)
-        if numbered:
-            return target.judged(rows.batches([*items, NUMBER]), refused)
-        return target.all(rows.batches(items))
+    def _leave_out(self, connection: sqlite3.Connection, rows: Built, refused: Refused) -> Built:
+        connection.executemany(f"DELETE FROM temp._lume_new WHERE {NUMBER} = ?", ([one] for one in refused))
+        return rows
 
-    def _new(self, connection: sqlite3.Connection, rows: Built, name: str, number: str) -> str:
-        # It gets the affinity of the table's; the left operand decides about the collation.
-        connection.execute("DROP TABLE IF EXISTS temp._lume_new")
-        connection.execute(
-            f"CREATE TEMP TABLE _lume_new AS SELECT {quoted(name)} AS v, 0 AS n FROM {self._table} WHERE false"
-        )
-        kind = dict(self._load.columns)[name]
-        for batch in rows.batches([item(kind, quoted(name)), number]):
-            connection.executemany("INSERT INTO temp._lume_new VALUES (?, ?)", batch)
-        return "temp._lume_new"
+    @contextmanager
+    def _apart(self, connection: sqlite3.Connection) -> Iterator[None]:
+        connection.execute("SAVEPOINT some")
+        try:
+            with on_error(lambda: connection.execute("ROLLBACK TO some")):
+                yield
+        finally:
+            connection.execute("RELEASE some")
+
+    def _refusal(self, error: Exception) -> str:
+        return str(error) if isinstance(error, sqlite3.IntegrityError) else ""

@@ -24,8 +24,7 @@ from lume_local._flow.lakes import DELTA
 from lume_local._shared.failing import require
 from lume_local._worker.databases.built import Built, opened
 from lume_local._worker.databases.columns import TableColumn, Types, check_columns
-from lume_local._worker.databases.database import DatabaseTrouble, Load
-from lume_local._worker.databases.history import instant
+from lume_local._worker.databases.database import DatabaseTrouble, Load, instant
 from lume_local._worker.sql import row_of, text
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
