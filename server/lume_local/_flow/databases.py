@@ -92,6 +92,7 @@ _TABLE = re.compile(rf"{_PART}(\.{_PART})?")
 LONGEST_NAME = 63
 """The maximum length of a PostgreSQL name, in bytes. PostgreSQL cuts off the rest: two tables would be one."""
 MODES = ("append", "replace_batch", "upsert")
+DATABASE = "database"
 SCD2 = "scd2"
 VALID_FROM, VALID_TO, CURRENT = HISTORY_COLUMNS = "valid_from", "valid_to", "current"
 """The columns of a table with history: the instants (UTC) between which a version of a row was valid, and whether it
@@ -109,14 +110,21 @@ class DatabaseQuery:
 
 @frozen
 class TableTarget:
-    """A table, and the treatment of its current rows.
+    """A table of a database or an open format, and the treatment of its current rows.
 
     Attributes:
+        url_env, on_violation: of a table in a database.
+        table: its name; of Delta, a folder or a URL, which may have placeholders; of Iceberg, a name in the catalog.
         mode: `append`; `replace_batch`, which replaces the flow's rows of the same source; or `upsert`, by `key`.
         key: the columns that identify a row.
         create: whether a run creates the table if it is missing.
         on_violation: `fail`, or `reject`: a row that a constraint of the table refuses is a reject.
         history: empty, or `scd2`: an upsert adds a version of a row, and keeps the earlier ones.
+        kind: `database`, `delta` or `iceberg`.
+        partition_by: the columns that divide the files of a table that a run creates; of Iceberg, also transforms of
+            columns, such as `day(created)` or `bucket(16, id)`.
+        evolve: empty, or `add`: a run adds the columns that the table lacks.
+        catalog: the name of a catalog in pyiceberg's settings.
     """
 
     url_env: str
@@ -126,6 +134,10 @@ class TableTarget:
     create: bool = False
     on_violation: str = "fail"
     history: str = ""
+    kind: str = DATABASE
+    partition_by: tuple[str, ...] = ()
+    evolve: str = ""
+    catalog: str = ""
 
 
 @frozen
@@ -158,32 +170,12 @@ def read_query(table: Table) -> DatabaseQuery:
     return source
 
 
-def read_rejects_table(table: Table) -> TableTarget:
-    """Return `rejects` as a table, except its `file`: `{ url_env = …, table = … }`. Raises `FlowError`."""
-    return TableTarget(_variable(table), _table_name(table), "append", (), table.flag("create"))
-
-
-def _table_name(table: Table) -> str:
-    name = table.text("table", pattern=_TABLE)
+def read_name(table: Table) -> tuple[str, str]:
+    """Return the variable and the name of a table in a database. Raises `FlowError`."""
+    variable, name = _variable(table), table.text("table", pattern=_TABLE)
     if any(len(part.encode()) > LONGEST_NAME for part in name.split(".")):
         raise FlowError(table.at("table"), f"has a name of more than {LONGEST_NAME} bytes")
-    return name
-
-
-def read_table(table: Table) -> TableTarget:
-    """Return `mapped` as a table: `{ url_env = …, table = …, mode = … }`. Raises `FlowError`."""
-    mode, key, history = read_mode(table)
-    target = TableTarget(
-        _variable(table),
-        _table_name(table),
-        mode,
-        key,
-        table.flag("create"),
-        table.choice("on_violation", ("fail", "reject"), default="fail"),
-        history,
-    )
-    table.refuse_unknown()
-    return target
+    return variable, name
 
 
 def read_mode(table: Table) -> tuple[str, tuple[str, ...], str]:
@@ -231,7 +223,7 @@ def _variable(table: Table) -> str:
 def check_ever(target: Any, ever: Iterable[str]) -> None:
     """Check that no row replaces one with the same value in these columns. Raises `FlowError`."""
     for name in ever:
-        if isinstance(target, TableTarget) and name in target.key:
+        if isinstance(target, TableTarget) and target.kind == DATABASE and name in target.key:
             raise FlowError(
                 f"columns.{name}.unique", '"ever" contradicts the upsert, whose key it is: set true'
             )

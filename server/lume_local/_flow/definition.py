@@ -24,7 +24,7 @@ from lume_local._flow.databases import (
     read_reference,
 )
 from lume_local._flow.fields import FlowError, Table, toml_of
-from lume_local._flow.lakes import LakeTable, check_lake
+from lume_local._flow.lakes import check_lake
 from lume_local._flow.patterns import parts_of
 from lume_local._flow.places import check_is_own, read_targets
 from lume_local._flow.source_settings import CONTENT, FINDING, SHARED, SQL, SourceSettings, read_source
@@ -186,9 +186,9 @@ class Flow:
     name: str
     version: str
     source: SourceSettings
-    mapped: str | TableTarget | LakeTable
+    mapped: str | TableTarget
     rejects: str
-    rejects_table: TableTarget | LakeTable | None
+    rejects_table: TableTarget | None
     max_ratio: float | None
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...]

@@ -1,4 +1,4 @@
-"""The tables of open formats, Delta and Iceberg, as targets of a flow version. Pure.
+"""Tables as targets of a flow version, above all those of open formats, Delta and Iceberg. Pure.
 
 The two share all settings except the name of the table: a folder or URL for Delta, a name in a catalog for Iceberg.
 """
@@ -7,9 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from attrs import frozen
-
-from lume_local._flow.databases import TableTarget, read_mode, read_rejects_table, read_table
+from lume_local._flow.databases import DATABASE, TableTarget, read_mode, read_name
 from lume_local._flow.fields import FlowError, Table
 from lume_local._flow.urls import NotAStoreUrl, is_store_url, split_store_url
 
@@ -29,75 +27,44 @@ _NO_PLACE = {DELTA: ("FLOAT", "DOUBLE", "DECIMAL"), ICEBERG: ("FLOAT", "DOUBLE")
 """Types of columns that can't divide files: NaN is lost by pyiceberg, and deltalake can't read -0.5 again."""
 
 
-@frozen
-class LakeTable:
-    """A table of an open format, and the treatment of its current rows.
-
-    Attributes:
-        kind: `delta` or `iceberg`.
-        table: a folder or a URL, which may have placeholders; or a name in the catalog, such as `sales.customers`.
-        mode, key, create, history: as of a `TableTarget`.
-        partition_by: the columns that divide the files of a table that a run creates; of Iceberg, also transforms of
-            columns, such as `day(created)` or `bucket(16, id)`.
-        evolve: empty, or `add`: a run adds the columns that the table lacks.
-        catalog: the name of a catalog in pyiceberg's settings.
-    """
-
-    kind: str
-    table: str
-    mode: str
-    key: tuple[str, ...]
-    create: bool = False
-    history: str = ""
-    partition_by: tuple[str, ...] = ()
-    evolve: str = ""
-    catalog: str = ""
+def read_table(table: Table, *, is_mapped: bool) -> TableTarget:
+    """Return `mapped` as a table, or that of `rejects`, except its `file`. Raises `FlowError`."""
+    kind, more = _kind_of(table), dict[str, Any]()
+    mode, key, history = read_mode(table) if is_mapped else ("append", (), "")
+    if is_mapped and kind == DATABASE:
+        more["on_violation"] = table.choice("on_violation", ("fail", "reject"), default="fail")
+    elif is_mapped:
+        more["partition_by"] = tuple(table.scalars("partition_by"))
+        more["evolve"] = table.choice("evolve", ("add",), default="")
+    url_env, name = read_name(table) if kind == DATABASE else ("", _name(table, kind))
+    more["catalog"] = table.text("catalog", pattern=_CATALOG) if kind == ICEBERG else ""
+    target = TableTarget(url_env, name, mode, key, table.flag("create"), history=history, kind=kind, **more)
+    if is_mapped:
+        table.refuse_unknown()
+    return target
 
 
-def read_mapped_table(table: Table) -> TableTarget | LakeTable:
-    """Return `mapped` as a table of a database or an open format. Raises `FlowError`."""
-    kind = _kind_of(table)
-    if kind is None:
-        return read_table(table)
-    mode, key, history = read_mode(table)
-    partition_by, evolve = tuple(table.scalars("partition_by")), table.choice("evolve", ("add",), default="")
-    place, catalog = _place(table, kind)
-    create = table.flag("create")
-    table.refuse_unknown()
-    return LakeTable(kind, place, mode, key, create, history, partition_by, evolve, catalog)
-
-
-def read_table_of_rejects(table: Table) -> TableTarget | LakeTable:
-    """Return `rejects` as a table, except its `file`. Raises `FlowError`."""
-    kind = _kind_of(table)
-    if kind is None:
-        return read_rejects_table(table)
-    place, catalog = _place(table, kind)
-    return LakeTable(kind, place, "append", (), table.flag("create"), catalog=catalog)
-
-
-def _kind_of(table: Table) -> str | None:
-    """Return the format of a table; None for one of a database. Raises `FlowError`."""
+def _kind_of(table: Table) -> str:
     kinds = [kind for kind in FORMATS if kind in table.values]
     if len(kinds) > 1:
         raise FlowError(table.place, "names a table of each format, delta and iceberg: remove one of the two")
     for name, words in _UNFIT.items():
         if kinds and name in table.values:
             raise FlowError(table.at(name), words.format(kind=kinds[0]))
-    return kinds[0] if kinds else None
+    return kinds[0] if kinds else DATABASE
 
 
-def _place(table: Table, kind: str) -> tuple[str, str]:
-    """Return the folder, URL or name of a table, and the catalog of the name."""
+def _name(table: Table, kind: str) -> str:
+    """Return the folder or URL, or the name in a catalog."""
     if kind == DELTA:
-        return _folder(table, kind), ""
-    name, catalog = table.text(kind, longest=1000), table.text("catalog", pattern=_CATALOG)
+        return _folder(table, kind)
+    name: str = table.text(kind, longest=1000)
     if not _NAME.fullmatch(name):
         raise FlowError(
             table.at(kind),
             f"{name!r} is not a name in a catalog: write namespace.table, such as sales.customers",
         )
-    return name, catalog
+    return name
 
 
 def _folder(table: Table, kind: str) -> str:
@@ -145,7 +112,7 @@ def check_lake(target: Any, columns: Mapping[str, str], ever: Collection[str]) -
         columns: the SQL types of the flow's columns by name.
         ever: the columns whose values are unique in all runs.
     """
-    if not isinstance(target, LakeTable):
+    if not isinstance(target, TableTarget) or target.kind == DATABASE:
         return
     for name in ever:
         raise FlowError(

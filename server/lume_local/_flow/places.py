@@ -5,9 +5,9 @@ import re
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from lume_local._flow.databases import TableTarget
+from lume_local._flow.databases import DATABASE, TableTarget
 from lume_local._flow.fields import FlowError, Table
-from lume_local._flow.lakes import LakeTable, read_mapped_table, read_table_of_rejects
+from lume_local._flow.lakes import read_table
 from lume_local._flow.urls import is_store_url
 
 MAPPED = "{data}/out/{flow}/{version}/{run_id}/mapped.parquet"
@@ -20,14 +20,14 @@ _PLACEHOLDERS = ("data", "flow", "version", "run_id", "source_path")
 
 def read_targets(
     table: Table, flow: str, version: str, source_format: str
-) -> tuple[str | TableTarget | LakeTable, str, TableTarget | LakeTable | None]:
+) -> tuple[str | TableTarget, str, TableTarget | None]:
     """Return the targets: `mapped`, a file's template or a table; `rejects`, a template; and a table of rejects.
 
     That table gets the rejects, too: the server reads them from the file. Raises `FlowError`.
     """
     rejects_table, table = _rejects_table(table)
     is_table = isinstance(table.values.get("mapped"), dict)
-    mapped_table = read_mapped_table(table.table("mapped")) if is_table else None
+    mapped_table = read_table(table.table("mapped"), is_mapped=True) if is_table else None
     templates = []
     # Rejects in the format of the source can be submitted again.
     rejected = REJECTS.replace(".csv", _REJECTED.get(source_format, f".{source_format}"))
@@ -54,7 +54,7 @@ def read_targets(
     table.refuse_unknown()
     if mapped_table:
         if rejects_table and _place(mapped_table) == _place(rejects_table):
-            own = "table" if isinstance(rejects_table, TableTarget) else rejects_table.kind
+            own = "table" if rejects_table.kind == DATABASE else rejects_table.kind
             raise FlowError(f"target.rejects.{own}", "is the table of target.mapped: name another one")
         return mapped_table, templates[0], rejects_table
     files = set[str]()  # by one spelling for all templates of a file, where that is known before a run
@@ -66,12 +66,12 @@ def read_targets(
     return templates[0], templates[1], rejects_table
 
 
-def _rejects_table(table: Table) -> tuple[TableTarget | LakeTable | None, Table]:
+def _rejects_table(table: Table) -> tuple[TableTarget | None, Table]:
     """Return the table of the rejects, and the targets with the template of their file in its place."""
     if not isinstance(table.values.get("rejects"), dict):
         return None, table
     own = table.table("rejects")
-    found, file = read_table_of_rejects(own), own.values.get("file")
+    found, file = read_table(own, is_mapped=False), own.values.get("file")
     if file is not None:
         own.text("file", longest=4096)
     own.refuse_unknown()
@@ -79,10 +79,10 @@ def _rejects_table(table: Table) -> tuple[TableTarget | LakeTable | None, Table]
     return found, Table(table.place, rest if file is None else rest | {"rejects": file})
 
 
-def _place(target: TableTarget | LakeTable) -> tuple[str, str]:
-    if isinstance(target, LakeTable):
-        return f"{target.kind} {target.catalog}", target.table
-    return target.url_env, target.table.lower()
+def _place(target: TableTarget) -> tuple[str, str]:
+    is_in_database = target.kind == DATABASE
+    name = target.table.lower() if is_in_database else target.table
+    return f"{target.kind} {target.url_env or target.catalog}", name
 
 
 def check_placeholders(place: str, template: str, known: tuple[str, ...]) -> None:
@@ -93,7 +93,7 @@ def check_placeholders(place: str, template: str, known: tuple[str, ...]) -> Non
             raise FlowError(place, f"{{{name}}} is not a placeholder: there are {allowed}")
 
 
-def check_is_own(templates: dict[str, str | TableTarget | LakeTable]) -> None:
+def check_is_own(templates: dict[str, str | TableTarget]) -> None:
     """Refuse templates that give two contents of one source the same file. Raises `FlowError`."""
     for key, template in templates.items():
         if isinstance(template, str) and "{source_path}" in template and "{run_id}" not in template:

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from lume_async._base.elided import elided
-from lume_local._flow.databases import TableTarget
+from lume_local._flow.databases import DATABASE
 from lume_local._flow.definition import BOUNDS, INTEGERS, VERSION, Column, Flow, Rule, quoted, read_definition
 from lume_local._flow.fields import FlowError
 from lume_local._mapping import target
@@ -356,7 +356,7 @@ def _comparison(rule: _Part) -> str:
 def contract_of(definition: Mapping[str, Any]) -> Json:
     """Return the contract for the mapped rows of a flow version. Raises `FlowError` if the flow has a mistake."""
     flow = read_definition(dict(definition))
-    table = flow.mapped if isinstance(flow.mapped, TableTarget) else None
+    table = None if isinstance(flow.mapped, str) or flow.mapped.kind != DATABASE else flow.mapped
     content = {
         "name": flow.name,
         "logicalType": "object",

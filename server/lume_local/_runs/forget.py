@@ -23,9 +23,9 @@ from anyio.to_thread import run_sync
 from attrs import asdict, define, evolve, field, frozen
 
 from lume_async._base.words import counted
-from lume_local._flow.databases import TableTarget
+from lume_local._flow.databases import DATABASE, TableTarget
 from lume_local._flow.definition import Flow, quoted
-from lume_local._flow.lakes import DELTA, LakeTable
+from lume_local._flow.lakes import DELTA
 from lume_local._flow.urls import is_store_url
 from lume_local._runs.backup_notes import noted_backups
 from lume_local._runs.flow_registry import FlowRegistry
@@ -294,13 +294,13 @@ class Forgetter:
         for flow in (self._flows.parsed(stored.ref) for stored in self._flows.all()):
             names = [_columns(flow, name) for name in search.match]
             for part, target in (("mapped", flow.mapped), ("rejects", flow.rejects_table)):
-                if isinstance(target, TableTarget):
+                if isinstance(target, TableTarget) and target.kind == DATABASE:
                     one = found.setdefault((target.url_env, target.table, part), _Loaded())
                     before = one.flows.get(flow.name, names)
                     one.flows[flow.name] = [of | more for of, more in zip(names, before, strict=True)]
                     if part == "mapped":
                         one.statements[flow.name] = _statement(target, flow, search.values, names)
-                elif isinstance(target, LakeTable):
+                elif isinstance(target, TableTarget):
                     by_hand = f"run there: {_statement(target, flow, search.values, names)}"
                     told = by_hand if part == "mapped" else "may have rejects of the person: look there"
                     search.left[f"table {target.table} of {target.catalog or target.kind}"] = told
@@ -432,12 +432,10 @@ def _columns(flow: Flow, name: str) -> set[str]:
     return {name.lower()}.union(*(names for names in filled.values() if name.lower() in names))
 
 
-def _statement(
-    target: TableTarget | LakeTable, flow: Flow, values: Sequence[str], names: Sequence[set[str]]
-) -> str:
+def _statement(target: TableTarget, flow: Flow, values: Sequence[str], names: Sequence[set[str]]) -> str:
     """Return the statement that deletes the rows with the values, whoever has written them."""
     every, table, spelled = list[str](), ".".join(map(quoted, target.table.split("."))), quoted
-    if isinstance(target, LakeTable) and target.kind == DELTA:
+    if target.kind == DELTA:
         table, spelled = f"delta.`{target.table}`", "`{}`".format
     for value, of in zip(values, names, strict=True):
         some = (spelled(column.name) for column in flow.columns if column.name.lower() in of)

@@ -5,10 +5,9 @@ from typing import Any, Literal
 from attrs import asdict
 
 from lume_async.models import JsonObject
-from lume_local._flow.databases import REJECTS_REQUIRED, REJECTS_TABLE, TableTarget
+from lume_local._flow.databases import DATABASE, REJECTS_REQUIRED, REJECTS_TABLE, TableTarget
 from lume_local._flow.definition import read_definition
 from lume_local._flow.fields import FlowError
-from lume_local._flow.lakes import LakeTable
 from lume_local._worker.databases.columns import TYPES, create_table
 from lume_local._worker.databases.database import Load
 
@@ -28,7 +27,7 @@ def table_ddl(definition: JsonObject, database: Literal["postgresql", "sqlite", 
     """
     flow = read_definition(dict(definition))
     for part, place in (("mapped", flow.mapped), ("rejects", flow.rejects_table)):
-        if isinstance(place, LakeTable):
+        if isinstance(place, TableTarget) and place.kind != DATABASE:
             raise FlowError(
                 f"target.{part}",
                 f"is a table of {place.kind}, which {database} does not create: set create = true, and the first run "
@@ -37,7 +36,7 @@ def table_ddl(definition: JsonObject, database: Literal["postgresql", "sqlite", 
     target = flow.mapped if isinstance(flow.mapped, TableTarget) else TableTarget("", flow.name, "append", ())
     columns = [[column.name, column.sql_type] for column in flow.columns]
     loads = [_load(target, columns, [column.name for column in flow.columns if column.required])]
-    if isinstance(flow.rejects_table, TableTarget):
+    if flow.rejects_table:
         loads.append(_load(flow.rejects_table, list(map(list, REJECTS_TABLE)), list(REJECTS_REQUIRED)))
     types = TYPES[database]
     return "\n".join(f"{one};" for load in loads for one in create_table(load, types, by_lines=True))

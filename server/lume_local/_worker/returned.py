@@ -26,7 +26,7 @@ from attrs import field, frozen
 from duckdb import DuckDBPyConnection
 
 from lume_async._base.words import counted
-from lume_local._flow.databases import RUN_COLUMN
+from lume_local._flow.databases import DATABASE, RUN_COLUMN
 from lume_local._flow.definition import quoted
 from lume_local._shared.commit import explain
 from lume_local._shared.folders import MANIFEST, named_in
@@ -42,7 +42,6 @@ from lume_local._worker.sources.mending.mended_rows import numbers_of_rejects
 from lume_local._worker.sources.places.held import named
 from lume_local._worker.sql import STAGED, RowsFile, copy_to, csv_reader, literal, row_of, text
 from lume_local._worker.steps import Context, TakenIn
-from lume_local._worker.targets.database_target import DATABASE
 from lume_local._worker.targets.lake_target import LakeLoad, LakeTrouble
 from lume_local._worker.targets.target import TargetError
 from lume_local._worker.targets.target_kinds import LAKES

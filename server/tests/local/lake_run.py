@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from local.flows import people
 from local.one_run import carried_out
 
+from lume_local._flow.databases import DATABASE
 from lume_local._flow.definition import Flow, read_definition
-from lume_local._flow.lakes import LakeTable
 from lume_local._runs.sources.paths import Roots
 from lume_local._runs.sources.run_paths import _mapped, _rejects_table
 from lume_local._shared.protocol import Execute
@@ -38,7 +38,9 @@ def job_of(flow: Flow, folder: Path, csv: str, run_id: str, source: str = "b1", 
     file.write_text(csv)
     with connect() as connection:
         compiled = compile_flow(connection, flow)
-    place = urlsplit(flow.mapped.table if isinstance(flow.mapped, LakeTable) else "")
+    place = urlsplit(
+        "" if isinstance(flow.mapped, str) or flow.mapped.kind == DATABASE else flow.mapped.table
+    )
     stores = (f"{place.scheme}://{place.netloc}",) if place.netloc not in ("", "other") else ()
     roots = Roots.of((folder,), folder / ".lume", stores)
     values = {"data": str(folder / ".lume"), "flow": flow.name, "version": flow.version, "at": at}

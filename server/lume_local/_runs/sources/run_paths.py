@@ -10,7 +10,7 @@ from attrs import asdict, evolve
 
 from lume_local._flow.databases import REJECTS_REQUIRED, REJECTS_TABLE, TableTarget
 from lume_local._flow.definition import REJECTED_ROWS, SHARD_BYTES, Flow
-from lume_local._flow.lakes import DELTA, LakeTable
+from lume_local._flow.lakes import DELTA
 from lume_local._flow.places import SUFFIXES
 from lume_local._flow.source_settings import CONTENT
 from lume_local._flow.urls import is_store_url
@@ -403,11 +403,9 @@ def _rejects_table(roots: Roots, flow: Flow, values: dict[str, str], batch: str)
     return _table(roots, flow.rejects_table, values) | about | named
 
 
-def _table(roots: Roots, target: TableTarget | LakeTable, values: dict[str, str]) -> Json:
+def _table(roots: Roots, target: TableTarget, values: dict[str, str]) -> Json:
     """Return the place of a table, as its target takes it."""
     place = asdict(target) | ({"at": values["at"]} if "at" in values else {})
-    if isinstance(target, TableTarget):
-        return {"kind": "database"} | place
     if target.kind != DELTA:
         return place
     if is_store_url(target.table):

@@ -12,7 +12,7 @@ from attrs import Factory, field, frozen
 
 from lume_async._base.elided import elided
 from lume_async._base.words import counted
-from lume_local._flow.databases import VALID_FROM
+from lume_local._flow.databases import DATABASE, VALID_FROM
 from lume_local._flow.definition import quoted
 from lume_local._shared.failing import Obstacle
 
@@ -52,6 +52,7 @@ class Load:
         on_violation: `fail`, or `reject`: rows that violate a constraint are left out.
         history: empty, or `scd2`: an upsert adds versions of rows.
         part: `mapped` or `rejects` of the run, each a separate load.
+        kind, partition_by, evolve, catalog: as of a `TableTarget`.
     """
 
     url_env: str
@@ -69,6 +70,10 @@ class Load:
     history: str = ""
     at: str = ""
     part: str = "mapped"
+    kind: str = DATABASE
+    partition_by: list[str] = field(factory=list, converter=list)
+    evolve: str = ""
+    catalog: str = ""
 
     @property
     def claim(self) -> str:

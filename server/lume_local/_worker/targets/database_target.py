@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from attrs import asdict
 
+from lume_local._flow.databases import DATABASE
 from lume_local._shared.failing import on_error
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl, Load, Refused
 from lume_local._worker.databases.kinds import LOADERS
@@ -21,8 +22,6 @@ from lume_local._worker.databases.loader import Loader
 from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
 
 T = TypeVar("T")
-DATABASE = "database"
-"""The kind of its steps."""
 _PAUSES = (0.5, 1.0, 2.0)
 """Seconds between attempts at a load: before the commit, if the database aborted the transaction because of a
 concurrent one; after it, even if the database is unavailable, and then the server retries.
@@ -35,7 +34,7 @@ class DatabaseTarget:
     """See `Target`.
 
     Args:
-        place: the members of `Load` except the run's, and its `kind`.
+        place: the members of `Load` except the run's.
         run_id: claims the load.
     """
 
@@ -43,7 +42,7 @@ class DatabaseTarget:
 
     def __init__(self, part: str, place: dict[str, Any], run_id: str) -> None:
         self._part = part
-        self._load = Load(**{name: value for name, value in place.items() if name != "kind"}, run_id=run_id)
+        self._load = Load(**place, run_id=run_id)
         self.place = f"{self._load.url_env}?table={self._load.table}"
         self.location = ""
         self.may_create, self.source = self._load.create, self._load.source_path

@@ -135,7 +135,7 @@ class DeltaLake(Lake):
                 load.table,
                 Schema(fields),
                 mode="ignore",
-                partition_by=list(load.partition_by) or None,
+                partition_by=load.partition_by or None,
                 configuration={"delta.setTransactionRetentionDuration": _KEPT},
                 storage_options=options_for_delta(load.table),
             )

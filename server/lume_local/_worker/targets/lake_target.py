@@ -20,7 +20,6 @@ from attrs import asdict, evolve, frozen
 
 from lume_local._flow.databases import CURRENT, HISTORY_COLUMNS, RUN_COLUMN, VALID_FROM, VALID_TO
 from lume_local._flow.definition import quoted
-from lume_local._flow.lakes import DELTA
 from lume_local._shared.failing import require
 from lume_local._worker.databases.built import Built, opened
 from lume_local._worker.databases.columns import TableColumn, Types, check_columns
@@ -40,18 +39,7 @@ _SURE = timedelta(days=1)
 
 @frozen
 class LakeLoad(Load):
-    """The description of a load into a table of an open format.
-
-    Attributes:
-        kind: the format.
-        partition_by, evolve, catalog: as of a `LakeTable`.
-    """
-
-    url_env: str = ""
-    kind: str = DELTA
-    partition_by: tuple[str, ...] = ()
-    evolve: str = ""
-    catalog: str = ""
+    """The description of a load into a table of an open format."""
 
     @property
     def own(self) -> dict[str, str]:
@@ -154,11 +142,11 @@ class Lake(ABC):
         needed = [one for one in load.all_columns if one[0] != RUN_COLUMN]
         shape = evolve(load, columns=needed, history="")  # its columns are among them
         check_columns(shape, load.table, [*self.columns, *added], self.types)
-        if load.partition_by and list(load.partition_by) != self.partition_by:
+        if load.partition_by and load.partition_by != self.partition_by:
             there_by = ", ".join(self.partition_by) or "no column"
             raise LakeTrouble(
                 f"{load.table} is partitioned by {there_by}, and the flow says partition_by = "
-                f"{list(load.partition_by)}: leave it out, or write the table anew"
+                f"{load.partition_by}: leave it out, or write the table anew"
             )
 
 

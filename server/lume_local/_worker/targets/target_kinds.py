@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from lume_local._flow.databases import DATABASE
 from lume_local._flow.lakes import DELTA, ICEBERG
 from lume_local._shared import commit
 from lume_local._shared.folders import PARTS
-from lume_local._worker.targets.database_target import DATABASE, DatabaseTarget
+from lume_local._worker.targets.database_target import DatabaseTarget
 from lume_local._worker.targets.delta_target import DeltaTarget
 from lume_local._worker.targets.earlier_values import VALUES, EarlierValues
 from lume_local._worker.targets.file_targets import STORE, FileTarget, PartsTarget, StoreTarget
