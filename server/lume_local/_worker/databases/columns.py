@@ -51,11 +51,11 @@ class Types(Protocol):
         has_partial: whether an index can be of a part of the rows.
     """
 
-    has_partial: bool
+    has_partial: bool = False
 
     def spelled(self, table: str) -> str:
-        """Return a table's name as SQL; quoting preserves its case."""
-        ...
+        """Return a table's name, with or without a schema, as SQL; quoting preserves its case."""
+        return ".".join(map(quoted, table.split(".")))
 
     def best(self, sql_type: str) -> str:
         """Return the type that holds all values of a flow's type."""
@@ -64,6 +64,18 @@ class Types(Protocol):
     def fits(self, given: str, sql_type: str) -> bool:
         """Return whether a column of the type `given` holds all these values unchanged."""
         ...
+
+
+_DECIMAL = re.compile(r"(?:decimal|numeric)\((\d+)(?:, ?(\d+))?\)", re.IGNORECASE)
+
+
+def has_room(given: str, needed: str) -> bool:
+    """Return whether both are decimals, and the first has all digits of the second, before and after the point."""
+    sizes = [match.groups("0") for one in (given, needed) if (match := _DECIMAL.fullmatch(one))]
+    if len(sizes) < 2:
+        return False
+    (digits, scale), (least, fraction) = (map(int, one) for one in sizes)
+    return scale >= fraction and digits - scale >= least - fraction
 
 
 def check_columns(load: Load, table: str, there: list[TableColumn], types: Types) -> None:
@@ -181,7 +193,7 @@ def _digits(sql_type: str) -> int:
     return int(sql_type.removeprefix("DECIMAL(").partition(",")[0])
 
 
-class SqliteTypes:
+class SqliteTypes(Types):
     """See `Types`.
 
     SQLite stores values as they are, except for a column's affinity, which turns anything that looks like a number
@@ -195,7 +207,6 @@ class SqliteTypes:
         return quoted(table)
 
     def best(self, sql_type: str) -> str:
-        """Return the usual name of the type."""
         if sql_type in _TOO_LARGE or sql_type in (*_TEXTS, *_TIMES):
             return "TEXT"
         if sql_type.startswith("DECIMAL"):
@@ -203,7 +214,6 @@ class SqliteTypes:
         return "INTEGER" if sql_type in INTEGERS or sql_type == "BOOLEAN" else "REAL"
 
     def fits(self, given: str, sql_type: str) -> bool:
-        """Return whether the column's affinity keeps values unchanged."""
         kind = affinity(given)
         if kind == "BLOB" or (kind == "TEXT" and sql_type in (*_TEXTS, *_TIMES, *_TOO_LARGE)):
             return True
@@ -299,31 +309,20 @@ def whole_text(column: str, kind: str) -> str:
     return f"CASE WHEN length({column}) > {length[1]} AND {column} LIKE '% ' THEN {column} || '.' ELSE {column} END"
 
 
-class PostgresTypes:
+class PostgresTypes(Types):
     """See `Types`. Types are spelled as by `format_type`."""
 
     has_partial = True
 
-    def spelled(self, table: str) -> str:
-        """Return the quoted name, with or without a schema."""
-        return ".".join(map(quoted, table.split(".")))
-
     def best(self, sql_type: str) -> str:
-        """Return the type under PostgreSQL's own name."""
         if sql_type in _LEAST:
             return _LEAST[sql_type]
         return _SAME[sql_type][0] if sql_type in _SAME else _numeric(sql_type)
 
     def fits(self, given: str, sql_type: str) -> bool:
-        """Return whether it fits; a text of limited length does, as the load refuses longer values."""
-        if given == "numeric":
-            return sql_type not in _SAME
-        if given.startswith("numeric("):
-            if sql_type in _SAME:
-                return False
-            # It needs room for all digits, before and after the point.
-            (digits, scale), (least, fraction) = _size(given), _size(_numeric(sql_type))
-            return scale >= fraction and digits - scale >= least - fraction
+        """See `Types`: a text of limited length fits, as the load refuses longer values."""
+        if given.startswith("numeric"):
+            return sql_type not in _SAME and (given == "numeric" or has_room(given, _numeric(sql_type)))
         if given in _INTEGERS:
             return sql_type in _LEAST and _holds(_INTEGERS[given], sql_type)
         if (given in _JSON and sql_type not in ("JSON", "JSONB")) or given.endswith("[]"):
@@ -338,26 +337,13 @@ def _numeric(sql_type: str) -> str:
     )
 
 
-def _size(numeric: str) -> tuple[int, int]:
-    digits, _, scale = numeric.removeprefix("numeric(").rstrip(")").partition(",")
-    return int(digits), int(scale or 0)
-
-
-class DuckdbTypes:
+class DuckdbTypes(Types):
     """See `Types`. A flow's types are DuckDB's own."""
 
-    has_partial = False
-
-    def spelled(self, table: str) -> str:
-        """Return the quoted name, with or without a schema."""
-        return PostgresTypes().spelled(table)
-
     def best(self, sql_type: str) -> str:
-        """Return the same type."""
         return "JSON" if sql_type == "JSONB" else sql_type
 
     def fits(self, given: str, sql_type: str) -> bool:
-        """Return whether it is the same type, or one for more digits."""
         least, given = self.best(sql_type), given.replace(" WITH TIME ZONE", "TZ")
         if least in INTEGERS and given.removeprefix("U") in _BITS:
             return _holds(given, least)

@@ -232,15 +232,12 @@ class Loader(ABC):
         """Return the rows as SQL of the database."""
         return rows.rows
 
-    def _new(self, connection: Any, rows: Built, name: str, number: str) -> str:
-        """Return SQL for the values `v` of a column of the rows `n`."""
-        return f"(SELECT {self._value(name)} AS v, {number} AS n FROM {self._source(rows)} AS n)"
-
     def _refused_for_ever(self, connection: Any, rows: Built, *, numbered: bool) -> Refused:
         """Return the rows with a unique value that, as the table compares it, is there or in an earlier row."""
         refused: Refused = {}
         for name in self._load.ever:
-            column, new = quoted(name), self._new(connection, rows, name, NUMBER if numbered else "0")
+            column, number = quoted(name), NUMBER if numbered else "0"
+            new = f"(SELECT {self._value(name)} AS v, {number} AS n FROM {self._source(rows)} AS n)"
             there = f"SELECT DISTINCT new.n FROM {new} AS new {self.joined} {self._table} AS t ON t.{column} = new.v"
             # The first part of the union, the table's column, decides about the collation.
             typed = f"SELECT {column} AS v, 0 AS n FROM {self._table} WHERE false"

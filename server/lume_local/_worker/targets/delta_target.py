@@ -20,7 +20,7 @@ from lume_local._flow.databases import CURRENT, RUN_COLUMN, VALID_FROM, VALID_TO
 from lume_local._flow.definition import quoted
 from lume_local._flow.urls import is_store_url
 from lume_local._worker.databases.built import Built
-from lume_local._worker.databases.columns import TableColumn
+from lume_local._worker.databases.columns import TableColumn, Types, has_room
 from lume_local._worker.object_stores import PASSING, code_of, meaning, options_for_delta
 from lume_local._worker.sql import row_of, text
 from lume_local._worker.targets.lake_target import (
@@ -65,7 +65,6 @@ _UNSAFE = {"delta.enableDeletionVectors": "true", "delta.columnMapping.mode": "(
 """Properties of tables whose data files deltalake is not trusted to read or replace."""
 _FINAL = "The transaction includes Remove", "Unsupported table features"
 """The beginnings of errors of a commit that don't come from other writers."""
-_DECIMAL = re.compile(r"decimal\((\d+), ?(\d+)\)")
 _SPARK = {"byte": "TINYINT", "short": "SMALLINT", "integer": "INT", "long": "BIGINT"}
 _BOUNDED = *_SPARK, "string"
 """Types whose values are compared as their literals are."""
@@ -73,10 +72,8 @@ _NOISE = re.compile(r"(\x1b\[[0-9;]*m|[\s↳])+")
 """Colours and line breaks, with which the library shows causes."""
 
 
-class DeltaTypes:
+class DeltaTypes(Types):
     """See `Types`."""
-
-    has_partial = False
 
     def spelled(self, table: str) -> str:
         return f"delta.`{table}`"
@@ -87,10 +84,7 @@ class DeltaTypes:
         return _SAME.get(sql_type, ("string",))[0]
 
     def fits(self, given: str, sql_type: str) -> bool:
-        if (there := _DECIMAL.fullmatch(given)) and (own := _DECIMAL.fullmatch(self.best(sql_type))):
-            (digits, scale), (least, fraction) = map(int, there.groups()), map(int, own.groups())
-            return scale >= fraction and digits - scale >= least - fraction
-        return given in _SAME.get(sql_type, ("string",))
+        return given in _SAME.get(sql_type, ("string",)) or has_room(given, self.best(sql_type))
 
 
 class DeltaLake(Lake):

@@ -20,14 +20,13 @@ from uuid import uuid4
 
 from lume_async._base.elided import elided
 from lume_local._flow.databases import CURRENT, RUN_COLUMN, VALID_FROM, VALID_TO
-from lume_local._flow.definition import quoted
+from lume_local._flow.definition import INTEGERS, quoted
 from lume_local._flow.lakes import ICEBERG, partition_as_given, partition_of
 from lume_local._worker.databases.built import Built
-from lume_local._worker.databases.columns import TableColumn
+from lume_local._worker.databases.columns import TableColumn, Types, has_room
 from lume_local._worker.databases.database import DatabaseTrouble, without_secrets
 from lume_local._worker.object_stores import iceberg_settings
 from lume_local._worker.sql import row_of, text
-from lume_local._worker.targets.iceberg_types import IcebergTypes
 from lume_local._worker.targets.lake_target import (
     FLOW_COLUMN,
     SOURCE_COLUMN,
@@ -76,6 +75,42 @@ _REFUSED = re.compile(
 """Answers of stores that a repetition does not change; Arrow raises an OSError for all."""
 _CONNECT, _ANSWER = 10.0, 60.0
 """Seconds for a connection to a REST catalog, and for its answer: pyiceberg would wait for ever."""
+
+
+_TYPES = {
+    "UINTEGER": "long",
+    "BIGINT": "long",
+    "UBIGINT": "decimal(20, 0)",
+    "HUGEINT": "decimal(38, 0)",
+    "FLOAT": "float",
+    "DOUBLE": "double",
+    "BOOLEAN": "boolean",
+    "VARCHAR": "string",
+    "JSON": "string",
+    "JSONB": "string",
+    "UUID": "uuid",
+    "DATE": "date",
+    "TIME": "time",
+    "TIMESTAMP": "timestamp",
+    "TIMESTAMPTZ": "timestamptz",
+}
+"""The types of Iceberg that hold all values of a type; unsigned numbers of 64 bits need a decimal."""
+_WIDER = {("int", "long"), ("float", "double"), ("uuid", "string")}
+"""Types that Iceberg itself would promote a column to."""
+_DIGITS = {"int": "decimal(10, 0)", "long": "decimal(19, 0)"}
+
+
+class IcebergTypes(Types):
+    """See `Types`. Types are spelled as by pyiceberg."""
+
+    def best(self, sql_type: str) -> str:
+        if sql_type.startswith("DECIMAL("):
+            return sql_type.lower().replace(",", ", ").replace(",  ", ", ")
+        return _TYPES.get(sql_type) or ("int" if sql_type in INTEGERS else sql_type)
+
+    def fits(self, given: str, sql_type: str) -> bool:
+        best = self.best(sql_type)
+        return best == given or (best, given) in _WIDER or has_room(given, _DIGITS.get(best, best))
 
 
 class IcebergLake(Lake):
