@@ -15,7 +15,6 @@ from typing import Any
 from uuid import uuid4
 
 import duckdb
-from attrs import evolve
 from duckdb import DuckDBPyConnection
 
 from lume_async._base.elided import elided
@@ -30,7 +29,6 @@ from lume_local._worker.databases.database import (
     NUMBER,
     DatabaseTrouble,
     DatabaseUrl,
-    Refused,
     Row,
     plain,
 )
@@ -219,8 +217,6 @@ class DuckdbLoader(FileLoader):
         exact = "encode({})" if self._given[name] == "VARCHAR" else "{}"
         return " IS DISTINCT FROM ".join(map(exact.format, (f"t.{quoted(name)}", self._value(name))))
 
-    def _leave_out(self, connection: DuckDBPyConnection, rows: Built, refused: Refused) -> Built:
-        connection.execute(
-            "CREATE OR REPLACE TEMP TABLE _lume_refused AS SELECT unnest(?) AS n", [[*refused]]
-        )
-        return evolve(rows, rows=f"(FROM {rows.rows} WHERE {NUMBER} NOT IN (FROM _lume_refused))")
+    def _without(self, connection: DuckDBPyConnection, source: str, numbers: list[int]) -> str:
+        connection.execute("CREATE OR REPLACE TEMP TABLE _lume_refused AS SELECT unnest(?) AS n", [numbers])
+        return f"(FROM {source} WHERE {NUMBER} NOT IN (FROM _lume_refused))"

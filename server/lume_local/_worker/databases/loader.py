@@ -58,6 +58,10 @@ def check_there(url: DatabaseUrl, mode: str) -> None:
         )
 
 
+def _parted(numbers: list[int]) -> list[list[int]]:
+    return [numbers[at : at + _TOGETHER] for at in range(0, len(numbers), _TOGETHER)]
+
+
 class Loader(ABC):
     """One load, in one transaction, which holds from `fill` to `commit`. A kind of database is a subclass.
 
@@ -208,12 +212,16 @@ class Loader(ABC):
             raise DatabaseTrouble(f"{load.table} no longer has the column {', '.join(map(repr, gone[:10]))}")
         with self._opened(connection, built) as rows:
             self._check_key(connection, rows)
-            self._stage(connection, rows, built, numbered=numbered)
-            refused = self._refused_for_ever(connection, rows, numbered=numbered)
+            source = self._stage(connection, rows, built, numbered=numbered)
+            refused = self._refused_for_ever(connection, source, numbered=numbered)
             if refused and not numbered:
                 return refused
             names = [*load.names, RUN_COLUMN] if RUN_COLUMN in self._given else load.names
-            written = self._write(connection, rows, list(map(quoted, names)), refused, numbered=numbered)
+            if refused:
+                source = self._without(connection, source, list(refused))
+            written = self._write(
+                connection, f"{source} AS n", list(map(quoted, names)), refused, numbered=numbered
+            )
             check_all(load, rows.count() - len(refused), written)
         return refused
 
@@ -224,20 +232,16 @@ class Loader(ABC):
     def _check_key(self, connection: Any, rows: Built) -> None:
         rows.check_key(self._load.key)
 
-    def _stage(self, connection: Any, rows: Built, built: Path, *, numbered: bool) -> None:
-        """Bring the rows to the database, where it can't read them itself."""
-        return
-
-    def _source(self, rows: Built) -> str:
-        """Return the rows as SQL of the database."""
+    def _stage(self, connection: Any, rows: Built, built: Path, *, numbered: bool) -> str:
+        """Return the rows as SQL of the database, in a temporary table if it can't read them itself."""
         return rows.rows
 
-    def _refused_for_ever(self, connection: Any, rows: Built, *, numbered: bool) -> Refused:
+    def _refused_for_ever(self, connection: Any, source: str, *, numbered: bool) -> Refused:
         """Return the rows with a unique value that, as the table compares it, is there or in an earlier row."""
         refused: Refused = {}
         for name in self._load.ever:
             column, number = quoted(name), NUMBER if numbered else "0"
-            new = f"(SELECT {self._value(name)} AS v, {number} AS n FROM {self._source(rows)} AS n)"
+            new = f"(SELECT {self._value(name)} AS v, {number} AS n FROM {source} AS n)"
             there = f"SELECT DISTINCT new.n FROM {new} AS new {self.joined} {self._table} AS t ON t.{column} = new.v"
             # The first part of the union, the table's column, decides about the collation.
             typed = f"SELECT {column} AS v, 0 AS n FROM {self._table} WHERE false"
@@ -253,9 +257,11 @@ class Loader(ABC):
         """Return SQL that is true if the table considers the values of a key equal."""
         return f"t.{quoted(name)} = {self._value(name)}"
 
-    def _leave_out(self, connection: Any, rows: Built, refused: Refused) -> Built:
-        """Return the rows without refused ones."""
-        return rows
+    def _without(self, connection: Any, source: str, numbers: list[int]) -> str:
+        """Return the source without these rows."""
+        for some in _parted(numbers):
+            connection.execute(f"DELETE FROM {source} WHERE {NUMBER} IN ({', '.join(map(str, some))})")
+        return source
 
     def _order(self, *, numbered: bool) -> str:
         """Return the ORDER BY clause in which rows are inserted."""
@@ -270,20 +276,19 @@ class Loader(ABC):
         return ""
 
     def _write(
-        self, connection: Any, rows: Built, names: list[str], refused: Refused, *, numbered: bool
+        self, connection: Any, source: str, names: list[str], refused: Refused, *, numbered: bool
     ) -> int:
-        """Insert the rows that are not refused; return how many, and add the reasons of those the table refuses.
+        """Insert the rows; return how many, and add the reasons of those the table refuses.
 
         Rows that may be refused are inserted many at a time; a failing batch is bisected to the refused row. `names`
         are the columns that are written, as SQL.
         """
         load, written = self._load, 0
-        source = f"{self._source(self._leave_out(connection, rows, refused) if refused else rows)} AS n"
         order, rejects = self._order(numbered=numbered), numbered and load.on_violation == "reject"
 
         def batches() -> list[list[int]]:
-            numbers = [number for (number,) in connection.execute(f"SELECT n.{NUMBER} FROM {source}{order}")]
-            return [numbers[at : at + _TOGETHER] for at in range(0, len(numbers), _TOGETHER)][::-1]
+            found = connection.execute(f"SELECT n.{NUMBER} FROM {source}{order}")
+            return _parted([number for (number,) in found])[::-1]
 
         left = batches() if rejects else [[]]
         while left:
@@ -325,9 +330,8 @@ class Loader(ABC):
                 f"{self._into} ({', '.join(names)}) SELECT {', '.join(items)} FROM {source} WHERE {where}{order}"
                 f"{on_conflict(load, names)}"
             )
-            return int(
-                done.rowcount if done.rowcount >= 0 else done.fetchone()[0]
-            )  # DuckDB returns it as a row
+            # DuckDB returns it as a row.
+            return int(done.rowcount if done.rowcount >= 0 else done.fetchone()[0])
         begin, end, current = map(quoted, HISTORY_COLUMNS)
         is_current = " AND ".join([f"t.{current}", *map(self._is_same, load.key)])
         both = f"{self._table} AS t, {source} WHERE {is_current}"

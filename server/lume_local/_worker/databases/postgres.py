@@ -285,10 +285,7 @@ class PostgresLoader(Loader):
         connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
         return refused
 
-    def _source(self, rows: Built) -> str:
-        return "_lume_new"
-
-    def _stage(self, connection: Any, rows: Built, built: Path, *, numbered: bool) -> None:
+    def _stage(self, connection: Any, rows: Built, built: Path, *, numbered: bool) -> str:
         """Copy the rows to a temporary table that ends with the transaction."""
         load, file = self._load, built.with_suffix(".copy")
         names = [*load.names, NUMBER] if numbered else load.names
@@ -305,6 +302,7 @@ class PostgresLoader(Loader):
                     copy.write(block)
             check_all(load, count, cursor.rowcount)
         file.unlink()
+        return "_lume_new"
 
     def _is_text(self, name: str) -> bool:
         """Return whether the temporary table has text, which is converted when the row is inserted."""
@@ -321,10 +319,6 @@ class PostgresLoader(Loader):
         plain = base_of(self._given[name]) in _COLLATED
         exact = '({})::text COLLATE "C"' if plain else "({})"
         return " IS DISTINCT FROM ".join(map(exact.format, (f"t.{quoted(name)}", self._value(name))))
-
-    def _leave_out(self, connection: Any, rows: Built, refused: Refused) -> Built:
-        connection.execute(f"DELETE FROM _lume_new WHERE {NUMBER} = ANY($1)", [list(refused)])
-        return rows
 
     def _order(self, *, numbered: bool) -> str:
         """See `Loader`: in the order of the key, concurrent upserts wait for each other without a deadlock."""

@@ -25,7 +25,6 @@ from lume_local._worker.databases.database import (
     NUMBER,
     DatabaseTrouble,
     DatabaseUrl,
-    Refused,
     Row,
     plain,
 )
@@ -173,10 +172,7 @@ class SqliteLoader(FileLoader):
         }:
             rows.check_key(key, compared)
 
-    def _source(self, rows: Built) -> str:
-        return "temp._lume_new"
-
-    def _stage(self, connection: sqlite3.Connection, rows: Built, built: Path, *, numbered: bool) -> None:
+    def _stage(self, connection: sqlite3.Connection, rows: Built, built: Path, *, numbered: bool) -> str:
         """Copy the rows to a temporary table, whose columns convert values as the table's own do."""
         load = self._load
         self._into = self._insert_into(connection)
@@ -191,6 +187,7 @@ class SqliteLoader(FileLoader):
         insert = f"INSERT INTO temp._lume_new VALUES ({', '.join('?' * (len(items) + 1))})"
         for batch in rows.batches([*items, NUMBER if numbered else "row_number() OVER ()"]):
             connection.executemany(insert, batch)
+        return "temp._lume_new"
 
     def _value(self, name: str) -> str:
         return f"n.{quoted(name)}"
@@ -200,10 +197,6 @@ class SqliteLoader(FileLoader):
 
     def _differs(self, name: str) -> str:
         return f"t.{quoted(name)} COLLATE BINARY IS NOT {self._value(name)}"
-
-    def _leave_out(self, connection: sqlite3.Connection, rows: Built, refused: Refused) -> Built:
-        connection.executemany(f"DELETE FROM temp._lume_new WHERE {NUMBER} = ?", ([one] for one in refused))
-        return rows
 
     @contextmanager
     def _apart(self, connection: sqlite3.Connection) -> Iterator[None]:
