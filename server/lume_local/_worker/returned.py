@@ -42,7 +42,7 @@ from lume_local._worker.sources.mending.mended_rows import numbers_of_rejects
 from lume_local._worker.sources.places.held import named
 from lume_local._worker.sql import STAGED, RowsFile, copy_to, csv_reader, literal, row_of, text
 from lume_local._worker.steps import Context, TakenIn
-from lume_local._worker.targets.lake_target import LakeLoad, LakeTrouble
+from lume_local._worker.targets.lake_target import LakeLoad
 from lume_local._worker.targets.target import TargetError
 from lume_local._worker.targets.target_kinds import LAKES
 
@@ -310,7 +310,7 @@ class _LakeTable:
         load = LakeLoad(**place, columns=[], run_id="", flow="", source_path="")
         table = LAKES[place["kind"]].lake.open(load)
         if table is None:
-            raise LakeTrouble(f"there is no table {load.table}")
+            raise DatabaseTrouble(f"there is no table {load.table}")
         self._table, self._connection = table, connection
 
     def names(self) -> list[str]:

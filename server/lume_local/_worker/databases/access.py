@@ -3,23 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 from lume_local._flow.databases import with_parameter
 from lume_local._shared.failing import on_error
 from lume_local._worker.databases.columns import TableColumn, Types, UniqueIndex
 from lume_local._worker.databases.database import DatabaseUrl, Row
-
-
-class Errors(Protocol):
-    def __call__(
-        self, url: DatabaseUrl, what: str, *, blames_rows: bool = False
-    ) -> AbstractContextManager[None]:
-        """Convert errors of the driver to `DatabaseTrouble`, with the failed action.
-
-        If `what` blames the rows, it is left out where the transaction was ended because of others.
-        """
-        ...
 
 
 class Access(NamedTuple):
@@ -28,6 +17,8 @@ class Access(NamedTuple):
     Attributes:
         mark: precedes the number of a parameter.
         connect: opens a connection; the mode is `ro`, `rw`, or `rwc` to create a file. Raises `DatabaseTrouble`.
+        errors: converts errors of the driver to `DatabaseTrouble`, with the failed action. If that blames the rows
+            (`blames_rows`), it is left out where the transaction was ended because of others.
         columns: returns the columns of a table or view; none if it is missing.
         unique: returns the unique indexes of a table.
         is_table: returns whether it is a table, and no view.
@@ -36,7 +27,7 @@ class Access(NamedTuple):
     types: Types
     mark: str
     connect: Callable[[DatabaseUrl, str], Any]
-    errors: Errors
+    errors: Callable[..., AbstractContextManager[None]]
     columns: Callable[[Any, str], list[TableColumn]]
     unique: Callable[[Any, str], list[UniqueIndex]]
     is_table: Callable[[Any, str], bool]

@@ -13,7 +13,6 @@ from attrs import Factory, field, frozen
 from lume_async._base.elided import elided
 from lume_async._base.words import counted
 from lume_local._flow.databases import DATABASE, VALID_FROM
-from lume_local._flow.definition import quoted
 from lume_local._shared.failing import Obstacle
 
 Row = tuple[str | None, ...]
@@ -29,7 +28,8 @@ class DatabaseTrouble(Obstacle):
 
     Attributes:
         is_undone: whether the database aborted the transaction because of a concurrent one, or for its own reasons,
-            and not because of the rows: until the commit it can be repeated.
+            and not because of the rows: until the commit it can be repeated. In an open format, another writer's
+            commit came first.
     """
 
     def __init__(self, message: str, *, may_pass: bool = False, is_undone: bool = False) -> None:
@@ -89,25 +89,6 @@ Refused = dict[int, list[str]]
 """The reasons why a table refuses rows, by row number."""
 
 
-def in_table(load: Load, name: str) -> str:
-    """Return the reason for a row whose value is already in the table."""
-    return f"{name}: is in {load.table} already"
-
-
-def by_constraint(load: Load, message: str) -> str:
-    """Return the reason for a row that violates a constraint, without a value: each would be another reason."""
-    words = message.partition(": ")[0] if message.startswith("invalid input") else message
-    return elided(f"{load.table}: {words}", LONGEST)
-
-
-def taken_meanwhile(load: Load, rows: int) -> DatabaseTrouble:
-    """Return the error for a load that was begun again after other runs had loaded some of its values."""
-    return DatabaseTrouble(
-        f"{counted(rows, 'row has', 'rows have')} values of {', '.join(load.ever)} that other runs "
-        f"have loaded into {load.table} meanwhile"
-    )
-
-
 def shown(names: Sequence[str], values: Sequence[Any]) -> str:
     """Return a row, or a part of it, for messages."""
     text = ", ".join(
@@ -120,16 +101,6 @@ def shown(names: Sequence[str], values: Sequence[Any]) -> str:
 def plain(number: str) -> str:
     """Return the same number without an exponent, which integer and decimal columns of a flow refuse."""
     return format(Decimal(number), "f") if "e" in number else number
-
-
-def on_conflict(load: Load, names: list[str]) -> str:
-    """Return the ON CONFLICT clause of an upsert; `names` are the quoted columns that are written."""
-    if not load.key:
-        return ""
-    key = list(map(quoted, load.key))
-    others = [name for name in names if name not in key] or key
-    sets = ", ".join(f"{name} = excluded.{name}" for name in others)
-    return f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sets}"
 
 
 def check_all(load: Load, rows: int, written: int) -> None:

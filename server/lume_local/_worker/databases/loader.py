@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from attrs import define, evolve
 
+from lume_async._base.elided import elided
+from lume_async._base.words import counted
 from lume_local._flow.databases import HISTORY_COLUMNS, RUN_COLUMN
 from lume_local._flow.definition import quoted
 from lume_local._worker.databases.access import Access
@@ -23,18 +25,15 @@ from lume_local._worker.databases.columns import (
 )
 from lume_local._worker.databases.database import (
     FILES,
+    LONGEST,
     NUMBER,
     DatabaseTrouble,
     DatabaseUrl,
     Load,
     Refused,
-    by_constraint,
     check_all,
-    in_table,
     instant,
-    on_conflict,
     shown,
-    taken_meanwhile,
 )
 from lume_local._worker.sql import text
 from lume_local._worker.statements import twin_reason
@@ -167,7 +166,10 @@ class Loader(ABC):
             if connection is None:
                 return False
             if found := self._insert(connection, built, numbered=False):
-                raise taken_meanwhile(self._load, len(found))
+                raise DatabaseTrouble(
+                    f"{counted(len(found), 'row has', 'rows have')} values of {', '.join(self._load.ever)} that "
+                    f"other runs have loaded into {self._load.table} meanwhile"
+                )
         return True
 
     def judge(self, rows: Path) -> Refused:
@@ -248,7 +250,8 @@ class Loader(ABC):
             union = f"{typed} UNION ALL SELECT v, n FROM {new} AS new"
             nth = f"SELECT v, n, row_number() OVER (PARTITION BY v ORDER BY n) AS nth FROM ({union}) AS x"
             twins = f"SELECT n FROM ({nth}) AS x WHERE nth > 1 AND v IS NOT NULL"
-            for reason, query in ((in_table(self._load, name), there), (twin_reason(name), twins)):
+            is_there = f"{name}: is in {self._load.table} already"
+            for reason, query in ((is_there, there), (twin_reason(name), twins)):
                 for (number,) in connection.execute(query).fetchall() if numbered or query is there else ():
                     refused.setdefault(number, []).append(reason)
         return refused
@@ -306,7 +309,9 @@ class Loader(ABC):
                     half = len(some) // 2
                     left += [some[half:], some[:half]]
                 elif rejects:
-                    refused.setdefault(some[0], []).append(by_constraint(load, reason))
+                    # Without a value: each would be another reason.
+                    plain = reason.partition(": ")[0] if reason.startswith("invalid input") else reason
+                    refused.setdefault(some[0], []).append(elided(f"{load.table}: {plain}", LONGEST))
                 else:
                     one = f"FROM {source} WHERE n.{NUMBER}"
                     (count,) = connection.execute(f"SELECT count(*) {one} <= {some[0]}").fetchone()
@@ -326,10 +331,11 @@ class Loader(ABC):
         load = self._load
         items = [*map(self._value, load.names), text(load.run_id)][: len(names)]
         if not load.history:
-            done = execute(
-                f"{self._into} ({', '.join(names)}) SELECT {', '.join(items)} FROM {source} WHERE {where}{order}"
-                f"{on_conflict(load, names)}"
-            )
+            key = list(map(quoted, load.key))
+            sets = ", ".join(f"{one} = excluded.{one}" for one in [n for n in names if n not in key] or key)
+            conflict = f" ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sets}" if key else ""
+            query = f"SELECT {', '.join(items)} FROM {source} WHERE {where}{order}"
+            done = execute(f"{self._into} ({', '.join(names)}) {query}{conflict}")
             # DuckDB returns it as a row.
             return int(done.rowcount if done.rowcount >= 0 else done.fetchone()[0])
         begin, end, current = map(quoted, HISTORY_COLUMNS)

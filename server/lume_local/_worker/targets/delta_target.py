@@ -21,13 +21,13 @@ from lume_local._flow.definition import quoted
 from lume_local._flow.urls import is_store_url
 from lume_local._worker.databases.built import Built
 from lume_local._worker.databases.columns import TableColumn, Types, has_room
+from lume_local._worker.databases.database import DatabaseTrouble
 from lume_local._worker.object_stores import PASSING, code_of, meaning, options_for_delta
 from lume_local._worker.sql import row_of, text
 from lume_local._worker.targets.lake_target import (
     Lake,
     LakeLoad,
     LakeTarget,
-    LakeTrouble,
     in_types_of,
     versions,
 )
@@ -95,8 +95,9 @@ class DeltaLake(Lake):
     def __init__(self, load: LakeLoad, table: "DeltaTable") -> None:
         self._load, self._table = load, table
         self.columns = [
-            TableColumn(one.name, _kind_of(one), not one.nullable, not _MADE.isdisjoint(one.metadata))
+            TableColumn(one.name, str(kind), not one.nullable, not _MADE.isdisjoint(one.metadata))
             for one in table.schema().fields
+            for kind in [getattr(one.type, "type", one.type)]  # as the format spells it, without its parts
         ]
         self.partition_by = list(table.metadata().partition_columns)
 
@@ -116,7 +117,7 @@ class DeltaLake(Lake):
                 pass
         folder = Path(load.table)
         if not is_store_url(load.table) and folder.exists() and any(folder.iterdir()):
-            raise LakeTrouble(f"{load.table} has files, and is not a Delta table: name another folder")
+            raise DatabaseTrouble(f"{load.table} has files, and is not a Delta table: name another folder")
         return None
 
     @classmethod
@@ -151,14 +152,14 @@ class DeltaLake(Lake):
             _UNSAFE if load.mode == "append" else {"delta.appendOnly": "true", **_UNSAFE}
         ).items():
             if re.fullmatch(value, given.get(name, "")):
-                raise LakeTrouble(
+                raise DatabaseTrouble(
                     f'{load.table} has {name} = {given[name]}, with which mode = "{load.mode}" is not possible: '
                     "drop this feature of the table, or name another table"
                 )
 
     def is_loaded(self, load: LakeLoad) -> bool:
         with _errors(load, "can't be read"):
-            return self._table.transaction_version(_app_id(load)) is not None
+            return self._table.transaction_version(f"lume/{load.claim}") is not None
 
     def add_columns(self, columns: list[list[str]]) -> "DeltaLake":
         with _errors(self._load, "can't be changed"):
@@ -283,27 +284,18 @@ class DeltaTarget(LakeTarget):
     lake = DeltaLake
 
 
-def _app_id(load: LakeLoad) -> str:
-    return f"lume/{load.claim}"
-
-
 def _named(load: LakeLoad) -> "CommitProperties":
     from deltalake import CommitProperties, Transaction
 
     return CommitProperties(
         custom_metadata={"lume_run_id": load.run_id, "lume_flow": load.flow},
-        app_transactions=[Transaction(_app_id(load), 1, int(time.time() * 1000))],
+        app_transactions=[Transaction(f"lume/{load.claim}", 1, int(time.time() * 1000))],
     )
 
 
 def _same(names: Collection[str]) -> dict[str, str]:
     """Return the assignments of a merge, which copy columns."""
     return {name: f"s.{name}" for name in map(quoted, names)}
-
-
-def _kind_of(field: "Field") -> str:
-    """Return the name of a column's type, as the format spells it, without its parts."""
-    return str(getattr(field.type, "type", field.type))
 
 
 def _field(name: str, sql_type: str, required: bool) -> "Field":
@@ -314,12 +306,12 @@ def _field(name: str, sql_type: str, required: bool) -> "Field":
 
 @contextmanager
 def _errors(load: LakeLoad, what: str) -> Iterator[None]:
-    """Convert the library's errors, which have no common class, to `LakeTrouble`."""
+    """Convert the library's errors, which have no common class, to `DatabaseTrouble`."""
     from deltalake.exceptions import CommitFailedError
 
     try:
         yield
-    except (LakeTrouble, duckdb.Error):
+    except (DatabaseTrouble, duckdb.Error):
         raise
     except Exception as error:
         words = _NOISE.sub(" ", str(error))
@@ -330,6 +322,6 @@ def _errors(load: LakeLoad, what: str) -> Iterator[None]:
         )
         may_pass = isinstance(error, OSError) and (code in PASSING or code.startswith("5"))
         is_first = isinstance(error, CommitFailedError) and not words.startswith(_FINAL)
-        raise LakeTrouble(
+        raise DatabaseTrouble(
             f"{load.table} {what}: {elided(told, 300)}", may_pass=may_pass, is_undone=is_first
         ) from None

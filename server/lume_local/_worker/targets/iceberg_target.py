@@ -33,7 +33,6 @@ from lume_local._worker.targets.lake_target import (
     Lake,
     LakeLoad,
     LakeTarget,
-    LakeTrouble,
     in_types_of,
     versions,
 )
@@ -154,12 +153,12 @@ class IcebergLake(Lake):
                 namespace = load.table.rpartition(".")[0]
                 if catalog.namespace_exists(namespace):
                     return None
-                raise LakeTrouble(
+                raise DatabaseTrouble(
                     f"there is no namespace {namespace} in the catalog {load.catalog}: create it, for example "
                     f"pyiceberg --catalog {load.catalog} create namespace {namespace}"
                 ) from None
             if table.format_version < 2:
-                raise LakeTrouble(
+                raise DatabaseTrouble(
                     f"{load.table} has the format version {table.format_version}, whose snapshots can't be ordered: "
                     "upgrade it to 2, for example with upgrade_table_version of pyiceberg"
                 )
@@ -197,7 +196,7 @@ class IcebergLake(Lake):
         given = {*load.required, *load.key}
         for column in self.columns:
             if column.must_be_given and column.name in load.names and column.name not in given:
-                raise LakeTrouble(
+                raise DatabaseTrouble(
                     f"{column.name} of {load.table} needs a value, but may be NULL in the flow: set required = true"
                 )
 
@@ -396,35 +395,22 @@ class _Work:
 
     def _files(self, lake: IcebergLake, rows: "pa.RecordBatchReader") -> "Iterator[DataFile]":
         """Write rows to data files, one after the other."""
-        from pyiceberg.io.pyarrow import schema_to_pyarrow, write_file
+        import pyarrow as pa
+        from pyiceberg.io.pyarrow import bin_pack_record_batches, schema_to_pyarrow, write_file
         from pyiceberg.table import WriteTask
 
         schema = lake.metadata.schema().select(*rows.schema.names)
         stored = schema_to_pyarrow(schema, include_field_ids=False)
-        for chunk in _chunks(rows):
-            for key, part in _partitioned(lake.metadata, chunk.select(stored.names).cast(stored)):
+        for batches in bin_pack_record_batches(rows, _IN_ONE_FILE):
+            chunk = pa.Table.from_batches(batches).select(stored.names).cast(stored)
+            for key, part in _partitioned(lake.metadata, chunk):
                 if (number := next(self._count)) >= _MOST_FILES:
-                    raise LakeTrouble(
+                    raise DatabaseTrouble(
                         f"the rows for {self._load.table} need more than {_MOST_FILES:,} files: divide them by "
                         "fewer values, for example month(…) instead of day(…)"
                     )
                 task = WriteTask(self._names, number, schema, part.to_batches(), partition_key=key)
                 yield from write_file(lake.table.io, lake.metadata, iter([task]))
-
-
-def _chunks(rows: "pa.RecordBatchReader") -> "Iterator[pa.Table]":
-    """Yield the rows in tables that are each one data file."""
-    import pyarrow as pa
-
-    batches, size = list[pa.RecordBatch](), 0
-    for batch in rows:
-        batches.append(batch)
-        size += batch.nbytes
-        if size >= _IN_ONE_FILE:
-            yield pa.Table.from_batches(batches)
-            batches, size = [], 0
-    if batches:
-        yield pa.Table.from_batches(batches)
 
 
 def _partitioned(
@@ -484,7 +470,7 @@ _catalogs: dict[str, "tuple[dict[str, str], Catalog]"] = {}
 
 @contextmanager
 def _catalog(load: LakeLoad) -> "Iterator[Catalog]":
-    """Open the catalog; convert all errors to `LakeTrouble`."""
+    """Open the catalog; convert all errors to `DatabaseTrouble`."""
     from pyiceberg.catalog import load_catalog
     from pyiceberg.utils.config import Config
 
@@ -492,7 +478,7 @@ def _catalog(load: LakeLoad) -> "Iterator[Catalog]":
     try:
         settings = {key: str(value) for key, value in (Config().get_catalog_config(name) or {}).items()}
         if not settings:
-            raise LakeTrouble(
+            raise DatabaseTrouble(
                 f"the server has no settings of a catalog {name}: set PYICEBERG_CATALOG__{name.upper()}__URI, and "
                 "what else pyiceberg needs for it, in the server's environment, or write them to its .pyiceberg.yaml"
             )
@@ -514,7 +500,7 @@ def _catalog(load: LakeLoad) -> "Iterator[Catalog]":
             and not isinstance(error, (FileNotFoundError, PermissionError))
             and not _REFUSED.search(words)
         )
-        raise LakeTrouble(
+        raise DatabaseTrouble(
             f"{load.table} in the catalog {name} can't be used: {elided(words, 500)}",
             may_pass=may_pass,
             is_undone=kind == "CommitFailedException",

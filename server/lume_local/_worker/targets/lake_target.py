@@ -56,10 +56,6 @@ class LakeLoad(Load):
         return [*self.columns, *(history if self.history else []), *([name, "VARCHAR"] for name in self.own)]
 
 
-class LakeTrouble(DatabaseTrouble):
-    """A table can't be used as the flow intends; `is_undone`: another writer's commit came first."""
-
-
 class Lake(ABC):
     """A table at one of its versions; each format is a subclass.
 
@@ -84,12 +80,12 @@ class Lake(ABC):
     @classmethod
     @abstractmethod
     def open(cls, load: LakeLoad) -> "Lake | None":
-        """Return the table at its newest version; None if it is missing. Raises `LakeTrouble`."""
+        """Return the table at its newest version; None if it is missing. Raises `DatabaseTrouble`."""
 
     @classmethod
     @abstractmethod
     def create(cls, load: LakeLoad) -> None:
-        """Create the table, without rows; if another writer has just done so, do nothing. Raises `LakeTrouble`."""
+        """Create the table, without rows, unless another writer has just done so. Raises `DatabaseTrouble`."""
 
     @classmethod
     @abstractmethod
@@ -98,15 +94,15 @@ class Lake(ABC):
 
     @abstractmethod
     def is_loaded(self, load: LakeLoad) -> bool:
-        """Return whether the load is done. Raises `LakeTrouble`."""
+        """Return whether the load is done. Raises `DatabaseTrouble`."""
 
     @abstractmethod
     def add_columns(self, columns: list[list[str]]) -> "Lake":
-        """Add nullable columns with these SQL types; return the table with them. Raises `LakeTrouble`."""
+        """Add nullable columns with these SQL types; return the table with them. Raises `DatabaseTrouble`."""
 
     @abstractmethod
     def load(self, load: LakeLoad, rows: Built, written: dict[str, Any]) -> None:
-        """Write the rows in one commit, which names the load. Raises `LakeTrouble`.
+        """Write the rows in one commit, which names the load. Raises `DatabaseTrouble`.
 
         `written` keeps what a repetition of the attempt can use again.
         """
@@ -119,7 +115,7 @@ class Lake(ABC):
     def scan(self, columns: Collection[str], run_ids: Collection[str]) -> Any:
         """Return an Arrow stream of the columns, of the rows that these runs have written; of all if there is none.
 
-        Raises `LakeTrouble`.
+        Raises `DatabaseTrouble`.
         """
 
     def has_rows(self, load: LakeLoad) -> bool:
@@ -144,7 +140,7 @@ class Lake(ABC):
         check_columns(shape, load.table, [*self.columns, *added], self.types)
         if load.partition_by and load.partition_by != self.partition_by:
             there_by = ", ".join(self.partition_by) or "no column"
-            raise LakeTrouble(
+            raise DatabaseTrouble(
                 f"{load.table} is partitioned by {there_by}, and the flow says partition_by = "
                 f"{load.partition_by}: leave it out, or write the table anew"
             )
@@ -174,7 +170,7 @@ class LakeTarget:
             if table is not None:
                 table.check(self._load)
             elif not self._load.create:
-                raise LakeTrouble(
+                raise DatabaseTrouble(
                     f"there is no table {self._load.table}: set create = true in target.{self._part}, or create it, "
                     f"for example {self.lake.statement(self._load)}"
                 )
@@ -221,9 +217,9 @@ class LakeTarget:
         refuse_overtaken(step)
         if table is None:
             if not load.create:
-                raise LakeTrouble(f"the table {load.table} is gone")
+                raise DatabaseTrouble(f"the table {load.table} is gone")
             cls.lake.create(load)
-            raise LakeTrouble(f"{load.table} was created", is_undone=True)
+            raise DatabaseTrouble(f"{load.table} was created", is_undone=True)
         table.check(load)
         if lacking := table.lacking(load):
             table = table.add_columns(lacking)
