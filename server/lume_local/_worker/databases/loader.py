@@ -274,8 +274,8 @@ class Loader(ABC):
         """Undo only the statements of the block if it fails."""
         return nullcontext()
 
-    def _refusal(self, error: Exception) -> str:
-        """Return why the table refuses a row of several; nothing if the error does not come from a row."""
+    def _refusal(self, error: Exception, *, rejects: bool) -> str:
+        """Return why the table refuses a row; nothing if the error says all, or does not come from a row."""
         return ""
 
     def _write(
@@ -301,7 +301,7 @@ class Loader(ABC):
                 with self._apart(connection):
                     written += self._write_from(connection.execute, source, names, where, order)
             except Exception as error:
-                if not (reason := self._refusal(error)):
+                if not (reason := self._refusal(error, rejects=rejects)):
                     raise
                 if not some:
                     left = batches()

@@ -328,11 +328,11 @@ class PostgresLoader(Loader):
     def _apart(self, connection: Any) -> AbstractContextManager[Any]:
         return connection.transaction() if self._load.on_violation == "reject" else nullcontext()
 
-    def _refusal(self, error: Exception) -> str:
+    def _refusal(self, error: Exception, *, rejects: bool) -> str:
         """See `Loader`. The error of a load that may not reject rows names the row already."""
         import psycopg
 
-        if self._load.on_violation != "reject" or not isinstance(error, psycopg.Error):
+        if not rejects or not isinstance(error, psycopg.Error):
             return ""
         is_of_row = (error.sqlstate or "")[:2] in _OF_A_ROW
         return (error.diag.message_primary or str(error)) if is_of_row else ""

@@ -202,10 +202,16 @@ class SqliteLoader(FileLoader):
     def _apart(self, connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute("SAVEPOINT some")
         try:
-            with on_error(lambda: connection.execute("ROLLBACK TO some")):
-                yield
+            yield
+        except sqlite3.IntegrityError as error:
+            if not connection.in_transaction:  # ON CONFLICT ROLLBACK has undone the whole load
+                where = f"{self._load.table} in {self._url.shown}"
+                raise DatabaseTrouble(f"{where} refuses the rows: {error}") from None
+            connection.execute("ROLLBACK TO some")
+            raise
         finally:
-            connection.execute("RELEASE some")
+            if connection.in_transaction:
+                connection.execute("RELEASE some")
 
-    def _refusal(self, error: Exception) -> str:
+    def _refusal(self, error: Exception, *, rejects: bool) -> str:
         return str(error) if isinstance(error, sqlite3.IntegrityError) else ""

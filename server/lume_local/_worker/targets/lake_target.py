@@ -120,11 +120,10 @@ class Lake(ABC):
 
     def has_rows(self, load: LakeLoad) -> bool:
         """Return whether the table has rows of the load's run."""
-        is_known = any(column.name == RUN_COLUMN for column in self.columns)
+        if all(column.name != RUN_COLUMN for column in self.columns):
+            return False
         with duckdb.connect() as connection:
-            connection.register(
-                "_lume_rows", self.scan([RUN_COLUMN], [load.run_id]) if is_known else self.nothing()
-            )
+            connection.register("_lume_rows", self.scan([RUN_COLUMN], [load.run_id]))
             return connection.execute("SELECT 1 FROM _lume_rows LIMIT 1").fetchone() is not None
 
     def lacking(self, load: LakeLoad) -> list[list[str]]:

@@ -197,6 +197,21 @@ def test_a_table_of_sqlite_that_replaces_rows_loses_none(
     assert sqlite.execute("SELECT * FROM clean") == [old]
 
 
+@pytest.mark.parametrize("how", ["fail", "reject"])
+def test_a_table_of_sqlite_that_undoes_the_load_gets_no_row(
+    tmp_path: Path, sqlite: Database, how: str
+) -> None:
+    fill(sqlite, (1, "a"), (2, "b"), (3, "c"))
+    sqlite.execute("CREATE TABLE clean (id bigint, name text UNIQUE ON CONFLICT ROLLBACK)")
+    sqlite.execute("INSERT INTO clean VALUES (9, 'b')")
+    with pytest.raises(
+        RunFailed, match=r"clean in .* refuses the rows: UNIQUE constraint failed: clean\.name"
+    ):
+        execute(flow_of(**into("append", on_violation=how)), tmp_path)
+    assert sqlite.execute("SELECT * FROM clean") == [(9, "b")]
+    assert sqlite.execute("SELECT * FROM _lume_loads") == []
+
+
 def test_an_upsert_and_defaults_go_with_on_conflict_replace(tmp_path: Path, sqlite: Database) -> None:
     fill(sqlite, (1, None), (2, "b"))
     key = "PRIMARY KEY ON CONFLICT REPLACE"
