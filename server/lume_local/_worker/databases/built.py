@@ -14,7 +14,7 @@ from lume_async._base.words import counted
 from lume_local._flow.definition import quoted
 from lume_local._worker.connection import configure
 from lume_local._worker.databases.database import DatabaseTrouble, shown
-from lume_local._worker.sql import copy_to, row_of, text
+from lume_local._worker.sql import row_of, text
 
 _AT_ONCE = 1000
 
@@ -50,15 +50,6 @@ class Built:
                 f"{counted(count, key_of, keys)} in several rows, but an "
                 f"upsert could keep only one ({shown(key, values)}): choose a key that is unique in every row"
             )
-
-    def write_csv(self, items: dict[str, str], target: Path) -> int:
-        """Write CSV for PostgreSQL's `COPY`: NULL is empty, every string is quoted. Return the number of rows.
-
-        `items` are the names of the columns, and the expressions to select.
-        """
-        columns = ", ".join(f"{item} AS {quoted(name)}" for name, item in items.items())
-        options = f"FORMAT csv, HEADER false, FORCE_QUOTE ({', '.join(map(quoted, items))})"
-        return copy_to(self.connection, f"SELECT {columns} FROM {self.rows}", target, options)
 
     def batches(self, items: list[str]) -> Iterator[list[tuple[Any, ...]]]:
         """Yield batches of rows as Python values; `items` are the expressions to select."""

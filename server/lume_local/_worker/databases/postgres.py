@@ -37,6 +37,7 @@ from lume_local._worker.databases.database import (
     check_all,
 )
 from lume_local._worker.databases.loader import Loader
+from lume_local._worker.sql import copy_to
 
 if TYPE_CHECKING:
     import psycopg
@@ -289,8 +290,13 @@ class PostgresLoader(Loader):
         """Copy the rows to a temporary table that ends with the transaction."""
         load, file = self._load, built.with_suffix(".copy")
         names = [*load.names, NUMBER] if numbered else load.names
-        whole = {name: whole_text(quoted(name), self._given[name]) for name in load.names}
-        count = rows.write_csv(whole | ({NUMBER: NUMBER} if numbered else {}), file)
+        # NULL is empty, every string is quoted.
+        csv = f"FORMAT csv, HEADER false, FORCE_QUOTE ({', '.join(map(quoted, names))})"
+        whole = [
+            f"{whole_text(one, self._given[name])} AS {one}" for name in load.names for one in [quoted(name)]
+        ]
+        values = ", ".join([*whole, *([NUMBER] if numbered else [])])
+        count = copy_to(rows.connection, f"SELECT {values} FROM {rows.rows}", file, csv)
         items = [f"NULL::text AS {quoted(one)}" if self._is_text(one) else quoted(one) for one in load.names]
         items += [f"NULL::bigint AS {NUMBER}"] if numbered else []
         like = f"SELECT {', '.join(items)} FROM {self._table} WITH NO DATA"

@@ -211,7 +211,9 @@ class LakeTarget:
     @classmethod
     def _done(cls, load: LakeLoad, step: Step, rows: Built, written: dict[str, Any]) -> None:
         table = cls.lake.open(load)
-        if table is not None and (table.is_loaded(load) or (_is_old(load) and table.has_rows(load))):
+        # The table may have forgotten the name of an old load; only its rows tell then.
+        is_old = bool(load.at) and datetime.now(UTC) - datetime.fromisoformat(load.at) > _SURE
+        if table is not None and (table.is_loaded(load) or (is_old and table.has_rows(load))):
             return
         refuse_overtaken(step)
         if table is None:
@@ -227,11 +229,6 @@ class LakeTarget:
     @staticmethod
     def abandon(step: Step) -> None:
         """Do nothing: nothing outside of the run's folder is begun before its commit."""
-
-
-def _is_old(load: LakeLoad) -> bool:
-    """Return whether the table may have forgotten the name of the load, and only its rows tell."""
-    return bool(load.at) and datetime.now(UTC) - datetime.fromisoformat(load.at) > _SURE
 
 
 def in_types_of(table: Lake, load: LakeLoad, rows: Built, *, whole: bool) -> tuple[str, list[str]]:

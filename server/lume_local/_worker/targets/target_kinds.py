@@ -27,10 +27,7 @@ KINDS: dict[str, type[Target]] = {
 }
 
 
-def _kind_of(step: Step) -> type[StepKind]:
-    """Return what carries out a step: a target, or the values that no later row may repeat."""
-    kind = step["kind"]
-    return EarlierValues if kind == VALUES else KINDS[kind]
+_STEPS: dict[str, type[StepKind]] = {**KINDS, VALUES: EarlierValues}
 
 
 def target_of(part: str, place: dict[str, Any], run_id: str) -> Target:
@@ -45,7 +42,7 @@ def publish(record: dict[str, Any], folder: Path) -> None:
     """
     steps, before, why = record["steps"], commit.done(folder), commit.overtaken(folder)
     for number, step in enumerate(steps[before:], before + 1):
-        _kind_of(step).publish(step | {"overtaken": why} if why else step)
+        _STEPS[step["kind"]].publish(step | {"overtaken": why} if why else step)
         if step["kind"] in (STORE, "s3") and number < len(steps):
             commit.note_done(folder, number)
 
@@ -62,7 +59,7 @@ def vacate(part: str, place: dict[str, Any], run_id: str) -> list[Step]:
 def abandon(folder: Path) -> None:
     """Undo everything begun for a run that has not committed. Raises OSError or `TargetError`."""
     for step in commit.begun(folder):
-        _kind_of(step).abandon(step)
+        _STEPS[step["kind"]].abandon(step)
     commit.forget_begun(folder)
 
 
