@@ -97,6 +97,7 @@ _TYPES = {
 _WIDER = {("int", "long"), ("float", "double"), ("uuid", "string")}
 """Types that Iceberg itself would promote a column to."""
 _DIGITS = {"int": "decimal(10, 0)", "long": "decimal(19, 0)"}
+"""Decimals with all digits of integers."""
 
 
 class IcebergTypes(Types):

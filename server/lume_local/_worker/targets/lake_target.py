@@ -262,7 +262,7 @@ def versions(load: LakeLoad, rows: Built, query: str, current: Iterable[Any]) ->
     differs = " OR ".join(f"n.{one} IS DISTINCT FROM c.{one}" for one in names if one not in keys) or "false"
     connection.execute(f"CREATE OR REPLACE TEMP TABLE _lume_all AS {query}")
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE _lume_found AS SELECT {', '.join(keys)}, true AS differs, "
+        f"CREATE OR REPLACE TEMP TABLE _lume_found AS SELECT {', '.join(keys)}, true AS _lume_differs, "
         "NULL::TIMESTAMPTZ AS _lume_since FROM _lume_all LIMIT 0"
     )
     for part in current:
@@ -273,8 +273,8 @@ def versions(load: LakeLoad, rows: Built, query: str, current: Iterable[Any]) ->
         )
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE _lume_new AS SELECT n.*, c._lume_since FROM _lume_all AS n LEFT JOIN "
-        f"(SELECT {', '.join(keys)}, bool_or(differs) AS differs, max(_lume_since) AS _lume_since "
-        f"FROM _lume_found GROUP BY ALL) AS c ON {same} WHERE c.differs IS DISTINCT FROM false"
+        f"(SELECT {', '.join(keys)}, bool_or(_lume_differs) AS _lume_differs, max(_lume_since) AS _lume_since "
+        f"FROM _lume_found GROUP BY ALL) AS c ON {same} WHERE c._lume_differs IS DISTINCT FROM false"
     )
     (latest,) = row_of(connection, "SELECT max(_lume_since)::TIMESTAMP::VARCHAR FROM _lume_new")
     at = instant(load, latest)
