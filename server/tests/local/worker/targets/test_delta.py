@@ -214,6 +214,18 @@ def test_history(table: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_every_current_version_of_a_key_is_closed(table: Path, tmp_path: Path) -> None:
+    flow = flow_of(upsert(table, history="scd2"))
+    execute(flow, tmp_path, TWO, "run_1")
+    names = "name, NULL::TIMESTAMPTZ AS valid_to, true AS current, NULL::VARCHAR AS _lume_run_id"
+    foreign = f"SELECT 1::BIGINT AS id, 'between' AS {names}, '{AT}'::TIMESTAMPTZ AS valid_from"
+    write_deltalake(str(table), duckdb.sql(foreign), mode="append")
+    execute(flow, tmp_path, "id,name\n1,new\n", "run_2")
+    assert seen(table, "id", "name", "current") == [
+        *((1, "a", False), (1, "between", False), (1, "new", True), (2, None, True))
+    ]
+
+
 def test_columns_that_the_table_lacks(table: Path, tmp_path: Path) -> None:
     execute(flow_of(into(table, partition_by=["name"])), tmp_path, TWO)
     large = {"sql": "1", "sql_type": "UBIGINT", "type": "integer"}
