@@ -19,7 +19,6 @@ from lume_local._worker.checks import Checks
 from lume_local._worker.connection import words_of
 from lume_local._worker.outputs.row_json import Broken
 from lume_local._worker.rejects import Rejects, for_ledger, reject_rows
-from lume_local._worker.returned import held_back, not_compared
 from lume_local._worker.seeds import check_seeds
 from lume_local._worker.sources.formats.members import unread_members
 from lume_local._worker.sources.formats.names import changes, noted
@@ -123,7 +122,10 @@ class Run:
             warnings |= dict.fromkeys(unread, 1)
         warnings |= _few_rows(intake.account.records, filtered["filtered"], job.mends)
         warnings |= self.context.earlier.warnings if self.context.earlier else {}
-        warnings |= not_compared(job)
+        if job.accepted is not None:
+            from lume_local._worker.returned import not_compared
+
+            warnings |= not_compared(job.accepted["lacking"])
         duplicates, malformed = self._count_late(taken, reasons), intake.malformed.total
         metrics = {
             "rows_read": intake.account.records,
@@ -155,6 +157,8 @@ class Run:
             *twins, total = self.steps.twins(taken, unique)
             reasons |= {twin_reason(name): count for name, count in zip(unique, twins, strict=True) if count}
             if self.context.job.accepted is not None:
+                from lume_local._worker.returned import held_back
+
                 reasons |= held_back(self.context.connection)
         if flow["references"] or flow["judged_by_table"]:
             counts = self.steps.late(taken, bool(unique))

@@ -18,13 +18,10 @@ from duckdb import DuckDBPyConnection
 
 from lume_local._flow.definition import quoted
 from lume_local._shared.commit import begin
-from lume_local._worker.databases.database import NUMBER, DatabaseTrouble
-from lume_local._worker.databases.references import ReferenceLookup
 from lume_local._worker.sources.source import Pause
 from lume_local._worker.sql import STAGED, RowsFile, copy_to, literal, row_of, text
-from lume_local._worker.statements import count_of
+from lume_local._worker.statements import NUMBER, count_of
 from lume_local._worker.steps import Context, TakenIn
-from lume_local._worker.targets.database_target import DatabaseTarget
 from lume_local._worker.targets.target import TargetError
 
 _FETCH = 10_000
@@ -151,6 +148,8 @@ def refuse_late(context: Context, taken: TakenIn, has_duplicates: bool, folder: 
             assert found is not None
             counts[reason] += int(found[0])
     if flow["judged_by_table"]:
+        from lume_local._worker.targets.database_target import DatabaseTarget
+
         target = context.targets["mapped"]
         table = context.earlier or (target if isinstance(target, DatabaseTarget) else None)
         if not (context.job.dry_run and (table is None or table.may_create)):
@@ -181,6 +180,9 @@ def _missing(
     connection: DuckDBPyConnection, taken: TakenIn, reference: dict[str, Any], pause: Pause
 ) -> list[str]:
     """Return the values that the column of the other table lacks."""
+    from lume_local._worker.databases.database import DatabaseTrouble  # here: few flows have references
+    from lume_local._worker.databases.references import ReferenceLookup
+
     value, missing = f"CAST({quoted(reference['name'])} AS VARCHAR)", list[str]()
     query = f"SELECT DISTINCT {value} AS v FROM {_candidates(taken)} WHERE v IS NOT NULL ORDER BY v"
     try:

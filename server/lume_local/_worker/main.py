@@ -62,7 +62,6 @@ from lume_local._worker.compiler.compile import compile_flow
 from lume_local._worker.connection import confine_check, connect
 from lume_local._worker.engine import RunBroke, RunFailed
 from lume_local._worker.one_process import Instances, place_of
-from lume_local._worker.outputs.gather import gather
 from lume_local._worker.outputs.pages import read_page
 from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.source import SourceError
@@ -314,6 +313,8 @@ def _answer(job: _Plain, outbox: EventWriter) -> Event:
     """Do any other job. The code for some is imported by the first such job, as few workers get one."""
     match job:
         case Gather():
+            from lume_local._worker.outputs.gather import gather
+
             return gather(job)
         case ArchiveRuns():
             try:

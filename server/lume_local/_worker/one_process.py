@@ -28,12 +28,10 @@ from lume_local._worker.connection import confine, confine_place, connect, plan
 from lume_local._worker.engine import Run
 from lume_local._worker.late import find_duplicates, refuse_late
 from lume_local._worker.profile import profile, unmet
-from lume_local._worker.returned import find_returned
 from lume_local._worker.seeds import load_seeds
 from lume_local._worker.sources.formats.names import check_columns
 from lume_local._worker.sources.formats.parquet import report_damage
 from lume_local._worker.sources.intake import ReturnOrigin
-from lume_local._worker.sources.layouts import recognised
 from lume_local._worker.sources.mending.lost_letters import LostLetters
 from lume_local._worker.sources.mending.mended_rows import lost_letters
 from lume_local._worker.sources.read import read_source
@@ -82,6 +80,10 @@ class OneProcess:
     def recognised(self, files: list[File]) -> list[File]:
         """Return the files, which the connection can open, with their layouts. Raises `SourceError`."""
         context = self._context
+        if not context.flow["layouts"]:
+            return files
+        from lume_local._worker.sources.layouts import recognised  # here: few flows have any
+
         forced = context.job.layout
         return recognised(self._connection, files, self._flow, self._folder, context.pause, forced=forced)
 
@@ -115,7 +117,11 @@ class OneProcess:
         return list(row_of(self._connection, taken.statements.counts(taken.staged)))
 
     def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
-        returned = find_returned(self._context, taken, self._folder)
+        returned = None
+        if self._context.job.accepted is not None:  # few runs read rejects of earlier ones
+            from lume_local._worker.returned import find_returned
+
+            returned = find_returned(self._context, taken, self._folder)
         return find_duplicates(self._connection, taken.staged, unique, self._folder, returned)
 
     def late(self, taken: TakenIn, has_duplicates: bool) -> Counter[str]:

@@ -30,7 +30,7 @@ from lume_local._flow.databases import DATABASE, RUN_COLUMN
 from lume_local._flow.definition import quoted
 from lume_local._shared.commit import explain
 from lume_local._shared.folders import MANIFEST, named_in
-from lume_local._shared.protocol import Execute, Json, Read, read_job
+from lume_local._shared.protocol import Json, Read, read_job
 from lume_local._worker.databases.built import own_database
 from lume_local._worker.databases.database import DatabaseTrouble, DatabaseUrl
 from lume_local._worker.databases.kinds import ACCESS, QUERIES
@@ -44,7 +44,7 @@ from lume_local._worker.sql import STAGED, RowsFile, copy_to, csv_reader, litera
 from lume_local._worker.steps import Context, TakenIn
 from lume_local._worker.targets.lake_target import LakeLoad
 from lume_local._worker.targets.target import TargetError
-from lume_local._worker.targets.target_kinds import LAKES
+from lume_local._worker.targets.target_kinds import lake_of
 
 _ALL = 2**62
 """A number larger than any row's."""
@@ -54,15 +54,14 @@ _AT_ONCE = 1000
 _Numbers = tuple[object, ...]
 
 
-def find_returned(context: Context, taken: TakenIn, folder: Path) -> Path | None:
-    """Write to a file the rows that repeat an accepted key or can't be compared; return None if no row returns.
+def find_returned(context: Context, taken: TakenIn, folder: Path) -> Path:
+    """Write to a file the rows that repeat an accepted key or can't be compared.
 
     The file has the number `n` of each row, the mask `bits` of its repeated columns, and `why` it is held back.
     Raises `TargetError`.
     """
     accepted = context.job.accepted
-    if accepted is None:
-        return None
+    assert accepted is not None
     keys = _Keys(accepted["unique"], folder)
     # Unlike the connection for the flow's expressions, this one can read outputs.
     with own_database("512MB", folder / "keys-spill") as connection:
@@ -83,9 +82,8 @@ def held_back(connection: DuckDBPyConnection) -> dict[str, int]:
     return dict(connection.execute(query).fetchall())
 
 
-def not_compared(job: Execute) -> dict[str, int]:
+def not_compared(lacking: dict[str, int]) -> dict[str, int]:
     """Return warnings about outputs that lack a column that must be unique."""
-    lacking: dict[str, int] = {} if job.accepted is None else job.accepted["lacking"]
     return {
         f"{name}: not compared with {counted(count, 'earlier run')} of this source, whose version lacks the column": 1
         for name, count in lacking.items()
@@ -308,7 +306,7 @@ class _LakeTable:
 
     def __init__(self, place: Json, connection: DuckDBPyConnection) -> None:
         load = LakeLoad(**place, columns=[], run_id="", flow="", source_path="")
-        table = LAKES[place["kind"]].lake.open(load)
+        table = lake_of(place["kind"]).lake.open(load)
         if table is None:
             raise DatabaseTrouble(f"there is no table {load.table}")
         self._table, self._connection = table, connection

@@ -6,7 +6,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
 from duckdb import DuckDBPyConnection
@@ -18,9 +18,11 @@ from lume_local._worker.sources.places.source_kinds import source_of
 from lume_local._worker.sources.read import Intake
 from lume_local._worker.sources.source import Pause, Source, no_pause
 from lume_local._worker.statements import Statements
-from lume_local._worker.targets.earlier_values import EarlierValues
 from lume_local._worker.targets.target import Target
 from lume_local._worker.targets.target_kinds import target_of
+
+if TYPE_CHECKING:
+    from lume_local._worker.targets.earlier_values import EarlierValues
 
 
 class AccountOpen(Exception):
@@ -77,6 +79,8 @@ class Context:
         earlier: the values of earlier runs that no row may repeat, if they are not in the target's table.
     """
 
+    earlier: "EarlierValues | None" = None
+
     def __init__(
         self,
         connection: DuckDBPyConnection,
@@ -94,7 +98,10 @@ class Context:
         }
         table, earlier = job.rejects_table, job.earlier
         self.rejects_table = None if table is None else target_of("rejects", table, run)
-        self.earlier = None if earlier is None else EarlierValues(earlier, self.folder, run, pause)
+        if earlier is not None:  # few runs have any
+            from lume_local._worker.targets.earlier_values import EarlierValues
+
+            self.earlier = EarlierValues(earlier, self.folder, run, pause)
 
 
 @frozen

@@ -33,7 +33,7 @@ from lume_local._worker.sources.formats.sheets.excel import opened, read_sheet, 
 from lume_local._worker.sources.formats.text.csv import names_of
 from lume_local._worker.sources.formats.text.dialect import Dialect
 from lume_local._worker.sources.intake import Account, Malformed, Reading
-from lume_local._worker.sources.read import FORMATS
+from lume_local._worker.sources.read import read_as
 from lume_local._worker.sources.source import SourceError, no_pause
 from lume_local._worker.sql import STAGED, RowsFile, copy_to, scan_or_retry
 from lume_local._worker.stage import scan_of
@@ -169,7 +169,7 @@ class HeldSample:
                 with opened(reading) as book:  # the first of several sheets represents all
                     relation = read_sheet(reading, sheets_of(reading, book)[0], most)
             else:
-                relation = FORMATS[kind](reading)
+                relation = read_as(kind, reading)
             reading.malformed.close()
             unread = unread_members(connection, flow, relation, of_columns=False)
             # Kept in a file, so that every flow is tried on the same rows.
@@ -191,7 +191,7 @@ class HeldSample:
         with self._trials.cursor() as connection:
             reading = self._reading(connection, source, [])
             with closing(reading.malformed):
-                relation = FORMATS[reading.flow["format"]](reading)
+                relation = read_as(reading.flow["format"], reading)
             return member_names(connection, relation, most)
 
     def _reading(

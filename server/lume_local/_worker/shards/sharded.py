@@ -165,7 +165,9 @@ class Sharded:
 
     def twins(self, taken: TakenIn, unique: list[str]) -> list[int]:
         of, connection = self._tasks.slots, self._context.connection
-        returned = find_returned(self._context, taken, self._folder)
+        returned = None
+        if self._context.job.accepted is not None:
+            returned = find_returned(self._context, taken, self._folder)
         common = self._common | {
             "of": of,
             "staged": others(taken.staged, returned),

@@ -12,13 +12,10 @@ from duckdb import DuckDBPyConnection
 from lume_async._base.elided import elided
 from lume_local._flow.definition import REJECTED_ROWS
 from lume_local._shared import magic
-from lume_local._worker.sources.formats.json import read_json
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.parquet import read_parquet
-from lume_local._worker.sources.formats.sheets.excel import opened, read_sheet, sheets_of
 from lume_local._worker.sources.formats.text.csv import read_csv, read_fixed
 from lume_local._worker.sources.formats.text.encoding import in_utf8
-from lume_local._worker.sources.formats.xml import read_xml
 from lume_local._worker.sources.intake import (
     Account,
     AllMalformed,
@@ -33,21 +30,9 @@ from lume_local._worker.sources.mending.by_layout import rows_by_layout
 from lume_local._worker.sources.mending.door import in_book_of_rejects, reader_of_rejects
 from lume_local._worker.sources.mending.line_forms import LineForm
 from lume_local._worker.sources.mending.mended_rows import note_others, refuse_as_source
-from lume_local._worker.sources.places.query_source import read_rows
 from lume_local._worker.sources.places.unpack import compression_of
 from lume_local._worker.sources.source import File, Pause, SourceError, check_number
 from lume_local._worker.statements import Relation, form_of
-
-FORMATS: dict[str, Callable[[Reading], Relation]] = {
-    "csv": read_csv,
-    "fixed": read_fixed,
-    "ndjson": read_ndjson,
-    "json": read_json,
-    "xml": read_xml,
-    "parquet": read_parquet,
-    "rows": read_rows,
-}
-"""Readers by format, except of sheets: each counts what it reads in the account and raises `SourceError`."""
 
 _KINDS = {
     "csv": "CSV files",
@@ -143,8 +128,10 @@ def _parts(reading: Reading, format: str) -> Generator[_Part, None, None]:
             return
         _refuse_binary(reading, format)
     if format != "excel":
-        yield reading, lambda: FORMATS[format](in_utf8(reading))
+        yield reading, lambda: read_as(format, in_utf8(reading))
         return
+    from lume_local._worker.sources.formats.sheets.excel import opened, read_sheet, sheets_of
+
     with opened(reading) as book:
         reading = evolve(reading, flow=in_book_of_rejects(reading.flow, book))
         for n, sheet in enumerate(sheets_of(reading, book)):
@@ -161,6 +148,31 @@ def _parts(reading: Reading, format: str) -> Generator[_Part, None, None]:
                     malformed=Malformed(own / "malformed", reading.malformed.layout),
                 )
             yield part, partial(read_sheet, part, sheet)
+
+
+def read_as(format: str, reading: Reading) -> Relation:
+    """Read a file, and count its contents in the account; most are CSV. Raises `SourceError`."""
+    match format:
+        case "csv":
+            return read_csv(reading)
+        case "fixed":
+            return read_fixed(reading)
+        case "ndjson":
+            return read_ndjson(reading)
+        case "json":
+            from lume_local._worker.sources.formats.json import read_json
+
+            return read_json(reading)
+        case "xml":
+            from lume_local._worker.sources.formats.xml import read_xml
+
+            return read_xml(reading)
+        case "parquet":
+            return read_parquet(reading)
+        case _:
+            from lume_local._worker.sources.places.query_source import read_rows
+
+            return read_rows(reading)
 
 
 _ITS_OWN = {

@@ -38,7 +38,7 @@ class File:
     Attributes:
         path: the source itself, which is only read, or a copy in the run's folder.
         shown: its name in messages and in the column `_lume_file`.
-        format: how it is read: one of `read.FORMATS`.
+        format: how it is read: as in a flow, or `rows`.
         bytes: the size of the source that it is made from.
         is_beginning: whether the source begins with it; a BOM elsewhere belongs to its line.
         is_end: whether the source ends with it; a footer elsewhere ends nothing.

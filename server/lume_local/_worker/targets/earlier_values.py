@@ -27,10 +27,8 @@ from lume_local._worker.databases.built import opened
 from lume_local._worker.databases.database import NUMBER, Refused
 from lume_local._worker.sources.source import Pause, no_pause
 from lume_local._worker.sql import text
-from lume_local._worker.targets.target import Begin, Step, TargetError, refuse_overtaken
+from lume_local._worker.targets.target import VALUES, Begin, Step, TargetError, refuse_overtaken
 
-VALUES = "values"
-"""The kind of its steps."""
 PATIENCE = 3600.0
 """Seconds to wait for other runs of the flow."""
 _TURN = 1.0

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from lume_local._shared.failing import Obstacle
 
+VALUES = "values"
+"""The kind of the steps of the values that no later row may repeat."""
 Step = dict[str, Any]
 """The work left for one target once a run has committed: plain JSON, with the `kind` of the target."""
 Begin = Callable[[Step], None]

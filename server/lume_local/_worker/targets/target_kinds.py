@@ -1,38 +1,60 @@
 """The kinds of targets, and operations on the steps of all of them."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lume_local._flow.databases import DATABASE
 from lume_local._flow.lakes import DELTA, ICEBERG
 from lume_local._shared import commit
 from lume_local._shared.folders import PARTS
-from lume_local._worker.targets.database_target import DatabaseTarget
-from lume_local._worker.targets.delta_target import DeltaTarget
-from lume_local._worker.targets.earlier_values import VALUES, EarlierValues
 from lume_local._worker.targets.file_targets import STORE, FileTarget, PartsTarget, StoreTarget
-from lume_local._worker.targets.iceberg_target import IcebergTarget
-from lume_local._worker.targets.lake_target import LakeTarget
-from lume_local._worker.targets.target import Step, StepKind, Target
+from lume_local._worker.targets.target import VALUES, Step, StepKind, Target
 
-LAKES: dict[str, type[LakeTarget]] = {DELTA: DeltaTarget, ICEBERG: IcebergTarget}
-"""The tables of open formats."""
+if TYPE_CHECKING:
+    from lume_local._worker.targets.lake_target import LakeTarget
+
 KINDS: dict[str, type[Target]] = {
     commit.FILE: FileTarget,
     PARTS: PartsTarget,
-    DATABASE: DatabaseTarget,
     STORE: StoreTarget,
     "s3": StoreTarget,  # in the commits of an older version
-    **LAKES,
 }
+"""The kinds of files. Those of tables are imported by the first run that has one."""
 
 
-_STEPS: dict[str, type[StepKind]] = {**KINDS, VALUES: EarlierValues}
+def lake_of(kind: str) -> "type[LakeTarget]":
+    """Return the target of tables of an open format."""
+    if kind == DELTA:
+        from lume_local._worker.targets.delta_target import DeltaTarget
+
+        return DeltaTarget
+    if kind == ICEBERG:
+        from lume_local._worker.targets.iceberg_target import IcebergTarget
+
+        return IcebergTarget
+    raise KeyError(kind)
+
+
+def _target_kind(kind: str) -> type[Target]:
+    if kind == DATABASE:
+        from lume_local._worker.targets.database_target import DatabaseTarget
+
+        return DatabaseTarget
+    return KINDS[kind] if kind in KINDS else lake_of(kind)
+
+
+def _kind_of(step: Step) -> type[StepKind]:
+    """Return what carries out a step: a target, or the values that no later row may repeat."""
+    if step["kind"] == VALUES:
+        from lume_local._worker.targets.earlier_values import EarlierValues
+
+        return EarlierValues
+    return _target_kind(step["kind"])
 
 
 def target_of(part: str, place: dict[str, Any], run_id: str) -> Target:
     """Return the target for a place such as `{"kind": "file", "path": …}`."""
-    return KINDS[place["kind"]](part, place, run_id)
+    return _target_kind(place["kind"])(part, place, run_id)
 
 
 def publish(record: dict[str, Any], folder: Path) -> None:
@@ -42,7 +64,7 @@ def publish(record: dict[str, Any], folder: Path) -> None:
     """
     steps, before, why = record["steps"], commit.done(folder), commit.overtaken(folder)
     for number, step in enumerate(steps[before:], before + 1):
-        _STEPS[step["kind"]].publish(step | {"overtaken": why} if why else step)
+        _kind_of(step).publish(step | {"overtaken": why} if why else step)
         if step["kind"] in (STORE, "s3") and number < len(steps):
             commit.note_done(folder, number)
 
@@ -59,7 +81,7 @@ def vacate(part: str, place: dict[str, Any], run_id: str) -> list[Step]:
 def abandon(folder: Path) -> None:
     """Undo everything begun for a run that has not committed. Raises OSError or `TargetError`."""
     for step in commit.begun(folder):
-        _STEPS[step["kind"]].abandon(step)
+        _kind_of(step).abandon(step)
     commit.forget_begun(folder)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 from attrs import asdict, evolve
@@ -31,7 +31,6 @@ from lume_local._worker.sources.files import (
     is_utf8_name,
     physical_lines,
 )
-from lume_local._worker.sources.formats.json import read_json
 from lume_local._worker.sources.formats.names import (
     OTHERWISE,
     column_trouble,
@@ -42,8 +41,6 @@ from lume_local._worker.sources.formats.names import (
     visible_columns,
 )
 from lume_local._worker.sources.formats.ndjson import FILLED_IN, read_ndjson, without_repeats
-from lume_local._worker.sources.formats.sheets.excel import first_sheet, opened
-from lume_local._worker.sources.formats.sheets.workbook import Workbook
 from lume_local._worker.sources.formats.text.csv import names_of, read_csv, split_records
 from lume_local._worker.sources.formats.text.dialect import Dialect, FixedWidth
 from lume_local._worker.sources.formats.text.encoding import MARKS, in_utf8
@@ -56,6 +53,9 @@ from lume_local._worker.sources.mending.mended_rows import is_noted, refuse_as_s
 from lume_local._worker.sources.source import SourceError
 from lume_local._worker.sql import RowsFile
 from lume_local._worker.statements import LAYOUT, Relation, form_of
+
+if TYPE_CHECKING:
+    from lume_local._worker.sources.formats.sheets.workbook import Workbook
 
 _BY_COLUMNS = "fill in its columns and clear _lume_raw"
 _OF_A_SHEET = f"is a row of a sheet as text: {_BY_COLUMNS}"
@@ -378,6 +378,8 @@ def reader_of_rejects(reading: Reading, format: str) -> Callable[[], Relation] |
         start = file.read(_START)
     is_zip = magic.kind_of(start[: magic.LENGTH]) == magic.ZIP
     if format != "excel" and is_zip:
+        from lume_local._worker.sources.formats.sheets.excel import opened
+
         # If it can't be opened, it is refused later, as any ZIP archive is.
         with suppress(ModuleNotFoundError, SourceError), opened(reading) as book:
             if holds_rejects(book):
@@ -386,6 +388,8 @@ def reader_of_rejects(reading: Reading, format: str) -> Callable[[], Relation] |
         if is_table_of_objects(start, format):
             return partial(_read_members, reading)
         # These are consecutive objects, whatever the form of their source was.
+        from lume_local._worker.sources.formats.json import read_json
+
         own = evolve(reading, flow=reading.flow | {"records": []})
         return partial(read_json if format == "json" else read_ndjson, own)
     if format == "csv":
@@ -398,7 +402,7 @@ def reader_of_rejects(reading: Reading, format: str) -> Callable[[], Relation] |
     return None
 
 
-def in_book_of_rejects(flow: dict[str, Any], book: Workbook) -> dict[str, Any]:
+def in_book_of_rejects(flow: dict[str, Any], book: "Workbook") -> dict[str, Any]:
     """Return the flow; if the workbook holds corrected rejects, for a table from the first row of its first sheet."""
     is_plain = all(flow[key] == value for key, value in OF_REJECTS.items()) and flow["excel"] == _WHOLE_SHEET
     return flow if is_plain or not holds_rejects(book) else flow | OF_REJECTS | {"excel": _WHOLE_SHEET}
@@ -470,14 +474,18 @@ def _read_csv(reading: Reading, source: dict[str, Any]) -> Relation:
 # -- workbooks
 
 
-def holds_rejects(book: Workbook) -> bool:
+def holds_rejects(book: "Workbook") -> bool:
     """Return whether the first sheet begins with a column of Lume's own."""
+    from lume_local._worker.sources.formats.sheets.excel import first_sheet
+
     with closing(first_sheet(book)) as rows:
         return any(value and value.startswith(RESERVED) for value in next(rows, (0, []))[1])
 
 
 def _read_book(reading: Reading) -> Relation:
     """Read rejects in the first sheet of a workbook, although their source had another format."""
+    from lume_local._worker.sources.formats.sheets.excel import first_sheet, opened
+
     with opened(reading) as book, closing(first_sheet(book)) as found:
         names = [(name or "").strip() for name in next(found)[1]]
 

@@ -7,26 +7,31 @@ from attrs import asdict
 
 from lume_local._shared.protocol import Execute, Json
 from lume_local._worker.sources.places.local import LocalFiles
-from lume_local._worker.sources.places.query_source import QuerySource
-from lume_local._worker.sources.places.store_source import StoredFiles
 from lume_local._worker.sources.source import Pause, Source, SourceError
 
-KINDS: dict[str, type[Source]] = {
-    "files": LocalFiles,
-    "query": QuerySource,
-    "store": StoredFiles,
-}
 MOST_DIGESTED = 64 * 1024 * 1024
 """Bytes up to which the digest of a source is computed, which takes less than a tenth of a second."""
 
 
 def source_of(place: dict[str, Any], flow: dict[str, Any]) -> Source:
     """Return the source for a place such as `{"kind": "files", "files": [{"path": …, "shown": …}], …}`."""
-    if place["kind"] == "sftp":  # few workers read one, and it imports asyncio
-        from lume_local._worker.sources.places.sftp_source import SftpFiles
+    match place["kind"]:  # few workers read anything but local files
+        case "files":
+            return LocalFiles(place, flow)
+        case "query":
+            from lume_local._worker.sources.places.query_source import QuerySource
 
-        return SftpFiles(place, flow)
-    return KINDS[place["kind"]](place, flow)
+            return QuerySource(place, flow)
+        case "store":
+            from lume_local._worker.sources.places.store_source import StoredFiles
+
+            return StoredFiles(place, flow)
+        case "sftp":
+            from lume_local._worker.sources.places.sftp_source import SftpFiles
+
+            return SftpFiles(place, flow)
+        case kind:
+            raise KeyError(kind)
 
 
 def check_source(source: Source, job: Execute, pause: Pause) -> Json | None:
