@@ -80,7 +80,9 @@ _TOTAL = frozenset(
     }
 )
 """String functions that can't fail, whatever the row holds (a bad pattern fails at once, on every row)."""
-_USUAL = frozenset({"strptime", "try_strptime", "strftime", "substring", "round", "abs", "-", "+", "*", "/"})
+_USUAL = frozenset(
+    {"strptime", "try_strptime", "strftime", "substring", "round", "abs", "list_value", *"-+*/"}
+)
 """Other functions that only see the values of one row. Listing DuckDB's functions takes 15 ms."""
 _PASSING = ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "OPERATOR_COALESCE")
 _LISTED, _IN_BRACKETS = "SELECT [\n{}\n]", "SELECT (\n{}\n)"
@@ -93,7 +95,7 @@ class Expression:
 
     Attributes:
         unread: a condition such as "a cleaner in it can't read its value"; None if there is none.
-        filled: for a lone cleaner: whether it has a value to read, so that NULL means "can't".
+        filled: for a lone cleaner or strptime: whether it has a value to read, so that NULL means "can't".
         problem: describes a value that a cleaner can't read.
         lookups: the numbers of its lookups in seeds.
         shape: equal for expressions that differ only in the names of the columns that they read.
@@ -233,9 +235,9 @@ class Judge:
             unread = f"({lost} OR {unread})" if unread else f"({lost})"
         elif unread is None and (parts := _date_of_text(tree)):
             # With a few invalid dates among many, TRY costs four times as much; the results are the same.
-            value, formats = (node_sql(self._connection, part) for part in parts)
-            sql = f"try_strptime({value}, {formats})"
-            unread = f"({sql} IS NULL AND {value} IS NOT NULL)"
+            text, formats = (node_sql(self._connection, part) for part in parts)
+            sql, filled = f"try_strptime({text}, {formats})", f"{text} IS NOT NULL"
+            unread = f"({sql} IS NULL AND {filled})"
         can_throw = unread is not None or not _is_total(tree)
         looked_up = tuple(dict.fromkeys(lookup.number for lookup in used))
         return Expression(sql, tuple(seen), can_throw, unread, filled, cleaners.problem, looked_up, shape)

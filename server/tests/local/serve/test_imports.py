@@ -91,5 +91,5 @@ def test_a_worker_has_only_what_it_uses(tmp_path: Path) -> None:
 
     assert not (HEAVY | {"anyio", "asyncio", "http.client", "ssl"}) & set(modules)
     assert not below(own, "lume_local._http", "lume_local._runs", "lume_local._serve", "lume_local._shards")
-    assert len(own) < 135, "another room that every worker imports"
-    assert facts["records"] < 112
+    assert len(own) < 102, "another room that every worker imports"
+    assert facts["records"] < 95
