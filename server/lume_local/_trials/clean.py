@@ -35,7 +35,7 @@ from lume_local._runs.store.records import FollowUp, StoredRun
 from lume_local._runs.times import Stages, closed, entered, now_text
 from lume_local._shared.commit import FILE
 from lume_local._shared.failing import on_error
-from lume_local._shared.lock import holder_died
+from lume_local._shared.lock import held, holder_died
 from lume_local._shared.protocol import (
     MEMORY_LIMIT,
     THREADS,
@@ -344,10 +344,11 @@ def _for_rejects(path: Path) -> Path:
 
 def _settle(folder: Path) -> None:
     """Finish or undo what killed processes left in a folder. Raises OSError."""
-    for lock in folder.glob(f"{_WORK}*/runs/*/lock"):
+    for lock in folder.glob(f"{_WORK}*/lock"):
         if holder_died(lock):
-            finish(lock.parent)
-            shutil.rmtree(lock.parents[2], ignore_errors=True)
+            for run in lock.parent.glob("runs/*"):
+                finish(run)
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 class Cleaning:
@@ -409,7 +410,7 @@ class Cleaning:
         )
         if rejects is not None:
             temporary = temporary._replace(rejects=_for_rejects(rejects))
-        with on_error(folder.cleanup):
+        with on_error(folder.cleanup), held(root / "lock"):
             run = self._run(root, outputs or temporary, dry=dry)
             if outputs is not None:
                 folder.cleanup()

@@ -228,3 +228,15 @@ def test_a_pipe_that_nobody_writes_to_can_be_interrupted(lone: Shell, folder: Pa
         done = started.end()
     assert (done.code, done.err) == (130, "interrupted\n")
     assert names(folder) == ["pipe", "people.csv"][::-1]
+
+
+def test_what_a_clean_killed_at_a_pipe_left_is_removed(lone: Shell, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    with lone:
+        started = lone.start("clean", "pipe", "--flow", "people.toml", "--to", "out.csv")
+        started.until(lambda: any(folder.glob(".lume-clean-*/pipe-*")))
+        started.signal(signal.SIGKILL)
+        started.end()
+    assert list(folder.glob(".lume-clean-*"))
+    assert lone.lume("clean", "people.csv", "--flow", "people.toml", "--allow-partial").code == 0
+    assert not list(folder.glob(".lume-clean-*"))
