@@ -12,6 +12,7 @@ from duckdb import DuckDBPyConnection
 from lume_async._base.elided import elided
 from lume_local._flow.definition import REJECTED_ROWS
 from lume_local._shared import magic
+from lume_local._worker.sources.formats.json import read_json
 from lume_local._worker.sources.formats.ndjson import read_ndjson
 from lume_local._worker.sources.formats.parquet import read_parquet
 from lume_local._worker.sources.formats.text.csv import read_csv, read_fixed
@@ -160,8 +161,6 @@ def read_as(format: str, reading: Reading) -> Relation:
         case "ndjson":
             return read_ndjson(reading)
         case "json":
-            from lume_local._worker.sources.formats.json import read_json
-
             return read_json(reading)
         case "xml":
             from lume_local._worker.sources.formats.xml import read_xml

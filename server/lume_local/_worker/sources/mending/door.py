@@ -31,6 +31,7 @@ from lume_local._worker.sources.files import (
     is_utf8_name,
     physical_lines,
 )
+from lume_local._worker.sources.formats.json import read_json
 from lume_local._worker.sources.formats.names import (
     OTHERWISE,
     column_trouble,
@@ -388,8 +389,6 @@ def reader_of_rejects(reading: Reading, format: str) -> Callable[[], Relation] |
         if is_table_of_objects(start, format):
             return partial(_read_members, reading)
         # These are consecutive objects, whatever the form of their source was.
-        from lume_local._worker.sources.formats.json import read_json
-
         own = evolve(reading, flow=reading.flow | {"records": []})
         return partial(read_json if format == "json" else read_ndjson, own)
     if format == "csv":
