@@ -47,7 +47,6 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     events: list[Any] = []
     monkeypatch.setattr(Shelf, "told", events, raising=False)
     monkeypatch.setitem(target_kinds.KINDS, "shelf", Shelf)
-    monkeypatch.setitem(target_kinds._STEPS, "shelf", Shelf)
     return events
 
 
