@@ -95,7 +95,8 @@ def test_a_catalog_that_never_answers(
         iceberg.forget()  # its first request comes before any other setting
     rest.silent = silent
     with monkeypatch.context() as patch:
-        patch.setattr(iceberg_target, "_ANSWER", 2.0)  # what it does answer may take a while on a busy machine
+        # what it does answer may take a while on a busy machine
+        patch.setattr(iceberg_target, "_ANSWER", 2.0)
         with pytest.raises(RunFailed, match=r"ReadTimeout|Read timed out"):
             execute(flow_of(UPSERT), tmp_path, "id,name\n1,b\n", "run_2")
     rest.silent = ""
