@@ -8,8 +8,9 @@ import postgres_server
 import pytest
 import sftp_server
 import store_servers
-from local import stores, table_run
+from local import stores
 from local.flows import PEOPLE_CSV, write_flows
+from local.loads import table_run
 from local.processes import leave_out_present_workers
 from local.states import Interleaved
 from local.wire import Wire

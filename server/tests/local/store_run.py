@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
-from local import table_run
 from local.flows import people
+from local.loads import table_run
 from local.one_run import carried_out
 
 from lume_local._flow.definition import read_definition

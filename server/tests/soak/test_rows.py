@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from components import component
-from local.compare import check, check_files
 from local.one_run import execute
-from local.plain_csv import Dialect
-from local.pollution import polluted_case, polluted_files
-from local.random_files import csv_case, ndjson_case
-from local.random_tables import compressed_case, excel_case, json_case, many_case, parquet_case
+from local.oracles.compare import check, check_files
+from local.oracles.plain_csv import Dialect
+from local.oracles.pollution import polluted_case, polluted_files
+from local.oracles.random_files import csv_case, ndjson_case
+from local.oracles.random_tables import compressed_case, excel_case, json_case, many_case, parquet_case
 
 from lume_local._worker.engine import RunFailed
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from local.flows import people
+from local.loads.table_run import ENV, Database
 from local.mapping.proposals import chosen, for_columns, proposed, sources
-from local.table_run import ENV, Database
 
 from lume_async._base.controls import control_in
 from lume_local._flow.definition import read_definition

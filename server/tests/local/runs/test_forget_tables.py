@@ -16,8 +16,8 @@ import pytest
 from attrs import evolve
 from local import servers
 from local.flows import PEOPLE
+from local.loads.table_run import ENV, Database, duckdb, sqlite
 from local.runs.test_forget import ADA, KILLER, mentions, upload
-from local.table_run import ENV, Database, duckdb, sqlite
 from local.wire import Wire
 
 from lume_local._shared.person import Person

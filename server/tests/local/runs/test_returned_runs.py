@@ -16,8 +16,8 @@ import pytest
 from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
+from local.loads.table_run import ENV, Database
 from local.servers import serve
-from local.table_run import ENV, Database
 from local.wire import Wire
 
 import lume_local

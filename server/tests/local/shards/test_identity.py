@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from depth import seeds
-from local.random_files import Case, csv_case, ndjson_case
+from local.oracles.random_files import Case, csv_case, ndjson_case
 from local.shards.twice import compared
 
 ENGINE = {"url": "here", "shard_bytes": 1, "shards": 3}

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 from local.flows import people
 from local.one_run import fetch
-from local.random_files import Case, csv_case, ndjson_case
-from local.random_tables import compressed_case, excel_case, json_case, many_case, parquet_case
+from local.oracles.random_files import Case, csv_case, ndjson_case
+from local.oracles.random_tables import compressed_case, excel_case, json_case, many_case, parquet_case
 
 import lume_local
 import lume_sync

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from local import table_run
+from local.loads import table_run
 from local.shards.twice import Here
 
 from lume_local._shards import coordinator

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local import table_run
 from local.arrivals.test_server import until
 from local.http.rejects.test_mended import corrected
+from local.loads import table_run
+from local.loads.table_run import Database
 from local.servers import serve
-from local.table_run import Database
 from local.wire import Wire
 from on_posix import posix_only
 

@@ -9,11 +9,11 @@ import moto_server
 import postgres_server
 import pytest
 from forked import altered
-from local import table_run
-from local.between import Line, Store, line
+from local.loads import table_run
+from local.loads.table_run import ENV, Database
+from local.runs.recovery.between import Line, Store, line
 from local.runs.sources.test_database_runs import loaded, prepare
 from local.servers import serve
-from local.table_run import ENV, Database
 from local.wire import Wire
 
 from lume_local._runs.recovery import late

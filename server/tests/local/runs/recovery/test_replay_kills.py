@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 from cli.shell import environment
+from local.loads.table_run import ENV, Database, sqlite
 from local.servers import process
-from local.table_run import ENV, Database, sqlite
 from local.wire import Wire
 
 FLOW = """

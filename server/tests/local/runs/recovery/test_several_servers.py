@@ -13,7 +13,7 @@ import postgres_server
 import pytest
 from components import component
 from local import stores
-from local.servers_oracle import Clients, write_flows
+from local.runs.recovery.servers_oracle import Clients, write_flows
 from local.several_servers import KEY, Cluster, Member
 
 from lume_local._runs.postgres.lease import LEASE

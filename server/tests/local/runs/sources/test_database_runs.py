@@ -13,11 +13,11 @@ import postgres_server
 import psycopg
 import pytest
 from anyio.to_thread import run_sync
-from local import table_run
 from local.flows import SLOW, slow_rows
+from local.loads import table_run
+from local.loads.table_run import ENV, Database, execute, flow_of
 from local.processes import gone, workers
 from local.servers import process, serve
-from local.table_run import ENV, Database, execute, flow_of
 
 import lume_local
 from lume_local._shared.commit import committed

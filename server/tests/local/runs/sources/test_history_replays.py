@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local import lake_tables
+from local.loads import lake_tables
+from local.loads.table_run import Database
 from local.servers import serve
-from local.table_run import Database
 from local.wire import Wire
 
 FLOW = """

@@ -12,8 +12,8 @@ from time import monotonic
 
 import depth
 import pytest
-from local import iceberg, lake_tables
 from local.flows import slow_rows
+from local.loads import iceberg, lake_tables
 from local.processes import workers
 from local.servers import process, serve
 from on_posix import posix_only

@@ -9,8 +9,8 @@ from typing import Any
 
 import depth
 import pytest
-from local import killed_loads
-from local.table_run import Database
+from local.loads import killed_loads
+from local.loads.table_run import Database
 
 from lume_local._shared.commit import committed
 

@@ -4,8 +4,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from local.loads.table_run import Database
 from local.servers import serve
-from local.table_run import Database
 
 FLOW = """
 flow = "people"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from local.flows import people
+from local.loads.table_run import ENV, Database
 from local.servers import serve
-from local.table_run import ENV, Database
 
 from lume_local._flow.definition import read_definition
 from lume_local._runs.sources.paths import PathRefused, Roots

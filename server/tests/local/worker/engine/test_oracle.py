@@ -8,11 +8,11 @@ import pytest
 from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
-from local.compare import check, check_files
-from local.plain_csv import Dialect
-from local.pollution import polluted_case, polluted_files
-from local.random_files import Case, csv_case, ndjson_case
-from local.random_tables import compressed_case, excel_case, json_case, many_case, parquet_case
+from local.oracles.compare import check, check_files
+from local.oracles.plain_csv import Dialect
+from local.oracles.pollution import polluted_case, polluted_files
+from local.oracles.random_files import Case, csv_case, ndjson_case
+from local.oracles.random_tables import compressed_case, excel_case, json_case, many_case, parquet_case
 
 from lume_local._worker.sources.formats.text import scan, skeleton
 

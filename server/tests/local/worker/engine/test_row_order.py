@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local.row_order import FORMATS, given, rows_of, wanted
+from local.oracles.row_order import FORMATS, given, rows_of, wanted
 from local.staging import PLACES, stage_in
 
 from lume_local._worker import sql, stage

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from local.flows import people
 from local.one_run import execute
-from local.outputs import NOT_OURS, job, of_mapped, of_rejects
-from local.random_files import Case, csv_case, ndjson_case
+from local.oracles.outputs import NOT_OURS, job, of_mapped, of_rejects
+from local.oracles.random_files import Case, csv_case, ndjson_case
 
 from lume_local._flow.definition import quoted, read_definition
 from lume_local._shared.protocol import RowsPage, Unreadable

@@ -14,9 +14,9 @@ from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from local.one_run import execute
-from local.outputs import NOT_OURS, job, of_mapped, of_rejects
-from local.plain_csv import Dialect as PlainDialect
-from local.random_files import Case, csv_case, ndjson_case
+from local.oracles.outputs import NOT_OURS, job, of_mapped, of_rejects
+from local.oracles.plain_csv import Dialect as PlainDialect
+from local.oracles.random_files import Case, csv_case, ndjson_case
 from moto_server import Bucket
 
 from lume_local._shared.protocol import Read, RowsPage, Unreadable

@@ -17,8 +17,8 @@ import anyio
 import pytest
 from attrs import evolve
 from components import package
-from local import table_run
 from local.flows import people
+from local.loads import table_run
 from local.one_run import carried_out
 from postgres_server import free_port
 from sftp_server import SftpSite

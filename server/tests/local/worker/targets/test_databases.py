@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from local import table_run
+from local.loads import table_run
+from local.loads.table_run import ENV, NUMBERS, Database, execute, flow_of
 from local.one_run import carried_out
-from local.table_run import ENV, NUMBERS, Database, execute, flow_of
 
 from lume_local._shared.commit import committed
 from lume_local._worker.connection import connect

@@ -15,8 +15,8 @@ from deltalake import DeltaTable, Field, Schema, write_deltalake
 from deltalake.schema import PrimitiveType
 from hypothesis import given
 from hypothesis import strategies as st
-from local.delta_log import commits_of, rows_of
-from local.lake_run import AT, COLUMNS, execute, flow_of, job_of
+from local.loads.delta_log import commits_of, rows_of
+from local.loads.lake_run import AT, COLUMNS, execute, flow_of, job_of
 from moto_server import Bucket
 from store_servers import Place
 

@@ -19,8 +19,8 @@ import pytest
 from attrs import asdict, define
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
-from local.delta_log import commits_of, rows_of
-from local.lake_run import flow_of, job_of
+from local.loads.delta_log import commits_of, rows_of
+from local.loads.lake_run import flow_of, job_of
 from on_posix import posix_only
 
 from lume_local._shared.commit import committed

@@ -11,8 +11,8 @@ import polars
 import pytest
 from deltalake import DeltaTable, Field, Schema, write_deltalake
 from deltalake.schema import PrimitiveType
-from local.delta_log import commits_of, rows_of
-from local.lake_run import execute, flow_of
+from local.loads.delta_log import commits_of, rows_of
+from local.loads.lake_run import execute, flow_of
 
 from lume_local._worker.targets import delta_target
 
@@ -69,7 +69,7 @@ AT_ITS_LIMIT = """
 import resource, sys
 from pathlib import Path
 from attrs import asdict
-from local.lake_run import flow_of
+from local.loads.lake_run import flow_of
 from lume_local._worker.databases.built import opened
 from lume_local._worker.main import MOST_DATA
 from lume_local._worker.targets.delta_target import DeltaLake

@@ -12,8 +12,8 @@ from typing import Any
 import depth
 import duckdb
 import pytest
-from local import table_run
-from local.table_run import ENV, Database, execute, flow_of
+from local.loads import table_run
+from local.loads.table_run import ENV, Database, execute, flow_of
 
 from lume_local._worker.databases import duckdb_file
 from lume_local._worker.databases.columns import DuckdbTypes

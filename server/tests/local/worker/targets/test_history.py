@@ -8,8 +8,8 @@ import pytest
 from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
-from local import table_run
-from local.table_run import ENV, Database, execute, flow_of
+from local.loads import table_run
+from local.loads.table_run import ENV, Database, execute, flow_of
 
 from lume_local._flow.definition import Flow
 from lume_local._worker.engine import RunFailed

@@ -12,8 +12,8 @@ import duckdb
 import polars
 import pyarrow
 import pytest
-from local import iceberg
-from local.lake_run import COLUMNS, execute, flow_of
+from local.loads import iceberg
+from local.loads.lake_run import COLUMNS, execute, flow_of
 from moto_server import BUCKET, Bucket
 from pyiceberg.catalog import Catalog, load_catalog
 

@@ -16,8 +16,8 @@ from typing import Any
 import depth
 import pytest
 from attrs import define, field
-from local import iceberg
-from local.lake_run import flow_of, job_of
+from local.loads import iceberg
+from local.loads.lake_run import flow_of, job_of
 from local.one_run import carried_out
 from pyiceberg.exceptions import CommitFailedException
 

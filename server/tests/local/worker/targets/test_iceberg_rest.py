@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local import iceberg
-from local.iceberg_rest import TOKEN, Rest, serving
-from local.lake_run import execute, flow_of
+from local.loads import iceberg
+from local.loads.iceberg_rest import TOKEN, Rest, serving
+from local.loads.lake_run import execute, flow_of
 
 from lume_local._shared.commit import committed
 from lume_local._worker.engine import RunFailed

@@ -12,9 +12,9 @@ from typing import Any
 import duckdb
 import pytest
 from attrs import evolve
-from local import table_run
+from local.loads import table_run
+from local.loads.table_run import ENV, Database, execute, flow_of
 from local.one_run import carried_out
-from local.table_run import ENV, Database, execute, flow_of
 
 from lume_local._flow.definition import Flow
 from lume_local._flow.fields import FlowError

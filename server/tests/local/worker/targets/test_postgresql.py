@@ -12,8 +12,8 @@ import duckdb
 import postgres_server
 import pytest
 from components import package
-from local import table_run
-from local.table_run import ENV, Database, execute, flow_of
+from local.loads import table_run
+from local.loads.table_run import ENV, Database, execute, flow_of
 
 from lume_local._flow.definition import Flow
 from lume_local._flow.fields import FlowError

@@ -11,8 +11,8 @@ from depth import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from local.flows import people
+from local.loads.table_run import ENV, Database, job_of, sqlite
 from local.one_run import carried_out
-from local.table_run import ENV, Database, job_of, sqlite
 
 from lume_local._flow.databases import REJECTS_TABLE
 from lume_local._flow.definition import Flow, read_definition

@@ -10,8 +10,8 @@ import duckdb
 import polars
 import pytest
 from attrs import frozen
-from local import delta_log, iceberg
-from local.table_run import Database
+from local.loads import delta_log, iceberg
+from local.loads.table_run import Database
 
 
 @frozen

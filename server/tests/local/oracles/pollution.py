@@ -8,9 +8,9 @@ import random
 from collections.abc import Callable
 
 from attrs import evolve, field, frozen
-from local.oracle import csv_verdict
-from local.plain_csv import Dialect
-from local.random_files import Case, flow_of
+from local.oracles.oracle import csv_verdict
+from local.oracles.plain_csv import Dialect
+from local.oracles.random_files import Case, flow_of
 
 NAMES = ["id", "when", "amount", "note"]
 COLUMNS = {

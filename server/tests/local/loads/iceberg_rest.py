@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field
-from local import iceberg
+from local.loads import iceberg
 from pyiceberg import exceptions
 from pyiceberg.schema import Schema
 from pyiceberg.table import CommitTableRequest

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
+from local.loads.table_run import ENV, flow_of, job_of
 from local.one_run import carried_out
-from local.table_run import ENV, flow_of, job_of
 
 from lume_local._worker.connection import connect
 from lume_local._worker.targets import target_kinds

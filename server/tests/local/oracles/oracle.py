@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from attrs import Factory, define
-from local.plain_csv import Bad, Dialect, Row, count_lines, end_of_line, one_record, records
+from local.oracles.plain_csv import Bad, Dialect, Row, count_lines, end_of_line, one_record, records
 
 REJECT: Any = object()
 SPACE = " \t\n\r\f"

@@ -5,8 +5,8 @@ import random
 from typing import Any
 
 from attrs import frozen
-from local.oracle import Verdict, csv_verdict, ndjson_verdict
-from local.plain_csv import Dialect
+from local.oracles.oracle import Verdict, csv_verdict, ndjson_verdict
+from local.oracles.plain_csv import Dialect
 
 INTEGERS = ("TINYINT", "INTEGER", "BIGINT", "HUGEINT")
 KINDS: dict[str, dict[str, Any]] = {

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from local.one_run import Result, execute, execute_files
-from local.oracle import Verdict
-from local.plain_csv import Bad
-from local.random_files import Case
+from local.oracles.oracle import Verdict
+from local.oracles.plain_csv import Bad
+from local.oracles.random_files import Case
 
 from lume_local._worker.engine import RunFailed
 

@@ -12,9 +12,18 @@ from typing import Any
 import duckdb
 from attrs import evolve
 from components import package
-from local.oracle import many_verdict, table_verdict
-from local.plain_csv import Dialect, count_lines
-from local.random_files import KINDS, Case, csv_case, flow_of, random_columns, spoilt, text_for, written
+from local.oracles.oracle import many_verdict, table_verdict
+from local.oracles.plain_csv import Dialect, count_lines
+from local.oracles.random_files import (
+    KINDS,
+    Case,
+    csv_case,
+    flow_of,
+    random_columns,
+    spoilt,
+    text_for,
+    written,
+)
 
 if sys.version_info >= (3, 14):
     from compression import zstd
