@@ -128,10 +128,13 @@ class OneProcess:
         return refuse_late(self._context, taken, has_duplicates, self._folder)
 
     def profile(self, taken: TakenIn, duplicates: bool, metrics: Metrics) -> tuple[dict[str, Any], Unmet]:
-        mapped = taken.statements.mapped(taken.staged, duplicates)
+        statements = taken.statements
+        mapped = rows = statements.mapped(taken.staged, duplicates)
         if taken.written is not None:
-            mapped = f"FROM {scan_of(self._path('mapped'))}"
-        columns, _ = profile(self._connection, self._flow, mapped)
+            mapped = rows = f"FROM {scan_of(self._path('mapped'))}"
+        elif duplicates:
+            rows = statements.unordered(taken.staged, statements.targets)
+        columns, _ = profile(self._connection, self._flow, rows)
         return columns, unmet(self._connection, self._flow["expect"], mapped, metrics)
 
     def build(self, part: str, judged: Judged) -> Path:

@@ -359,16 +359,18 @@ class Statements:
         """Return the rows to publish, in the order of the source."""
         if not duplicates:
             return f"SELECT {self.targets} FROM {staged} WHERE NOT _lume_reject"
-        return self._mapped_of_unique(staged, self.targets)
+        return f"{self.unordered(staged, self.targets)} ORDER BY staged.file_row_number"
 
     def numbered(self, staged: str) -> str:
         """Return the rows to publish with their numbers, if there is `_lume_duplicates`."""
-        return self._mapped_of_unique(staged, f"{self.targets}, staged.file_row_number AS {NUMBER}")
+        items = f"{self.targets}, staged.file_row_number AS {NUMBER}"
+        return f"{self.unordered(staged, items)} ORDER BY staged.file_row_number"
 
-    def _mapped_of_unique(self, staged: str, items: str) -> str:
+    def unordered(self, staged: str, items: str) -> str:
+        """Return the rows to publish for what has no order, without a sort, if there is `_lume_duplicates`."""
         return (
             f"SELECT {items} FROM {staged} AS staged ANTI JOIN _lume_duplicates AS twice "
-            f"ON staged.file_row_number = twice.n WHERE NOT _lume_reject ORDER BY staged.file_row_number"
+            "ON staged.file_row_number = twice.n WHERE NOT _lume_reject"
         )
 
     def rejects(self, staged: str, duplicates: bool) -> str:
