@@ -20,9 +20,9 @@ from lume_local._shared.row_set import flags_of, of_text
 
 Json = dict[str, Any]
 """A JSON object that is passed on as it is: a flow, the record of a commit, metrics."""
-MEMORY_LIMIT = "1GB"
+MEMORY_LIMIT = 10**9
 THREADS = 2
-"""The limits of one run."""
+"""The limits of one run: bytes and threads."""
 
 
 class ProtocolError(Exception):
@@ -82,7 +82,7 @@ class Execute:
     folder: str
     mapped: Json
     rejects: Json
-    memory_limit: str
+    memory_limit: int
     threads: int
     seeds: Json = field(factory=dict)
     headers: dict[str, list[str]] = field(factory=dict)

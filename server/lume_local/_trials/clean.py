@@ -52,7 +52,7 @@ from lume_local._shared.protocol import (
 )
 from lume_local._trials.mistaken import checked, text_of
 from lume_local._worker.compiler.compile import compile_flow
-from lume_local._worker.connection import confine_check, connect
+from lume_local._worker.connection import confine_check, connect, memory_of
 from lume_local._worker.main import run_job
 from lume_local._worker.one_process import Instances
 from lume_local._worker.outputs.pages import read_page
@@ -67,6 +67,8 @@ _WORK = ".lume-clean-"
 _PAGE = 100_000
 """Rows read at once from an output."""
 _BLOCK = 1024 * 1024
+_SMALL = 16 * 1024 * 1024
+"""Bytes of files, even packed ones, whose rows need no more memory than a run has."""
 _TICK = 100
 """Milliseconds between two looks whether a clean that waits for a pipe is to stop."""
 _PACKED = (".gz", ".zst", ".bz2", ".xz", ".zip")
@@ -267,6 +269,18 @@ def _compiled(definition: Json) -> Json:
     with connect() as connection:
         confine_check(connection)
         return compile_flow(connection, read_definition(definition))
+
+
+def _memory(files: Sequence[tuple[Path, str]]) -> int:
+    """Return the memory limit: half of the machine's or container's for large files, and at least that of a run."""
+    try:
+        is_small = sum(path.stat().st_size for path, _ in files) <= _SMALL
+    except OSError:  # the run tells which file is missing
+        is_small = True
+    if is_small:
+        return MEMORY_LIMIT  # asking DuckDB costs as much as such a file
+    with connect() as connection:
+        return max(memory_of(connection) * 5 // 8, MEMORY_LIMIT)
 
 
 def _named(source: Source) -> list[str]:
@@ -492,7 +506,7 @@ class Cleaning:
             folder=str(folder),
             mapped={"kind": FILE, "path": str(outputs.mapped)},
             rejects={"kind": FILE, "path": str(outputs.rejects)},
-            memory_limit=MEMORY_LIMIT,
+            memory_limit=_memory(files),
             threads=THREADS,
             seeds=seeds,
             dry_run=dry,

@@ -17,10 +17,10 @@ from pathlib import Path
 import duckdb
 from duckdb import DuckDBPyConnection
 
-from lume_local._shared.protocol import Execute
+from lume_local._shared.protocol import MEMORY_LIMIT, Execute
 from lume_local._worker.sources.places.held import named
 from lume_local._worker.sources.source import File
-from lume_local._worker.sql import allowed, text
+from lume_local._worker.sql import allowed, row_of, text
 
 _INNER = re.compile(r'"exception_message":("(?:[^"\\]|\\.)*")')
 """The message in an error that DuckDB has met in a thread of its own, such as while writing."""
@@ -50,6 +50,12 @@ def connect() -> DuckDBPyConnection:
         "GLOBAL ieee_floating_point_ops=false",
     )
     return connection
+
+
+def memory_of(connection: DuckDBPyConnection) -> int:
+    """Return DuckDB's own limit in bytes: four fifths of the machine's or container's memory."""
+    number, unit = row_of(connection, "SELECT current_setting('memory_limit')")[0].split()
+    return int(float(number) * 1024 ** ["bytes", "KiB", "MiB", "GiB", "TiB"].index(unit))
 
 
 def configure(connection: DuckDBPyConnection, *settings: str) -> None:
@@ -88,17 +94,17 @@ def plan(connection: DuckDBPyConnection, *, simply: bool) -> None:
 
 def confine_folder(connection: DuckDBPyConnection, folder: Path) -> None:
     """Restrict the connection to a run's folder, for copying rows there."""
-    _confine(connection, "256MB", 1, folder / "copy-spill", _below(folder))
+    _confine(connection, 256_000_000, 1, folder / "copy-spill", _below(folder))
 
 
 def confine_check(connection: DuckDBPyConnection) -> None:
     """Deny the connection all files, for trying the expressions of a flow."""
-    _confine(connection, "1GB", 1, None)
+    _confine(connection, MEMORY_LIMIT, 1, None)
 
 
 def confine_read(connection: DuckDBPyConnection, path: Path) -> None:
     """Restrict the connection to reading this file."""
-    _confine(connection, "512MB", 1, None, f"allowed_paths=[{allowed([path])}]")
+    _confine(connection, 512_000_000, 1, None, f"allowed_paths=[{allowed([path])}]")
 
 
 def _below(folder: Path) -> str:
@@ -106,12 +112,12 @@ def _below(folder: Path) -> str:
 
 
 def _confine(
-    connection: DuckDBPyConnection, memory_limit: str, threads: int, spill: Path | None, *reached: str
+    connection: DuckDBPyConnection, memory_limit: int, threads: int, spill: Path | None, *reached: str
 ) -> None:
     """Limit memory, threads and access (to `reached`), and lock the settings."""
     configure(
         connection,
-        f"memory_limit={text(memory_limit)}",
+        f"memory_limit='{memory_limit // 1000}KB'",
         f"threads={int(threads)}",
         f"temp_directory={text(str(spill or ''))}",
         *reached,
@@ -120,12 +126,12 @@ def _confine(
     )
 
 
-def words_of(error: duckdb.Error, memory_limit: str) -> str:
+def words_of(error: duckdb.Error, memory_limit: int) -> str:
     words = named(str(error)).split("\n\n", 1)[0].replace("\n", " ").strip()
     if inner := _INNER.search(words):
         words = json.loads(inner[1])
     if os.strerror(errno.ENOSPC) in words or "max_temp_directory_size" in str(error):
         return "the disk is full: make room, then submit the run again"
     if isinstance(error, duckdb.OutOfMemoryException):
-        return f"the run needs more than its memory limit of {memory_limit}: {words}"
+        return f"the run needs more than its memory limit of {memory_limit / 10**9:g} GB: {words}"
     return f"DuckDB could not read or write the data: {words}"

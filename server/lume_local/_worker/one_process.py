@@ -109,7 +109,8 @@ class OneProcess:
         parquet = {one.shown: one.path for one in files if one.format == "parquet"}
         records, target = intake.account.records - intake.malformed.total, self._path("mapped")
         with report_damage(self._connection, parquet):
-            staged = stage(self._connection, statements, files, self._folder, target, records)
+            limit = context.job.memory_limit
+            staged = stage(self._connection, statements, files, self._folder, target, records, limit)
         context.source.check_unchanged(context.pause)
         return TakenIn(statements, intake, staged.rows, seeds, staged.mapped, self._shards)
 
@@ -260,7 +261,7 @@ class Instances:
     _next: DuckDBPyConnection | None = field(factory=connect)
     """A connection that has read nothing yet."""
     _shared: DuckDBPyConnection | None = None
-    _reach: tuple[Path, str] | None = None
+    _reach: tuple[Path, int] | None = None
     """The place and limits of the shared instance."""
 
     def prepare(self) -> None:

@@ -22,10 +22,10 @@ Below that, this costs as much as a table. Before DuckDB 2 no statement writes t
 """
 _MOST_COLUMNS = 200
 """With more columns, two files buffer so much that DuckDB has to spill it."""
-MOST_IN_MEMORY = 192 * 1024**2
-"""Bytes of text up to which rows are otherwise held in memory, at half the cost of a file.
+PART_IN_MEMORY = 0.2
+"""The bytes of text up to which rows are otherwise held in memory, as a part of the run's memory limit.
 
-They need about as many bytes; DuckDB spills what exceeds the run's memory limit to its temporary folder.
+Rows and a sort need up to five times as much. A file costs twice the CPU time, and more if DuckDB has to spill.
 """
 PACKED = {"parquet": 10, "excel": 10}
 """Bytes of text that one byte of a binary file yields."""
@@ -62,6 +62,7 @@ def stage(
     folder: Path,
     target: Path,
     records: int,
+    memory_limit: int,
 ) -> Staged:
     """Do the one scan of `files`, which have `records` rows.
 
@@ -77,7 +78,7 @@ def stage(
         reading = statements.by(*readers)
         if size >= AT_ONCE and is_direct and _passes_on(connection, reading):
             return _in_one_pass(connection, _by_smaller_buffers(reading), target, path)
-        if size <= MOST_IN_MEMORY:
+        if size <= memory_limit * PART_IN_MEMORY:
             (count,) = row_of(connection, _into_table(reading.stage()))
             if not in_order(connection, reading, _TABLE):
                 connection.execute(_into_table(f"FROM _lume_stage ORDER BY {PLACE}"))

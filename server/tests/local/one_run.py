@@ -106,7 +106,7 @@ def job_of(flow: dict[str, Any], work: Path, sources: list[Path], mapped: Path, 
         folder=str(work),
         mapped={"kind": "file", "path": str(mapped)},
         rejects={"kind": "file", "path": str(rejects)},
-        memory_limit="1GB",
+        memory_limit=10**9,
         threads=2,
     )
 

@@ -19,6 +19,8 @@ import lume_local
 import lume_sync
 from lume_async.errors import InvalidRequestError, RunFailedError
 from lume_async.models import RunStatus
+from lume_local._shared.protocol import MEMORY_LIMIT
+from lume_local._trials import clean
 
 ORDERS = """
 flow = "orders"
@@ -127,13 +129,20 @@ def test_a_clean_gives_what_a_run_gives(site: Site, tmp_path: Path, kind: str) -
     assert ended - {"FAILED"}, "all of them failed"
 
 
-def test_large_files_are_read_as_by_a_run(site: Site) -> None:
+def test_large_files_are_read_as_by_a_run(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more memory, as they have more than 16 MB."""
+    limits, run_job = list[int](), clean.run_job
+    monkeypatch.setattr(clean, "_SMALL", 1_000_000)
+    monkeypatch.setattr(
+        clean, "run_job", lambda job, *more: limits.append(job.memory_limit) or run_job(job, *more)
+    )
     rows = "".join(f"{n % 60_000},{n}.5\n" for n in range(100_000))
     columns = {"id": {"type": "integer", "unique": True}, "price": {"type": "number", "maximum": 90_000}}
     assert (
         compare(site, "large", {"a.csv": f"id,price\n{rows}".encode()}, {"columns": columns})
         == "PARTIAL_FAILED"
     )
+    assert limits[0] > MEMORY_LIMIT
 
 
 def test_rows_paths_and_counts(folder: Path) -> None:

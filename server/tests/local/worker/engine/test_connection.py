@@ -9,7 +9,7 @@ from local.one_run import job_of
 
 from lume_local._flow.fields import FlowError
 from lume_local._runs.workers.worker_pool import WorkerPool
-from lume_local._worker.connection import confine, confine_check, connect
+from lume_local._worker.connection import confine, confine_check, connect, memory_of
 from lume_local._worker.sources.source import File
 
 ATTEMPTS = [
@@ -54,3 +54,15 @@ async def test_checks_follow_each_other_and_a_run(tmp_path: Path) -> None:
         with pytest.raises(FlowError):
             await pool.check(people(columns={"a": {"sql": "nonsense("}}))
         assert await pool.check(people()) == first
+
+
+@pytest.mark.parametrize("limit", ["900KB", "300MB", "1GB", "12GiB", "2TB"])
+def test_the_memory_that_duckdb_takes(limit: str) -> None:
+    """It names its limit in words, with one digit after the point."""
+    units = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "GiB": 2**30, "TB": 10**12}
+    expected = next(
+        int(limit.removesuffix(unit)) * size for unit, size in units.items() if limit.endswith(unit)
+    )
+    with connect() as connection:
+        connection.execute(f"SET memory_limit='{limit}'")
+        assert abs(memory_of(connection) / expected - 1) < 0.03

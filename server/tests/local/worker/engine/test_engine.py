@@ -470,7 +470,7 @@ def test_a_wide_file_is_not_written_to_two_files_at_once(
 ) -> None:
     """They hold their columns until there are many rows: a thousand of them didn't fit."""
     stage_in(monkeypatch, "at once")
-    monkeypatch.setattr("lume_local._worker.stage.MOST_IN_MEMORY", sys.maxsize)
+    monkeypatch.setattr("lume_local._worker.stage.PART_IN_MEMORY", sys.maxsize)
     names = ",".join(["id", *(f"c{n}" for n in range(1, columns))])
     content = f"{names}\n" + "".join(f"{value}{',x' * (columns - 1)}\n" for value in ("1", "bad", "3"))
     assert execute(tmp_path, content, columns={"id": {"type": "integer"}}).mapped == [(1,), (3,)]

@@ -403,7 +403,7 @@ def test_it_reaches_nothing_but_its_own_files(tmp_path: Path, flow: dict[str, An
 @pytest.mark.thorough
 def test_what_went_to_the_disk_ends_its_instance(tmp_path: Path, flow: dict[str, Any]) -> None:
     instances = Instances()
-    one = evolve(job(tmp_path, flow, "one", "id,ok\n1,yes\n"), memory_limit="40MB")
+    one = evolve(job(tmp_path, flow, "one", "id,ok\n1,yes\n"), memory_limit=40_000_000)
     with begun(instances, one) as (_, connection):
         connection.execute("CREATE TEMP TABLE big AS SELECT md5(range::VARCHAR) AS v FROM range(2000000)")
         assert connection.execute("SELECT count(*) FROM duckdb_temporary_files()").fetchall() != [(0,)]
