@@ -142,7 +142,7 @@ CALLS: dict[str, Callable[[Client, LumeRun, Path], Awaitable[Any]]] = {
     "statistics": lambda client, run, file: client.statistics(by="day", since=60, flow="f", order="rejected"),
     "dry_run": lambda client, run, file: client.dry_run("f:v1", "a.csv"),
     "arrivals": lambda client, run, file: client.arrivals(name="acme", state="waiting"),
-    "retry_arrivals": lambda client, run, file: client.retry_arrivals("acme", paths=["a.csv"]),
+    "retry_arrivals": lambda client, run, file: client.retry_arrivals("acme", paths=["März 1.csv"]),
     "audit": lambda client, run, file: read(client.audit(by="ann", what="cancel", since=60)),
     "forget": lambda client, run, file: client.forget({"email": "ada@example.com"}),
     "inbox": lambda client, run, file: client.inbox(flow="f", since=60),

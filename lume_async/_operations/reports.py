@@ -225,7 +225,7 @@ class Reports:
         arguments.line(name, "name")
         from lume_async._wire import report_endpoints
 
-        checked = [arguments.line(one, "paths") for one in arguments.several(paths, "paths", "paths")]
+        checked = [arguments.text(one, "paths") for one in arguments.several(paths, "paths", "paths")]
         body: dict[str, Any] = {"paths": checked}
         files: list[lume_async.ArrivalFile] = []
         while True:
