@@ -76,8 +76,10 @@ def test_backups_and_tables_are_listed(lone: Shell, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_source_that_stays_is_named(shell: Shell, client: Client, source: Callable[..., str]) -> None:
-    path = source(f"id,Email,Age\n1,{ADA},36\n")
-    client.run("people:v1", path).wait(30)
+    path = source(f"id,Email,Age\n1,{ADA},36\nx,{ADA},1\n")
+    run = client.run("people:v1", path).wait(30)
+    # The comment goes with its row: it is no text that was found only when they were counted.
+    client.assign_rejects("ann", comment=f"ask {ADA}", run=run.id, rows=[1])
     done = shell.lume("forget", "--match", f"email={ADA}", "--yes")
     assert done.code == 5, done.err
     assert done.err == "backups still have the rows\n"
