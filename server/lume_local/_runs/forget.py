@@ -206,7 +206,9 @@ class Forgetter:
             answer = await self._pool.forget(wanted)
             if isinstance(answer, Forgotten) and answer.count and not search.dry_run:
                 draft = await self._begun(run, part, place)
-                wanted = evolve(wanted, draft=str(draft), earlier=str(values_of(self._roots, flow)))
+                ever = [column.name.lower() for column in flow.columns if column.ever]
+                earlier = {"path": str(values_of(self._roots, flow)), "run_id": run.run_id, "columns": ever}
+                wanted = evolve(wanted, draft=str(draft), earlier=earlier)
                 answer = await self._pool.forget(wanted)
                 if isinstance(answer, Forgotten):
                     steps.append(await run_sync(_step, run, part, draft, place))

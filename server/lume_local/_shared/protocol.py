@@ -202,7 +202,8 @@ class Forget:
         values: see `Person`; a row must have each of them in a column with one of its `names`, in lower case.
         read: the fields of a `Read` of the output; empty to search `table` or `files`, which may be of any format.
         draft: the path of a new file without the mapped rows, or with the rejects emptied; empty to only count.
-        earlier: the file from which the values are removed, then (see `targets.earlier_values`).
+        earlier: the `path` of the file from which the values are removed, then, and those that `run_id` has
+            accepted in the rows, in these `columns`, in lower case (see `targets.earlier_values`).
         table: `url_env`, `table`, its `part`, the `flows` that load it, each with its `names`, and whether to delete.
     """
 
@@ -211,7 +212,7 @@ class Forget:
     read: Json = field(factory=dict)
     names: list[list[str]] = field(factory=list)
     draft: str = ""
-    earlier: str = ""
+    earlier: Json = field(factory=lambda: {"columns": []})
     files: list[str] = field(factory=list)
     table: Json = field(factory=dict)
 

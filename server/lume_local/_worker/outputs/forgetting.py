@@ -20,7 +20,7 @@ from lume_local._shared.commit import explain, sync_file
 from lume_local._shared.compressed import INCOMPLETE, OPENERS
 from lume_local._shared.magic import GZIP, LENGTH, PARQUET, ZIP, ZSTD, kind_of
 from lume_local._shared.person import LEAST, Person
-from lume_local._shared.protocol import Failed, Forget, Forgotten, Read, read_job
+from lume_local._shared.protocol import Failed, Forget, Forgotten, Json, Read, read_job
 from lume_local._shared.row_set import as_text, row_set
 from lume_local._worker.connection import configure, connect
 from lume_local._worker.object_stores import StoreTrouble
@@ -33,7 +33,7 @@ from lume_local._worker.sources.mending.lost_letters import KEPT, KEPT_IF_POSSIB
 from lume_local._worker.sources.places.held import named
 from lume_local._worker.sources.places.unpack import DAMAGED
 from lume_local._worker.sql import copy_to, literal, text
-from lume_local._worker.targets.earlier_values import forget_values
+from lume_local._worker.targets.earlier_values import digest_of, forget_values
 from lume_local._worker.targets.target import TargetError
 
 _BLOCK = 4 * 1024 * 1024
@@ -50,16 +50,16 @@ def forget(job: Forget) -> Forgotten | Failed:
         numbers = [number for number, path in enumerate(job.files) if _mentions(Path(path), about)]
         return Forgotten(len(numbers), as_text(row_set(numbers, len(job.files))))
     read = read_job(job.read)
-    person = Person(job.values, job.ignore_case, read.encoding)
+    person, digests = Person(job.values, job.ignore_case, read.encoding), list[bytes]()
     try:
         with open_output(read.path, read.folder, any_size=True) as place:
             if read.identity and read.identity != place.identity():
                 return Failed("it has been changed since the run wrote it", None)
             is_parquet = read.path.lower().endswith(".parquet")
-            found = (_parquet if is_parquet else _lines)(job, read, person, place.path)
+            found = (_parquet if is_parquet else _lines)(job, read, person, place.path, digests)
         if job.draft and found:
             sync_file(Path(job.draft))
-            forget_values(Path(job.earlier), zip(job.names, job.values, strict=True))
+            forget_values(job.earlier, zip(job.names, job.values, strict=True), digests)
         return Forgotten(len(found), as_text(row_set(found, read.rows) if read.is_rejects else 0))
     except FileNotFoundError:
         return Forgotten(0, as_text(0))
@@ -72,8 +72,8 @@ def forget(job: Forget) -> Forgotten | Failed:
         return Failed(f"it can't be read: {named(str(error)).partition(chr(10))[0]}", None)
 
 
-def _parquet(job: Forget, read: Read, person: Person, path: Path) -> list[int]:
-    """Return the numbers of the rows among rejects, from 0; of mapped rows only as many numbers."""
+def _parquet(job: Forget, read: Read, person: Person, path: Path, digests: list[bytes]) -> list[int]:
+    """Return the numbers of the rows among rejects, from 0; of mapped rows only as many numbers, and `digests`."""
     with closing(connect()) as connection:
         configure(connection, "memory_limit='512MB'", "threads=1")
         table = f"read_parquet({literal(path)})"
@@ -100,7 +100,12 @@ def _parquet(job: Forget, read: Read, person: Person, path: Path) -> list[int]:
             numbered = f"SELECT row_number() OVER () - 1 AS _lume_n, * FROM {table}"
             query = f"SELECT * EXCLUDE (_lume_n) REPLACE ({', '.join(gone)}) FROM ({numbered})"
         else:
-            found = [n for (n,) in connection.execute(f"SELECT 0 FROM {table} WHERE {theirs}").fetchall()]
+            kept = [name for name, *_ in columns if name.lower() in job.earlier["columns"]]
+            values = ", ".join(f"CAST({quoted(name)} AS VARCHAR)" for name in kept) or "NULL"
+            rows, found = connection.execute(f"SELECT {values} FROM {table} WHERE {theirs}"), []
+            while (row := rows.fetchone()) is not None:
+                found.append(0)
+                digests += (digest_of(*one) for one in zip(kept, row, strict=False) if one[1] is not None)
             query = f"SELECT * FROM {table} WHERE ({theirs}) IS NOT TRUE"
         if job.draft and found:
             copy_to(connection, query, Path(job.draft), columns=len(columns))
@@ -112,7 +117,7 @@ def _is_ours(name: str) -> bool:
     return name.startswith("_lume_") and name not in (RAW, OBJECT)
 
 
-def _lines(job: Forget, read: Read, person: Person, path: Path) -> list[int]:
+def _lines(job: Forget, read: Read, person: Person, path: Path, digests: list[bytes]) -> list[int]:
     """Return the same for CSV and NDJSON."""
     if not _mentions(path, person):  # as most files, which are searched as fast as the disk is
         return []
@@ -123,23 +128,26 @@ def _lines(job: Forget, read: Read, person: Person, path: Path) -> list[int]:
         open(job.draft or os.devnull, "w", encoding=encoding, errors=KEPT_IF_POSSIBLE, newline="\n") as out,
     ):
         rows = _objects(job, person, file) if is_json else _records(job, read, person, file, out)
-        for number, (line, emptied) in enumerate(rows):
+        for number, (line, emptied, row) in enumerate(rows):
             if emptied is not None:
                 found.append(number)
+                if not read.is_rejects:
+                    kept = ((name, row[name]) for name in row if name.lower() in job.earlier["columns"])
+                    digests += (digest_of(name, str(value)) for name, value in kept if value is not None)
             if emptied is None or read.is_rejects:
                 out.write(f"{line if emptied is None else emptied}\n")
     return found
 
 
-def _objects(job: Forget, person: Person, file: Iterable[str]) -> Iterator[tuple[str, str | None]]:
-    """Yield each line, and what stays of it if it is about the person."""
+def _objects(job: Forget, person: Person, file: Iterable[str]) -> Iterator[tuple[str, str | None, Json]]:
+    """Yield each line, and if it is about the person, what stays of it, and the row."""
     for line in file:
-        emptied = None
+        emptied, row = None, dict[str, Any]()
         if is_theirs(person, job.names, line):
             row = json.loads(line)
             own = {name: value for name, value in row.items() if _is_ours(name)}
             emptied = json.dumps(own | ({RAW: ""} if RAW in row else {}), separators=(",", ":"))
-        yield line.removesuffix("\n"), emptied
+        yield line.removesuffix("\n"), emptied, row
 
 
 def is_theirs(person: Person, names: Sequence[Sequence[str]], line: str) -> bool:
@@ -152,18 +160,18 @@ def is_theirs(person: Person, names: Sequence[Sequence[str]], line: str) -> bool
 
 def _records(
     job: Forget, read: Read, person: Person, file: Any, out: IO[str]
-) -> Iterator[tuple[str, str | None]]:
+) -> Iterator[tuple[str, str | None, Json]]:
     rows = CsvRows(file, Dialect.of(read.csv), {}, 0)
     out.write(f"{rows.header.decode('utf-8', KEPT)}\n")
     while (record := rows.record()) is not None:
-        emptied = None
+        emptied, row = None, dict[str, Any]()
         if person.are_in(record):
             fields = rows.fields(record)
             row = dict(zip(rows.names, map(rows.value, fields), strict=True))
             if person.has(job.names, row) or person.is_in(row.get(RAW) or ""):
                 left = (one if _is_ours(name) else b"" for name, one in zip(rows.names, fields, strict=True))
                 emptied = read.csv["delim"].encode().join(left).decode("utf-8", KEPT)
-        yield record.decode("utf-8", KEPT), emptied
+        yield record.decode("utf-8", KEPT), emptied, row
 
 
 def _mentions(path: Path, person: Person) -> bool:

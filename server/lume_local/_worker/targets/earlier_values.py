@@ -153,14 +153,27 @@ class EarlierValues:
             prepared.close()
 
 
-def forget_values(path: Path, pairs: Iterable[tuple[Sequence[str], str]]) -> None:
-    """Remove values in any of their columns, with which later rows are not compared then. Raises `TargetError`."""
-    if path.is_file():
-        texts = (f"{name.lower()}\n{value}".encode() for names, value in pairs for name in names)
-        with _connected(path) as connection:
-            connection.execute("PRAGMA secure_delete = ON")
-            digests = [(sha256(text).digest()[:_DIGEST],) for text in texts]
-            connection.executemany("DELETE FROM digests WHERE digest = ?", digests)
+def forget_values(
+    earlier: dict[str, Any], pairs: Iterable[tuple[Sequence[str], str]], rows: Iterable[bytes]
+) -> None:
+    """Remove values in any of their columns, and digests of rows of a run: later rows are not compared with them.
+
+    Raises `TargetError`.
+    """
+    if not (path := Path(earlier["path"])).is_file():
+        return
+    digests = (digest_of(name, value) for names, value in pairs for name in names)
+    with _connected(path) as connection:
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.executemany("DELETE FROM digests WHERE digest = ?", ((one,) for one in digests))
+        # A later run of the source may have accepted the value in somebody else's row.
+        own = "DELETE FROM digests WHERE digest = ? AND run = (SELECT number FROM runs WHERE run_id = ?)"
+        connection.executemany(own, ((one, earlier["run_id"]) for one in rows))
+
+
+def digest_of(name: str, value: str) -> bytes:
+    """Return the digest of a value in a column."""
+    return sha256(f"{name.lower()}\n{value}".encode()).digest()[:_DIGEST]
 
 
 def _digest(name: str) -> str:
