@@ -157,6 +157,17 @@ class DeltaLake(Lake):
                     "drop this feature of the table, or name another table"
                 )
 
+    @classmethod
+    def check_rows(cls, rows: Built, by: list[str]) -> None:
+        for name in by:
+            # Delta stores it as NULL, and a table that refuses NULL could not be read any more.
+            query = f"SELECT 1 FROM {rows.rows} WHERE {quoted(name)}::VARCHAR = '' LIMIT 1"
+            if rows.connection.execute(query).fetchone():
+                raise DatabaseTrouble(
+                    f"{name} divides the files of the table, and is an empty text in a row, which Delta can't tell "
+                    "from NULL: make it another text or, if it isn't required, NULL, with nullif(…, '')"
+                )
+
     def is_loaded(self, load: LakeLoad) -> bool:
         with _errors(load, "can't be read"):
             return self._table.transaction_version(f"lume/{load.claim}") is not None

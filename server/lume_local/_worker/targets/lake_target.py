@@ -118,6 +118,10 @@ class Lake(ABC):
         Raises `DatabaseTrouble`.
         """
 
+    @classmethod
+    def check_rows(cls, rows: Built, by: list[str]) -> None:  # noqa: B027 - most formats take all values
+        """Check that the values of the columns `by` can divide files. Raises `DatabaseTrouble`."""
+
     def has_rows(self, load: LakeLoad) -> bool:
         """Return whether the table has rows of the load's run."""
         if all(column.name != RUN_COLUMN for column in self.columns):
@@ -163,6 +167,9 @@ class LakeTarget:
         self.place = self.location
 
     def check(self) -> None:
+        self._checked()
+
+    def _checked(self) -> Lake | None:
         with self._named():
             require(self.lake.module, self.lake.extra, f"a table of {self._load.kind}")
             table = self.lake.open(self._load)
@@ -173,6 +180,7 @@ class LakeTarget:
                     f"there is no table {self._load.table}: set create = true in target.{self._part}, or create it, "
                     f"for example {self.lake.statement(self._load)}"
                 )
+            return table
 
     @contextmanager
     def _named(self) -> Iterator[None]:
@@ -183,10 +191,12 @@ class LakeTarget:
             raise TargetError(f"target.{self._part}: {trouble}", may_pass=may_pass) from None
 
     def prepare(self, built: Path, begin: Begin) -> Step:
-        """Check the table again, and the key: everything else is left to `publish`."""
-        self.check()
+        """Check the table again, and the rows: everything else is left to `publish`."""
+        table = self._checked()
         with self._named(), opened(built) as rows:
             rows.check_key(self._load.key)
+            by = table.partition_by if table else self._load.partition_by
+            self.lake.check_rows(rows, [name for name in by if name in self._load.names])
         return {"kind": self._load.kind, "part": self._part, "from": str(built), "load": asdict(self._load)}
 
     @classmethod

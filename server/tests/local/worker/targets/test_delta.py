@@ -151,6 +151,22 @@ def test_an_empty_run_creates_an_empty_table(table: Path, tmp_path: Path) -> Non
     assert DeltaTable(str(table)).metadata().partition_columns == ["name"]
 
 
+@pytest.mark.parametrize("required", [False, True])
+def test_an_empty_text_divides_no_files(table: Path, tmp_path: Path, required: bool) -> None:
+    """A table of deltalake whose column refuses NULL could not be opened any more."""
+    country = {"type": "string", "sql": "coalesce(name, '')", "required": required}
+    columns = {**COLUMNS, "country": country}
+    with pytest.raises(
+        RunFailed, match="mapped: country divides the files of the table, and is an empty text"
+    ):
+        execute(flow_of(into(table, partition_by=["country"]), columns), tmp_path, TWO)
+    assert not table.exists()
+    execute(flow_of(into(table, partition_by=["country"]), columns), tmp_path, "id,name\n1,a\n", "run_2")
+    with pytest.raises(RunFailed, match="is an empty text"):  # also if only the table says by which columns
+        execute(flow_of(upsert(table), columns), tmp_path, TWO, "run_3")
+    assert seen(table, "id", "country") == [(1, "a")]
+
+
 def test_rejects_are_a_table(table: Path, tmp_path: Path) -> None:
     rejects = {"delta": str(tmp_path / "lake/rejects"), "create": True}
     record = execute(flow_of(into(table), rejects=rejects), tmp_path, "id,name\n1,a\nx,b\n1,c\n")
