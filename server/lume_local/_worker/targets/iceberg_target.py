@@ -269,7 +269,13 @@ class _Work:
         from pyiceberg.table import DataScan
 
         load, transaction = self._load, lake.transaction
-        new, _ = in_types_of(lake, load, self._rows, whole=False)
+        given = {*load.names, *load.own}
+        kept = (
+            [one.name for one in lake.columns if one.name not in given]
+            if load.key and not load.history
+            else []
+        )
+        new, names = in_types_of(lake, load, self._rows, whole=bool(kept))
         where: BooleanExpression = AlwaysFalse()
         removed: list[DataFile] = []
         added: list[DataFile] = []
@@ -278,6 +284,8 @@ class _Work:
             tasks = list(DataScan(lake.metadata, lake.table.io, where).plan_files())
             if load.history:
                 new = self._new_versions(lake, new, tasks)
+            if kept:
+                new = self._with_kept(lake, new, tasks, kept)
             for task in tasks:
                 if (files := self._rewritten(lake, task)) is not None:
                     removed.append(task.file)
@@ -286,9 +294,7 @@ class _Work:
             # Ordered, so a value is in few files, whose bounds show it.
             by = dict.fromkeys((*(partition_of(one)[1] for one in lake.partition_by), *load.key))
             order = f" ORDER BY {', '.join(map(quoted, by))}" if by else ""
-            uuids = [
-                quoted(one.name) for one in lake.columns if one.type == "uuid" and one.name in load.names
-            ]
+            uuids = [quoted(one.name) for one in lake.columns if one.type == "uuid" and one.name in names]
             exact = ", ".join(f"unhex(replace({one}::VARCHAR, '-', '')) AS {one}" for one in uuids)
             chosen = f"* REPLACE ({exact})" if uuids else "*"  # else Arrow gets UUIDs as text
             self._added = list(self._files(lake, self._stream(f"SELECT {chosen} FROM ({new}){order}")))
@@ -340,6 +346,24 @@ class _Work:
             f"CREATE OR REPLACE TEMP TABLE _keys AS SELECT {keys} FROM _lume_new WHERE _lume_since IS NOT NULL"
         )
         return new
+
+    def _with_kept(
+        self, lake: IcebergLake, new: str, tasks: "Sequence[FileScanTask]", kept: list[str]
+    ) -> str:
+        """Return the query for the rows with the table's values of the columns that the flow lacks."""
+        self._added = None  # it depends on the table's rows
+        keys, columns = ", ".join(map(quoted, self._key)), list(map(quoted, kept))
+        self._sql.execute(
+            f"CREATE OR REPLACE TEMP TABLE _kept AS SELECT {', '.join([keys, *columns])} FROM _lume_there"
+        )
+        for task in tasks:
+            self._sql.register("_file", self._read(lake, task, [*self._key, *kept]))
+            self._sql.execute(f"INSERT INTO _kept BY NAME FROM _file SEMI JOIN _keys USING ({keys})")
+        values = ", ".join(f"first({one}) AS {one}" for one in columns)
+        return (
+            f"SELECT n.* REPLACE ({', '.join(f'o.{one} AS {one}' for one in columns)}) FROM ({new}) AS n "
+            f"LEFT JOIN (SELECT {keys}, {values} FROM _kept GROUP BY {keys}) AS o USING ({keys})"
+        )
 
     def _rewritten(self, lake: IcebergLake, task: "FileScanTask") -> "list[DataFile] | None":
         """Return the files that replace a data file; None if it has no row to be replaced."""

@@ -70,6 +70,17 @@ def test_an_upsert_keeps_one_row_for_a_key(tmp_path: Path, catalog: Catalog) -> 
     assert people(tmp_path, "id, _lume_run_id")[1] == (2, "run_2")
 
 
+def test_an_upsert_keeps_values_of_columns_that_the_flow_lacks(tmp_path: Path, catalog: Catalog) -> None:
+    uuid_of, tags = {"type": "string", "format": "uuid", "sql": "other"}, {"sql": "name || '!'"}
+    more = {**COLUMNS, "other": uuid_of, "tag": tags}
+    rows = csv(*((n, "a", f"{uuid.UUID(int=n)}") for n in (1, 2)), names="id,name,other")
+    execute(flow_of(UPSERT, more), tmp_path, rows, "run_1")
+    execute(flow_of(UPSERT), tmp_path, csv((2, "B"), (3, "c")), "run_2")
+    one, two = f"{uuid.UUID(int=1)}", f"{uuid.UUID(int=2)}"
+    expected = [(1, "a", one, "a!"), (2, "B", two, "a!"), (3, "c", None, None)]
+    assert people(tmp_path, "id, name, other, tag") == expected
+
+
 def test_a_batch_replaces_the_rows_of_its_source_only(tmp_path: Path, catalog: Catalog) -> None:
     execute(flow_of(BATCH), tmp_path, csv((1, "a"), (2, "b")), "run_1", source="b1")
     execute(flow_of(BATCH), tmp_path, csv((3, "c")), "run_2", source="it's")
