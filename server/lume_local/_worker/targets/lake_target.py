@@ -118,8 +118,8 @@ class Lake(ABC):
         Raises `DatabaseTrouble`.
         """
 
-    @classmethod
-    def check_rows(cls, rows: Built, by: list[str]) -> None:  # noqa: B027 - most formats take all values
+    @classmethod  # noqa: B027 - a format that takes all values has nothing to check
+    def check_rows(cls, rows: Built, by: list[str]) -> None:
         """Check that the values of the columns `by` can divide files. Raises `DatabaseTrouble`."""
 
     def has_rows(self, load: LakeLoad) -> bool:
@@ -131,8 +131,11 @@ class Lake(ABC):
             return connection.execute("SELECT 1 FROM _lume_rows LIMIT 1").fetchone() is not None
 
     def lacking(self, load: LakeLoad) -> list[list[str]]:
-        """Return the columns that a run adds to the table, if `evolve` allows it."""
-        there = {column.name.lower() for column in self.columns}
+        """Return the columns that a run adds to the table, if `evolve` allows it.
+
+        Those of the history are none of them: rows without them would be no versions.
+        """
+        there = {column.name.lower() for column in self.columns}.union(HISTORY_COLUMNS)
         return [one for one in load.all_columns if load.evolve and one[0].lower() not in there]
 
     def check(self, load: LakeLoad) -> None:

@@ -289,6 +289,11 @@ ID, NAME = ("id", "long", True), ("name", "string", True)
             "_lume_flow string is missing; _lume_source string is missing",
         ),
         ([ID, NAME], {"mode": "upsert", "key": ["id"], "history": "scd2"}, "valid_from timestamp is missing"),
+        (
+            [ID, NAME],
+            {"mode": "upsert", "key": ["id"], "history": "scd2", "evolve": "add"},
+            "valid_from timestamp is missing; valid_to timestamp is missing; current boolean is missing. Change",
+        ),
     ],
 )
 def test_a_table_that_does_not_fit(
