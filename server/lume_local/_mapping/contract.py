@@ -13,9 +13,9 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from lume_async._base.elided import elided
-from lume_local._flow.databases import DATABASE
 from lume_local._flow.definition import BOUNDS, INTEGERS, VERSION, Column, Flow, Rule, quoted, read_definition
 from lume_local._flow.fields import FlowError
+from lume_local._flow.lakes import DELTA
 from lume_local._mapping import target
 from lume_local._mapping.rewrite import calls, is_whole
 from lume_local._mapping.target import Json, MappingTarget, TargetColumn
@@ -356,11 +356,11 @@ def _comparison(rule: _Part) -> str:
 def contract_of(definition: Mapping[str, Any]) -> Json:
     """Return the contract for the mapped rows of a flow version. Raises `FlowError` if the flow has a mistake."""
     flow = read_definition(dict(definition))
-    table = None if isinstance(flow.mapped, str) or flow.mapped.kind != DATABASE else flow.mapped
+    table = None if isinstance(flow.mapped, str) else flow.mapped
     content = {
         "name": flow.name,
         "logicalType": "object",
-        "physicalName": table.table if table else None,
+        "physicalName": table.table if table and table.kind != DELTA else None,  # that would be an address
         "physicalType": "table" if table else "file",
         "description": flow.definition.get("description"),
         "properties": [_property(flow, one, table.key if table else ()) for one in flow.columns],

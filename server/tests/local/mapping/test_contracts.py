@@ -421,12 +421,20 @@ def test_what_a_contract_does_not_keep(parts: Json, notes: list[str]) -> None:
     assert target.columns[0].notes == notes
 
 
-def test_a_table_and_its_key_are_named() -> None:
-    mapped = {"url_env": "SHOP_URL", "table": "shop.orders", "mode": "upsert", "key": ["a", "b"]}
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ({"url_env": "SHOP_URL", "table": "shop.orders"}, "shop.orders"),
+        ({"iceberg": "shop.orders", "catalog": "SHOP_URL"}, "shop.orders"),
+        ({"delta": "s3://SHOP_URL/orders"}, None),
+    ],
+)
+def test_a_table_and_its_key_are_named(place: Json, name: str | None) -> None:
+    mapped = {**place, "mode": "upsert", "key": ["a", "b"]}
     columns = {"a": {"required": True}, "b": {"required": True}, "c": {}}
     document = contract_of({"flow": "f", "version": "v1", "target": {"mapped": mapped}, "columns": columns})
     (entry,) = document["schema"]
-    assert (entry["physicalName"], entry["physicalType"]) == ("shop.orders", "table")
+    assert (entry.get("physicalName"), entry["physicalType"]) == (name, "table")
     assert [one.get("primaryKeyPosition") for one in entry["properties"]] == [1, 2, None]
     assert "SHOP_URL" not in json.dumps(document), "where a server has its database is its own"
     SCHEMA.validate(document)
