@@ -426,7 +426,7 @@ def test_what_a_contract_does_not_keep(parts: Json, notes: list[str]) -> None:
     [
         ({"url_env": "SHOP_URL", "table": "shop.orders"}, "shop.orders"),
         ({"iceberg": "shop.orders", "catalog": "SHOP_URL"}, "shop.orders"),
-        ({"delta": "s3://SHOP_URL/orders"}, None),
+        ({"delta": "s3://lake/SHOP_URL"}, None),
     ],
 )
 def test_a_table_and_its_key_are_named(place: Json, name: str | None) -> None:
