@@ -1,5 +1,6 @@
 """Spark and Ray, too large for everybody's environment: their tests, and the check of their types, in their own."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,12 +10,14 @@ from components import component
 # What executors do, and that a lost worker or cluster is no lost row, Dask's and the pool's tests show, too.
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
+JAVA_ONCE = os.environ | {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+"""A Java that lives for seconds spends most of them on compiling for speed."""
 
 
 def run(program: str, *words: str) -> None:
     python = Path(component(program)).with_name("python")
     command = [str(python), "-m", *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=580, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=580, cwd=ROOT, env=JAVA_ONCE)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 
 

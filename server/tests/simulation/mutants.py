@@ -25,13 +25,18 @@ OUTPUT, RESTS = "output of its run, and nothing else", "comes to rest"
 
 
 class Mutant(NamedTuple):
-    """A line that is replaced, and the invariants of which one breaks first, in histories or a scenario."""
+    """A line that is replaced, and the invariants of which one breaks first, in histories or a scenario.
+
+    Attributes:
+        first: the seed of histories to begin with; those before it don't find it, which takes long.
+    """
 
     file: str
     old: str
     new: str
     breaks: tuple[str, ...]
     where: str = "one"
+    first: int = 0
 
 
 MUTANTS = [
@@ -48,6 +53,7 @@ MUTANTS = [
         "if cursor is None:",
         (RESTS, ONE_END),
         "several",
+        first=12,
     ),
     Mutant(  # an end is written twice
         "_runs/sql/sql_store.py",
@@ -90,6 +96,7 @@ MUTANTS = [
         'all_rows(row["count"])',
         (ROW_ENDS, CLOSES),
         "one",
+        first=76,
     ),
     Mutant(  # claims stay after the end
         "_runs/sql/ledger_entries.py",
@@ -177,31 +184,31 @@ def searched(number: int) -> tuple[str, float]:
         text = (copy / mutant.file).read_text()
         assert text.count(mutant.old) == 1, f"{mutant.file} has {text.count(mutant.old)} times {mutant.old!r}"
         (copy / mutant.file).write_text(text.replace(mutant.old, mutant.new))
-        program = [sys.executable, __file__, folder, mutant.where]
+        program = [sys.executable, __file__, folder, mutant.where, str(mutant.first)]
         said = subprocess.run(program, capture_output=True, text=True, timeout=1200, check=False)
         invariant, _, seconds = said.stdout.strip().rpartition("\n")[2].partition("|")
         assert seconds, f"{said.stdout}\n{said.stderr}"
         return invariant, float(seconds)
 
 
-def _attempts(where: str) -> Iterator[Callable[[], object]]:
+def _attempts(where: str, first: int) -> Iterator[Callable[[], object]]:
     """Yield histories of a kind, or the points of a scenario."""
     from server.tests.simulation import histories, scenarios
 
     if where in histories.KINDS:
-        yield from (partial(histories.carried_out, histories.drawn(where, seed)) for seed in count())
+        yield from (partial(histories.carried_out, histories.drawn(where, seed)) for seed in count(first))
     number = 2 * len(scenarios.visit(where, None).names)
     for turn in range(number):
         at = turn * 61 % number
         yield partial(scenarios.visit, where, (at // 2, bool(at % 2)))
 
 
-def search(where: str) -> tuple[str, float]:
+def search(where: str, first: int) -> tuple[str, float]:
     """Return the invariant that breaks first; empty if none does within the limit."""
     from server.tests.simulation.world import Violation
 
     try:
-        for attempt in _attempts(where):
+        for attempt in _attempts(where, first):
             if time.process_time() > LIMIT:
                 return "", time.process_time()
             attempt()
@@ -214,4 +221,4 @@ def search(where: str) -> tuple[str, float]:
 
 if __name__ == "__main__":
     sys.path[:0] = [sys.argv[1], str(ROOT)]
-    print("|".join(map(str, search(sys.argv[2]))))
+    print("|".join(map(str, search(sys.argv[2], int(sys.argv[3])))))

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from depth import is_thorough
+from depth import TIMES
 
 from .histories import KINDS, carried_out, drawn
 from .world import Violation
 
-NUMBER = {"one": 96, "several": 48} if is_thorough else {"one": 48, "several": 24}
+NUMBER = {"one": 48 * TIMES, "several": 24 * TIMES}
 MENDED = [("one", 411)]
 """Seeds by which faults of the server were found."""
 AT_ONCE = 24
