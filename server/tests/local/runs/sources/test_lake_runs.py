@@ -39,6 +39,9 @@ sql = "levenshtein(repeat('ab', 550), repeat(lpad(id, 5, '0'), 550))"
 type = "integer"
 """
 HOW = {"appended": 'mode = "append"', "history": 'mode = "upsert"\nkey = ["id"]\nhistory = "scd2"'}
+KILLED = [("delta", "appended"), ("iceberg", "history")]
+"""Every night, `ALL` of them: workers are killed in all of these by the tests of the two targets."""
+ALL = [(kind, how) for kind in ("delta", "iceberg") for how in HOW]
 ROWS = 50
 
 
@@ -98,7 +101,7 @@ def check(lake: lake_tables.Lake, how: str, loaded: list[str]) -> None:
 @posix_only
 @pytest.mark.thorough
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize(("lake", "how"), KILLED if depth.TIMES == 1 else ALL, indirect=["lake"])
 async def test_a_killed_server_publishes_once(tmp_path: Path, lake: lake_tables.Lake, how: str) -> None:
     dice, took, loaded, unpublished = random.Random(ROWS), 1.0, list[str](), 0
     settings = {f"{iceberg.VARIABLE}{k.upper()}": v for k, v in iceberg.settings_of(lake.folder).items()}

@@ -306,7 +306,7 @@ def test_a_kill_in_a_checkpoint_loses_nothing(database: Database, tmp_path: Path
     dice, path = random.Random(1), tmp_path / "warehouse.duckdb"
     database.execute("CREATE TABLE t (batch int, v text)")
     committed = 0
-    for _ in range(40 if depth.is_thorough else 3):
+    for _ in range(depth.KILLS if depth.is_thorough else 3):
         with subprocess.Popen(
             [sys.executable, "-c", CHECKPOINTS, str(path)], stdout=subprocess.PIPE
         ) as other:
