@@ -56,6 +56,7 @@ def test_a_link_that_was_used_signs_nobody_in(browser: Any, visitor: Any, site: 
     expect(visitor.get_by_role("heading", name="Overview")).to_be_visible()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("place", ["", "#token=wrong", "#/runs/%"])
 def test_without_a_good_link_there_is_nothing_to_see(visitor: Any, site: Site, place: str) -> None:
     visitor.goto(f"{site.url}/{place}")
@@ -70,6 +71,7 @@ def test_a_session_that_ends_meanwhile_is_said(page: Any, site: Site) -> None:
     expect(page.get_by_role("alert")).to_contain_text("The session has ended")
 
 
+@pytest.mark.thorough
 def test_a_name_that_leads_here_shows_nothing(visitor: Any, site: Site) -> None:
     port = site.url.rpartition(":")[2]
     token = site.server.console_url().partition("#")[2]
@@ -130,6 +132,7 @@ def test_every_page_says_who_is_signed_in(visitor: Any, people: Site) -> None:
         expect(visitor.locator("header .who")).to_have_text("Signed in as ann (admin)")
 
 
+@pytest.mark.thorough
 def test_a_link_does_not_end_the_session_of_somebody_else(visitor: Any, people: Site) -> None:
     visitor.goto(link_of(people, "ann"))
     is_signed_in_as(visitor, "ann (admin)")
@@ -189,6 +192,7 @@ def test_a_wrong_token_never_ends_a_session(visitor: Any, people: Site) -> None:
         is_signed_in_as(visitor, "ann (admin)")
 
 
+@pytest.mark.thorough
 def test_a_session_that_has_ended_is_replaced_without_a_question(visitor: Any, people: Site) -> None:
     visitor.goto(link_of(people, "ann"))
     is_signed_in_as(visitor, "ann (admin)")
@@ -297,6 +301,7 @@ def test_another_server_of_this_host_is_given_nothing_that_suffices(
     tab.close()
 
 
+@pytest.mark.thorough
 def test_another_tab_is_signed_in_as_long_as_the_first_one_is(page: Any, site: Site) -> None:
     tab = page.context.new_page()
     tab.goto(f"{site.url}/#/flows")
@@ -310,6 +315,7 @@ def test_another_tab_is_signed_in_as_long_as_the_first_one_is(page: Any, site: S
     tab.close()
 
 
+@pytest.mark.thorough
 def test_another_pages_requests_do_nothing(page: Any, site: Site, elsewhere: Elsewhere) -> None:
     site.write("cross.csv", GOOD)
     page.goto(elsewhere.url)

@@ -68,6 +68,7 @@ def test_a_reason_shows_its_rows(page: Any, site: Site) -> None:
     expect(rows(page, "Rejected rows")).to_have_count(2)
 
 
+@pytest.mark.thorough
 def test_who_only_reads_is_offered_nothing_else(browser: Any, tmp_path: Any) -> None:
     (tmp_path / "keys.toml").write_text(entry("eve", "read"))
     with running(tmp_path, usual(tmp_path), keys=tmp_path / "keys.toml") as site, profile(browser) as only:
@@ -78,6 +79,7 @@ def test_who_only_reads_is_offered_nothing_else(browser: Any, tmp_path: Any) -> 
         expect(page.locator("header.head").get_by_role("button")).to_have_count(0)
 
 
+@pytest.mark.thorough
 def test_of_many_reasons_all_but_the_commonest_are_folded(page: Any, site: Site) -> None:
     names = [f"n{number:02}" for number in range(14)]
     columns = {name: {"type": "integer"} for name in names}
@@ -95,6 +97,7 @@ def test_of_many_reasons_all_but_the_commonest_are_folded(page: Any, site: Site)
     expect(rare).to_be_visible()
 
 
+@pytest.mark.thorough
 def test_numbers_keep_their_digits(page: Any, site: Site) -> None:
     payments = {
         "flow": "payments",
@@ -109,6 +112,7 @@ def test_numbers_keep_their_digits(page: Any, site: Site) -> None:
         expect(rows(page, "Rejected rows").nth(number)).to_contain_text(paid)
 
 
+@pytest.mark.thorough
 def test_many_rejected_rows_come_page_by_page(page: Any, site: Site) -> None:
     text = "id,Email,Age\n0,a@b.org,1\n" + "".join(f"{n},nobody,{n}\n" for n in range(1, 61))
     open_run(page, site.run("people:v1", site.write("many.csv", text)))
@@ -123,6 +127,7 @@ def test_many_rejected_rows_come_page_by_page(page: Any, site: Site) -> None:
     expect(page.get_by_text("Rows 1 to 25")).to_be_visible()
 
 
+@pytest.mark.thorough
 def test_a_run_is_cancelled(page: Any, site: Site) -> None:
     run_id = site.submit("slow:v1", "slow.csv")
     open_run(page, run_id)
@@ -154,6 +159,7 @@ def test_a_run_gets_on_while_one_looks(page: Any, site: Site) -> None:
     expect(page.locator(".badge")).to_have_text("Cancelled")
 
 
+@pytest.mark.thorough
 def test_a_failed_run_is_run_again(page: Any, site: Site) -> None:
     failed = site.run("people:v1", "late.csv", run_metadata={"ticket": "B-2"})
     open_run(page, failed)
@@ -167,6 +173,7 @@ def test_a_failed_run_is_run_again(page: Any, site: Site) -> None:
     assert again["force_rerun"] is False
 
 
+@pytest.mark.thorough
 def test_a_source_that_was_processed_is_processed_again_only_if_one_says_yes(page: Any, site: Site) -> None:
     first = site.run("people:v1", site.write("twice.csv", GOOD))
     open_run(page, first)
@@ -249,6 +256,7 @@ def test_rejects_are_corrected_in_a_workbook(page: Any, site: Site, tmp_path: Pa
     assert new["metadata"]["mends"] == run_id
 
 
+@pytest.mark.thorough
 def test_a_run_is_dismissed(page: Any, site: Site) -> None:
     run_id = site.run("people:v1", site.write("dismissed.csv", MIXED))
     open_run(page, run_id)
@@ -288,6 +296,7 @@ def test_only_mended_rejects_are_sent_and_only_once(page: Any, site: Site, tmp_p
     assert shown[0] == shown[1]
 
 
+@pytest.mark.thorough
 def test_outputs_that_were_removed_are_said_to_be(page: Any, site: Site) -> None:
     run_id = site.run("people:v1", site.write("gone.csv", MIXED))
     for place in site.ask("GET", f"/v1/runs/{run_id}")["metadata"]["target_locations"].values():
@@ -297,6 +306,7 @@ def test_outputs_that_were_removed_are_said_to_be(page: Any, site: Site) -> None
     expect(page.get_by_role("alert").first).to_contain_text("rejects.csv")
 
 
+@pytest.mark.thorough
 def test_a_run_that_is_not_there(page: Any) -> None:
     page.evaluate("location.hash = '#/runs/run_none'")
     expect(page.get_by_role("heading", level=1)).to_have_text("This page can't be shown")
