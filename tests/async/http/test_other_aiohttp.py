@@ -64,7 +64,10 @@ def without(*names: str) -> Callable[[Path], Path]:
 NO_PROTOCOL = "without its protocol"
 OTHERS = pytest.mark.parametrize(
     "made",
-    [oldest, without(*PRIVATE), without("client_proto")],
+    [
+        oldest,
+        *(pytest.param(without(*names), marks=pytest.mark.thorough) for names in (PRIVATE, ["client_proto"])),
+    ],
     ids=["oldest", "without private names", NO_PROTOCOL],
 )
 
