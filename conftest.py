@@ -106,7 +106,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 class Traced:
     """Stops coverage for whole files, with their fixtures.
 
-    Each start makes Python look at all code again: beside each test (`no_cover`) that takes a tenth of its time.
+    Each start makes Python look at all code again, which `no_cover` would do after each test.
     """
 
     def __init__(self) -> None:
