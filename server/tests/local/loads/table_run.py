@@ -123,7 +123,7 @@ def job_of(
     rejects = {"kind": "file", "path": str(folder / "rejects.csv")}
     table = _rejects_table(ROOTS, flow, {}, source_path)
     return Execute(
-        run_id, compiled, place, str(folder / "run"), mapped, rejects, "1GB", 2, rejects_table=table
+        run_id, compiled, place, str(folder / "run"), mapped, rejects, 10**9, 2, rejects_table=table
     )
 
 

@@ -36,7 +36,7 @@ PLACE = {"kind": "file", "path": "/a"}
         Cancel(),
         Permit(False),
         Finish("/f"),
-        Execute("run_1", FLOW, PLACE, "/f", PLACE, PLACE, "1GB", 2),
+        Execute("run_1", FLOW, PLACE, "/f", PLACE, PLACE, 10**9, 2),
     ],
 )
 def test_jobs(job: Job) -> None:

@@ -20,7 +20,7 @@ def test_a_catalog_s_address_is_lent_to_its_runs_only(monkeypatch: pytest.Monkey
     file = {"kind": "file", "path": "/x"}
     table = {"kind": "iceberg", "catalog": "prod", "table": "s.t"}
     for mapped, rejects in ((table, None), (file, table)):
-        job = Execute("run_1", {}, file, "/run", mapped, file, "1GB", 2, rejects_table=rejects)
+        job = Execute("run_1", {}, file, "/run", mapped, file, 10**9, 2, rejects_table=rejects)
         assert lent(_databases(job)) == {URI.format("PROD"): PASSWORD}
-    assert lent(_databases(Execute("run_1", {}, file, "/run", file, file, "1GB", 2))) == {}
+    assert lent(_databases(Execute("run_1", {}, file, "/run", file, file, 10**9, 2))) == {}
     assert lent(_databases(Finish("/run"))).keys() >= {URI.format("PROD"), URI.format("OTHER")}

@@ -70,7 +70,7 @@ def job(folder: Path, *questions: str, do: str = "", **places: dict[str, Any]) -
         places.get("mapped", {}),
         places.get("rejects", {}),
     )
-    return Execute("run_1", flow, source, str(folder / "run"), mapped, rejects, "1GB", 2)
+    return Execute("run_1", flow, source, str(folder / "run"), mapped, rejects, 10**9, 2)
 
 
 async def ask(
