@@ -1,7 +1,6 @@
 """What holds for all tests."""
 
 import asyncio
-import functools
 import gc
 import json
 import os
@@ -84,8 +83,6 @@ def pytest_collection() -> Iterator[None]:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     recorded = json.loads(DURATIONS.read_text())[kind_of_run(config)]
     items.sort(key=lambda item: -recorded.get(file_of(item.nodeid), 0))
-    if config.pluginmanager.hasplugin("pytest_cov"):
-        config.pluginmanager.register(Traced(), "traced")
     for item in items:
         limit: dict[str, Any] = {}
         if config.getoption("--thorough") and not item.get_closest_marker("timeout"):
@@ -95,40 +92,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             limit["method"] = "thread"
         if limit:
             item.add_marker(pytest.mark.timeout(**limit))
+        if not item.path.is_relative_to(MEASURED) and config.pluginmanager.hasplugin("pytest_cov"):
+            item.add_marker(pytest.mark.no_cover)
     if config.getoption("--thorough"):
         return
     left_out = [item for item in items if item.get_closest_marker("thorough")]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("thorough")]
-
-
-class Traced:
-    """Stops coverage for whole files, with their fixtures.
-
-    Each start makes Python look at all code again, which `no_cover` would do after each test.
-    """
-
-    def __init__(self) -> None:
-        from coverage import Coverage  # Airflow's environment is without
-
-        self._running = Coverage.current
-        self._stopped: Any = None
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
-        if is_measured(item.path):
-            if self._stopped is not None:
-                self._stopped.start()
-                self._stopped = None
-        elif running := self._running():
-            running.stop()
-            self._stopped = running
-
-
-@functools.cache
-def is_measured(path: Path) -> bool:
-    return path.is_relative_to(MEASURED)
 
 
 def kind_of_run(config: pytest.Config) -> str:
