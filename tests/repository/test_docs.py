@@ -222,7 +222,7 @@ LONG = {
     "guides/write-a-server.md",
     "reference/cli.md",
 }
-"""Pages that take more than a second, those apart with which readers begin: of the thorough run."""
+"""Pages that take more than a second: of the thorough run. The first pages of a reader are never here."""
 
 
 @pytest.mark.parametrize(

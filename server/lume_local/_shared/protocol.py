@@ -202,8 +202,8 @@ class Forget:
         values: see `Person`; a row must have each of them in a column with one of its `names`, in lower case.
         read: the fields of a `Read` of the output; empty to search `table` or `files`, which may be of any format.
         draft: the path of a new file without the mapped rows, or with the rejects emptied; empty to only count.
-        earlier: the `path` of the file from which the values are removed, then, and those that `run_id` has
-            accepted in the rows, in these `columns`, in lower case (see `targets.earlier_values`).
+        earlier: with a `draft`, the `path` of the file of earlier values (see `targets.earlier_values`). It loses
+            the values, and what `run_id` accepted from the removed rows in `columns`, whose names are in lower case.
         table: `url_env`, `table`, its `part`, the `flows` that load it, each with its `names`, and whether to delete.
     """
 

@@ -68,7 +68,7 @@ _PAGE = 100_000
 """Rows read at once from an output."""
 _BLOCK = 1024 * 1024
 _SMALL = 16 * 1024 * 1024
-"""Bytes of files, even packed ones, whose rows need no more memory than a run has."""
+"""Bytes of files up to which a clean has the memory of a run. They may be compressed."""
 _TICK = 100
 """Milliseconds between two looks whether a clean that waits for a pipe is to stop."""
 _PACKED = (".gz", ".zst", ".bz2", ".xz", ".zip")
@@ -272,7 +272,7 @@ def _compiled(definition: Json) -> Json:
 
 
 def _memory(files: Sequence[tuple[Path, str]]) -> int:
-    """Return the memory limit: half of the machine's or container's for large files, and at least that of a run."""
+    """Return the memory limit in bytes: that of a run, or for large files half of the memory, if it is more."""
     try:
         is_small = sum(path.stat().st_size for path, _ in files) <= _SMALL
     except OSError:  # the run tells which file is missing

@@ -23,9 +23,9 @@ Below that, this costs as much as a table. Before DuckDB 2 no statement writes t
 _MOST_COLUMNS = 200
 """With more columns, two files buffer so much that DuckDB has to spill it."""
 PART_IN_MEMORY = 0.2
-"""The bytes of text up to which rows are otherwise held in memory, as a part of the run's memory limit.
+"""Rows whose text is up to this part of the run's memory limit are otherwise held in memory.
 
-Rows and a sort need up to five times as much. A file costs twice the CPU time, and more if DuckDB has to spill.
+Rows and a sort need up to five times their text. A file costs twice the CPU time, and more if DuckDB spills.
 """
 PACKED = {"parquet": 10, "excel": 10}
 """Bytes of text that one byte of a binary file yields."""

@@ -367,7 +367,7 @@ class Statements:
         return f"{self.unordered(staged, items)} ORDER BY staged.file_row_number"
 
     def unordered(self, staged: str, items: str) -> str:
-        """Return the rows to publish for what has no order, without a sort, if there is `_lume_duplicates`."""
+        """Return the rows to publish in any order, which costs no sort, if there is `_lume_duplicates`."""
         return (
             f"SELECT {items} FROM {staged} AS staged ANTI JOIN _lume_duplicates AS twice "
             "ON staged.file_row_number = twice.n WHERE NOT _lume_reject"

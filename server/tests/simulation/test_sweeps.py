@@ -5,11 +5,11 @@ import pytest
 from .scenarios import SCENARIOS, sweep, visit
 
 STRIDE = 37
-"""The quick run visits each so-manieth point; the thorough one more."""
+"""The quick run visits one point in so many; the thorough one more."""
 PARTS = 8
 """Parts of a sweep, each in a test of its own; `python server/tests/simulation all` makes a sweep of all points."""
 EACH = 19
-"""The thorough run visits each so-manieth point. It is odd: the parts come by before and after a point in turns."""
+"""The thorough run visits one point in so many: an odd number, so both sides of points come by, before and after."""
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

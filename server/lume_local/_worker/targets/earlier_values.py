@@ -156,7 +156,7 @@ class EarlierValues:
 def forget_values(
     earlier: dict[str, Any], pairs: Iterable[tuple[Sequence[str], str]], rows: Iterable[bytes]
 ) -> None:
-    """Remove values in any of their columns, and digests of rows of a run: later rows are not compared with them.
+    """Remove values in any of their columns, and digests that a run has noted: later rows may have them again.
 
     Raises `TargetError`.
     """

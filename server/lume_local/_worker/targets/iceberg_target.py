@@ -350,7 +350,7 @@ class _Work:
     def _with_kept(
         self, lake: IcebergLake, new: str, tasks: "Sequence[FileScanTask]", kept: list[str]
     ) -> str:
-        """Return the query for the rows with the table's values of the columns that the flow lacks."""
+        """Return a query for the new rows that keep the table's values in columns outside the flow."""
         self._added = None  # it depends on the table's rows
         keys, columns = ", ".join(map(quoted, self._key)), list(map(quoted, kept))
         self._sql.execute(

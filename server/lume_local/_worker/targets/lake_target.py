@@ -131,9 +131,9 @@ class Lake(ABC):
             return connection.execute("SELECT 1 FROM _lume_rows LIMIT 1").fetchone() is not None
 
     def lacking(self, load: LakeLoad) -> list[list[str]]:
-        """Return the columns that a run adds to the table, if `evolve` allows it.
+        """Return the columns that a run adds to the table, if `evolve` allows it; none of a history.
 
-        Those of the history are none of them: rows without them would be no versions.
+        Existing rows would have no version.
         """
         there = {column.name.lower() for column in self.columns}.union(HISTORY_COLUMNS)
         return [one for one in load.all_columns if load.evolve and one[0].lower() not in there]
